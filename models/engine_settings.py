@@ -1,0 +1,49 @@
+"""What a user may say about an engine in colm.toml. Light to import: no torch here."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.messages import Message
+
+
+class EngineSettings(Message):
+    """Which engine runs which model, and within which limits."""
+
+    #: transformers: in this process. openai: any OpenAI-compatible endpoint (vLLM, SGLang,
+    #: llama.cpp, Ollama). scripted: answers at once without a model, for tests and benchmarks.
+    kind: Literal["transformers", "openai", "scripted"] = "transformers"
+    #: transformers: a local folder, a hub id, or a .gguf file. openai: the endpoint's model name.
+    model: str = Field(default="quickstart", min_length=1, max_length=400)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    #: auto is bfloat16.
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    #: CPU threads of this process; None leaves torch's own choice.
+    threads: int | None = Field(default=None, ge=1, le=512)
+    #: Requests that generate at the same time.
+    max_batch: int = Field(default=8, ge=1, le=1024)
+    #: Tokens of KV cache that running requests may hold together.
+    max_batch_tokens: int = Field(default=32_768, ge=256)
+    #: Lower than the model's own to save memory.
+    context_length: int | None = Field(default=None, ge=64)
+    #: Tokens of KV cache kept after a request for the conversation's next one; 0 keeps none.
+    kept_tokens: int = Field(default=16_384, ge=0)
+    #: openai: the endpoint's address, as far as and including /v1.
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    #: openai: the name of the environment variable that holds the key; never the key itself.
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    #: openai: seconds for one attempt, and how often a failed one is tried again.
+    timeout: float = Field(default=120.0, gt=0, le=3_600)
+    retries: int = Field(default=4, ge=0, le=20)
+    #: scripted: `{last}` stands for the last turn's first 80 characters.
+    reply: str = Field(default="I have read: {last}", max_length=10_000)
+    #: scripted: seconds before it replies.
+    delay: float = Field(default=0.0, ge=0, le=3_600)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "openai" and not self.base_url:
+            raise ValueError("base_url is needed when kind is 'openai'")
+        return self

@@ -1,0 +1,73 @@
+"""The one protocol that every engine keeps, whatever runs beneath it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from models.messages import Completion, Sampling, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """One generation, independent of every other that shares its batch."""
+
+    #: Unique among the requests that the engine holds; used by `cancel`.
+    request_id: str
+    messages: tuple[Turn, ...]
+    sampling: Sampling
+    #: Reading of `time.monotonic()` after which the engine gives up with DeadlineExceeded.
+    deadline: float | None = None
+    #: "overnight" requests are admitted only when no "interactive" one waits.
+    lane: str = "interactive"
+    #: Requests of one conversation (same query and participant) may reuse each other's KV cache.
+    conversation: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineInfo:
+    """What an engine runs, as it is recorded with every completion."""
+
+    engine: str
+    model: str
+    dtype: str
+    device: str
+    #: Prompt and completion together, in tokens; None where the endpoint does not say.
+    context_length: int | None
+    #: How many requests are worth handing over at once: the worker's thread count.
+    capacity: int
+
+
+@dataclass(kw_only=True)
+class EngineStats:
+    """Counters since the start, for metrics and benchmarks."""
+
+    requests: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    steps: int = 0
+    batch_sizes: dict[int, int] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Generates many requests at once; a request's result never depends on its batch-mates.
+
+    `submit` never blocks on generation. The future resolves to a Completion or raises an
+    EngineError: PromptTooLong (names both lengths), DeadlineExceeded, Cancelled, EndpointError.
+    One request's error is its own. `close` cancels what is left and frees the device.
+    """
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    @property
+    def stats(self) -> EngineStats: ...
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]: ...
+
+    def cancel(self, request_id: str) -> bool: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,78 @@
+"""The errors of CoLM, as a tree.
+
+    ColmError
+      CallerError                 the caller's fault: never retried
+        InvalidAsk                the question or an option of `ask` cannot be used
+        SettingsError             colm.toml or a COLM_* variable cannot be used
+        UnknownQuery              no such query in the record
+      QueryFailed                 the query ended without an answer; the reason is in the message
+      NoConsumer                  a queue that the caller needs has no worker
+      BadMessage                  bytes or fields from the broker that cannot be used: dead-lettered
+      EngineError                 a generation cannot be done; the step is recorded as failed
+        PromptTooLong             the prompt and its completion do not fit the context
+        DeadlineExceeded          the step's deadline passed
+        Cancelled                 the request was withdrawn
+        EndpointError             an HTTP endpoint refused or kept failing
+        ModelUnusable             the configured model cannot be loaded
+      TransientError              worth trying again: the broker or the database is away
+"""
+
+
+class ColmError(Exception):
+    """Something went wrong in CoLM."""
+
+
+class CallerError(ColmError):
+    """The request cannot be used as it is."""
+
+
+class InvalidAsk(CallerError):
+    """The question or an option of `ask` cannot be used."""
+
+
+class SettingsError(CallerError):
+    """colm.toml or a COLM_* variable cannot be used."""
+
+
+class UnknownQuery(CallerError):
+    """No such query is in the record; `colm queries` lists those that are."""
+
+
+class QueryFailed(ColmError):
+    """The query ended without an answer."""
+
+
+class NoConsumer(ColmError):
+    """A queue has no worker that listens to it."""
+
+
+class BadMessage(ColmError):
+    """A message from the broker cannot be used."""
+
+
+class EngineError(ColmError):
+    """The engine could not generate."""
+
+
+class PromptTooLong(EngineError):
+    """The prompt and its completion do not fit the model's context."""
+
+
+class DeadlineExceeded(EngineError):
+    """The deadline passed before the generation ended."""
+
+
+class Cancelled(EngineError):
+    """The generation was withdrawn before it ended."""
+
+
+class EndpointError(EngineError):
+    """The HTTP endpoint did not give a completion."""
+
+
+class ModelUnusable(EngineError):
+    """The configured model cannot be loaded."""
+
+
+class TransientError(ColmError):
+    """The broker or the database is away; the same call may succeed later."""

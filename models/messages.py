@@ -1,0 +1,283 @@
+"""Every value that crosses a process boundary, validated on the way in.
+
+All models are frozen and refuse unknown fields. Times are timezone-aware UTC datetimes, durations
+are seconds, lengths are counted in the unit that the field names. A message that does not validate
+is a `BadMessage` for whoever received it: it is recorded and dead-lettered, never guessed at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.errors import BadMessage
+
+#: Raised with every incompatible change of a message on the wire.
+SCHEMA_VERSION = 1
+
+MAX_QUESTION_CHARS = 32_000
+MAX_COMPLETION_CHARS = 200_000
+MAX_REASON_CHARS = 4_000
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+QueryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
+Role = Literal["client", "server"]
+#: What one generation is for. Clients draft and refine; servers select and synthesize.
+Act = Literal["select", "draft", "synthesize", "refine"]
+
+
+class Message(BaseModel):
+    """A frozen value that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Turn(Message):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str = Field(max_length=400_000)
+
+
+class Sampling(Message):
+    """How a completion is drawn. Temperature 0 is greedy; `seed` makes the draw repeatable."""
+
+    max_new_tokens: int = Field(default=256, ge=1, le=32_768)
+    temperature: float = Field(default=0.7, ge=0.0, le=5.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        default=(), max_length=16
+    )
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+
+
+class Participant(Message):
+    """A client or a server as one query sees it: who it is and how it samples."""
+
+    name: Name
+    role: Role
+    persona: str = Field(default="", max_length=4_000)
+    domain: str = Field(default="", max_length=400)
+    sampling: Sampling = Sampling()
+
+
+class Deadlines(Message):
+    """How long each stage, and the whole query, may take (seconds from the stage's first step)."""
+
+    select: float = Field(default=60.0, gt=0, le=86_400)
+    draft: float = Field(default=120.0, gt=0, le=86_400)
+    synthesize: float = Field(default=180.0, gt=0, le=86_400)
+    refine: float = Field(default=120.0, gt=0, le=86_400)
+    query: float = Field(default=900.0, gt=0, le=604_800)
+
+
+class AskRequest(Message):
+    """What a caller asks. `options` are the chosen strategy's own settings (see `models.strategies`)."""
+
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
+    strategy: Name = "colm"
+    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=64)
+    server: Name | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
+    temperature: float | None = Field(default=None, ge=0.0, le=5.0)
+    deadline: float | None = Field(default=None, gt=0, le=604_800)
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.question.strip():
+            raise ValueError("question is empty")
+        if self.clients is not None and len(set(self.clients)) != len(self.clients):
+            raise ValueError("clients names the same client twice")
+        return self
+
+
+class Query(Message):
+    """A caller's request as recorded: every name resolved, every default filled in."""
+
+    query_id: QueryId
+    question: str
+    strategy: Name
+    options: dict[str, Any]
+    clients: tuple[Participant, ...]
+    server: Participant | None
+    deadlines: Deadlines
+    seed: int = Field(ge=0, lt=2**63)
+    asked_at: AwareDatetime
+
+    def participant(self, name: str) -> Participant:
+        """The participant called `name`; KeyError if the query has none."""
+        for participant in (*self.clients, *((self.server,) if self.server else ())):
+            if participant.name == name:
+                return participant
+        raise KeyError(name)
+
+
+class StepKey(Message):
+    """Names one generation for ever; unique in the record, whatever is delivered twice."""
+
+    query_id: QueryId
+    round: int = Field(ge=1, le=64)
+    act: Act
+    participant: Name
+    index: int = Field(default=0, ge=0, le=4_096)
+
+    @property
+    def step_id(self) -> str:
+        return f"{self.query_id}.{self.round}.{self.act}.{self.participant}.{self.index}"
+
+
+class Step(StepKey):
+    """One generation asked of one participant: the message that goes to its queue."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    role: Role
+    messages: tuple[Turn, ...] = Field(min_length=1, max_length=64)
+    sampling: Sampling
+    prompt_version: str = Field(max_length=40)
+    deadline_at: AwareDatetime
+
+    @property
+    def key(self) -> StepKey:
+        return StepKey.model_validate(self.model_dump(include=set(StepKey.model_fields)))
+
+
+class Completion(Message):
+    """Text out of an engine, with what it cost and what made it."""
+
+    text: str = Field(max_length=MAX_COMPLETION_CHARS)
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+    cached_tokens: int = Field(default=0, ge=0)  # prompt tokens whose KV was reused
+    queued_s: float = Field(default=0.0, ge=0)  # submit to the start of prefill
+    first_token_s: float = Field(default=0.0, ge=0)  # start of prefill to the first token
+    total_s: float = Field(default=0.0, ge=0)  # submit to the end
+    batch_size: int = Field(default=1, ge=1)  # the largest batch it shared
+    engine: str = Field(max_length=100)
+    model: str = Field(max_length=400)
+    dtype: str = Field(default="", max_length=40)
+    device: str = Field(default="", max_length=80)
+    seed: int | None = None
+    mean_logprob: float | None = None  # natural log, per completion token, of the drawn tokens
+
+
+class StepError(Message):
+    """Why a step has no completion."""
+
+    kind: str = Field(max_length=100)
+    reason: str = Field(max_length=MAX_REASON_CHARS)
+
+
+class Submission(StepKey):
+    """What a participant sends back for a step: a completion, or the reason that there is none."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    worker: str = Field(max_length=200)
+    completion: Completion | None = None
+    error: StepError | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.completion is None) == (self.error is None):
+            raise ValueError("a submission carries either a completion or an error")
+        return self
+
+
+class Tokens(Message):
+    """Token counts of everything a participant generated in a query."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
+class ClientAnswer(Message):
+    """One client's way through a query.
+
+    `status`: "refined" (the answer is refined with guidance), "drafted" (a draft without guidance),
+    "failed" (no answer; `reason` says why), "idle" (never asked).
+    """
+
+    status: Literal["refined", "drafted", "failed", "idle"]
+    draft: str | None = None
+    refined: str | None = None
+    reason: str | None = None
+    tokens: Tokens = Tokens()
+    seconds: float = 0.0
+
+    @property
+    def text(self) -> str | None:
+        return self.refined if self.refined is not None else self.draft
+
+
+class Guidance(Message):
+    """What the server told the clients in one round, and whose drafts it had read."""
+
+    round: int
+    text: str
+    server: str
+    drafts_of: tuple[str, ...]
+    tokens: Tokens = Tokens()
+    seconds: float = 0.0
+
+
+class Answer(Message):
+    """What ended a query: the documented result of `tasks.ask`.
+
+    `degraded` is true when a stage went on without someone or something; `notes` say what and why.
+    """
+
+    query_id: QueryId
+    strategy: str
+    status: Literal["answered", "failed"]
+    answer: str | None
+    chosen: str | None = None
+    chosen_because: str | None = None
+    reason: str | None = None
+    clients: dict[str, ClientAnswer] = {}
+    guidance: tuple[Guidance, ...] = ()
+    selected: tuple[str, ...] | None = None
+    rounds: int = 0
+    degraded: bool = False
+    notes: tuple[str, ...] = ()
+    tokens: Tokens = Tokens()
+    seconds: float = 0.0
+    asked_at: AwareDatetime
+    ended_at: AwareDatetime
+
+
+M = TypeVar("M", bound=Message)
+
+
+def decode(kind: type[M], data: object, *, what: str) -> M:
+    """`data` as a message of `kind`; raises BadMessage that names each wrong field, not its value."""
+    try:
+        return kind.model_validate_json(data) if isinstance(data, (str, bytes)) else (
+            kind.model_validate(data, strict=False)
+        )
+    except ValidationError as error:
+        raise BadMessage(f"{what} cannot be used: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """One line that names every wrong field and what is wrong with it."""
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False):
+        field = ".".join(str(part) for part in fault["loc"])
+        text = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{field}: {text}" if field else text)
+    return "; ".join(faults)[:MAX_REASON_CHARS]
+
+
+def derive_seed(*parts: object) -> int:
+    """A seed below 2**63 that depends on all of `parts` and on nothing else."""
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seconds_between(start: datetime, end: datetime) -> float:
+    return max(0.0, round((end - start).total_seconds(), 6))
