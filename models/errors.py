@@ -1,20 +1,21 @@
 """The errors of CoLM, as a tree.
 
-    ColmError
-      CallerError                 the caller's fault: never retried
-        InvalidAsk                the question or an option of `ask` cannot be used
-        SettingsError             colm.toml or a COLM_* variable cannot be used
-        UnknownQuery              no such query in the record
-      QueryFailed                 the query ended without an answer; the reason is in the message
-      NoConsumer                  a queue that the caller needs has no worker
-      BadMessage                  bytes or fields from the broker that cannot be used: dead-lettered
-      EngineError                 a generation cannot be done; the step is recorded as failed
-        PromptTooLong             the prompt and its completion do not fit the context
-        DeadlineExceeded          the step's deadline passed
-        Cancelled                 the request was withdrawn
-        EndpointError             an HTTP endpoint refused or kept failing
-        ModelUnusable             the configured model cannot be loaded
-      TransientError              worth trying again: the broker or the database is away
+ColmError
+  CallerError                 the caller's fault: never retried
+    InvalidAsk                the question or an option of `ask` cannot be used
+    SettingsError             colm.toml or a COLM_* variable cannot be used
+    UnknownQuery              no such query in the record
+  QueryFailed                 the query ended without an answer; the reason is in the message
+  NoConsumer                  a queue that the caller needs has no worker
+  BadMessage                  bytes or fields from the broker that cannot be used: dead-lettered
+  EngineError                 a generation cannot be done; the step is recorded as failed
+    PromptTooLong             the prompt and its completion do not fit the context
+    DeadlineExceeded          the step's deadline passed
+    Cancelled                 the request was withdrawn
+    EndpointError             an HTTP endpoint refused or kept failing
+    ModelUnusable             the configured model cannot be loaded
+  TransientError              worth trying again: the broker or the database is away
+    Overloaded                a queue is full and refuses new work
 """
 
 
@@ -76,3 +77,7 @@ class ModelUnusable(EngineError):
 
 class TransientError(ColmError):
     """The broker or the database is away; the same call may succeed later."""
+
+
+class Overloaded(TransientError):
+    """A queue is full and refuses new work; nothing was accepted."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.errors import BadMessage
 
 #: Raised with every incompatible change of a message on the wire.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 MAX_QUESTION_CHARS = 32_000
 MAX_COMPLETION_CHARS = 200_000
@@ -75,7 +75,7 @@ class Deadlines(Message):
 
 
 class AskRequest(Message):
-    """What a caller asks. `options` are the chosen strategy's own settings (see `models.strategies`)."""
+    """What a caller asks. `options` are the chosen strategy's own (see `models.strategies`)."""
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
     strategy: Name = "colm"
@@ -111,10 +111,8 @@ class Query(Message):
 
     def participant(self, name: str) -> Participant:
         """The participant called `name`; KeyError if the query has none."""
-        for participant in (*self.clients, *((self.server,) if self.server else ())):
-            if participant.name == name:
-                return participant
-        raise KeyError(name)
+        everyone = {p.name: p for p in (*self.clients, self.server) if p is not None}
+        return everyone[name]
 
 
 class StepKey(Message):
@@ -254,10 +252,12 @@ M = TypeVar("M", bound=Message)
 
 
 def decode(kind: type[M], data: object, *, what: str) -> M:
-    """`data` as a message of `kind`; raises BadMessage that names each wrong field, not its value."""
+    """`data` as a message of `kind`; BadMessage names each wrong field, never its value."""
     try:
-        return kind.model_validate_json(data) if isinstance(data, (str, bytes)) else (
-            kind.model_validate(data, strict=False)
+        return (
+            kind.model_validate_json(data)
+            if isinstance(data, (str, bytes))
+            else (kind.model_validate(data, strict=False))
         )
     except ValidationError as error:
         raise BadMessage(f"{what} cannot be used: {explain(error)}") from error

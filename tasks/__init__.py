@@ -1,0 +1,9 @@
+"""What can be asked. `from tasks import ask`, then `ask.delay("question").get()`.
+
+Light to import: no torch, no SQLAlchemy, and settings are read at the first use, not here.
+"""
+
+from tasks.celery_app import app
+from tasks.queries import ask
+
+__all__ = ["app", "ask"]

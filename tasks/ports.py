@@ -25,6 +25,8 @@ Receipt = Literal["recorded", "repeated", "late", "unasked"]
 class DeadLetter:
     """A message given up on, with the reason. `body` is what could be read of it."""
 
+    #: The Celery task id; a second letter with the same id changes nothing.
+    message_id: str
     task: str
     queue: str
     reason: str
@@ -52,9 +54,6 @@ class Life(Protocol):
 
     def apply(self, move: Move, now: datetime) -> None:
         """Record the steps, closes, decisions and answer of `move`, and when to wake next."""
-
-    def undispatched(self) -> Sequence[Step]:
-        """Open steps, not yet marked as dispatched."""
 
 
 class Record(Protocol):

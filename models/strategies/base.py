@@ -122,10 +122,15 @@ Move = Ask | Wait | Finish
 class Strategy(Protocol):
     """A named way of working together."""
 
-    #: Validates the `options` of a query; its fields are documented keyword arguments of `ask`.
-    options: type[BaseModel]
+    @property
+    def options(self) -> type[BaseModel]:
+        """Validates a query's options; its fields are documented keyword arguments of `ask`."""
 
-    def next_move(self, state: QueryState, now: datetime) -> Move: ...
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when the query's participants cannot carry its options."""
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        """What to do next, given all that is recorded. Never called after a Finish."""
 
 
 def completed(steps: Iterable[StepState]) -> tuple[StepState, ...]:

@@ -1,0 +1,120 @@
+"""Who can be asked, and how a caller's request becomes a query. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from models.errors import InvalidAsk
+from models.messages import (
+    AskRequest,
+    Deadlines,
+    Message,
+    Participant,
+    Query,
+    derive_seed,
+    explain,
+)
+from models.strategies import STRATEGIES
+
+
+class Roster(Message):
+    """The clients and servers of a site, its deadlines, and its defaults for each strategy."""
+
+    clients: dict[str, Participant]
+    servers: dict[str, Participant]
+    deadlines: Deadlines = Deadlines()
+    #: Options by strategy, used where the caller gives none.
+    defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def make_request(question: str, options: Mapping[str, Any]) -> AskRequest:
+    """The keyword arguments of `ask`, sorted into the request's own and the strategy's.
+
+    Checks all that can be checked without the site's roster, so that a caller hears of a mistake in
+    its own process. Raises InvalidAsk.
+    """
+    own = {k: v for k, v in options.items() if k in AskRequest.model_fields and k != "options"}
+    rest = {k: v for k, v in options.items() if k not in own}
+    rest = (
+        {**rest.pop("options", {}), **rest} if isinstance(rest.get("options", {}), dict) else rest
+    )
+    try:
+        request = AskRequest.model_validate({"question": question, "options": rest, **own})
+    except ValidationError as error:
+        raise InvalidAsk(f"this cannot be asked: {explain(error)}") from error
+    check_options(request.strategy, rest)
+    return request
+
+
+def check_options(strategy: str, options: Mapping[str, Any]) -> None:
+    """Raises InvalidAsk, naming the nearest valid name, for what the strategy does not know."""
+    if strategy not in STRATEGIES:
+        raise InvalidAsk(f"unknown strategy {strategy!r}{nearest(strategy, STRATEGIES)}")
+    kind: type[BaseModel] = STRATEGIES[strategy].options
+    for name in options:
+        if name not in kind.model_fields:
+            known = [*kind.model_fields, *(f for f in AskRequest.model_fields if f != "options")]
+            raise InvalidAsk(f"strategy {strategy!r} has no option {name!r}{nearest(name, known)}")
+    try:
+        kind.model_validate(dict(options))
+    except ValidationError as error:
+        raise InvalidAsk(f"strategy {strategy!r} cannot use {explain(error)}") from error
+
+
+def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -> Query:
+    """The query that `request` means on this site, every name resolved and default filled in.
+
+    Raises InvalidAsk for unknown names and for participants that cannot carry the strategy.
+    """
+    options = {**roster.defaults.get(request.strategy, {}), **request.options}
+    check_options(request.strategy, options)
+    names = request.clients if request.clients is not None else tuple(roster.clients)
+    clients = tuple(_find(name, roster.clients, "client") for name in names)
+    server = next(iter(roster.servers.values()), None)
+    if request.server is not None:
+        server = _find(request.server, roster.servers, "server")
+    deadlines = roster.deadlines
+    if request.deadline is not None:
+        deadlines = deadlines.model_copy(update={"query": request.deadline})
+    query = Query(
+        query_id=query_id,
+        question=request.question,
+        strategy=request.strategy,
+        options=options,
+        clients=tuple(_adjust(c, request) for c in clients),
+        server=_adjust(server, request) if server else None,
+        deadlines=deadlines,
+        seed=request.seed if request.seed is not None else derive_seed(query_id),
+        asked_at=now,
+    )
+    STRATEGIES[request.strategy].check(query)
+    return query
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint to append to an error: the name that was probably meant, and those there are."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (there {'is' if len(names) == 1 else 'are'}: {', '.join(names) or 'none'})"
+
+
+def _find(name: str, known: Mapping[str, Participant], role: str) -> Participant:
+    if name not in known:
+        raise InvalidAsk(f"unknown {role} {name!r}{nearest(name, known)}")
+    return known[name]
+
+
+def _adjust(participant: Participant, request: AskRequest) -> Participant:
+    asked = {"max_new_tokens": request.max_new_tokens, "temperature": request.temperature}
+    update = {key: value for key, value in asked.items() if value is not None}
+    if not update:
+        return participant
+    return participant.model_copy(
+        update={"sampling": participant.sampling.model_copy(update=update)}
+    )

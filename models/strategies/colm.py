@@ -1,0 +1,238 @@
+"""CoLM (arXiv 2511.06991, Algorithm 1): draft, synthesize, refine; one answer per client.
+
+    select (optional) -> draft -> [synthesize -> refine] x rounds -> answer
+
+Where the paper leaves a choice open it is an option here. The caller is given the refined answer
+that agrees most with the others (`models.choosing.most_central`); every client keeps its own.
+
+A stage is over when every step of it has an outcome, or at its deadline. Then:
+drafts and refinements below the quorum, or no guidance, end the rounds: the query is answered from
+what there is and marked as degraded, or fails with every reason if no draft came. A client that let
+a step expire is not asked again in that query.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
+
+from pydantic import Field
+
+from models import prompts
+from models.choosing import read_selection
+from models.errors import InvalidAsk
+from models.messages import Message, Participant, Query, Step
+from models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
+from models.strategies.stages import (
+    ClosedStage,
+    client_answer,
+    close_stage,
+    finish,
+    latest_text,
+    make_step,
+    unreachable,
+)
+
+
+class ColmOptions(Message):
+    """Options of the strategy `colm`."""
+
+    #: Rounds of guidance and refinement. The paper uses 2 for single-turn sets, 1 for multi-turn.
+    rounds: int = Field(default=2, ge=1, le=8)
+    #: How many clients the server selects to draft; None lets every client draft.
+    select: int | None = Field(default=None, ge=1, le=64)
+    #: Answers a stage needs at its deadline to go on; None is half of those asked, rounded up.
+    quorum: int | None = Field(default=None, ge=1, le=64)
+    #: Whether the server reads the question beside the drafts. The paper's script does both.
+    server_sees_question: bool = True
+    #: Whether a client reads its own draft while refining.
+    client_sees_own_draft: bool = True
+
+
+class Colm:
+    """The strategy `colm`."""
+
+    options = ColmOptions
+
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when the query's participants cannot carry the options."""
+        options = ColmOptions.model_validate(query.options)
+        if query.server is None:
+            raise InvalidAsk("strategy 'colm' needs a server; none is configured")
+        if not query.clients:
+            raise InvalidAsk("strategy 'colm' needs at least one client; none is configured")
+        for name, value in (("select", options.select), ("quorum", options.quorum)):
+            if value is not None and value > len(query.clients):
+                raise InvalidAsk(
+                    f"{name}={value} is more than the {len(query.clients)} clients of this query"
+                )
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        if not state.steps:
+            return _Turn(state, now).begin()
+        stage = close_stage(state, now)
+        if isinstance(stage, Wait):
+            return stage
+        turn = _Turn(stage.state, now, stage)
+        last = stage.steps[-1].step
+        if last.act == "select":
+            return turn.after_select()
+        if last.act == "draft":
+            return turn.after_panel(round=1)
+        if last.act == "synthesize":
+            return turn.after_synthesis(last.round)
+        return turn.after_panel(round=last.round + 1)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """One decision: the state with its last stage closed, and the moment it is decided at."""
+
+    state: QueryState
+    now: datetime
+    stage: ClosedStage | None = None
+
+    @property
+    def query(self) -> Query:
+        return self.state.query
+
+    @property
+    def options(self) -> ColmOptions:
+        return ColmOptions.model_validate(self.query.options)
+
+    @property
+    def server(self) -> Participant:
+        server = self.query.server
+        assert server is not None  # Colm.check
+        return server
+
+    def begin(self) -> Move:
+        k = self.options.select
+        if k is None or k >= len(self.query.clients):
+            return self.ask_drafts(self.query.clients)
+        messages = prompts.select(self.query.clients, self.query.question, k)
+        return self.ask(make_step(self.query, self.server, "select", 1, messages, self.now))
+
+    def after_select(self) -> Move:
+        assert self.stage is not None
+        assert self.options.select is not None
+        names = tuple(c.name for c in self.query.clients)
+        if not self.stage.completed:
+            reason = f"no selection, so every client drafts ({self.stage.reasons()})"
+            return self.ask_drafts(self.query.clients, _selected(names, reason, ok=False))
+        completion = self.stage.completed[-1].completion
+        assert completion is not None
+        selection = read_selection(completion.text, names, self.options.select)
+        if not selection.names:
+            reason = f"selection {selection.remark}, so every client drafts"
+            return self.ask_drafts(self.query.clients, _selected(names, reason, ok=False))
+        chosen = [c for c in self.query.clients if c.name in selection.names]
+        return self.ask_drafts(
+            chosen, _selected(selection.names, f"selection {selection.remark}", ok=True)
+        )
+
+    def ask_drafts(
+        self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
+    ) -> Ask:
+        steps = [
+            make_step(self.query, c, "draft", 1, prompts.draft(c, self.query.question), self.now)
+            for c in clients
+        ]
+        return self.ask(*steps, decisions=why)
+
+    def after_panel(self, round: int) -> Move:
+        """The drafts of `round` are in: synthesize them, or end."""
+        assert self.stage is not None
+        done, asked = self.stage.completed, len(self.stage.steps)
+        needed = min(self.options.quorum or ceil(asked / 2), asked)
+        if len(done) < needed:
+            what = "drafted" if round == 1 else "refined"
+            note = f"only {len(done)} of {asked} clients {what}, {needed} needed"
+            return self.end(f"{note} ({self.stage.reasons()})")
+        if round > self.options.rounds:
+            return self.end()
+        drafts = [
+            prompts.LabelledDraft(self.query.participant(s.step.participant), s.completion.text)
+            for s in done
+            if s.completion is not None
+        ]
+        seen = self.query.question if self.options.server_sees_question else None
+        messages = prompts.synthesize(drafts, seen)
+        clients = [d.client.name for d in drafts]
+        missing = self.stage.reasons()
+        panel = Decision(
+            kind="panel",
+            round=round,
+            reason=f"{len(done)} of {asked} drafts" + (f"; without {missing}" if missing else ""),
+            detail={"clients": clients},
+        )
+        step = make_step(self.query, self.server, "synthesize", round, messages, self.now)
+        return self.ask(step, decisions=(panel,))
+
+    def after_synthesis(self, round: int) -> Move:
+        """Guidance goes to every client that can still be reached, selected or not."""
+        assert self.stage is not None
+        if not self.stage.completed:
+            return self.end(f"no guidance in round {round} ({self.stage.reasons()})")
+        completion = self.stage.completed[-1].completion
+        assert completion is not None
+        gone = unreachable(self.state)
+        clients = [c for c in self.query.clients if c.name not in gone]
+        steps = [self.refinement(c, round, completion.text) for c in clients]
+        left_out = [name for name in sorted(gone) if name != self.server.name]
+        decisions = (
+            (
+                Decision(
+                    kind="left_out",
+                    round=round,
+                    reason=f"not asked again after silence: {', '.join(left_out)}",
+                    detail={"clients": left_out},
+                ),
+            )
+            if left_out
+            else ()
+        )
+        return self.ask(*steps, decisions=decisions)
+
+    def refinement(self, client: Participant, round: int, guidance: str) -> Step:
+        own = latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
+        relevant = client.name in self.selected() if self.selected() else True
+        messages = prompts.refine(client, self.query.question, own, guidance, relevant=relevant)
+        return make_step(self.query, client, "refine", round, messages, self.now)
+
+    def selected(self) -> tuple[str, ...]:
+        """The clients the server selected; empty where it selected none."""
+        decision = self.state.decision("selection", 1)
+        return tuple(decision.detail["clients"]) if decision and decision.detail["ok"] else ()
+
+    def ask(self, *steps: Step, decisions: tuple[Decision, ...] = ()) -> Ask:
+        return Ask(
+            steps=steps,
+            wake_at=max(s.deadline_at for s in steps),
+            closes=self.stage.closes if self.stage else (),
+            decisions=decisions,
+        )
+
+    def end(self, trouble: str | None = None) -> Finish:
+        """Answer with the refined answers; with the drafts where nobody refined; else fail."""
+        answers = {c.name: client_answer(self.state, c.name) for c in self.query.clients}
+        refined = {n: a.refined for n, a in answers.items() if a.refined is not None}
+        drafts = {n: a.draft for n, a in answers.items() if a.draft is not None}
+        selection = self.state.decision("selection", 1)
+        notes = [selection.reason] if selection and not selection.detail["ok"] else []
+        return finish(
+            self.state,
+            self.now,
+            candidates=refined or drafts,
+            closes=self.stage.closes if self.stage else (),
+            notes=[*notes, *([trouble] if trouble else [])],
+            failure=trouble if not drafts and not refined else None,
+            selected=self.selected() or None,
+        )
+
+
+def _selected(names: tuple[str, ...], reason: str, *, ok: bool) -> Decision:
+    return Decision(
+        kind="selection", round=1, reason=reason, detail={"clients": list(names), "ok": ok}
+    )

@@ -1,0 +1,234 @@
+"""What strategies share: asking a stage, closing it at its deadline, ending a query. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from models import prompts
+from models.choosing import most_central
+from models.messages import (
+    Act,
+    Answer,
+    ClientAnswer,
+    Completion,
+    Guidance,
+    Participant,
+    Query,
+    Step,
+    StepError,
+    Tokens,
+    Turn,
+    derive_seed,
+    seconds_between,
+)
+from models.strategies.base import (
+    Close,
+    Decision,
+    Finish,
+    Outcome,
+    QueryState,
+    StepState,
+    Wait,
+    completed,
+    unfinished,
+)
+
+
+def query_deadline(query: Query) -> datetime:
+    return query.asked_at + timedelta(seconds=query.deadlines.query)
+
+
+def make_step(
+    query: Query,
+    participant: Participant,
+    act: Act,
+    round: int,
+    messages: tuple[Turn, ...],
+    now: datetime,
+    *,
+    index: int = 0,
+) -> Step:
+    """A step whose seed depends on the query's seed and its place in the query, on nothing else."""
+    limit = timedelta(seconds=getattr(query.deadlines, act))
+    seed = derive_seed(query.seed, round, act, participant.name, index)
+    return Step(
+        query_id=query.query_id,
+        round=round,
+        act=act,
+        participant=participant.name,
+        index=index,
+        role=participant.role,
+        messages=messages,
+        sampling=participant.sampling.model_copy(update={"seed": seed}),
+        prompt_version=prompts.VERSION,
+        deadline_at=min(now + limit, query_deadline(query)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedStage:
+    """A stage in which nothing is open any more, and the record as if its closes were stored."""
+
+    state: QueryState
+    steps: tuple[StepState, ...]
+    closes: tuple[Close, ...]
+
+    @property
+    def completed(self) -> tuple[StepState, ...]:
+        return completed(self.steps)
+
+    def reasons(self) -> str:
+        """Why each step without a completion has none."""
+        missing = [s for s in self.steps if s.completion is None]
+        return "; ".join(
+            f"{s.step.participant}: {s.outcome.reason}" for s in missing if s.outcome is not None
+        )
+
+
+def close_stage(state: QueryState, now: datetime) -> ClosedStage | Wait:
+    """The stage last asked, closed; or Wait while a step is open and its deadline not reached."""
+    last = state.steps[-1].step
+    steps = state.stage(last.act, last.round)
+    deadline = max(s.step.deadline_at for s in steps)
+    if unfinished(steps) and now < deadline:
+        return Wait(wake_at=deadline)
+    closes = tuple(
+        Close(
+            step_id=s.step.step_id,
+            reason=f"nothing came from {s.step.participant} before the {s.step.act} deadline, "
+            f"{seconds_between(s.asked_at, deadline):.1f} s after it was asked",
+        )
+        for s in unfinished(steps)
+    )
+    closed = apply_closes(state, closes, now)
+    return ClosedStage(state=closed, steps=closed.stage(last.act, last.round), closes=closes)
+
+
+def apply_closes(state: QueryState, closes: Sequence[Close], now: datetime) -> QueryState:
+    """The state with every closed step's outcome set to "expired"."""
+    reasons = {close.step_id: close.reason for close in closes}
+    steps = tuple(
+        replace(s, outcome=expired(reasons[s.step.step_id], now))
+        if s.open and s.step.step_id in reasons
+        else s
+        for s in state.steps
+    )
+    return replace(state, steps=steps)
+
+
+def expired(reason: str, now: datetime) -> Outcome:
+    return Outcome(status="expired", at=now, error=StepError(kind="expired", reason=reason))
+
+
+def unreachable(state: QueryState) -> frozenset[str]:
+    """Participants that let a step expire: asking them again would only wait again."""
+    return frozenset(
+        s.step.participant for s in state.steps if s.outcome and s.outcome.status == "expired"
+    )
+
+
+def latest_text(state: QueryState, client: str) -> str | None:
+    """The client's newest answer, refined or drafted."""
+    texts = [
+        s.completion.text
+        for s in state.steps
+        if s.step.participant == client and s.completion is not None
+    ]
+    return texts[-1] if texts else None
+
+
+def tokens_of(completions: Sequence[Completion]) -> Tokens:
+    return Tokens(
+        prompt=sum(c.prompt_tokens for c in completions),
+        completion=sum(c.completion_tokens for c in completions),
+    )
+
+
+def client_answer(state: QueryState, client: str) -> ClientAnswer:
+    """One client's way through the query, as far as it went."""
+    mine = [s for s in state.steps if s.step.participant == client]
+    done = [s.completion for s in mine if s.completion is not None]
+    texts: dict[str, list[str]] = {"draft": [], "refine": []}
+    for s in mine:
+        if s.completion is not None:
+            texts[s.step.act].append(s.completion.text)
+    reasons = [s.outcome.reason for s in mine if s.outcome and s.outcome.completion is None]
+    status: Literal["refined", "drafted", "failed", "idle"]
+    if texts["refine"]:
+        status = "refined"
+    elif texts["draft"]:
+        status = "drafted"
+    else:
+        status = "failed" if mine else "idle"
+    return ClientAnswer(
+        status=status,
+        draft=texts["draft"][0] if texts["draft"] else None,
+        refined=texts["refine"][-1] if texts["refine"] else None,
+        reason=reasons[-1] if reasons else None,
+        tokens=tokens_of(done),
+        seconds=round(sum(c.total_s for c in done), 6),
+    )
+
+
+def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
+    """The guidance of every round, and whose drafts the server had read for it."""
+    given = []
+    for s in completed(s for s in state.steps if s.step.act == "synthesize"):
+        panel = state.decision("panel", s.step.round)
+        assert s.completion is not None
+        given.append(
+            Guidance(
+                round=s.step.round,
+                text=s.completion.text,
+                server=s.step.participant,
+                drafts_of=tuple(panel.detail["clients"]) if panel else (),
+                tokens=tokens_of([s.completion]),
+                seconds=s.completion.total_s,
+            )
+        )
+    return tuple(given)
+
+
+def finish(
+    state: QueryState,
+    now: datetime,
+    *,
+    candidates: dict[str, str],
+    closes: tuple[Close, ...] = (),
+    notes: Sequence[str] = (),
+    failure: str | None = None,
+    selected: tuple[str, ...] | None = None,
+) -> Finish:
+    """End the query: choose among `candidates` (participant to text), or fail with `failure`."""
+    query = state.query
+    choice = most_central(candidates) if candidates and failure is None else None
+    completions = [s.completion for s in state.steps if s.completion is not None]
+    answer = Answer(
+        query_id=query.query_id,
+        strategy=query.strategy,
+        status="answered" if choice else "failed",
+        answer=candidates[choice.name] if choice else None,
+        chosen=choice.name if choice else None,
+        chosen_because=choice.because if choice else None,
+        reason=None if choice else failure or "nobody answered",
+        clients={c.name: client_answer(state, c.name) for c in query.clients},
+        guidance=guidance_given(state),
+        selected=selected,
+        rounds=max((s.step.round for s in state.steps), default=0),
+        degraded=bool(notes) or any(s.completion is None for s in state.steps),
+        notes=tuple(notes),
+        tokens=tokens_of(completions),
+        seconds=seconds_between(query.asked_at, now),
+        asked_at=query.asked_at,
+        ended_at=now,
+    )
+    decision = Decision(
+        kind="answer" if choice else "failure",
+        round=max(1, answer.rounds),
+        reason=f"{choice.name}: {choice.because}" if choice else answer.reason or "",
+        detail={"chosen": choice.name} if choice else {},
+    )
+    return Finish(answer=answer, closes=closes, decisions=(decision,))

@@ -1,0 +1,69 @@
+"""Celery's settings, derived from ours. Imported by Celery when `app.conf` is first used.
+
+Each value that keeps work from being lost says so; docs/pitfalls that led to them are in
+docs/adr/0003.
+"""
+
+from tasks.settings import settings
+from tasks.topology import ASK, topology_of
+
+_found = settings()
+
+broker_url = _found.broker_url
+# The record is the result backend: an AsyncResult of `ask` resolves to the recorded answer.
+result_backend = "workers.results:RecordBackend"
+
+task_serializer = "json"
+result_serializer = "json"
+accept_content = ["json"]
+enable_utc = True
+timezone = "UTC"
+
+# A task is acked when its body has returned: after the row is committed and every publish is
+# confirmed. An unexpected error rejects it, so that it is dead-lettered and not forgotten.
+task_acks_late = True
+task_acks_on_failure_or_timeout = False
+task_reject_on_worker_lost = True
+task_ignore_result = True
+task_store_errors_even_if_ignored = False
+worker_prefetch_multiplier = 1
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+task_queues = topology_of(_found).everything()
+task_default_queue = ASK
+task_default_exchange = ASK
+task_default_exchange_type = "topic"
+task_default_routing_key = "ask"
+task_default_queue_type = "quorum"
+task_create_missing_queues = False
+worker_detect_quorum_queues = True
+broker_native_delayed_delivery_queue_type = "quorum"
+event_queue_exclusive = True
+control_queue_exclusive = True
+
+# Without confirms a publish that the broker never stored looks like one that it did.
+if _found.embedded:
+    broker_transport_options = {
+        # Longer than any task may run, or a slow generation would be delivered twice.
+        "visibility_timeout": int(2 * _found.deadlines.query) + 60,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+    }
+else:
+    broker_transport_options = {"confirm_publish": True}
+    broker_heartbeat = 30
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+broker_pool_limit = 64
+task_publish_retry = True
+task_publish_retry_policy = {
+    "max_retries": 8,
+    "interval_start": 0.05,
+    "interval_step": 0.2,
+    "interval_max": 2.0,
+}
+
+worker_send_task_events = True
+task_send_sent_event = True
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False

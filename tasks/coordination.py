@@ -1,0 +1,119 @@
+"""The coordinator: between the record, which remembers, and the strategy, which decides.
+
+Every entry point does the same three things: open the query under its lock and add what came in;
+ask the strategy and record its move, in the same commit; then, after the commit, publish the new
+steps with confirms. A crash between commit and publish leaves steps that are asked but not marked
+as dispatched; `republish_stranded` finds them. A crash after the publish repeats a message, and
+every repeat is harmless because the record knows each step by its key.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from models.errors import InvalidAsk
+from models.messages import Answer, Step, Submission
+from models.roster import Roster, make_request, resolve
+from models.strategies import STRATEGIES
+from models.strategies.base import Ask, Finish, Outcome
+from tasks.ports import Life, Receipt, Record
+
+logger = logging.getLogger(__name__)
+
+#: How long a publish may take before its step counts as stranded (seconds).
+STRANDED_AFTER = timedelta(seconds=10)
+
+
+class Announcer(Protocol):
+    """Hears of every end of a query, for Flower and metrics; told at least once, never asked."""
+
+    def refused(self, query_id: str, reason: str) -> None: ...
+
+    def ended(self, answer: Answer) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coordinator:
+    """Advances queries. Safe to call from many threads and many processes at once."""
+
+    record: Record
+    roster: Roster
+    send: Callable[[Step], None]
+    #: Marks steps as dispatched; may group many marks into one commit.
+    mark: Callable[[Sequence[str]], None]
+    announce: Announcer
+    clock: Callable[[], datetime]
+
+    def accept(self, query_id: str, question: Any, options: Mapping[str, Any]) -> None:
+        """Record a caller's query and ask its first steps; an unusable one is refused, recorded."""
+        now = self.clock()
+        try:
+            request = make_request(question, options)
+            query = resolve(request, self.roster, query_id, now)
+        except InvalidAsk as error:
+            asked = question if isinstance(question, str) else repr(question)
+            strategy = str(options.get("strategy", "colm"))
+            self.record.refuse(query_id, asked, strategy, str(error), now)
+            self.announce.refused(query_id, str(error))
+            return
+        with self.record.begin(query) as life:
+            move = self._advance(life, now) if not life.ended else None
+        self._act(move)
+
+    def submit(self, submission: Submission) -> Receipt:
+        """Record what became of a step and ask what follows from it."""
+        now = self.clock()
+        outcome = Outcome(
+            status="completed" if submission.completion else "failed",
+            at=now,
+            worker=submission.worker,
+            completion=submission.completion,
+            error=submission.error,
+        )
+        move = None
+        with self.record.open(submission.query_id) as life:
+            receipt = life.add_outcome(submission, outcome)
+            if receipt == "recorded" and not life.ended:
+                move = self._advance(life, now)
+        self._act(move)
+        return receipt
+
+    def wake_due(self, limit: int = 100) -> int:
+        """Advance the queries whose deadline or wake-up time has come; returns how many."""
+        now = self.clock()
+        due = self.record.due(now, limit)
+        for query_id in due:
+            with self.record.open(query_id) as life:
+                move = self._advance(life, now) if not life.ended else None
+            self._act(move)
+        return len(due)
+
+    def republish_stranded(self, limit: int = 100) -> int:
+        """Publish again what a crash may have kept from its queue; returns how many steps."""
+        steps = self.record.stranded(self.clock() - STRANDED_AFTER, limit)
+        if steps:
+            logger.warning("publishing %d steps again that were never dispatched", len(steps))
+        self._send(steps)
+        return len(steps)
+
+    def _advance(self, life: Life, now: datetime) -> Ask | Finish | None:
+        move = STRATEGIES[life.state.query.strategy].next_move(life.state, now)
+        life.apply(move, now)
+        return move if isinstance(move, (Ask, Finish)) else None
+
+    def _act(self, move: Ask | Finish | None) -> None:
+        """After the commit: publish what was asked, announce what ended."""
+        if isinstance(move, Ask):
+            self._send(move.steps)
+        elif isinstance(move, Finish):
+            self.announce.ended(move.answer)
+
+    def _send(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self.send(step)
+        if steps:
+            self.mark([step.step_id for step in steps])

@@ -1,0 +1,69 @@
+"""What clients and servers run: one task a step, all with the same body.
+
+A task blocks its thread on the process's engine, which batches across the threads. The message is
+acked after the submission is confirmed by the broker, so a killed worker loses nothing: its steps
+are delivered again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject
+
+from tasks import runtime
+from tasks.celery_app import app
+
+
+def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]
+    from models.errors import BadMessage
+    from models.messages import Step, decode
+    from tasks.publishing import send_submission
+    from tasks.topology import submission_key
+
+    try:
+        if args or set(fields) != {"step"}:
+            raise BadMessage("a step is one keyword argument called 'step'")
+        step = decode(Step, fields["step"], what="the step")
+        if f"colm.{step.act}" != task.name or not runtime.generator().serves(step):
+            raise BadMessage(f"step {step.step_id} is not for this worker")
+    except BadMessage as error:
+        # Participants cannot reach the record; the broker's dead letters are recorded there.
+        raise Reject(str(error), requeue=False) from error
+    submission = runtime.generator().generate(step)
+    send_submission(submission, routing_key=submission_key(step.role, step.participant))
+    completion = submission.completion
+    if completion is None:
+        assert submission.error is not None
+        return {"step": step.step_id, "failed": submission.error.kind}
+    return {
+        "step": step.step_id,
+        "tokens": completion.completion_tokens,
+        "seconds": round(completion.total_s, 3),
+        "batch": completion.batch_size,
+    }
+
+
+@app.task(bind=True, name="colm.draft")
+def draft(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
+    """A client's own answer."""
+    return _generate(self, args, fields)
+
+
+@app.task(bind=True, name="colm.refine")
+def refine(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
+    """A client's next answer, in the light of guidance."""
+    return _generate(self, args, fields)
+
+
+@app.task(bind=True, name="colm.select")
+def select(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
+    """A server's choice of the clients that draft."""
+    return _generate(self, args, fields)
+
+
+@app.task(bind=True, name="colm.synthesize")
+def synthesize(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
+    """A server's guidance on a panel of drafts."""
+    return _generate(self, args, fields)

@@ -1,0 +1,120 @@
+"""The one way a task message leaves a process: confirmed, mandatory, persistent, JSON.
+
+On RabbitMQ a publish that returns has been stored by a quorum of the queue; one that cannot be
+routed or stored raises. Publishers declare nothing there: the coordinator owns the topology, and a
+client has no right to. The embedded broker needs the declaration to route at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from amqp.exceptions import ChannelError, MessageNacked
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from models.errors import NoConsumer, Overloaded, TransientError
+from models.messages import Step, Submission
+from tasks.celery_app import app
+from tasks.settings import settings
+from tasks.topology import Topology, topology_of
+
+#: AMQP reply codes.
+NOT_FOUND = 404
+NO_ROUTE = 312
+
+
+@cache
+def topology() -> Topology:
+    """The topology of this process's settings."""
+    return topology_of(settings())
+
+
+def send_step(step: Step) -> None:
+    """Put a step into its participant's queue."""
+    queue = topology().for_step(step.act, step.participant, step.role)
+    publish(
+        app,
+        f"colm.{step.act}",
+        queue,
+        task_id=step.step_id,
+        kwargs={"step": step.model_dump(mode="json")},
+        shown={
+            "query": step.query_id,
+            "round": step.round,
+            "by": step.participant,
+            "turns": len(step.messages),
+            "characters": sum(len(turn.content) for turn in step.messages),
+            "max_new_tokens": step.sampling.max_new_tokens,
+        },
+    )
+
+
+def send_submission(submission: Submission, *, routing_key: str) -> None:
+    """Hand a completion, or the reason that there is none, to the coordinators."""
+    publish(
+        app,
+        "colm.submit",
+        topology().submissions(),
+        routing_key=routing_key,
+        task_id=f"{submission.step_id}.submit",
+        kwargs={"submission": submission.model_dump(mode="json")},
+        shown={
+            "query": submission.query_id,
+            "round": submission.round,
+            "act": submission.act,
+            "by": submission.participant,
+            "status": "completed" if submission.completion else "failed",
+        },
+    )
+
+
+def publish(
+    celery: Celery,
+    task: str,
+    queue: Queue,
+    *,
+    task_id: str,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any],
+    shown: Mapping[str, Any],
+    routing_key: str | None = None,
+    **options: Any,
+) -> Any:
+    """Publish one task message and return its AsyncResult.
+
+    `shown` is all that Flower and the logs see of the arguments. Raises NoConsumer when there is no
+    such queue, Overloaded when the queue is full, TransientError when the broker cannot be reached.
+    """
+    try:
+        return celery.send_task(
+            task,
+            args=args,
+            kwargs=dict(kwargs),
+            task_id=task_id,
+            queue=queue,  # type: ignore[arg-type]  # the stubs know names only
+            exchange=queue.exchange.name,
+            routing_key=routing_key or queue.routing_key,
+            declare=[queue] if settings().embedded else [],
+            mandatory=True,
+            argsrepr="",
+            kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
+            **options,
+        )
+    except MessageNacked as error:
+        raise Overloaded(
+            f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
+            "nothing was accepted, ask again later"
+        ) from error
+    except ChannelError as error:
+        if error.reply_code not in (NOT_FOUND, NO_ROUTE):
+            raise
+        raise NoConsumer(
+            f"queue {queue.name} does not exist on this broker: start 'colm coordinator' once, it "
+            "declares the queues of every client and server in its colm.toml"
+        ) from error
+    except (OperationalError, OSError) as error:
+        raise TransientError(f"the broker cannot be reached: {error}") from error

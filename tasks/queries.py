@@ -1,0 +1,126 @@
+"""What coordinators run: `colm.ask` opens a query, `colm.submit` moves one on.
+
+Neither computes anything: a query that waits for its models occupies no worker. `colm.ask` returns
+at once and leaves the result to the record, which resolves the caller's AsyncResult in the commit
+that stores the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from celery import Task
+from celery.exceptions import Ignore, Reject
+from celery.result import AsyncResult
+
+from tasks import runtime
+from tasks.celery_app import app
+from tasks.patience import patiently
+
+logger = logging.getLogger(__name__)
+
+#: How much of an unusable message is kept for the operator (characters).
+KEPT_BODY = 20_000
+
+
+class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
+    """A task whose arguments are checked in the caller's process, before anything is sent."""
+
+    def apply_async(  # type: ignore[override]  # the stubs name every option
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Check and publish. Raises InvalidAsk, NoConsumer, Overloaded or TransientError."""
+        from models.roster import make_request
+        from tasks.publishing import publish, topology
+        from tasks.settings import settings
+
+        question, asked = _bind(*(args or ()), **(kwargs or {}))
+        request = make_request(question, asked)
+        shown: dict[str, Any] = {"strategy": request.strategy, "characters": len(request.question)}
+        if settings().show_texts:
+            shown["question"] = request.question[:200]
+        if request.clients:
+            shown["clients"] = ",".join(request.clients)
+        result: AsyncResult[Any] = publish(
+            self.app,
+            self.name,
+            topology().ask(),
+            task_id=task_id or str(uuid.uuid4()),
+            args=(request.question,),
+            kwargs=request.model_dump(mode="json", exclude={"question"}, exclude_defaults=True),
+            shown=shown,
+            **options,
+        )
+        return result
+
+
+def _bind(question: Any = None, /, **asked: Any) -> tuple[Any, Mapping[str, Any]]:
+    if question is None:
+        question = asked.pop("question", None)
+    return question, asked
+
+
+@app.task(bind=True, base=AskTask, name="colm.ask", ignore_result=False)
+def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[type-arg]
+    """Ask a question; the AsyncResult resolves to an Answer (see `models.messages.Answer`).
+
+    ask.delay("question", strategy="colm", clients=["ada", "bo"], rounds=2, seed=7, ...)
+
+    Options of every strategy: clients, server, seed, max_new_tokens, temperature, deadline
+    (seconds). A strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
+    """
+    question, asked = _bind(*args, **options)
+    query_id = str(self.request.id)
+    patiently(lambda: runtime.coordinator().accept(query_id, question, asked))
+    raise Ignore("the record resolves the result when the query ends")
+
+
+@app.task(bind=True, name="colm.submit")
+def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
+    """Take what a participant sends for a step. Repeats are harmless, strangers are refused."""
+    from models.errors import BadMessage, UnknownQuery
+    from models.messages import Submission, decode
+    from tasks.topology import submission_key
+
+    try:
+        if args or set(fields) != {"submission"}:
+            raise BadMessage("a submission is one keyword argument called 'submission'")
+        submission = decode(Submission, fields["submission"], what="the submission")
+        came_by = str((self.request.delivery_info or {}).get("routing_key"))
+        own = {submission_key(role, submission.participant) for role in ("client", "server")}
+        if came_by not in own:
+            raise BadMessage(f"{submission.participant!r} may not submit under {came_by!r}")
+        receipt = patiently(lambda: runtime.coordinator().submit(submission))
+        if receipt == "unasked":
+            raise BadMessage(f"step {submission.step_id} was never asked")
+    except (BadMessage, UnknownQuery) as error:
+        refuse(self, str(error), fields)
+    logger.info("submission %s: %s", submission.step_id, receipt)
+    return {"step": submission.step_id, "receipt": receipt}
+
+
+def refuse(task: Task, reason: str, fields: Mapping[str, Any]) -> NoReturn:  # type: ignore[type-arg]
+    """Record an unusable message with its reason and have the broker dead-letter it."""
+    from tasks.ports import DeadLetter
+
+    info = task.request.delivery_info or {}
+    letter = DeadLetter(
+        message_id=str(task.request.id),
+        task=str(task.name),
+        queue=str(info.get("routing_key")),
+        reason=reason,
+        at=datetime.now(UTC),
+        body=json.dumps(fields, default=repr)[:KEPT_BODY],
+    )
+    logger.warning("dead letter from %s: %s", letter.queue, reason)
+    patiently(lambda: runtime.record().add_dead_letter(letter))
+    raise Reject(reason, requeue=False)

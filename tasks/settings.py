@@ -1,0 +1,262 @@
+"""One `colm.toml` and `COLM_*` variables, read once, whole and loudly; nothing else reads them.
+
+Where the file is: `COLM_CONFIG`, else `./colm.toml`, else none (the built-in defaults: an embedded
+stack with three clients and one server on the quickstart model). A variable overrides one value of
+the file: `COLM_BROKER`, `COLM_DATABASE`, `COLM_HOME`, and with `__` between levels
+`COLM_DEADLINES__DRAFT=30` or `COLM_SERVERS__MAIN__ENGINE__MODEL=/models/qwen`. An unknown key or
+variable is an error that names the nearest valid one.
+
+Where neither names a broker or a database and `colm up` runs on this machine, its own are used, so
+that `ask.delay()` works from any shell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from models.engine_settings import EngineSettings
+from models.errors import InvalidAsk, SettingsError
+from models.messages import Deadlines, Message, Name, Participant, Role, Sampling
+from models.roster import Roster, check_options, nearest
+
+#: Variables that say where settings are, not what they are.
+PLACES = {"COLM_CONFIG"}
+#: Variables of the test suite.
+TEST_PREFIX = "COLM_TEST_"
+
+
+class ParticipantSettings(Message):
+    """A `[clients.NAME]` or `[servers.NAME]` table."""
+
+    persona: str = Field(default="", max_length=4_000)
+    domain: str = Field(default="", max_length=400)
+    sampling: Sampling = Sampling()
+    engine: EngineSettings = EngineSettings()
+
+    def participant(self, name: str, role: Role) -> Participant:
+        return Participant(
+            name=name, role=role, persona=self.persona, domain=self.domain, sampling=self.sampling
+        )
+
+
+class BrokerLimits(Message):
+    """The `[limits]` table: bounds that keep one caller or message from hurting the rest."""
+
+    #: Messages a work queue holds before it refuses more.
+    queue_length: int = Field(default=100_000, ge=100)
+    #: Deliveries of one message before it is dead-lettered.
+    deliveries: int = Field(default=5, ge=1, le=100)
+    #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
+    listen_timeout: float = Field(default=10.0, gt=0)
+
+
+def _default_clients() -> dict[str, ParticipantSettings]:
+    personas = {
+        "ada": ("You are a careful mathematician who checks every step.", "mathematics and logic"),
+        "bo": ("You are a practical engineer who looks for what works.", "engineering"),
+        "cy": ("You are a curious scientist who asks what the evidence says.", "natural science"),
+    }
+    return {
+        name: ParticipantSettings(persona=persona, domain=domain)
+        for name, (persona, domain) in personas.items()
+    }
+
+
+def _default_servers() -> dict[str, ParticipantSettings]:
+    return {"main": ParticipantSettings(sampling=Sampling(temperature=0.3))}
+
+
+class Settings(Message):
+    """All that a user may say."""
+
+    #: amqp://, amqps:// or redis+socket://; None is the embedded broker of `colm up`.
+    broker: str | None = Field(default=None, pattern=r"^(amqps?|redis\+socket)://")
+    #: postgresql+psycopg2:// or sqlite:///; None is a SQLite file in `home`.
+    database: str | None = Field(default=None, pattern=r"^(postgresql\+psycopg2|sqlite)://")
+    #: Where the embedded stack keeps its files.
+    home: Path = Path("~/.local/state/colm")
+    #: Where downloaded and converted models are kept.
+    cache: Path = Path("~/.cache/colm")
+    clients: dict[Name, ParticipantSettings] = Field(default_factory=_default_clients)
+    servers: dict[Name, ParticipantSettings] = Field(default_factory=_default_servers)
+    deadlines: Deadlines = Deadlines()
+    #: Default options by strategy, as in `[strategies.colm]`.
+    strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    limits: BrokerLimits = BrokerLimits()
+    #: Coordinator threads, in each coordinator process.
+    coordinator_threads: int = Field(default=4, ge=1, le=128)
+    #: Whether Flower and logs may show questions and prompts.
+    show_texts: bool = False
+
+    @field_validator("home", "cache")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @field_validator("strategies")
+    @classmethod
+    def _known(cls, strategies: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for strategy, options in strategies.items():
+            try:
+                check_options(strategy, options)
+            except InvalidAsk as error:
+                raise ValueError(str(error)) from error
+        return strategies
+
+    @property
+    def embedded(self) -> bool:
+        """True on the embedded broker, which has no confirms, dead letters or permissions."""
+        return self.broker_url.startswith("redis")
+
+    @property
+    def broker_url(self) -> str:
+        return self.broker or f"redis+socket://{self.home / 'broker.sock'}?virtual_host=0"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'record.sqlite'}"
+
+    @property
+    def roster(self) -> Roster:
+        return Roster(
+            clients={n: c.participant(n, "client") for n, c in self.clients.items()},
+            servers={n: s.participant(n, "server") for n, s in self.servers.items()},
+            deadlines=self.deadlines,
+            defaults=self.strategies,
+        )
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process; read at the first call, never again."""
+    return load(os.environ, Path.cwd())
+
+
+def load(environment: Mapping[str, str], folder: Path) -> Settings:
+    """Settings from `environment` and the file it or `folder` names. Raises SettingsError."""
+    named = environment.get("COLM_CONFIG")
+    path = Path(named) if named else folder / "colm.toml"
+    if named and not path.is_file():
+        raise SettingsError(f"COLM_CONFIG names {path}, which is not a file")
+    values = _read_file(path) if path.is_file() else {}
+    values = _merge(values, _from_environment(environment))
+    found = _validate(values, source=str(path) if path.is_file() else "the settings")
+    return _with_running_stack(found)
+
+
+def secret(name: str) -> str:
+    """The value of the environment variable `name`; SettingsError when it is not set."""
+    value = os.environ.get(name)
+    if not value:
+        raise SettingsError(f"the environment variable {name} is not set; it holds an API key")
+    return value
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith("COLM_") or variable in PLACES:
+            continue
+        if variable.startswith(TEST_PREFIX):
+            continue
+        path = variable.removeprefix("COLM_").lower().split("__")
+        values = _merge(values, _nest(path, text))
+    return values
+
+
+def _nest(path: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _validate(values: dict[str, Any], source: str) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        faults = [
+            _fault([str(part) for part in e["loc"]], e["type"], e["msg"])
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise SettingsError(f"{source}: " + "; ".join(faults)) from error
+
+
+def _fault(loc: list[str], kind: str, message: str) -> str:
+    where = ".".join(loc)
+    if kind != "extra_forbidden":
+        return f"{where}: {message.removeprefix('Value error, ')}"
+    variable = "COLM_" + "__".join(loc).upper()
+    return f"unknown key {where!r} (or variable {variable}){nearest(loc[-1], _keys_at(loc[:-1]))}"
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    """The valid keys of the table at `path`."""
+    kind: Any = Settings
+    for key in path:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[key].annotation
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return list(kind.model_fields)
+    return []
+
+
+def stack_file(home: Path) -> Path:
+    """Where a running `colm up` says which broker and database it uses."""
+    return home / "stack.json"
+
+
+def _with_running_stack(found: Settings) -> Settings:
+    if found.broker is not None and found.database is not None:
+        return found
+    try:
+        stack = json.loads(stack_file(found.home).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return found
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{stack_file(found.home)} cannot be read: {error}") from error
+    if not _alive(int(stack["pid"])):
+        return found
+    return found.model_copy(
+        update={
+            "broker": found.broker or stack["broker"],
+            "database": found.database or stack["database"],
+        }
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

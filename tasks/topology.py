@@ -1,0 +1,123 @@
+"""Every exchange and queue of CoLM, and the names of all of them, in this one module.
+
+    exchange       key                    queue                     read by
+    colm.ask       ask                    colm.ask                  coordinators
+    colm.steps     draft.<client>         colm.draft.<client>       that client
+    colm.guidance  refine.<client>        colm.refine.<client>      that client
+    colm.steps     synthesize.<server>    colm.synthesize.<server>  the workers of that server
+    colm.drafts    draft.<client>,        colm.submissions          coordinators
+                   guidance.<server>
+    colm.dead      #                      colm.dead                 coordinators
+
+The routing key of a submission is the identity of who sent it: on RabbitMQ a topic permission holds
+a client to its own. Every queue is a quorum queue that refuses what it cannot hold and dead-letters
+what is rejected or delivered too often. The embedded broker ignores those arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kombu import Exchange, Queue
+from kombu.transport.base import StdChannel
+
+from models.messages import Act, Role
+from tasks.settings import BrokerLimits, Settings
+
+ASK = "colm.ask"
+STEPS = "colm.steps"
+GUIDANCE = "colm.guidance"
+DRAFTS = "colm.drafts"
+DEAD = "colm.dead"
+SUBMISSIONS = "colm.submissions"
+
+EXCHANGES = {
+    name: Exchange(name, type="topic", durable=True, delivery_mode="persistent")
+    for name in (ASK, STEPS, GUIDANCE, DRAFTS, DEAD)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """The queues of a site. Declaring the same values twice is harmless, others are refused."""
+
+    limits: BrokerLimits
+    clients: tuple[str, ...]
+    servers: tuple[str, ...]
+
+    def ask(self) -> Queue:
+        return self._work(ASK, ASK, "ask")
+
+    def submissions(self) -> Queue:
+        return self._work(SUBMISSIONS, DRAFTS, "#")
+
+    def draft(self, client: str) -> Queue:
+        return self._work(f"colm.draft.{client}", STEPS, f"draft.{client}")
+
+    def refine(self, client: str) -> Queue:
+        return self._work(f"colm.refine.{client}", GUIDANCE, f"refine.{client}")
+
+    def synthesize(self, server: str) -> Queue:
+        return self._work(f"colm.synthesize.{server}", STEPS, f"synthesize.{server}")
+
+    def dead(self) -> Queue:
+        return Queue(
+            DEAD,
+            EXCHANGES[DEAD],
+            routing_key="#",
+            durable=True,
+            queue_arguments={"x-queue-type": "quorum"},
+        )
+
+    def of_coordinator(self) -> tuple[Queue, ...]:
+        return self.ask(), self.submissions()
+
+    def of_client(self, client: str) -> tuple[Queue, ...]:
+        return self.draft(client), self.refine(client)
+
+    def of_server(self, server: str) -> tuple[Queue, ...]:
+        return (self.synthesize(server),)
+
+    def for_step(self, act: Act, participant: str, role: Role) -> Queue:
+        """The queue that a step goes to."""
+        if role == "server":
+            return self.synthesize(participant)
+        return self.refine(participant) if act == "refine" else self.draft(participant)
+
+    def everything(self) -> tuple[Queue, ...]:
+        of_clients = [queue for client in self.clients for queue in self.of_client(client)]
+        of_servers = [queue for server in self.servers for queue in self.of_server(server)]
+        return (self.dead(), *self.of_coordinator(), *of_servers, *of_clients)
+
+    def _work(self, name: str, exchange: str, key: str) -> Queue:
+        return Queue(
+            name,
+            EXCHANGES[exchange],
+            routing_key=key,
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": self.limits.deliveries,
+                "x-max-length": self.limits.queue_length,
+                "x-overflow": "reject-publish",
+                "x-dead-letter-exchange": DEAD,
+                "x-dead-letter-strategy": "at-least-once",
+            },
+        )
+
+
+def topology_of(found: Settings) -> Topology:
+    """The topology that these settings describe."""
+    return Topology(limits=found.limits, clients=tuple(found.clients), servers=tuple(found.servers))
+
+
+def submission_key(role: Role, name: str) -> str:
+    """The routing key under which a participant submits."""
+    return f"{'draft' if role == 'client' else 'guidance'}.{name}"
+
+
+def declare(channel: StdChannel, queues: Iterable[Queue]) -> None:
+    """Declare exchanges, queues and bindings; what exists with other arguments raises (406)."""
+    for queue in queues:
+        queue(channel).declare()

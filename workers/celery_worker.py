@@ -1,0 +1,55 @@
+"""A plain Celery worker on a thread pool, started in this process."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+
+from kombu import Queue
+
+from tasks.celery_app import app
+from tasks.settings import settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Set up this process's log: one line an event, times in local time with milliseconds."""
+    logging.basicConfig(level=level, format=LOG_FORMAT)
+    for noisy in ("httpx", "httpcore", "amqp", "filelock", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def worker_name(kind: str) -> str:
+    return f"{kind}@{socket.gethostname()}"
+
+
+def serve(name: str, queues: Sequence[Queue], threads: int) -> int:
+    """Consume `queues` until SIGTERM or Ctrl-C; the exit status. Running tasks are finished first.
+
+    Threads, because an engine must not be forked and a coordinator waits more than it computes.
+    Gossip and mingle are off: no worker needs to know the others, and a restricted one may not.
+    """
+    names = [queue.name for queue in queues]
+    worker = app.Worker(
+        hostname=name,
+        pool="threads",
+        concurrency=threads,
+        queues=names,
+        task_events=True,
+        without_gossip=True,
+        without_mingle=True,
+        loglevel="INFO",
+        logfile=None,
+        quiet=True,
+    )
+    logging.getLogger(__name__).info(
+        "%s reads %s with %d threads from %s",
+        name,
+        ", ".join(names),
+        threads,
+        "the embedded broker" if settings().embedded else "RabbitMQ",
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

@@ -1,0 +1,139 @@
+"""`colm coordinator`: the record, the strategy and the broker, wired together in one process.
+
+Beside the Celery worker run three threads: the clockwork, which wakes queries at their deadlines;
+the marks, which note in groups what was dispatched; and, on RabbitMQ, the dead letter reader.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from kombu.exceptions import OperationalError
+
+from db.engine import connect
+from db.record import SqlRecord
+from models.errors import ColmError, TransientError
+from models.messages import Answer
+from tasks import runtime
+from tasks.celery_app import app
+from tasks.coordination import Coordinator
+from tasks.publishing import send_step, topology
+from tasks.settings import Settings, settings
+from tasks.topology import declare
+from workers.celery_worker import serve, worker_name
+from workers.dead_letters import DeadLetterReader
+from workers.marks import GroupedMarks
+
+logger = logging.getLogger(__name__)
+
+#: How often deadlines are looked at, and how many looks lie between two for stranded steps.
+TICK = 0.25
+STRANDED_EVERY = 20
+
+
+class Clockwork:
+    """Wakes due queries and publishes stranded steps, in its own thread, until `close`."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="clockwork", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _loop(self) -> None:
+        ticks = 0
+        while not self._stop.wait(TICK):
+            ticks += 1
+            try:
+                self._coordinator.wake_due()
+                if ticks % STRANDED_EVERY == 0:
+                    self._coordinator.republish_stranded()
+            except TransientError as error:
+                logger.warning("deadlines wait: %s", error)
+            except Exception:  # noqa: BLE001  # the outermost loop: deadlines must go on
+                logger.exception("a deadline could not be handled")
+
+
+class FlowerAnnouncer:
+    """Tells Flower when a query ended: its ask shows as succeeded or failed, with its runtime."""
+
+    def refused(self, query_id: str, reason: str) -> None:
+        self._send("task-failed", query_id, exception=f"InvalidAsk({reason!r})", traceback="")
+
+    def ended(self, answer: Answer) -> None:
+        if answer.status == "failed":
+            reason = f"QueryFailed({answer.reason!r})"
+            self._send("task-failed", answer.query_id, exception=reason, traceback="")
+            return
+        tokens = answer.tokens.prompt + answer.tokens.completion
+        result = f"answered by {answer.chosen}, {answer.rounds} rounds, {tokens} tokens"
+        self._send("task-succeeded", answer.query_id, result=result, runtime=answer.seconds)
+
+    def _send(self, kind: str, query_id: str, **fields: object) -> None:
+        try:
+            with app.events.default_dispatcher(hostname=worker_name("coordinator")) as events:
+                events.send(kind, uuid=query_id, **fields)
+        except (OperationalError, OSError) as error:
+            logger.warning("Flower was not told about query %s: %s", query_id, error)
+
+
+def run_coordinator() -> int:
+    """Coordinate until SIGTERM; the exit status."""
+    found = settings()
+    with _installed(found):
+        return serve(
+            worker_name("coordinator"), topology().of_coordinator(), found.coordinator_threads
+        )
+
+
+def declare_topology() -> None:
+    """Declare every exchange and queue of the settings. Raises ColmError on a conflict."""
+    from amqp.exceptions import PreconditionFailed
+
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=20, interval_start=0.2, interval_max=2)
+        try:
+            declare(connection.default_channel, topology().everything())
+        except PreconditionFailed as error:
+            raise ColmError(
+                f"a queue exists with other arguments than this version declares: {error}. "
+                "Drain and delete it, or use another virtual host"
+            ) from error
+
+
+@contextlib.contextmanager
+def _installed(found: Settings) -> Iterator[Coordinator]:
+    declare_topology()
+    engine = connect(found.database_url)
+    record = SqlRecord(engine)
+    marks = GroupedMarks(record)
+    coordinator = Coordinator(
+        record=record,
+        roster=found.roster,
+        send=send_step,
+        mark=marks,
+        announce=FlowerAnnouncer(),
+        clock=lambda: datetime.now(UTC),
+    )
+    runtime.install_coordinator(coordinator, record)
+    clockwork = Clockwork(coordinator)
+    reader = None
+    if not found.embedded:
+        reader = DeadLetterReader(app.connection_for_read(), topology().dead(), coordinator, record)
+        reader.start()
+    try:
+        yield coordinator
+    finally:
+        clockwork.close()
+        if reader:
+            reader.close()
+        marks.close()
+        engine.dispose()

@@ -1,0 +1,181 @@
+"""`colm client` and `colm server`: one engine, one Celery worker, the queues of one or more names."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+
+from models.engine_settings import EngineSettings
+from models.engines.base import Engine, GenerationRequest
+from models.errors import EngineError, SettingsError
+from models.messages import (
+    MAX_COMPLETION_CHARS,
+    MAX_REASON_CHARS,
+    Completion,
+    Role,
+    Step,
+    StepError,
+    StepKey,
+    Submission,
+)
+from models.roster import nearest
+from tasks import runtime
+from tasks.celery_app import app
+from tasks.settings import ParticipantSettings, secret, settings
+from tasks.topology import topology_of
+from workers.celery_worker import serve, worker_name
+
+logger = logging.getLogger(__name__)
+
+#: Submissions kept for steps that are delivered again after they were done.
+KEPT_SUBMISSIONS = 512
+#: An engine keeps deadlines itself; this much later it is taken to hang (seconds).
+HANG_GRACE = 30.0
+
+
+class EngineGenerator:
+    """Does steps with one engine, for the participants it is named for. Safe on many threads.
+
+    A step that is delivered again, because a connection broke before its ack, is not generated
+    again: it joins the generation under way, or repeats the submission made before.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        names: Sequence[str],
+        role: Role,
+        *,
+        worker: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._names = frozenset(names)
+        self._role = role
+        self._worker = worker
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Completion]] = {}
+        self._done: OrderedDict[str, Submission] = OrderedDict()
+
+    def serves(self, step: Step) -> bool:
+        return step.role == self._role and step.participant in self._names
+
+    def generate(self, step: Step) -> Submission:
+        left = (step.deadline_at - self._clock()).total_seconds()
+        with self._lock:
+            if step.step_id in self._done:
+                return self._done[step.step_id]
+            if left <= 0:
+                return self._failed(
+                    step, "DeadlineExceeded", f"reached {self._worker} {-left:.1f} s too late"
+                )
+            future = self._running.get(step.step_id)
+            if future is None:
+                future = self._engine.submit(self._request(step, left))
+                self._running[step.step_id] = future
+        submission = self._await(step, future, left)
+        with self._lock:
+            self._running.pop(step.step_id, None)
+            self._done[step.step_id] = submission
+            while len(self._done) > KEPT_SUBMISSIONS:
+                self._done.popitem(last=False)
+        return submission
+
+    def _request(self, step: Step, left: float) -> GenerationRequest:
+        return GenerationRequest(
+            request_id=step.step_id,
+            messages=step.messages,
+            sampling=step.sampling,
+            deadline=self._monotonic() + left,
+            conversation=f"{step.query_id}.{step.participant}",
+        )
+
+    def _await(self, step: Step, future: Future[Completion], left: float) -> Submission:
+        try:
+            completion = future.result(timeout=left + HANG_GRACE)
+        except EngineError as error:
+            return self._failed(step, type(error).__name__, str(error))
+        except TimeoutError:
+            self._engine.cancel(step.step_id)
+            return self._failed(
+                step, "EngineHangs", f"no completion {HANG_GRACE:.0f} s after the deadline"
+            )
+        if len(completion.text) > MAX_COMPLETION_CHARS:
+            return self._failed(
+                step, "CompletionTooLong", f"{len(completion.text)} characters were generated"
+            )
+        return Submission(**_key(step), worker=self._worker, completion=completion)
+
+    def _failed(self, step: Step, kind: str, reason: str) -> Submission:
+        logger.warning("step %s failed: %s: %s", step.step_id, kind, reason)
+        error = StepError(kind=kind, reason=reason[:MAX_REASON_CHARS])
+        return Submission(**_key(step), worker=self._worker, error=error)
+
+
+def _key(step: Step) -> dict[str, object]:
+    return step.model_dump(include=set(StepKey.model_fields))
+
+
+def run_clients(names: Sequence[str]) -> int:
+    """Serve the clients `names` with one engine; all must be configured with the same one."""
+    table = settings().clients
+    queues = [q for name in names for q in topology_of(settings()).of_client(name)]
+    # A client may be anywhere: it reaches the broker and nothing else.
+    app.conf.result_backend = "disabled://"
+    app.conf.worker_enable_remote_control = settings().embedded
+    return _run("client", names, _shared_engine(table, names, "client"), queues)
+
+
+def run_servers(names: Sequence[str]) -> int:
+    """Serve the server pools `names` with one engine."""
+    table = settings().servers
+    queues = [q for name in names for q in topology_of(settings()).of_server(name)]
+    app.conf.result_backend = "disabled://"
+    return _run("server", names, _shared_engine(table, names, "server"), queues)
+
+
+def _run(role: Role, names: Sequence[str], engine_settings: EngineSettings, queues) -> int:  # type: ignore[no-untyped-def]
+    engine = load_engine(engine_settings)
+    worker = worker_name(f"{role}-{'-'.join(names)}")
+    runtime.install_generator(EngineGenerator(engine, names, role, worker=worker))
+    try:
+        return serve(worker, queues, threads=engine.info.capacity)
+    finally:
+        engine.close()
+
+
+def load_engine(found: EngineSettings) -> Engine:
+    """The engine that `found` describes, loaded. Raises ModelUnusable or SettingsError."""
+    from models.engines.build import build_engine
+    from workers.quickstart import QUICKSTART, quickstart_folder
+
+    folder = None
+    if found.kind == "transformers" and found.model == QUICKSTART:
+        folder = str(quickstart_folder(settings().cache))
+    key = secret(found.api_key_env) if found.api_key_env else None
+    started = time.perf_counter()
+    engine = build_engine(found, model_path=folder, api_key=key)
+    logger.info("%s ready in %.1f s", engine.info, time.perf_counter() - started)
+    return engine
+
+
+def _shared_engine(
+    table: Mapping[str, ParticipantSettings], names: Sequence[str], role: Role
+) -> EngineSettings:
+    for name in names:
+        if name not in table:
+            raise SettingsError(f"no [{role}s.{name}] is configured{nearest(name, table)}")
+    engines = {table[name].engine for name in names}
+    if len(engines) > 1:
+        raise SettingsError(
+            f"{', '.join(names)} are configured with different engines; start one process for each"
+        )
+    return engines.pop()

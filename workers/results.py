@@ -1,0 +1,120 @@
+"""Celery's result backend over the record: an AsyncResult of `ask` is the recorded answer.
+
+Nothing is stored twice and nothing can disagree: the commit that stores the answer resolves the
+result, for any process, at any later time. A waiting caller hears of that commit at once
+(LISTEN/NOTIFY on PostgreSQL, a 10 ms look at SQLite) and does not wait for ever: when nobody
+listens to the queue that its question lies in, it is told which.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from celery import states
+from celery.backends.base import BaseBackend
+from celery.exceptions import TimeoutError as CeleryTimeoutError
+from sqlalchemy import Engine
+
+from db import engine as databases
+from db import reads
+from models.errors import InvalidAsk, NoConsumer, QueryFailed
+from tasks.inspection import count_consumers
+from tasks.settings import settings
+from tasks.topology import ASK
+
+#: How long one wait for a notification lasts before the state is looked at again (seconds).
+LOOK_AGAIN = 1.0
+#: How much later than its deadline a query may end while a coordinator is at work (seconds).
+OVERDUE = 30.0
+
+
+class RecordBackend(BaseBackend):  # type: ignore[misc]  # untyped in the stubs
+    """Resolves results from the record. It stores nothing: coordinators do."""
+
+    supports_native_join = False
+    persistent = True
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return databases.connect(settings().database_url)
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        return _meta(task_id, reads.answer_of(self._engine, task_id))
+
+    def _store_result(self, task_id: str, result: Any, state: str, **_: Any) -> Any:
+        """Nothing: refusals, failures and answers are recorded where they happen."""
+        return result
+
+    def _forget(self, task_id: str) -> None:
+        raise NotImplementedError("the record is append-only; see 'colm purge'")
+
+    def wait_for(
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_interval: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """The result's meta, as soon as it is recorded.
+
+        Raises celery's TimeoutError after `timeout` seconds, and NoConsumer when the question still
+        lies in its queue and no coordinator listens there.
+        """
+        started = time.monotonic()
+        check_at = started + settings().limits.listen_timeout
+        while True:
+            found = reads.answer_of(self._engine, task_id)
+            if found.status in ("answered", "failed", "refused"):
+                return _meta(task_id, found)
+            now = time.monotonic()
+            if timeout is not None and now - started >= timeout:
+                raise CeleryTimeoutError(f"no answer to query {task_id} within {timeout:g} s")
+            if now >= check_at:
+                _check_somebody_listens(task_id, found)
+                check_at = now + settings().limits.listen_timeout
+            if on_interval:
+                on_interval()
+            wait = LOOK_AGAIN if timeout is None else min(LOOK_AGAIN, timeout - (now - started))
+            reads.wait_for_answer(self._engine, task_id, min(wait, max(check_at - now, 0.01)))
+
+
+def _check_somebody_listens(task_id: str, found: reads.AnswerState) -> None:
+    overdue = (
+        found.deadline_at is not None
+        and (datetime.now(UTC) - found.deadline_at).total_seconds() > OVERDUE
+    )
+    if found.status != "unknown" and not overdue:
+        return
+    if count_consumers(ASK) == 0:
+        raise NoConsumer(
+            f"queue {ASK} has no consumer, so nobody works on query {task_id}: start "
+            "'colm coordinator' (or 'colm up'). The question is kept; its result can be waited "
+            "for again"
+        )
+
+
+def _meta(task_id: str, found: reads.AnswerState) -> dict[str, Any]:
+    status, result = states.PENDING, None
+    if found.status == "open":
+        status = states.STARTED
+    elif found.status == "answered":
+        assert found.answer is not None
+        status, result = states.SUCCESS, found.answer.model_dump(mode="json")
+    elif found.status == "failed":
+        status = states.FAILURE
+        result = QueryFailed(f"{found.reason} ('colm show {task_id}' tells the whole of it)")
+    elif found.status == "refused":
+        status, result = states.FAILURE, InvalidAsk(found.reason or "refused")
+    return {
+        "task_id": task_id,
+        "status": status,
+        "result": result,
+        "traceback": None,
+        "children": [],
+        "date_done": found.ended_at.isoformat() if found.ended_at else None,
+    }
