@@ -1,0 +1,67 @@
+"""The database's errors in CoLM's words, translated at the edge."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from models.errors import ColmError, SettingsError, TransientError
+
+#: undefined_table and undefined_column.
+_UNMIGRATED = ("42P01", "42703")
+_SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Raise TransientError where the database is away, SettingsError where it is not migrated.
+
+    Other errors of the database are faults of the program and pass through.
+    """
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise TransientError(f"no connection to {_safe(url)} came free in time") from error
+    except DBAPIError as error:
+        found = _translation(url, error)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _translation(url: URL, error: DBAPIError) -> ColmError | None:
+    if _unmigrated(error):
+        return SettingsError(f"{_safe(url)} lacks tables of this version: run `colm migrate`")
+    if error.connection_invalidated or _passing(error):
+        return TransientError(f"{_safe(url)} cannot be used now: {_first_line(error)}")
+    return None
+
+
+def _unmigrated(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in _SQLITE_UNMIGRATED)
+    return getattr(error.orig, "pgcode", None) in _UNMIGRATED
+
+
+def _passing(error: DBAPIError) -> bool:
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        # SQLite also calls a fault in our SQL an operational error; busy, full and the like have
+        # codes of their own.
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return bool(code != sqlite3.SQLITE_ERROR)
+    return True
+
+
+def _safe(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().partition("\n")[0]

@@ -1,0 +1,83 @@
+"""Opening a query: its lock first, then all that the record tells of it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, and_, bindparam, exists, select
+
+from db import tables
+from db.life import Progress, SqlLife
+from db.rows import decision_of, outcome_of, query_of, split, step_of
+from models.errors import UnknownQuery
+from models.messages import Query
+from models.strategies.base import Decision, Outcome, QueryState, StepState
+
+#: Joins a step to the outcome that decided it.
+DECIDING = and_(tables.outcomes.c.step_id == tables.steps.c.step_id, tables.DECIDES)
+#: True of a step that was in its queue at least once.
+DISPATCHED = exists().where(tables.dispatches.c.step_id == tables.steps.c.step_id)
+
+# Reading a query after this statement, in READ COMMITTED, sees what its last holder committed.
+_LOCK = (
+    select(tables.progress, tables.queries)
+    .join_from(tables.progress, tables.queries)
+    .where(tables.progress.c.query_id == bindparam("id"))
+    .with_for_update(of=tables.progress)
+)
+_STEPS = (
+    select(tables.steps, tables.outcomes, DISPATCHED)
+    .join_from(tables.steps, tables.outcomes, DECIDING, isouter=True)
+    .where(tables.steps.c.query_id == bindparam("id"))
+    .order_by(tables.steps.c.seq)
+)
+_DECISIONS = (
+    select(tables.decisions)
+    .where(tables.decisions.c.query_id == bindparam("id"))
+    .order_by(tables.decisions.c.seq)
+)
+_LATE = select(tables.outcomes).where(
+    tables.outcomes.c.query_id == bindparam("id"),
+    tables.outcomes.c.step_id == bindparam("step"),
+    tables.outcomes.c.status == "late",
+)
+_REFUSAL = select(tables.answers.c.reason).where(tables.answers.c.query_id == bindparam("id"))
+
+
+def load(connection: Connection, query_id: str) -> SqlLife:
+    """The query, locked until the transaction ends.
+
+    Raises UnknownQuery if there is none, or if all that is recorded is that it was refused.
+    """
+    row = connection.execute(_LOCK, {"id": query_id}).one_or_none()
+    if row is None:
+        raise UnknownQuery(f"no query {query_id} is in the record")
+    progress, asked = split(row, tables.progress, tables.queries)
+    if asked["clients"] is None:
+        reason = connection.scalar(_REFUSAL, {"id": query_id})
+        raise UnknownQuery(f"query {query_id} was refused: {reason}")
+    del progress["query_id"]
+    state, dispatched = _load_state(connection, query_of(asked))
+
+    def late(step_id: str) -> list[Outcome]:
+        rows = connection.execute(_LATE, {"id": query_id, "step": step_id})
+        return [outcome_of(found) for (found,) in (split(r, tables.outcomes) for r in rows)]
+
+    return SqlLife(state, Progress(**progress), dispatched=dispatched, late=late)
+
+
+def _load_state(connection: Connection, query: Query) -> tuple[QueryState, list[str]]:
+    steps, dispatched = [], []
+    for row in connection.execute(_STEPS, {"id": query.query_id}):
+        asked, decided = split(row, tables.steps, tables.outcomes)
+        outcome = outcome_of(decided) if decided["status"] else None
+        steps.append(StepState(step=step_of(asked), asked_at=asked["asked_at"], outcome=outcome))
+        if row[-1]:
+            dispatched.append(asked["step_id"])
+    state = QueryState(
+        query=query, steps=tuple(steps), decisions=_load_decisions(connection, query.query_id)
+    )
+    return state, dispatched
+
+
+def _load_decisions(connection: Connection, query_id: str) -> tuple[Decision, ...]:
+    rows = connection.execute(_DECISIONS, {"id": query_id})
+    return tuple(decision_of(found) for (found,) in (split(r, tables.decisions) for r in rows))

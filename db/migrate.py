@@ -1,0 +1,76 @@
+"""Bringing a database to the tables of this version of CoLM.
+
+Several processes may do so at once: one migrates, the others wait and find nothing left to do. A
+migration that fails leaves the database as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, select
+
+from db.engine import connect, glancing, writing
+
+#: Held on PostgreSQL while migrating; any number that no other program uses. SQLite's write lock
+#: needs no name.
+_LOCK = 0x436F4C4D
+
+_MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def upgrade(url: str) -> None:
+    """Apply every migration that `pending` names, in one transaction."""
+    with _migrating(url) as connection:
+        command.upgrade(_config(connection), "head")
+
+
+def pending(url: str) -> list[str]:
+    """The migrations that the database at `url` still lacks, oldest first, each in one line."""
+    engine = connect(url, pool_size=1)
+    try:
+        with glancing(engine) as connection:
+            applied = MigrationContext.configure(connection).get_current_heads()
+    finally:
+        engine.dispose()
+    missing = _scripts().iterate_revisions("head", applied or "base")
+    return [f"{script.revision} {script.doc}" for script in reversed(list(missing))]
+
+
+def new(url: str, subject: str) -> None:
+    """Write a migration that takes the database at `url`, fully upgraded, to `db.tables`.
+
+    For developers: review it by hand and add what Alembic does not see, such as triggers.
+    """
+    with _migrating(url) as connection:
+        number = f"{len(list(_scripts().walk_revisions())) + 1:04d}"
+        command.revision(_config(connection), subject, autogenerate=True, rev_id=number)
+
+
+@contextmanager
+def _migrating(url: str) -> Iterator[Connection]:
+    engine = connect(url, pool_size=1, application_name="colm migrate")
+    try:
+        with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

@@ -1,0 +1,217 @@
+"""The record in a database: `SqlRecord` keeps the promises of `tasks.ports.Record`.
+
+Everything that is done to a query happens under the lock on its row in `progress`, in one
+transaction that ends with the `with` block: either all of it is recorded or none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    Table,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from db import tables
+from db.engine import glancing, writing
+from db.life import FIRST_SEQ, Progress, SqlLife
+from db.loading import DECIDING, DISPATCHED, load
+from db.rows import Fields, query_row, split, step_of
+from models.errors import InvalidAsk, UnknownQuery
+from models.messages import MAX_QUESTION_CHARS, MAX_REASON_CHARS, Query, Step
+
+#: PostgreSQL's channel on which the id of a query is told when its answer is committed.
+ANSWERS_CHANNEL = "colm_answers"
+
+
+class Letter(Protocol):
+    """A message given up on, as `tasks.ports.DeadLetter` has it."""
+
+    @property
+    def task(self) -> str: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def query_id(self) -> str | None: ...
+    @property
+    def step_id(self) -> str | None: ...
+
+
+_SAVE_PROGRESS = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
+_DUE = (
+    select(tables.progress.c.query_id)
+    .where(tables.progress.c.open, tables.progress.c.wake_at <= bindparam("now"))
+    .order_by(tables.progress.c.wake_at)
+    .limit(bindparam("at_most"))
+)
+_STRANDED = (
+    select(tables.steps)
+    .join(tables.progress, tables.progress.c.query_id == tables.steps.c.query_id)
+    .where(
+        tables.progress.c.open,
+        tables.steps.c.asked_at < bindparam("before"),
+        ~exists().where(DECIDING),
+        ~DISPATCHED,
+    )
+    .order_by(tables.steps.c.asked_at)
+    .limit(bindparam("at_most"))
+)
+
+
+class SqlRecord:
+    """The record on PostgreSQL or SQLite. Threads and processes may share one database freely."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def begin(self, query: Query) -> Iterator[SqlLife]:
+        """Open a query for its first move; a repeat opens what is recorded already.
+
+        Raises InvalidAsk if this query was refused before.
+        """
+        with writing(self._engine) as connection:
+            # The row in `queries` is the lock of a query which has no row in `progress` yet.
+            if _insert_new(connection, tables.queries, query_row(query, FIRST_SEQ)):
+                life = SqlLife.of_new(query)
+                yield life
+                _create_progress(connection, query.query_id, life.progress)
+                _save_rows(connection, life)
+            else:
+                with _kept(connection, _reload(connection, query.query_id)) as life:
+                    yield life
+
+    @contextmanager
+    def open(self, query_id: str) -> Iterator[SqlLife]:
+        """Open a recorded query; raises UnknownQuery."""
+        with (
+            writing(self._engine) as connection,
+            _kept(connection, load(connection, query_id)) as life,
+        ):
+            yield life
+
+    def refuse(
+        self, query_id: str, question: str, strategy: str, reason: str, now: datetime
+    ) -> None:
+        """Record an ask that cannot become a query. A query recorded before stays as it is."""
+        asked = {
+            "query_id": query_id,
+            "seq": FIRST_SEQ,
+            "question": question[:MAX_QUESTION_CHARS],
+            "strategy": strategy,
+            "asked_at": now,
+        }
+        answer = {
+            "query_id": query_id,
+            "seq": FIRST_SEQ + 1,
+            "status": "refused",
+            "reason": reason[:MAX_REASON_CHARS],
+            "asked_at": now,
+            "ended_at": now,
+        }
+        progress = Progress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2)
+        with writing(self._engine) as connection:
+            if _insert_new(connection, tables.queries, asked):
+                _create_progress(connection, query_id, progress)
+                connection.execute(insert(tables.answers), [answer])
+                _announce(connection, query_id)
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Ids of open queries whose `wake_at` has passed, oldest first."""
+        with glancing(self._engine) as connection:
+            return connection.scalars(_DUE, {"now": now, "at_most": limit}).all()
+
+    def stranded(self, asked_before: datetime, limit: int) -> Sequence[Step]:
+        """Open steps of open queries asked before then and never marked as dispatched."""
+        with glancing(self._engine) as connection:
+            rows = connection.execute(_STRANDED, {"before": asked_before, "at_most": limit})
+            return [step_of(found) for (found,) in (split(r, tables.steps) for r in rows)]
+
+    def mark_dispatched(self, step_ids: Iterable[str], at: datetime) -> None:
+        """Note that these steps are in their queues. Repeats are harmless."""
+        rows = [{"step_id": step_id, "at": at} for step_id in step_ids]
+        if rows:
+            with writing(self._engine) as connection:
+                connection.execute(_unless_known(connection, tables.dispatches), rows)
+
+    def add_dead_letter(self, letter: Letter) -> None:
+        """Keep a message given up on. The same letter twice is kept once."""
+        row = {
+            "task": letter.task,
+            "queue": letter.queue,
+            "reason": letter.reason,
+            "at": letter.at,
+            "body": letter.body,
+            "query_id": letter.query_id,
+            "step_id": letter.step_id,
+        }
+        digest = hashlib.sha256(repr(sorted(row.items())).encode()).hexdigest()
+        with writing(self._engine) as connection:
+            _insert_new(connection, tables.dead_letters, {"letter_id": digest, **row})
+
+
+def _reload(connection: Connection, query_id: str) -> SqlLife:
+    try:
+        return load(connection, query_id)
+    except UnknownQuery as error:
+        # Its row in `queries` exists, so it was refused: the caller has been told so.
+        raise InvalidAsk(str(error)) from error
+
+
+@contextmanager
+def _kept(connection: Connection, life: SqlLife) -> Iterator[SqlLife]:
+    before = life.progress
+    yield life
+    # Every row that is added takes a seq: without a change here there are none.
+    if life.progress != before:
+        row = asdict(life.progress)
+        connection.execute(_SAVE_PROGRESS, {"id": life.state.query.query_id, **row})
+        _save_rows(connection, life)
+
+
+def _create_progress(connection: Connection, query_id: str, progress: Progress) -> None:
+    connection.execute(insert(tables.progress), {"query_id": query_id, **asdict(progress)})
+
+
+def _save_rows(connection: Connection, life: SqlLife) -> None:
+    for table, rows in life.new_rows:
+        connection.execute(insert(table), rows)
+        if table is tables.answers:
+            _announce(connection, life.state.query.query_id)
+
+
+def _announce(connection: Connection, query_id: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_notify(ANSWERS_CHANNEL, query_id)))
+
+
+def _unless_known(connection: Connection, table: Table) -> Insert:
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def _insert_new(connection: Connection, table: Table, row: Fields) -> bool:
+    """True if the row was not there yet. Waits for another transaction that is inserting it."""
+    return connection.execute(_unless_known(connection, table), row).rowcount == 1

@@ -1,0 +1,210 @@
+"""The tables of the record.
+
+A query's life is told by append-only rows: what was asked, the steps, what became of them, what was
+decided, the answer. Each carries a `seq`: gap-free within its query, across these tables, taken
+under the lock on the query's row in `progress`, so that the rows of a query have one order and a
+missing one can be seen. `progress` is the only table with rows that change. `dispatches` and
+`dead_letters` are append-only too but tell of the transport, not of the query: they have no `seq`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from db.append_only import refuse_changes
+from db.columns import Json, PlainText, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def _query_id(*, primary_key: bool = False) -> Column[str]:
+    return Column(
+        "query_id",
+        PlainText,
+        ForeignKey("queries.query_id"),
+        primary_key=primary_key,
+        nullable=False,
+    )
+
+
+#: What was asked. An ask that was refused has no plan: everything after `asked_at` is null.
+queries = Table(
+    "queries",
+    metadata,
+    Column("query_id", PlainText, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("question", PlainText, nullable=False),
+    Column("strategy", PlainText, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("deadline_at", UtcDateTime),
+    Column("options", Json),
+    Column("clients", Json),
+    Column("server", Json),
+    Column("deadlines", Json),
+    Column("seed", BigInteger),
+)
+Index(None, queries.c.asked_at)
+
+#: Where a query stands: locked while a coordinator works on it, and the only rows that change.
+progress = Table(
+    "progress",
+    metadata,
+    _query_id(primary_key=True),
+    Column("open", Boolean, nullable=False),
+    Column("wake_at", UtcDateTime, nullable=False),
+    Column("next_seq", Integer, nullable=False),
+)
+Index(
+    None,
+    progress.c.wake_at,
+    postgresql_where=progress.c.open,
+    sqlite_where=progress.c.open,
+)
+
+#: A round, from the moment that its first step is asked.
+rounds = Table(
+    "rounds",
+    metadata,
+    _query_id(primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("query_id", "seq"),
+)
+
+#: What was asked of a participant: the whole prompt.
+steps = Table(
+    "steps",
+    metadata,
+    Column("step_id", PlainText, primary_key=True),
+    _query_id(),
+    Column("seq", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("act", PlainText, nullable=False),
+    Column("participant", PlainText, nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("role", PlainText, nullable=False),
+    Column("messages", Json, nullable=False),
+    Column("prompt_version", PlainText, nullable=False),
+    Column("sampling", Json, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("deadline_at", UtcDateTime, nullable=False),
+    UniqueConstraint("query_id", "seq"),
+    UniqueConstraint("query_id", "round", "act", "participant", "index"),
+)
+
+#: What became of a step: one row decides, any number came late and changed nothing.
+outcomes = Table(
+    "outcomes",
+    metadata,
+    _query_id(primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("step_id", PlainText, ForeignKey("steps.step_id"), nullable=False),
+    Column("status", PlainText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("worker", PlainText, nullable=False),
+    Column("error_kind", PlainText),
+    Column("error_reason", PlainText),
+    Column("text", PlainText),
+    Column("finish_reason", PlainText),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("queued_s", Double),
+    Column("first_token_s", Double),
+    Column("total_s", Double),
+    Column("batch_size", BigInteger),
+    Column("engine", PlainText),
+    Column("model", PlainText),
+    Column("dtype", PlainText),
+    Column("device", PlainText),
+    Column("seed", BigInteger),
+    Column("mean_logprob", Double),
+    CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),
+)
+#: What decides: at most one row a step.
+DECIDES = text("status <> 'late'")
+Index(
+    "uq_outcomes_deciding",
+    outcomes.c.step_id,
+    unique=True,
+    postgresql_where=DECIDES,
+    sqlite_where=DECIDES,
+)
+
+#: What the strategy decided, in words and in data.
+decisions = Table(
+    "decisions",
+    metadata,
+    _query_id(primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", PlainText, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    Column("detail", Json, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+#: What ended a query. A refused ask has a reason and no answer document.
+answers = Table(
+    "answers",
+    metadata,
+    _query_id(primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("status", PlainText, nullable=False),
+    Column("reason", PlainText),
+    Column("answer", Json),
+    # The query's own, repeated for the index: the latest queries of one status.
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime, nullable=False),
+    CheckConstraint("status IN ('answered', 'failed', 'refused')", name="status"),
+)
+Index(None, answers.c.status, answers.c.asked_at)
+
+#: A step's message is in its queue: one row each time that it was published.
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("step_id", PlainText, ForeignKey("steps.step_id"), primary_key=True),
+    Column("at", UtcDateTime, primary_key=True),
+)
+
+#: A message given up on. The id is a digest of the rest, which makes repeats harmless.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("letter_id", PlainText, primary_key=True),
+    Column("task", PlainText, nullable=False),
+    Column("queue", PlainText, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("body", PlainText, nullable=False),
+    Column("query_id", PlainText),
+    Column("step_id", PlainText),
+)
+Index(None, dead_letters.c.at)
+Index(None, dead_letters.c.query_id)
+
+for _table in (queries, rounds, steps, outcomes, decisions, answers, dispatches, dead_letters):
+    refuse_changes(_table)
