@@ -1,0 +1,156 @@
+"""Real services for the tests that ask for them by fixture, each private to the session or test.
+
+COLM_TEST_DATABASE_URL and COLM_TEST_BROKER_URL name services to use instead of private ones: a
+superuser's URL of a PostgreSQL database, an administrator's URL of a RabbitMQ virtual host (with
+the management plugin, at COLM_TEST_BROKER_API unless it is port 15672 of the same host).
+
+Where a service is not installed its tests are skipped, or failed where CI is set.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.provision import Databases, PostgresServer, RabbitMQServer, ServiceMissing, VirtualHosts
+from workers.services import EmbeddedBroker
+
+S = TypeVar("S")
+
+_MARKERS = {
+    "postgres": {"postgres_server", "postgres_databases", "private_postgres"},
+    "rabbitmq": {"rabbitmq_server", "rabbitmq_vhosts", "private_rabbitmq"},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        needs = set(getattr(item, "fixturenames", ()))
+        for marker, fixtures in _MARKERS.items():
+            if needs & fixtures:
+                item.add_marker(marker)
+
+
+def _require(service: Callable[[], S]) -> S:
+    try:
+        return service()
+    except ServiceMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"NOT TESTED: {missing}", pytrace=False)
+        pytest.skip(f"NOT TESTED: {missing}")
+
+
+def _migrate(url: str) -> None:
+    from db import migrate
+
+    migrate.upgrade(url)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's own PostgreSQL: for reading only, others share it."""
+    with _require(PostgresServer) as server:
+        yield server
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[PostgresServer]:
+    """A durable PostgreSQL for this test alone, to be stopped, killed and restarted."""
+    with _require(lambda: PostgresServer(durable=True)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    url = os.environ.get("COLM_TEST_DATABASE_URL")
+    databases = Databases(url or request.getfixturevalue("postgres_server").url, _migrate)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_databases: Databases) -> Iterator[str]:
+    """A fresh database with the newest tables."""
+    with postgres_databases.migrated() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_databases: Databases) -> Iterator[str]:
+    """A fresh database without any table."""
+    with postgres_databases.empty() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitMQServer]:
+    """The session's own RabbitMQ: not to be stopped, others share it."""
+    with _require(RabbitMQServer) as server:
+        yield server
+
+
+@pytest.fixture
+def private_rabbitmq() -> Iterator[RabbitMQServer]:
+    """A RabbitMQ for this test alone, to be stopped, killed and restarted."""
+    with _require(RabbitMQServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_vhosts(request: pytest.FixtureRequest) -> Iterator[VirtualHosts]:
+    if url := os.environ.get("COLM_TEST_BROKER_URL"):
+        hosts = VirtualHosts(url, os.environ.get("COLM_TEST_BROKER_API"))
+    else:
+        server: RabbitMQServer = request.getfixturevalue("rabbitmq_server")
+        hosts = VirtualHosts(server.url, server.api_url)
+    yield hosts
+    hosts.close()
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_vhosts: VirtualHosts) -> Iterator[str]:
+    """A fresh virtual host, with a user who may do everything in it."""
+    with rabbitmq_vhosts.fresh() as url:
+        yield url
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    # Not under tmp_path: a unix socket's path is short.
+    with (
+        tempfile.TemporaryDirectory(prefix="colm-") as folder,
+        EmbeddedBroker(Path(folder)) as broker,
+    ):
+        yield broker
+
+
+@pytest.fixture
+def embedded_broker_url(embedded_broker: EmbeddedBroker) -> str:
+    return embedded_broker.url
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """A database file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh database file with the newest tables."""
+    path = tmp_path / "colm.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
