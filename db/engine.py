@@ -6,6 +6,7 @@ each other; readers wait for nobody. Every failure of the connection is a Transi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 
 from db.columns import to_json
 from db.failures import translated
-from models.errors import SettingsError
+from models.errors import SettingsError, TransientError
 
 #: How long a writer waits for the lock of another, and a hung one may keep it. Far above what any
 #: transaction of ours takes, well below what a caller would sit through.
@@ -25,6 +26,9 @@ CONNECT_TIMEOUT_S = 10
 #: Marks the connections that take SQLite's write lock at once: a reader that turns writer in
 #: mid-transaction would be refused instead of waiting for its turn.
 _WRITES = "colm_writes"
+#: Names the lock for which the threads of a process queue before they compete with other processes
+#: for SQLite's: that one is waited for by sleeping and looking again, longer each time.
+_TURN = "colm_turn"
 
 
 def connect(url: str | URL, *, pool_size: int = 5, application_name: str = "colm") -> Engine:
@@ -95,6 +99,7 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         max_overflow=0,
         pool_timeout=LOCK_TIMEOUT_S,
         connect_args={"timeout": LOCK_TIMEOUT_S},
+        execution_options={_TURN: threading.Lock()},
         json_serializer=to_json,
         hide_parameters=True,
     )
@@ -126,10 +131,25 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction: committed on a clean exit, rolled back on an exception."""
     with (
         translated(engine.url),
+        _turn(engine),
         engine.connect().execution_options(**{_WRITES: True}) as connection,
         connection.begin(),
     ):
         yield connection
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    lock: threading.Lock | None = engine.get_execution_options().get(_TURN)
+    if lock is None:
+        yield
+        return
+    if not lock.acquire(timeout=LOCK_TIMEOUT_S):
+        raise TransientError(f"another thread has been writing to {engine.url} for too long")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -70,17 +70,22 @@ class Dispatch:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """All that is recorded of a query; without entries if there is no such query."""
+    """All that is recorded of a query."""
 
     entries: tuple[Entry, ...]
     dispatches: tuple[Dispatch, ...]
     dead_letters: tuple[StoredLetter, ...]
 
 
-def query_life(engine: Engine, query_id: str) -> History:
-    """Everything that is recorded of a query, in the order in which it happened."""
+def query_life(engine: Engine, query_id: str) -> History | None:
+    """Everything that is recorded of a query, in the order in which it happened.
+
+    None if the record does not know it.
+    """
     with reading(engine) as connection:
         entries = sorted(_entries(connection, query_id), key=lambda entry: entry.seq)
+        if not entries:
+            return None
         steps = [entry.what for entry in entries if isinstance(entry.what, Step)]
         return History(
             entries=tuple(entries),

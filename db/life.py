@@ -67,7 +67,6 @@ class SqlLife:
         state: QueryState,
         progress: Progress,
         *,
-        dispatched: Iterable[str] = (),
         late: Callable[[str], list[Outcome]] = lambda _step_id: [],
     ) -> None:
         """`late` reads what came too late for a step; called when yet another comes."""
@@ -75,7 +74,6 @@ class SqlLife:
         self._query = state.query
         self._steps = {s.step.step_id: s for s in state.steps}
         self._decisions = list(state.decisions)
-        self._dispatched = frozenset(dispatched)
         self._late: dict[str, list[Outcome]] = {}
         self._read_late = late
         self._rows: dict[str, list[Fields]] = defaultdict(list)
@@ -142,10 +140,6 @@ class SqlLife:
             case _:
                 assert_never(move)
 
-    def undispatched(self) -> Sequence[Step]:
-        """Steps that still wait for an outcome and were never marked as dispatched."""
-        return [s.step for id, s in self._steps.items() if s.open and id not in self._dispatched]
-
     def _decide(self, step: StepState, outcome: Outcome) -> None:
         id = step.step.step_id
         self._steps[id] = replace(step, outcome=outcome)
@@ -200,7 +194,7 @@ class SqlLife:
         self._rows[tables.rounds.name].append(row)
 
     def _finish(self, answer: Answer) -> None:
-        self._rows[tables.answers.name].append(answer_row(answer, self._take_seq()))
+        self._rows[tables.answers.name].append(answer_row(answer, self._query, self._take_seq()))
         self.progress = replace(self.progress, open=False)
 
     def _take_seq(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, and_, bindparam, exists, select
+from sqlalchemy import Connection, and_, bindparam, select
 
 from db import tables
 from db.life import Progress, SqlLife
@@ -13,8 +13,6 @@ from models.strategies.base import Decision, Outcome, QueryState, StepState
 
 #: Joins a step to the outcome that decided it.
 DECIDING = and_(tables.outcomes.c.step_id == tables.steps.c.step_id, tables.DECIDES)
-#: True of a step that was in its queue at least once.
-DISPATCHED = exists().where(tables.dispatches.c.step_id == tables.steps.c.step_id)
 
 # Reading a query after this statement, in READ COMMITTED, sees what its last holder committed.
 _LOCK = (
@@ -24,7 +22,7 @@ _LOCK = (
     .with_for_update(of=tables.progress)
 )
 _STEPS = (
-    select(tables.steps, tables.outcomes, DISPATCHED)
+    select(tables.steps, tables.outcomes)
     .join_from(tables.steps, tables.outcomes, DECIDING, isouter=True)
     .where(tables.steps.c.query_id == bindparam("id"))
     .order_by(tables.steps.c.seq)
@@ -55,29 +53,25 @@ def load(connection: Connection, query_id: str) -> SqlLife:
         reason = connection.scalar(_REFUSAL, {"id": query_id})
         raise UnknownQuery(f"query {query_id} was refused: {reason}")
     del progress["query_id"]
-    state, dispatched = _load_state(connection, query_of(asked))
+    state = _load_state(connection, query_of(asked))
 
     def late(step_id: str) -> list[Outcome]:
         rows = connection.execute(_LATE, {"id": query_id, "step": step_id})
-        return [outcome_of(found) for (found,) in (split(r, tables.outcomes) for r in rows)]
+        return [outcome_of(dict(row._mapping)) for row in rows]
 
-    return SqlLife(state, Progress(**progress), dispatched=dispatched, late=late)
+    return SqlLife(state, Progress(**progress), late=late)
 
 
-def _load_state(connection: Connection, query: Query) -> tuple[QueryState, list[str]]:
-    steps, dispatched = [], []
+def _load_state(connection: Connection, query: Query) -> QueryState:
+    steps = []
     for row in connection.execute(_STEPS, {"id": query.query_id}):
         asked, decided = split(row, tables.steps, tables.outcomes)
         outcome = outcome_of(decided) if decided["status"] else None
         steps.append(StepState(step=step_of(asked), asked_at=asked["asked_at"], outcome=outcome))
-        if row[-1]:
-            dispatched.append(asked["step_id"])
-    state = QueryState(
-        query=query, steps=tuple(steps), decisions=_load_decisions(connection, query.query_id)
-    )
-    return state, dispatched
+    decisions = _load_decisions(connection, query.query_id)
+    return QueryState(query=query, steps=tuple(steps), decisions=decisions)
 
 
 def _load_decisions(connection: Connection, query_id: str) -> tuple[Decision, ...]:
     rows = connection.execute(_DECISIONS, {"id": query_id})
-    return tuple(decision_of(found) for (found,) in (split(r, tables.decisions) for r in rows))
+    return tuple(decision_of(dict(row._mapping)) for row in rows)

@@ -1,27 +1,40 @@
-"""What a waiting caller and `colm queries` ask of the record.
+"""What a waiting caller, `colm queries` and `colm dead` ask of the record.
 
 Reads take no lock and wait for no writer. All may raise TransientError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import select as ready
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import psycopg2
+from psycopg2 import sql
 from sqlalchemy import Engine, Select, bindparam, exists, func, select
 
 from db import tables
-from db.engine import glancing
+from db.engine import glancing, postgresql_options
+from db.record import ANSWERS_CHANNEL
+from models.errors import TransientError
 from models.messages import Answer
+
+#: How often SQLite, which tells nobody of a commit, is asked.
+POLL_S = 0.010
+#: How often PostgreSQL is asked although it said nothing: bounds what a lost connection costs
+#: where the network hides the loss.
+RECHECK_S = 10.0
 
 #: refused: the ask never became a query.
 Status = Literal["open", "answered", "failed", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class AnswerState:
     """Where an ask stands."""
 
     query_id: str
@@ -43,7 +56,7 @@ class Standing:
 class StoredLetter:
     """A message given up on, as it was recorded."""
 
-    letter_id: str
+    message_id: str
     task: str
     queue: str
     reason: str
@@ -68,16 +81,16 @@ _STANDING = (
 _HAS_ENDED = select(exists().where(_ENDED.query_id == bindparam("id")))
 
 
-def answer_of(engine: Engine, query_id: str) -> Standing:
+def answer_of(engine: Engine, query_id: str) -> AnswerState:
     """Where the ask with this id stands, with its answer once there is one."""
     with glancing(engine) as connection:
         row = connection.execute(_STANDING, {"id": query_id}).one_or_none()
     if row is None:
-        return Standing(query_id=query_id, status="unknown")
+        return AnswerState(query_id=query_id, status="unknown")
     fields = dict(row._mapping)
     if fields["answer"] is not None:
         fields["answer"] = Answer.model_validate(fields["answer"])
-    return Standing(**fields)
+    return AnswerState(**fields)
 
 
 def has_ended(engine: Engine, query_id: str) -> bool:
@@ -86,11 +99,30 @@ def has_ended(engine: Engine, query_id: str) -> bool:
         return bool(connection.scalar(_HAS_ENDED, {"id": query_id}))
 
 
-def recent_queries(engine: Engine, limit: int, status: Status | None = None) -> Sequence[Standing]:
+def wait_for_answer(engine: Engine, query_id: str, timeout: float) -> bool:
+    """Return True as soon as the ask has ended, False after `timeout` seconds without.
+
+    Does not care whether the query is known yet. On PostgreSQL each waiting call holds a connection
+    of its own, apart from the engine's pool. Raises TransientError.
+    """
+    until = time.monotonic() + timeout
+    if engine.dialect.name == "postgresql":
+        return _listen(engine, query_id, until)
+    while not has_ended(engine, query_id):
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(POLL_S, left))
+    return True
+
+
+def recent_queries(
+    engine: Engine, limit: int, status: Status | None = None
+) -> Sequence[AnswerState]:
     """The latest asks, newest first, without their answers; of one status, or of any."""
     with glancing(engine) as connection:
         rows = connection.execute(_latest(status).limit(limit))
-        return [Standing(**row._mapping) for row in rows]
+        return [AnswerState(**row._mapping) for row in rows]
 
 
 def _latest(status: Status | None) -> Select[Any]:
@@ -112,3 +144,43 @@ def dead_letters(engine: Engine, limit: int) -> Sequence[StoredLetter]:
     latest = select(tables.dead_letters).order_by(tables.dead_letters.c.at.desc()).limit(limit)
     with glancing(engine) as connection:
         return [StoredLetter(**row._mapping) for row in connection.execute(latest)]
+
+
+def _listen(engine: Engine, query_id: str, until: float) -> bool:
+    with _listening(engine) as connection:
+        # Looked at only now: an answer committed before LISTEN would never be told.
+        while not has_ended(engine, query_id):
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            _hear_of(connection, query_id, min(until, time.monotonic() + RECHECK_S))
+    return True
+
+
+def _hear_of(connection: Any, query_id: str, until: float) -> None:
+    """Return when PostgreSQL tells of this query's answer, or at `until`."""
+    while (left := until - time.monotonic()) > 0:
+        if not ready.select([connection], [], [], left)[0]:
+            return
+        connection.poll()
+        told = {notice.payload for notice in connection.notifies}
+        connection.notifies.clear()
+        if query_id in told:
+            return
+
+
+@contextmanager
+def _listening(engine: Engine) -> Iterator[Any]:
+    _args, settings = engine.dialect.create_connect_args(engine.url)
+    try:
+        connection = psycopg2.connect(**settings, **postgresql_options("colm waiting"))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(ANSWERS_CHANNEL)))
+            yield connection
+        finally:
+            connection.close()
+    except psycopg2.OperationalError as error:
+        place = engine.url.render_as_string(hide_password=True)
+        raise TransientError(f"{place} cannot be used now: {error}") from error

@@ -6,7 +6,6 @@ transaction that ends with the `with` block: either all of it is recorded or non
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,8 +29,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from db import tables
 from db.engine import glancing, writing
 from db.life import FIRST_SEQ, Progress, SqlLife
-from db.loading import DECIDING, DISPATCHED, load
-from db.rows import Fields, query_row, split, step_of
+from db.loading import DECIDING, load
+from db.rows import Fields, query_row, step_of
 from models.errors import InvalidAsk, UnknownQuery
 from models.messages import MAX_QUESTION_CHARS, MAX_REASON_CHARS, Query, Step
 
@@ -42,6 +41,8 @@ ANSWERS_CHANNEL = "colm_answers"
 class Letter(Protocol):
     """A message given up on, as `tasks.ports.DeadLetter` has it."""
 
+    @property
+    def message_id(self) -> str: ...
     @property
     def task(self) -> str: ...
     @property
@@ -72,7 +73,7 @@ _STRANDED = (
         tables.progress.c.open,
         tables.steps.c.asked_at < bindparam("before"),
         ~exists().where(DECIDING),
-        ~DISPATCHED,
+        ~exists().where(tables.dispatches.c.step_id == tables.steps.c.step_id),
     )
     .order_by(tables.steps.c.asked_at)
     .limit(bindparam("at_most"))
@@ -146,7 +147,7 @@ class SqlRecord:
         """Open steps of open queries asked before then and never marked as dispatched."""
         with glancing(self._engine) as connection:
             rows = connection.execute(_STRANDED, {"before": asked_before, "at_most": limit})
-            return [step_of(found) for (found,) in (split(r, tables.steps) for r in rows)]
+            return [step_of(dict(row._mapping)) for row in rows]
 
     def mark_dispatched(self, step_ids: Iterable[str], at: datetime) -> None:
         """Note that these steps are in their queues. Repeats are harmless."""
@@ -156,8 +157,9 @@ class SqlRecord:
                 connection.execute(_unless_known(connection, tables.dispatches), rows)
 
     def add_dead_letter(self, letter: Letter) -> None:
-        """Keep a message given up on. The same letter twice is kept once."""
+        """Keep a message given up on. A second letter of the same message changes nothing."""
         row = {
+            "message_id": letter.message_id,
             "task": letter.task,
             "queue": letter.queue,
             "reason": letter.reason,
@@ -166,9 +168,8 @@ class SqlRecord:
             "query_id": letter.query_id,
             "step_id": letter.step_id,
         }
-        digest = hashlib.sha256(repr(sorted(row.items())).encode()).hexdigest()
         with writing(self._engine) as connection:
-            _insert_new(connection, tables.dead_letters, {"letter_id": digest, **row})
+            _insert_new(connection, tables.dead_letters, row)
 
 
 def _reload(connection: Connection, query_id: str) -> SqlLife:

@@ -117,14 +117,14 @@ def decision_of(row: Mapping[str, Any]) -> Decision:
     )
 
 
-def answer_row(answer: Answer, seq: int) -> Fields:
+def answer_row(answer: Answer, query: Query, seq: int) -> Fields:
     return {
-        "query_id": answer.query_id,
+        "query_id": query.query_id,
         "seq": seq,
         "status": answer.status,
         "reason": answer.reason,
         "answer": answer.model_dump(mode="json"),
-        "asked_at": answer.asked_at,
+        "asked_at": query.asked_at,
         "ended_at": answer.ended_at,
     }
 

@@ -190,11 +190,11 @@ dispatches = Table(
     Column("at", UtcDateTime, primary_key=True),
 )
 
-#: A message given up on. The id is a digest of the rest, which makes repeats harmless.
+#: A message given up on.
 dead_letters = Table(
     "dead_letters",
     metadata,
-    Column("letter_id", PlainText, primary_key=True),
+    Column("message_id", PlainText, primary_key=True),
     Column("task", PlainText, nullable=False),
     Column("queue", PlainText, nullable=False),
     Column("reason", PlainText, nullable=False),

@@ -205,7 +205,7 @@ def create_transport() -> None:
     )
     op.create_table(
         "dead_letters",
-        sa.Column("letter_id", sa.Text, nullable=False),
+        sa.Column("message_id", sa.Text, nullable=False),
         sa.Column("task", sa.Text, nullable=False),
         sa.Column("queue", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
@@ -213,7 +213,7 @@ def create_transport() -> None:
         sa.Column("body", sa.Text, nullable=False),
         sa.Column("query_id", sa.Text),
         sa.Column("step_id", sa.Text),
-        sa.PrimaryKeyConstraint("letter_id", name="pk_dead_letters"),
+        sa.PrimaryKeyConstraint("message_id", name="pk_dead_letters"),
     )
     op.create_index("ix_dead_letters_at", "dead_letters", ["at"])
     op.create_index("ix_dead_letters_query_id", "dead_letters", ["query_id"])
