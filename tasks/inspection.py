@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from amqp.exceptions import NotFound
 
@@ -14,7 +15,7 @@ ANSWER_WITHIN = 1.0
 
 
 class QueueDepth(NamedTuple):
-    """A queue as the broker sees it; `consumers` is None where the broker cannot tell."""
+    """A queue as the broker sees it."""
 
     name: str
     messages: int
@@ -29,9 +30,9 @@ def count_consumers(queue: str) -> int:
 def depth(queue: str) -> QueueDepth:
     """The messages ready in `queue` and the workers that read it."""
     with app.connection_for_read() as connection:
-        channel = connection.default_channel
+        channel: Any = connection.default_channel  # the stubs know the common part only
         if settings().embedded:
-            return QueueDepth(queue, int(channel._size(queue)), _embedded_consumers(queue))
+            return QueueDepth(queue, int(channel._size(queue)), _read_on_embedded().count(queue))
         try:
             declared = channel.queue_declare(queue, passive=True)
         except NotFound:
@@ -39,6 +40,13 @@ def depth(queue: str) -> QueueDepth:
         return QueueDepth(queue, declared.message_count, declared.consumer_count)
 
 
-def _embedded_consumers(queue: str) -> int:
+def listened_to(queues: Iterable[str]) -> set[str]:
+    """Those of `queues` that at least one worker reads."""
+    if settings().embedded:
+        return set(queues) & set(_read_on_embedded())
+    return {queue for queue in queues if count_consumers(queue)}
+
+
+def _read_on_embedded() -> list[str]:
     answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
-    return sum(queue in {q["name"] for q in queues} for queues in answers.values())
+    return [queue["name"] for queues in answers.values() for queue in queues]

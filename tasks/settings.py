@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -125,6 +126,14 @@ class Settings(Message):
         return self.database or f"sqlite:///{self.home / 'record.sqlite'}"
 
     @property
+    def shown_database(self) -> str:
+        """The database without its password."""
+        parts = urlsplit(self.database_url)
+        if parts.password is None:
+            return self.database_url
+        return self.database_url.replace(f":{parts.password}@", ":***@", 1)
+
+    @property
     def roster(self) -> Roster:
         return Roster(
             clients={n: c.participant(n, "client") for n, c in self.clients.items()},
@@ -138,6 +147,15 @@ class Settings(Message):
 def settings() -> Settings:
     """The settings of this process; read at the first call, never again."""
     return load(os.environ, Path.cwd())
+
+
+def override(*, broker: str | None, database: str | None) -> None:
+    """Set what the command line says, before anything reads the settings of this process."""
+    if broker is not None:
+        os.environ["COLM_BROKER"] = broker
+    if database is not None:
+        os.environ["COLM_DATABASE"] = database
+    settings.cache_clear()
 
 
 def load(environment: Mapping[str, str], folder: Path) -> Settings:
@@ -158,6 +176,21 @@ def secret(name: str) -> str:
     if not value:
         raise SettingsError(f"the environment variable {name} is not set; it holds an API key")
     return value
+
+
+def environment_with(**values: str) -> dict[str, str]:
+    """This process's environment with `values` set, for a child process."""
+    return {**os.environ, **values}
+
+
+def prepare_for_torch() -> None:
+    """Set what torch and tokenizers read at their import; call it before either.
+
+    Passive waiting keeps threads that have nothing to do off cores that others need: on two shared
+    cores it made a training step 7 times faster.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _read_file(path: Path) -> dict[str, Any]:

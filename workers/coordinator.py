@@ -58,7 +58,7 @@ class Clockwork:
                     self._coordinator.republish_stranded()
             except TransientError as error:
                 logger.warning("deadlines wait: %s", error)
-            except Exception:  # noqa: BLE001  # the outermost loop: deadlines must go on
+            except Exception:  # the outermost loop: deadlines must go on
                 logger.exception("a deadline could not be handled")
 
 
@@ -99,7 +99,7 @@ def declare_topology() -> None:
     from amqp.exceptions import PreconditionFailed
 
     with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=20, interval_start=0.2, interval_max=2)
+        connection.ensure_connection(max_retries=20, interval_start=1, interval_max=2)
         try:
             declare(connection.default_channel, topology().everything())
         except PreconditionFailed as error:

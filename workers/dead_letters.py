@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from tasks.queries import KEPT_BODY
 logger = logging.getLogger(__name__)
 
 
-class DeadLetterReader(ConsumerMixin):  # type: ignore[misc]  # untyped in the stubs
+class DeadLetterReader(ConsumerMixin):
     """Runs in a thread of the coordinator until `close`; reconnects by itself."""
 
     def __init__(
@@ -45,7 +45,11 @@ class DeadLetterReader(ConsumerMixin):  # type: ignore[misc]  # untyped in the s
         self.should_stop = True
         self._thread.join(timeout=5.0)
 
-    def get_consumers(self, consumer: type[Consumer], channel: Any) -> list[Consumer]:
+    def get_consumers(
+        self,
+        consumer: Callable[..., Consumer],
+        channel: Any,  # noqa: ARG002  # the mixin calls with it
+    ) -> list[Consumer]:
         return [
             consumer(
                 queues=[self._queue], on_message=self._on_message, accept=["json"], prefetch_count=8
@@ -53,7 +57,7 @@ class DeadLetterReader(ConsumerMixin):  # type: ignore[misc]  # untyped in the s
         ]
 
     def _on_message(self, message: Message) -> None:
-        letter = read_letter(message.headers or {}, message.body, datetime.now(UTC))
+        letter = read_letter(message.headers or {}, message.body or b"", datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
         patiently(lambda: settle(letter, self._coordinator))
         patiently(lambda: self._record.add_dead_letter(letter))

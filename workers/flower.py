@@ -1,0 +1,17 @@
+"""`colm flower`: Flower over our broker, on loopback unless told otherwise."""
+
+from __future__ import annotations
+
+from tasks.celery_app import app
+
+
+def run_flower(port: int, address: str, broker_api: str | None) -> None:
+    """Serve Flower until it is stopped.
+
+    It answers /metrics and /healthcheck without any password: listen on loopback, or put a proxy
+    that asks for one before it.
+    """
+    arguments = ["flower", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
+    if broker_api:
+        arguments.append(f"--broker_api={broker_api}")
+    app.start(arguments)

@@ -1,0 +1,79 @@
+"""The `colm.toml` that `colm init` writes: every table explained, equal to the defaults."""
+
+TEMPLATE = """\
+# CoLM's settings. Every value here is the default; delete what you do not change.
+# A variable overrides one value: COLM_BROKER, COLM_DEADLINES__DRAFT, COLM_CLIENTS__ADA__DOMAIN, ...
+
+# Leave both out for the embedded stack of 'colm up' (a private broker and a SQLite file).
+# broker = "amqp://colm:password@rabbitmq.example:5672/colm"
+# database = "postgresql+psycopg2://colm:password@postgres.example/colm"
+
+# Where the embedded stack keeps its files, and where models are kept.
+home = "~/.local/state/colm"
+cache = "~/.cache/colm"
+
+# Threads of each coordinator process.
+coordinator_threads = 4
+# true shows questions in Flower; false shows only their length.
+show_texts = false
+
+# --- Clients: small models that draft and refine. The name is the id and names the queues. --------
+[clients.ada]
+persona = "You are a careful mathematician who checks every step."
+domain = "mathematics and logic"
+
+[clients.bo]
+persona = "You are a practical engineer who looks for what works."
+domain = "engineering"
+
+[clients.cy]
+persona = "You are a curious scientist who asks what the evidence says."
+domain = "natural science"
+
+# Every participant may have its own sampling and engine:
+# [clients.cy.sampling]
+# max_new_tokens = 256
+# temperature = 0.7
+# top_p = 1.0
+# stop = []
+#
+# [clients.cy.engine]
+# kind = "transformers"              # transformers | openai | scripted
+# model = "quickstart"               # a folder, a hub id, or a .gguf file
+# device = "auto"                    # auto | cpu | cuda | cuda:0
+# dtype = "auto"                     # auto (bfloat16) | float32 | bfloat16 | float16
+# threads = 2
+# max_batch = 8
+# max_batch_tokens = 32768
+#
+# [clients.cy.engine]                # any OpenAI-compatible endpoint
+# kind = "openai"
+# model = "qwen2.5-7b-instruct"
+# base_url = "http://127.0.0.1:8000/v1"
+# api_key_env = "MY_API_KEY"         # the NAME of the variable that holds the key
+
+# --- Servers: large models that select and synthesize. The first is the default. -----------------
+[servers.main]
+
+[servers.main.sampling]
+temperature = 0.3
+
+# --- How long each stage and the whole query may take (seconds). ---------------------------------
+[deadlines]
+select = 60
+draft = 120
+synthesize = 180
+refine = 120
+query = 900
+
+# --- Default options of the strategies; a caller's own go before these. --------------------------
+[strategies.colm]
+rounds = 2
+server_sees_question = true
+client_sees_own_draft = true
+
+[limits]
+queue_length = 100000
+deliveries = 5
+listen_timeout = 10
+"""

@@ -1,0 +1,72 @@
+"""`colm show`, `colm queries`, `colm dead`: what the record says, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from sqlalchemy import Engine
+
+from db import history, reads
+from db.engine import connect
+from models.errors import CallerError, UnknownQuery
+from models.roster import nearest
+from tasks.settings import settings
+from workers.show import letters_table, life_view, queries_table
+
+#: How many of the latest queries an abbreviated id is looked up in.
+ABBREVIATED_AMONG = 10_000
+
+
+def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
+    engine = connect(settings().database_url)
+    life = history.query_life(engine, _whole_id(engine, query))
+    if life is None:
+        raise UnknownQuery(f"no query {query!r}")
+    if as_json:
+        _print_json(life)
+        return
+    console = Console()
+    for part in life_view(life, prompts=prompts):
+        console.print(part)
+
+
+def list_queries(limit: int, status: str | None, *, as_json: bool) -> None:
+    known = get_args(reads.Status)
+    if status is not None and status not in known:
+        raise CallerError(f"there is no status {status!r}{nearest(status, known)}")
+    engine = connect(settings().database_url)
+    found = reads.recent_queries(engine, limit, status)  # type: ignore[arg-type]  # checked above
+    if as_json:
+        _print_json(found)
+    else:
+        Console().print(queries_table(found))
+
+
+def list_dead_letters(limit: int, *, as_json: bool) -> None:
+    found = reads.dead_letters(connect(settings().database_url), limit)
+    if as_json:
+        _print_json(found)
+    else:
+        Console().print(letters_table(found))
+
+
+def _whole_id(engine: Engine, query: str) -> str:
+    """The id that `query` begins; raises UnknownQuery when none or several do."""
+    if reads.answer_of(engine, query).status != "unknown":
+        return query
+    latest = reads.recent_queries(engine, ABBREVIATED_AMONG)
+    found = [s.query_id for s in latest if s.query_id.startswith(query)]
+    if len(found) == 1:
+        return found[0]
+    problem = f"{len(found)} queries begin with" if found else "no query begins with"
+    raise UnknownQuery(f"{problem} {query!r}; 'colm queries' lists them")
+
+
+def _print_json(value: Any) -> None:
+    plain = TypeAdapter(type(value)).dump_python(value, mode="json", warnings=False)
+    json.dump(plain, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")

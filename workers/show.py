@@ -1,0 +1,207 @@
+"""How a query looks on a terminal. Builds Rich renderables; prints nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import assert_never
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from db.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome
+from db.reads import AnswerState, StoredLetter
+from models.messages import Answer, Step
+from models.strategies.base import Decision, Outcome
+
+STATUS_STYLE = {
+    "completed": "green",
+    "answered": "green",
+    "failed": "red",
+    "refused": "red",
+    "expired": "yellow",
+    "late": "yellow",
+    "working": "cyan",
+    "open": "cyan",
+}
+
+
+def progress_table(life: History, elapsed: float) -> RenderableType:
+    """One row a step, in the order asked, as far as the query has come."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("round", "step", "by", "status"):
+        table.add_column(name)
+    for name in ("tokens", "tokens/s", "waited s", "seconds"):
+        table.add_column(name, justify="right")
+    outcomes = _deciding(life)
+    for entry in life.entries:
+        if isinstance(entry.what, Step):
+            table.add_row(*_step_row(entry.what, outcomes.get(entry.what.step_id)))
+    return Group(table, Text(f"{elapsed:.1f} s", style="dim"))
+
+
+def answer_view(answer: Answer) -> RenderableType:
+    """Drafts, guidance, refined answers and the chosen one."""
+    parts: list[RenderableType] = []
+    for name, client in answer.clients.items():
+        if client.draft is not None:
+            parts.append(_panel(f"draft · {name}", client.draft, "blue"))
+    for guidance in answer.guidance:
+        title = f"guidance · round {guidance.round} · {guidance.server}"
+        parts.append(_panel(title, guidance.text, "magenta"))
+    for name, client in answer.clients.items():
+        if client.refined is not None:
+            parts.append(_panel(f"refined · {name}", client.refined, "green"))
+        elif client.reason:
+            parts.append(_panel(f"{client.status} · {name}", client.reason, "yellow"))
+    if answer.answer is not None:
+        why = f"{answer.chosen}: {answer.chosen_because}"
+        parts.append(_panel(f"answer · {why}", answer.answer, "bold green"))
+    else:
+        parts.append(_panel("failed", answer.reason or "", "red"))
+    parts.append(_figures(answer))
+    return Group(*parts)
+
+
+def _figures(answer: Answer) -> RenderableType:
+    lines = [
+        f"query {answer.query_id} · {answer.strategy} · {answer.rounds} "
+        f"{'round' if answer.rounds == 1 else 'rounds'} · {answer.seconds:.2f} s · "
+        f"{answer.tokens.prompt} prompt + {answer.tokens.completion} completion tokens"
+    ]
+    lines += [f"note: {note}" for note in answer.notes]
+    return Text("\n".join(lines), style="dim")
+
+
+def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
+    """Every entry of a query's life in the order in which it happened."""
+    started = life.entries[0].at
+    for entry in life.entries:
+        yield Text.from_markup(f"[dim]{entry.seq:>3}  +{_since(started, entry.at)} s[/]  ") + (
+            _headline(entry)
+        )
+        yield from _body(entry, prompts=prompts)
+    for letter in life.dead_letters:
+        yield Text(f"dead letter {letter.message_id} from {letter.queue}: {letter.reason}", "red")
+
+
+def _headline(entry: Entry) -> Text:
+    match entry.what:
+        case Asked(strategy=strategy):
+            return Text.from_markup(
+                f"[bold]asked[/], strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC"
+            )
+        case RoundStarted(round=number):
+            return Text(f"round {number}", style="bold")
+        case Step() as step:
+            sampling = step.sampling
+            return Text(
+                f"step {step.act} asked of {step.participant}: {len(step.messages)} turns, prompts "
+                f"{step.prompt_version}, temperature {sampling.temperature:g}, top_p "
+                f"{sampling.top_p:g}, at most {sampling.max_new_tokens} tokens, seed "
+                f"{sampling.seed}"
+            )
+        case StepOutcome(step_id=step_id, outcome=outcome):
+            return _outcome_line(step_id, outcome)
+        case Decision(kind=kind, reason=reason):
+            return Text(f"decision {kind}: {reason}", style="magenta")
+        case Ended(status=status, reason=reason):
+            return Text(f"{status}{': ' + reason if reason else ''}", style=STATUS_STYLE[status])
+        case _:
+            assert_never(entry.what)
+
+
+def _outcome_line(step_id: str, outcome: Outcome) -> Text:
+    _, act, by = step_id.rsplit(".", 4)[1:4]
+    style = STATUS_STYLE[outcome.status]
+    completion = outcome.completion
+    if completion is None:
+        return Text(f"{act} by {by} {outcome.reason}", style=style)
+    return Text(
+        f"{act} by {by} {outcome.status}: {completion.prompt_tokens} prompt "
+        f"({completion.cached_tokens} cached) + {completion.completion_tokens} completion tokens, "
+        f"queued {completion.queued_s:.2f} s, first token {completion.first_token_s:.2f} s, total "
+        f"{completion.total_s:.2f} s, batch {completion.batch_size}, {completion.model} "
+        f"({completion.engine}, {completion.dtype}, {completion.device}), "
+        f"{completion.finish_reason}",
+        style=style,
+    )
+
+
+def _body(entry: Entry, *, prompts: bool) -> Iterator[RenderableType]:
+    match entry.what:
+        case Asked(question=question):
+            yield _panel("question", question, "white")
+        case Step() as step if prompts:
+            for turn in step.messages:
+                yield _panel(turn.role, turn.content, "dim")
+        case StepOutcome(outcome=Outcome(completion=completion)) if completion is not None:
+            yield _panel("text", completion.text, "blue")
+        case _:
+            return
+
+
+def queries_table(states: Iterable[AnswerState]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for name in ("query", "asked (UTC)", "strategy", "status", "seconds", "question"):
+        table.add_column(name, no_wrap=name != "question", overflow="ellipsis")
+    for s in states:
+        seconds = (
+            f"{(s.ended_at - s.asked_at).total_seconds():.1f}" if s.ended_at and s.asked_at else ""
+        )
+        asked = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
+        style = STATUS_STYLE[s.status]
+        question = " ".join((s.question or "").split())[:80]
+        table.add_row(
+            s.query_id, asked, s.strategy, f"[{style}]{s.status}[/]", seconds, escape(question)
+        )
+    return table
+
+
+def letters_table(letters: Sequence[StoredLetter]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for name in ("letter", "at (UTC)", "task", "queue", "query", "reason"):
+        table.add_column(name, overflow="fold")
+    for letter in letters:
+        at = f"{letter.at:%m-%d %H:%M:%S}"
+        table.add_row(
+            letter.message_id, at, letter.task, letter.queue, letter.query_id or "",
+            escape(letter.reason),
+        )  # fmt: skip
+    return table
+
+
+def _deciding(life: History) -> dict[str, Outcome]:
+    """Each step's outcome, late ones left out."""
+    found = [entry.what for entry in life.entries if isinstance(entry.what, StepOutcome)]
+    return {o.step_id: o.outcome for o in found if o.outcome.status != "late"}
+
+
+def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
+    status = outcome.status if outcome else "working"
+    shown = f"[{STATUS_STYLE[status]}]{status}[/]"
+    head = (str(step.round), step.act, step.participant, shown)
+    completion = outcome.completion if outcome else None
+    if completion is None:
+        return (*head, "", "", "", "")
+    working = max(completion.total_s - completion.queued_s, 1e-9)
+    return (
+        *head,
+        str(completion.completion_tokens),
+        f"{completion.completion_tokens / working:.1f}",
+        f"{completion.queued_s:.2f}",
+        f"{completion.total_s:.2f}",
+    )
+
+
+def _panel(title: str, text: str, style: str) -> Panel:
+    return Panel(
+        Text(text.strip() or "(empty)"), title=escape(title), title_align="left", style=style
+    )
+
+
+def _since(start: datetime, at: datetime) -> str:
+    return f"{(at - start).total_seconds():6.2f}"

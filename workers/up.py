@@ -1,0 +1,49 @@
+"""`colm up`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.settings import override, settings
+from workers.stack import Stack
+
+#: How often the children are looked at (seconds).
+LOOK_EVERY = 0.25
+
+
+def run_stack(broker: str | None, database: str | None) -> None:
+    """Run everything until Ctrl-C or SIGTERM."""
+    override(broker=broker, database=database)
+    logging.basicConfig(level=logging.WARNING)
+    console = Console()
+    stop = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stop.set())
+    with Stack(settings=settings(), tell=console.print) as stack:
+        console.print(_running(stack))
+        with console.status("waiting for every queue to have a reader"):
+            stack.wait_until_ready(stopped=stop.is_set)
+        console.print("ready: [bold]colm ask 'your question'[/] from any shell; Ctrl-C stops")
+        while not stop.wait(LOOK_EVERY):
+            stack.watch()
+        console.print("stopping")
+    console.print("stopped")
+
+
+def _running(stack: Stack) -> Table:
+    found = stack.settings
+    table = Table(box=None, header_style="bold")
+    for name in ("process", "pid", "log"):
+        table.add_column(name)
+    if stack.broker is not None:
+        table.add_row("broker (embedded)", str(stack.broker.pid), str(stack.broker.log_path))
+    for child in stack.children:
+        pid = child.process.pid if child.process else ""
+        table.add_row(child.name, str(pid), str(child.log_path))
+    table.caption = f"record in {found.shown_database}"
+    return table
