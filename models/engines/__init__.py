@@ -1,1 +1,1 @@
-"""Engines turn chats into completions. Each is loaded once per worker process, by `workers` only."""
+"""Engines turn chats into completions. Only `workers` load one, once in a process."""

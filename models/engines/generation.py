@@ -1,0 +1,102 @@
+"""One running request: its tokens so far, and when it has said enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import ValidationError
+
+from models.engines.base import EngineInfo
+from models.engines.sampling import Dice, Drawn
+from models.engines.text import StopFinder
+from models.engines.tickets import Ticket
+from models.errors import EngineError
+from models.messages import Completion
+
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(kw_only=True, eq=False)
+class Generation:
+    """State of one request, from its admission to its end. Belongs to the step loop's thread."""
+
+    ticket: Ticket
+    prompt: list[int]
+    dice: Dice
+    decode: Decode
+    ends: frozenset[int]
+    #: Tokens drawn so far, the last of them not yet in the cache.
+    drawn: list[int] = field(default_factory=list)
+    #: Tokens of prompt and completion whose KV its row holds.
+    filled: int = 0
+    #: Prompt tokens whose KV was not computed for this request.
+    cached: int = 0
+    #: Sum of the drawn tokens' log-probabilities.
+    logprob: float = 0.0
+    #: Readings of time.monotonic().
+    started: float = 0.0
+    first_token: float = 0.0
+    batch_size: int = 1
+    finish_reason: Literal["stop", "length"] | None = None
+    #: Its row may hold what is not finite.
+    poisoned: bool = False
+    _text: str | None = None
+    _stops: StopFinder | None = None
+
+    def __post_init__(self) -> None:
+        if stop := self.ticket.request.sampling.stop:
+            self._stops = StopFinder(stop, self.decode)
+
+    @property
+    def reach(self) -> int:
+        """The most tokens that its row will ever hold."""
+        return len(self.prompt) + self.ticket.request.sampling.max_new_tokens
+
+    @property
+    def held(self) -> list[int]:
+        """The tokens whose KV its row holds."""
+        return (self.prompt + self.drawn)[: self.filled]
+
+    def take(self, drawn: Drawn) -> None:
+        """Append a token; sets `finish_reason` with the last. EngineError if it is no token."""
+        if not math.isfinite(drawn.logprob):
+            self.poisoned = True
+            raise EngineError(
+                "the model's output is not a number: try dtype = 'bfloat16' or 'float32'"
+            )
+        self.drawn.append(drawn.token)
+        self.logprob += drawn.logprob
+        if drawn.token in self.ends:
+            self.finish_reason = "stop"
+            return
+        if self._stops is not None and (text := self._stops.push(drawn.token)) is not None:
+            self._text, self.finish_reason = text, "stop"
+        elif len(self.drawn) >= self.ticket.request.sampling.max_new_tokens:
+            self.finish_reason = "length"
+
+    def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
+        """What the caller gets; EngineError if the text is longer than a message may be."""
+        submitted = self.ticket.submitted
+        try:
+            return Completion(
+                text=self.decode(self.drawn) if self._text is None else self._text,
+                finish_reason=self.finish_reason or "length",
+                prompt_tokens=len(self.prompt),
+                completion_tokens=len(self.drawn),
+                cached_tokens=self.cached,
+                queued_s=self.started - submitted,
+                first_token_s=self.first_token - self.started,
+                total_s=now - submitted,
+                batch_size=self.batch_size,
+                engine=info.engine,
+                model=info.model,
+                dtype=info.dtype,
+                device=info.device,
+                seed=seed,
+                mean_logprob=self.logprob / len(self.drawn),
+            )
+        except ValidationError as error:
+            raise EngineError("the completion is longer than a message may be") from error

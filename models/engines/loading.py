@@ -1,0 +1,169 @@
+"""Weights and tokenizer, from a local folder, a hub id or a .gguf file.
+
+Every fault is a ModelUnusable that says what to do about it: a worker that starts at all can
+generate.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.modeling_utils import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from models.engine_settings import EngineSettings
+from models.engines.gguf import mend_tokenizer
+from models.errors import ModelUnusable
+
+log = logging.getLogger(__name__)
+
+DTYPES = {
+    "auto": torch.bfloat16,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+}
+#: Rotary embeddings that change with the longest sequence of a batch once it passes the length
+#: that the model was first trained at. Below it a result is free of its batch-mates.
+_LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A model in evaluation mode on its device, and the tokenizer that belongs to it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    #: As the settings name it.
+    name: str
+    #: Prompt and completion together, in tokens.
+    context_length: int
+
+    @property
+    def dtype(self) -> str:
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+
+def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedModel:
+    """The model that `settings` name, from `model_path` if given; raises ModelUnusable.
+
+    `settings.threads` becomes the number of CPU threads of this whole process.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = _device(settings.device)
+    source = model_path or settings.model
+    with _explained(source):
+        model, tokenizer = _read(source, DTYPES[settings.dtype])
+        model.to(device)  # type: ignore[arg-type]
+    model.eval()  # type: ignore[no-untyped-call]
+    if not tokenizer.chat_template:
+        raise ModelUnusable(
+            f"{source}: the tokenizer has no chat template. Use the model's instruct variant, or"
+            " put its template into the folder as chat_template.jinja"
+        )
+    length = min(_context_length(model), settings.context_length or 2**31)
+    return LoadedModel(model=model, tokenizer=tokenizer, name=settings.model, context_length=length)
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelUnusable(
+            f"device {wanted!r} is asked for, but torch {torch.__version__} sees no CUDA device."
+            " Install a CUDA build of torch and a driver, or set device = 'cpu'"
+        )
+    return device
+
+
+def _read(source: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    # A worker's log is no terminal.
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    path, extra = Path(source), {}
+    where = source
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelUnusable(f"there is no file {source}")
+        where, extra = str(path.parent), {"gguf_file": path.name}
+    elif path.is_dir() and not (path / "config.json").is_file():
+        raise ModelUnusable(f"the folder {source} has no config.json: it is no transformers model")
+    elif path.is_absolute() and not path.is_dir():
+        raise ModelUnusable(f"there is no folder {source}")
+    tokenizer = AutoTokenizer.from_pretrained(where, **extra)
+    if extra:
+        mend_tokenizer(tokenizer, path)
+    return _weights(where, dtype, extra), tokenizer
+
+
+def _weights(where: str, dtype: torch.dtype, extra: dict[str, str]) -> PreTrainedModel:
+    options: dict[str, Any] = {"dtype": dtype, **extra}
+    if extra:
+        # Without it a GGUF stays in its blocks, which only special kernels can multiply.
+        options["quantization_config"] = GgufConfig(dequantize=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(where, output_loading_info=True, **options)
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):
+        # They would be random: the model would run, and say nothing of sense.
+        raise ModelUnusable(
+            f"{where} lacks {len(missing)} of the model's weights, {missing[0]} for one."
+            " Fetch the whole folder again"
+        )
+    assert isinstance(model, PreTrainedModel)
+    return model
+
+
+def _context_length(model: PreTrainedModel) -> int:
+    config = model.config.get_text_config(decoder=True)
+    length: int = getattr(config, "max_position_embeddings", None) or 2048
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
+        trained = rope.get("original_max_position_embeddings") or length
+        if trained < length:
+            log.warning(
+                "the context is held to %d of %d tokens: beyond, results would depend on"
+                " what else is in the batch",
+                trained,
+                length,
+            )
+            return int(trained)
+    return length
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """What loading can raise, as one ModelUnusable."""
+    try:
+        yield
+    except ImportError as error:
+        raise ModelUnusable(f"{source} needs a package that is missing: {_first(error)}") from error
+    except torch.OutOfMemoryError as error:
+        raise ModelUnusable(
+            f"{source} does not fit into the device's memory: use a smaller dtype or model"
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, TemplateError) as error:
+        raise ModelUnusable(
+            f"{source} cannot be loaded: {_first(error)}. A model is a folder with config.json,"
+            " weights and tokenizer, a .gguf file, or a hub id when the hub can be reached"
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    """The first line of an error: the libraries' own go on for a page."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]

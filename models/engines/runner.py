@@ -1,0 +1,152 @@
+"""The forward passes. It computes and decides nothing: who runs, and when to stop, is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from models.engines.attention import SLOTS
+from models.engines.loading import LoadedModel
+from models.engines.slots import Aim, RowKV, Shape, SlotCache
+from models.errors import ModelUnusable
+
+#: Largest difference allowed between our logits and the model's own, relative to their size.
+_TOLERANCE = {torch.float32: 1e-3}
+_LOW_PRECISION_TOLERANCE = 0.2
+_ELSEWHERE = (
+    "Serve it with an OpenAI-compatible server (vLLM, llama.cpp, Ollama) and set kind = 'openai'"
+)
+
+
+class Runner:
+    """One model and the slots of its KV cache. For one thread at a time.
+
+    Rows are counted from 0; the caller keeps the running ones adjacent. The model is changed to
+    attend over slots: do not call `generate` on it any more. Raises ModelUnusable for a model whose
+    state does not fit into slots, after trying it out.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, max_tokens: int) -> None:
+        self._model: Any = loaded.model
+        self._device = loaded.device
+        _check_layers(loaded)
+        with torch.inference_mode():
+            expected = self._reference()
+            self._model.set_attn_implementation(SLOTS)
+            layers = len(DynamicCache(config=self._model.config).layers)
+            self._cache = SlotCache(layers, max_tokens)
+            self._check(loaded.name, expected)
+        self._cache.release()
+
+    def reserve(self, need: Shape, *, rows: int) -> None:
+        """Make room for `need`, keeping the first `rows` rows. May run out of memory."""
+        with torch.inference_mode():
+            self._cache.reserve(need, rows=rows)
+
+    def prefill(self, row: int, tokens: Sequence[int], start: int) -> Tensor:
+        """Append `tokens` to a row that holds `start` tokens; the logits after the last, (1, V)."""
+        return self._forward([list(tokens)], first=row, starts=[start])
+
+    def decode(self, tokens: Sequence[int], starts: Sequence[int], *, first: int = 0) -> Tensor:
+        """Append one token to each row from `first` on; the logits after each, (rows, V)."""
+        return self._forward([[token] for token in tokens], first=first, starts=list(starts))
+
+    def move(self, source: int, target: int, length: int) -> None:
+        with torch.inference_mode():
+            self._cache.move(source, target, length)
+
+    def copy_out(self, row: int, length: int) -> RowKV:
+        with torch.inference_mode():
+            return self._cache.copy_out(row, length)
+
+    def copy_in(self, row: int, kv: RowKV, length: int) -> None:
+        with torch.inference_mode():
+            self._cache.copy_in(row, kv, length)
+
+    def blank(self, row: int) -> None:
+        with torch.inference_mode():
+            self._cache.blank(row)
+
+    def release(self) -> None:
+        self._cache.release()
+
+    def _forward(self, tokens: list[list[int]], *, first: int, starts: list[int]) -> Tensor:
+        with torch.inference_mode():
+            inputs = torch.tensor(tokens, device=self._device)
+            offsets = torch.tensor(starts, device=self._device)
+            queries = inputs.shape[1]
+            self._cache.aim = Aim(
+                first=first,
+                rows=len(tokens),
+                queries=queries,
+                index=torch.arange(first, first + len(tokens), device=self._device),
+                starts=offsets,
+                reach=max(starts) + queries,
+                start=starts[0],
+            )
+            steps = torch.arange(queries, device=self._device)
+            output = self._model(
+                input_ids=inputs,
+                position_ids=offsets[:, None] + steps,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits: Tensor = output.logits[:, -1]
+            return logits
+
+    def _reference(self) -> Tensor:
+        """What the model itself says after two short prompts, before we touch it."""
+        return torch.cat(
+            [
+                self._model(torch.tensor([prompt], device=self._device), use_cache=False).logits[
+                    :, -1
+                ]
+                for prompt in self._prompts()
+            ]
+        ).float()
+
+    def _prompts(self) -> tuple[list[int], list[int]]:
+        vocabulary = self._model.config.get_text_config(decoder=True).vocab_size
+        tokens = [(7 * position + 11) % vocabulary for position in range(14)]
+        return tokens[:5], tokens[5:]
+
+    def _check(self, name: str, expected: Tensor) -> None:
+        """Two rows of different length, decoded together, must say what each says alone."""
+        prompts = self._prompts()
+        self._cache.reserve(Shape(rows=2, tokens=len(prompts[1])), rows=0)
+        try:
+            for row, prompt in enumerate(prompts):
+                self.prefill(row, prompt[:2], 0)
+                self.prefill(row, prompt[2:-1], 2)
+            found = self.decode(
+                [prompt[-1] for prompt in prompts], [len(prompt) - 1 for prompt in prompts]
+            ).float()
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            raise ModelUnusable(
+                f"{name} cannot be run with a shared batch: {error}. {_ELSEWHERE}"
+            ) from error
+        apart = float((found - expected).norm() / expected.norm())
+        if not apart <= _TOLERANCE.get(self._model.dtype, _LOW_PRECISION_TOLERANCE):
+            raise ModelUnusable(
+                f"{name} gives other results in a shared batch (logits differ by {apart:.1%})."
+                f" {_ELSEWHERE}"
+            )
+
+
+def _check_layers(loaded: LoadedModel) -> None:
+    layers = DynamicCache(config=loaded.model.config).layers
+    odd = {
+        type(x).__name__ for x in layers if type(x) not in (DynamicLayer, DynamicSlidingWindowLayer)
+    }
+    if odd or not loaded.model._can_set_attn_implementation():
+        kind = ", ".join(sorted(odd)) or "its own attention code"
+        raise ModelUnusable(
+            f"{loaded.name} ({loaded.model.config.model_type}) keeps more than keys and values of"
+            f" attention layers ({kind}). {_ELSEWHERE}"
+        )
