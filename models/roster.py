@@ -58,7 +58,10 @@ def check_options(strategy: str, options: Mapping[str, Any]) -> None:
     kind: type[BaseModel] = STRATEGIES[strategy].options
     for name in options:
         if name not in kind.model_fields:
-            known = [*kind.model_fields, *(f for f in AskRequest.model_fields if f != "options")]
+            known = [
+                *kind.model_fields,
+                *(f for f in AskRequest.model_fields if f not in ("options", "question")),
+            ]
             raise InvalidAsk(f"strategy {strategy!r} has no option {name!r}{nearest(name, known)}")
     try:
         kind.model_validate(dict(options))

@@ -37,7 +37,7 @@ task_default_routing_key = "ask"
 task_default_queue_type = "quorum"
 task_create_missing_queues = False
 worker_detect_quorum_queues = True
-broker_native_delayed_delivery_queue_type = "quorum"
+worker_consumer = "workers.celery_worker:PlainConsumer"
 event_queue_exclusive = True
 control_queue_exclusive = True
 

@@ -165,8 +165,13 @@ def load(environment: Mapping[str, str], folder: Path) -> Settings:
     if named and not path.is_file():
         raise SettingsError(f"COLM_CONFIG names {path}, which is not a file")
     values = _read_file(path) if path.is_file() else {}
-    values = _merge(values, _from_environment(environment))
-    found = _validate(values, source=str(path) if path.is_file() else "the settings")
+    # A variable changes one value of a default participant, it does not replace them all.
+    defaults = Settings().model_dump(mode="json", include={"clients", "servers"} - values.keys())
+    overrides = _from_environment(environment)
+    values = _merge({k: v for k, v in defaults.items() if k in overrides}, values)
+    values = _merge(values, overrides)
+    read = [str(path)] if path.is_file() else []
+    found = _validate(values, source=" and ".join([*read, "COLM_* variables"]))
     return _with_running_stack(found)
 
 
@@ -203,9 +208,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith("COLM_") or variable in PLACES:
+        if not variable.startswith("COLM_") or variable.startswith(TEST_PREFIX):
             continue
-        if variable.startswith(TEST_PREFIX):
+        if variable in PLACES or not text:  # empty is how compose files leave one out
             continue
         path = variable.removeprefix("COLM_").lower().split("__")
         values = _merge(values, _nest(path, text))
@@ -237,7 +242,8 @@ def _validate(values: dict[str, Any], source: str) -> Settings:
             _fault([str(part) for part in e["loc"]], e["type"], e["msg"])
             for e in error.errors(include_url=False, include_input=False)
         ]
-        raise SettingsError(f"{source}: " + "; ".join(faults)) from error
+        # Not `from error`: pydantic shows the values, and a URL may hold a password.
+        raise SettingsError(f"{source}: " + "; ".join(faults)) from None
 
 
 def _fault(loc: list[str], kind: str, message: str) -> str:

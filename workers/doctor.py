@@ -51,6 +51,7 @@ def run_doctor(*, as_json: bool) -> int:
 
 def examine() -> Iterator[Finding]:
     """Every finding; a check that cannot be done is a finding too."""
+    settings()  # nothing can be looked at without them: their error is the command's
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (_settings, _database, _queues)
     for check in checks:
         try:
