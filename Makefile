@@ -1,0 +1,61 @@
+# The entry points. Each works from a fresh clone, and makes what it needs first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo up flower test test-unit check bench pin clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+MANIFESTS := setup.cfg pyproject.toml constraints.txt
+CODE := models db tasks workers tests benchmarks
+# Threads that wait by spinning take the cores that other processes would compute on.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/engine-installed ## Ask three small models and a server, and watch them work
+	@$(BIN)/colm demo
+
+up: $(VENV)/engine-installed ## Run a whole site on this machine until Ctrl-C
+	@$(BIN)/colm up
+
+flower: $(VENV)/engine-installed ## Watch a running site in the browser
+	@$(BIN)/colm flower
+
+test: $(VENV)/dev-installed check ## Check everything, and test it on real services
+	@scripts/install-services
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+test-unit: $(VENV)/dev-installed ## Run the tests that need no service, model or patience
+	$(BIN)/python -m pytest -m "not (postgres or rabbitmq or model or gpu or slow)"
+
+check: $(VENV)/dev-installed ## Format, lint, types and the floors between packages
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev-installed ## Measure what CoLM adds to its broker and database
+	@scripts/install-services
+	$(BIN)/python -m benchmarks.overhead
+
+pin: ## Renew constraints.txt
+	scripts/pin-constraints
+
+clean: ## Remove the virtual environment and every cache
+	rm -rf $(VENV) .cache .coverage .coverage.* .*_cache .hypothesis build dist *.egg-info
+	find $(CODE) migrations -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	scripts/make-venv $(VENV)
+
+$(VENV)/engine-installed: $(BIN)/python $(MANIFESTS)
+	@echo "Installing CoLM into $(VENV) (the first time takes minutes)"
+	@$(PIP_INSTALL) -e ".[engine]"
+	@touch $@
+
+$(VENV)/dev-installed: $(BIN)/python $(MANIFESTS)
+	@echo "Installing CoLM and its tools into $(VENV) (the first time takes minutes)"
+	@$(PIP_INSTALL) -e ".[engine,dev]"
+	@touch $@ $(VENV)/engine-installed
