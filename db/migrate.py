@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 from alembic import command
@@ -22,16 +23,17 @@ from db.engine import connect, glancing, writing
 #: needs no name.
 _LOCK = 0x436F4C4D
 
-_MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+#: The migrations of this version of CoLM.
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, migrations: Path = MIGRATIONS) -> None:
     """Apply every migration that `pending` names, in one transaction."""
     with _migrating(url) as connection:
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(migrations, connection), "head")
 
 
-def pending(url: str) -> list[str]:
+def pending(url: str, migrations: Path = MIGRATIONS) -> list[str]:
     """The migrations that the database at `url` still lacks, oldest first, each in one line."""
     engine = connect(url, pool_size=1)
     try:
@@ -39,18 +41,18 @@ def pending(url: str) -> list[str]:
             applied = MigrationContext.configure(connection).get_current_heads()
     finally:
         engine.dispose()
-    missing = _scripts().iterate_revisions("head", applied or "base")
+    missing = _scripts(migrations).iterate_revisions("head", applied or "base")
     return [f"{script.revision} {script.doc}" for script in reversed(list(missing))]
 
 
-def new(url: str, subject: str) -> None:
+def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
     """Write a migration that takes the database at `url`, fully upgraded, to `db.tables`.
 
     For developers: review it by hand and add what Alembic does not see, such as triggers.
     """
     with _migrating(url) as connection:
-        number = f"{len(list(_scripts().walk_revisions())) + 1:04d}"
-        command.revision(_config(connection), subject, autogenerate=True, rev_id=number)
+        number = f"{len(list(_scripts(migrations).walk_revisions())) + 1:04d}"
+        command.revision(_config(migrations, connection), subject, autogenerate=True, rev_id=number)
 
 
 @contextmanager
@@ -65,12 +67,13 @@ def _migrating(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+def _config(migrations: Path, connection: Connection | None = None) -> Config:
+    # Alembic's own words about what it does are for its command line.
+    config = Config(stdout=StringIO(), attributes={"connection": connection})
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
     return config
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+def _scripts(migrations: Path) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(migrations))

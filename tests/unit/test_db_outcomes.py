@@ -1,0 +1,130 @@
+"""What a record promises of steps and what becomes of them; here on SQLite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from db.record import SqlRecord
+from models.messages import Step
+from models.strategies.base import Wait
+from tests.unit.db_examples import (
+    LATER,
+    NOW,
+    DatabaseContract,
+    a_query,
+    a_step,
+    asking,
+    completed,
+    failed,
+    finishing,
+    history,
+)
+
+
+class OutcomesContract(DatabaseContract):
+    def test_the_first_outcome_decides_and_a_repeat_changes_nothing(
+        self, record: SqlRecord
+    ) -> None:
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step()), NOW)
+            assert life.add_outcome(a_step(), completed("first")) == "recorded"
+            assert life.add_outcome(a_step(), failed()) == "repeated"
+        with record.open("query-0001") as life:
+            before = life.state
+            assert life.add_outcome(a_step(), completed("second")) == "repeated"
+            assert life.state == before
+        with record.open("query-0001") as life:
+            assert life.state == before
+
+    @pytest.mark.parametrize(
+        "stranger",
+        [
+            a_step(participant="mallory"),
+            a_step(round=2),
+            a_step(act="refine"),
+            a_step(index=1),
+            a_step("query-0002"),
+        ],
+        ids=lambda step: step.step_id,
+    )
+    def test_what_was_never_asked_is_not_stored(
+        self, record: SqlRecord, engine: Engine, stranger: Step
+    ) -> None:
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step()), NOW)
+        before = history(engine)
+        with record.open("query-0001") as life:
+            assert life.add_outcome(stranger, completed()) == "unasked"
+        assert history(engine) == before
+
+    def test_a_closed_step_has_expired_with_the_reason(self, record: SqlRecord) -> None:
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step()), NOW)
+            life.apply(asking(close=a_step()), LATER)
+        with record.open("query-0001") as life:
+            (step,) = life.state.steps
+            assert step.outcome is not None
+            assert (step.outcome.status, step.outcome.at) == ("expired", LATER)
+            assert step.outcome.reason == "expired: too slow"
+
+    def test_what_comes_for_a_closed_step_is_kept_as_late_and_once(
+        self, record: SqlRecord, engine: Engine
+    ) -> None:
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step()), NOW)
+            life.apply(asking(close=a_step()), LATER)
+            before = life.state
+        again = replace(completed(), at=LATER + timedelta(seconds=1))
+        for outcome, receipt in (
+            (completed(), "late"),
+            (again, "repeated"),
+            (completed("other words"), "late"),
+            (failed(), "late"),
+        ):
+            with record.open("query-0001") as life:
+                assert life.add_outcome(a_step(), outcome) == receipt
+                assert life.add_outcome(a_step(), outcome) == "repeated"
+                assert life.state == before
+        statuses = [
+            what.outcome.status
+            for entry in history(engine).entries
+            if hasattr(what := entry.what, "outcome")
+        ]
+        assert statuses == ["expired", "late", "late", "late"]
+
+    def test_an_ended_query_takes_only_late_outcomes(self, record: SqlRecord) -> None:
+        alice, bob = a_step(participant="alice"), a_step(participant="bob")
+        with record.begin(a_query()) as life:
+            life.apply(asking(alice, bob), NOW)
+            life.add_outcome(alice, completed())
+            life.apply(finishing(), LATER)
+            assert life.ended
+        with record.open("query-0001") as life:
+            assert life.ended
+            assert life.add_outcome(bob, completed()) == "late"
+            assert life.add_outcome(alice, completed()) == "repeated"
+            with pytest.raises(ValueError, match="has ended"):
+                life.apply(Wait(wake_at=LATER), LATER)
+        with record.open("query-0001") as life:
+            assert [step.open for step in life.state.steps] == [False, True]
+
+    def test_asking_or_closing_twice_changes_nothing(self, record: SqlRecord) -> None:
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step()), NOW)
+            life.apply(asking(a_step(), close=a_step()), LATER)
+            life.apply(asking(close=a_step()), LATER + timedelta(seconds=1))
+        with record.open("query-0001") as life:
+            (step,) = life.state.steps
+            assert step.asked_at == NOW
+            assert step.outcome is not None
+            assert step.outcome.at == LATER
+
+
+class TestOutcomesOnSqlite(OutcomesContract):
+    @pytest.fixture
+    def url(self, sqlite_url: str) -> str:
+        return sqlite_url
