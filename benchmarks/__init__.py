@@ -1,0 +1,1 @@
+"""Programs that measure CoLM: `python -m benchmarks.NAME [--quick] [--json PATH]`."""
