@@ -18,11 +18,11 @@ install_packages() {
     may_install || return 1
     echo "Installing $* with apt-get" >&2
     # A machine that was never updated knows no packages; one that was may know them well enough.
-    apt_install "$@" || { as_root apt-get update -qq && apt_install "$@"; }
+    apt_install "$@" 2>/dev/null || { as_root apt-get update -qq >/dev/null && apt_install "$@"; }
 }
 
 apt_install() {
-    as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 how_to_install() {
