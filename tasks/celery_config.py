@@ -22,7 +22,8 @@ timezone = "UTC"
 # A task is acked when its body has returned: after the row is committed and every publish is
 # confirmed. An unexpected error rejects it, so that it is dead-lettered and not forgotten.
 task_acks_late = True
-task_acks_on_failure_or_timeout = False
+task_acks_on_failure = False
+task_acks_on_timeout = False
 task_reject_on_worker_lost = True
 task_ignore_result = True
 task_store_errors_even_if_ignored = False

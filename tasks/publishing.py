@@ -1,8 +1,9 @@
 """The one way a task message leaves a process: confirmed, mandatory, persistent, JSON.
 
 On RabbitMQ a publish that returns has been stored by a quorum of the queue; one that cannot be
-routed or stored raises. Publishers declare nothing there: the coordinator owns the topology, and a
-client has no right to. The embedded broker needs the declaration to route at all.
+routed or stored raises. The coordinator owns the topology there. A caller declares the one queue
+that it asks in, so that a question is accepted before any coordinator was ever started; a client
+has no right to declare anything. The embedded broker needs the declaration to route at all.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from amqp.exceptions import ChannelError, MessageNacked
+from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
@@ -82,12 +83,14 @@ def publish(
     kwargs: Mapping[str, Any],
     shown: Mapping[str, Any],
     routing_key: str | None = None,
+    declare: bool = False,
     **options: Any,
 ) -> Any:
     """Publish one task message and return its AsyncResult.
 
     `shown` is all that Flower and the logs see of the arguments. Raises NoConsumer when there is no
     such queue, Overloaded when the queue is full, TransientError when the broker cannot be reached.
+    With `declare` the queue is made first, if it is not there and the broker lets us.
     """
     try:
         return celery.send_task(
@@ -98,7 +101,7 @@ def publish(
             queue=queue,  # type: ignore[arg-type]  # the stubs know names only
             exchange=queue.exchange.name,
             routing_key=routing_key or queue.routing_key,
-            declare=[queue] if settings().embedded else [],
+            declare=[queue] if declare or settings().embedded else [],
             mandatory=True,
             argsrepr="",
             kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
@@ -109,6 +112,13 @@ def publish(
             f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
             "nothing was accepted, ask again later"
         ) from error
+    except AccessRefused:
+        if not declare:
+            raise
+        return publish(
+            celery, task, queue, task_id=task_id, args=args, kwargs=kwargs, shown=shown,
+            routing_key=routing_key, **options,
+        )  # fmt: skip
     except ChannelError as error:
         if error.reply_code not in (NOT_FOUND, NO_ROUTE):
             raise

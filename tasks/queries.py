@@ -58,6 +58,7 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             args=(request.question,),
             kwargs=request.model_dump(mode="json", exclude={"question"}, exclude_defaults=True),
             shown=shown,
+            declare=True,
             **options,
         )
         return result

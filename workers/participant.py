@@ -169,7 +169,9 @@ def load_engine(found: EngineSettings) -> Engine:
 
     folder = None
     if found.kind == "transformers" and found.model == QUICKSTART:
-        folder = str(quickstart_folder(settings().cache))
+        path = quickstart_folder(settings().cache)
+        # The record names the weights, not our nickname for them.
+        folder, found = str(path), found.model_copy(update={"model": path.name})
     key = secret(found.api_key_env) if found.api_key_env else None
     started = time.perf_counter()
     engine = build_engine(found, model_path=folder, api_key=key)

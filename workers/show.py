@@ -147,7 +147,7 @@ def _body(entry: Entry, *, prompts: bool) -> Iterator[RenderableType]:
 def queries_table(states: Iterable[AnswerState]) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("query", "asked (UTC)", "strategy", "status", "seconds", "question"):
-        table.add_column(name, no_wrap=name != "question", overflow="ellipsis")
+        table.add_column(name, no_wrap=True, overflow="ellipsis" if name == "question" else "fold")
     for s in states:
         seconds = (
             f"{(s.ended_at - s.asked_at).total_seconds():.1f}" if s.ended_at and s.asked_at else ""
@@ -156,7 +156,7 @@ def queries_table(states: Iterable[AnswerState]) -> Table:
         style = STATUS_STYLE[s.status]
         question = " ".join((s.question or "").split())[:80]
         table.add_row(
-            s.query_id, asked, s.strategy, f"[{style}]{s.status}[/]", seconds, escape(question)
+            s.query_id[:8], asked, s.strategy, f"[{style}]{s.status}[/]", seconds, escape(question)
         )
     return table
 

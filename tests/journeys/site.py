@@ -1,0 +1,195 @@
+"""A whole site of real processes for one test: settings, coordinator, servers, clients, callers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tomllib
+
+COLM = [sys.executable, "-m", "workers"]
+REPOSITORY = Path(__file__).parents[2]
+
+TOML = """\
+broker = "{broker}"
+database = "{database}"
+home = "{home}"
+
+[servers.main.engine]
+kind = "scripted"
+reply = "ada, bo: look again"
+
+[deadlines]
+select = 20
+draft = {draft_deadline}
+synthesize = 20
+refine = 20
+query = 60
+
+[limits]
+listen_timeout = 2
+"""
+
+CLIENT_TOML = """
+[clients.{name}]
+persona = "You are {name}."
+domain = "the field of {name}"
+[clients.{name}.engine]
+kind = "scripted"
+reply = "{name} says: {{last}}"
+"""
+
+
+class Site:
+    """Starts and kills the processes of a site; every one is a real `colm` command."""
+
+    def __init__(self, folder: Path, *, broker: str, database: str) -> None:
+        self.folder = folder
+        self.broker = broker
+        self.database = database
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def configure(self, *clients: str, draft_deadline: float = 20) -> None:
+        text = TOML.format(
+            broker=self.broker,
+            database=self.database,
+            home=self.folder / "home",
+            draft_deadline=draft_deadline,
+        )
+        text += "".join(CLIENT_TOML.format(name=name) for name in clients)
+        tomllib.loads(text)
+        (self.folder / "colm.toml").write_text(text)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("COLM_")}
+        return {**kept, "COLM_CONFIG": str(self.folder / "colm.toml"), "NO_COLOR": "1"}
+
+    def start(self, *arguments: str) -> None:
+        """Start `colm ARGUMENTS...`; its output goes to a log in the site's folder."""
+        name = "-".join(arguments)
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*COLM, *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder
+            )
+
+    def start_all(self, *clients: str) -> None:
+        """A coordinator, the server, and one process for these clients."""
+        self.start("coordinator")
+        self.start("server", "main")
+        self.start("client", *clients)
+
+    def kill(self, *arguments: str) -> None:
+        """SIGKILL the process and see that it is dead."""
+        process = self.processes.pop("-".join(arguments))
+        process.kill()
+        assert process.wait(10) == -signal.SIGKILL
+
+    def stop(self, *arguments: str, within: float = 20) -> int:
+        """SIGTERM the process; its exit status."""
+        process = self.processes.pop("-".join(arguments))
+        process.terminate()
+        return process.wait(within)
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait(10)
+
+    def colm(self, *arguments: str, status: int = 0, timeout: float = 90) -> str:
+        """Run `colm ARGUMENTS...` to its end; its standard output."""
+        done = subprocess.run(
+            [*COLM, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=self.folder,
+            check=False,
+        )
+        assert done.returncode == status, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done.stdout if status == 0 else done.stderr
+
+    def python(self, code: str, timeout: float = 90) -> Any:
+        """Run `code` as a caller's own process; what it prints last, read as JSON."""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            env={**self.environment, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=self.folder,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    def ask(self, question: str, options: Mapping[str, Any], timeout: float = 60) -> Any:
+        """The answer of `tasks.ask.delay(question, **options).get()` in a process of its own."""
+        return self.python(
+            "import json\nfrom tasks import ask\n"
+            f"answer = ask.delay({question!r}, **{dict(options)!r}).get(timeout={timeout})\n"
+            "print(json.dumps(answer))"
+        )
+
+    def submit(self, question: str, options: Mapping[str, Any]) -> str:
+        """Ask without waiting; the query's id."""
+        return str(
+            self.python(
+                "import json\nfrom tasks import ask\n"
+                f"print(json.dumps(ask.delay({question!r}, **{dict(options)!r}).id))"
+            )
+        )
+
+    def result(self, query_id: str, timeout: float = 60) -> Any:
+        """The answer to a query asked before, by a process that knows only its id."""
+        return self.python(
+            "import json\nfrom tasks import ask\n"
+            f"print(json.dumps(ask.AsyncResult({query_id!r}).get(timeout={timeout})))"
+        )
+
+    def error_of(self, expression: str) -> tuple[str, str]:
+        """The name and text of the error that `expression` (which may use `ask`) raises."""
+        name, text = self.python(
+            "import json\nfrom tasks import ask\n"
+            f"try:\n    {expression}\n"
+            "except Exception as error:\n"
+            "    print(json.dumps([type(error).__name__, str(error)]))"
+        )
+        return name, text
+
+    def life(self, query_id: str) -> Any:
+        """The whole recorded life of a query."""
+        return json.loads(self.colm("show", query_id, "--json"))
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not come to be\n{self.logs()}"
+            time.sleep(0.2)
+
+    def logs(self) -> str:
+        parts = []
+        for path in sorted(self.folder.glob("*.log")):
+            lines = path.read_text(errors="replace").splitlines()[-15:]
+            parts.append("\n".join([f"--- {path.name}", *lines]))
+        return "\n".join(parts)
+
+
+def outcomes(life: Any) -> dict[str, str]:
+    """Each step's act and participant with the status that decided it."""
+    found = {}
+    for entry in life["entries"]:
+        what = entry["what"]
+        if "outcome" in what and what["outcome"]["status"] != "late":
+            _, number, act, by, _ = what["step_id"].rsplit(".", 4)
+            found[f"{number}.{act}.{by}"] = what["outcome"]["status"]
+    return found
