@@ -1,0 +1,72 @@
+"""The floors between the packages hold, without exceptions, and asking stays light."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.repository import FLOORS, ROOT, files, name, setup_cfg
+
+HEAVY = {"torch", "transformers", "sqlalchemy", "psycopg2", "alembic"}
+
+
+def test_every_import_keeps_to_the_floors() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_import_is_excused() -> None:
+    cfg = setup_cfg()
+    contracts = [section for section in cfg.sections() if section.startswith("importlinter:")]
+    assert len(contracts) >= 4
+    assert [section for section in contracts if "ignore_imports" in cfg[section]] == []
+    assert set(cfg["importlinter"]["root_packages"].split()) >= set(FLOORS)
+
+
+def _import_tasks() -> tuple[float, set[str]]:
+    """How long `import tasks` takes in a fresh interpreter (seconds), and what it pulls in."""
+    program = (
+        "import time; start = time.perf_counter(); import tasks;"
+        "took = time.perf_counter() - start;"
+        "import json, sys; print(json.dumps([took, sorted(sys.modules)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    took, modules = json.loads(done.stdout)
+    return took, set(modules)
+
+
+def test_importing_tasks_loads_no_engine_and_no_database() -> None:
+    _, modules = _import_tasks()
+    assert {module.partition(".")[0] for module in modules} & HEAVY == set()
+
+
+def test_importing_tasks_takes_less_than_300_ms() -> None:
+    assert statistics.median(_import_tasks()[0] for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("folder", ["tests/models", "tests/db", "tests/tasks", "tests/workers"])
+def test_no_test_folder_shadows_a_package(folder: str) -> None:
+    assert not (ROOT / folder).exists()
+
+
+@pytest.mark.parametrize("folder", ["docker", "migrations"])
+def test_folders_named_like_installed_packages_are_no_packages(folder: str) -> None:
+    assert [name(path) for path in files() if path == ROOT / folder / "__init__.py"] == []
+
+
+def test_setup_cfg_lists_every_package() -> None:
+    listed = set(setup_cfg()["options"]["packages"].split())
+    found = {
+        name(path.parent).replace("/", ".")
+        for path in files()
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in {*FLOORS, "migrations"}
+    }
+    assert listed == found
