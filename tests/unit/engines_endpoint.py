@@ -1,0 +1,127 @@
+"""A real HTTP server on loopback that speaks the chat completions protocol, and can misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+#: A chat whose last turn has this word is not answered before `Endpoint.released` is set.
+HOLD = "HOLD"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canned:
+    """A reply that the endpoint gives instead of a completion. Status 0: it hangs up."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Endpoint:
+    """What the server was asked, and what it says next."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.context = 4096
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.canned: deque[Canned] = deque()
+        self.released = threading.Event()
+        self.most_at_once = 0
+        self._now = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def serving(self, body: dict[str, Any], headers: dict[str, str]) -> Iterator[Canned | None]:
+        with self._lock:
+            self.asked.append(body)
+            self.headers.append(headers)
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+            canned = self.canned.popleft() if self.canned else None
+        try:
+            yield canned
+        finally:
+            with self._lock:
+                self._now -= 1
+
+    def complete(self, body: dict[str, Any]) -> Canned:
+        """A completion that depends on the whole request, so that no two can be mixed up."""
+        last = body["messages"][-1]["content"]
+        if HOLD in last:
+            self.released.wait(30)
+        prompt = sum(len(turn["content"].split()) for turn in body["messages"])
+        if prompt + body["max_tokens"] > self.context:
+            message = (
+                f"This model's maximum context length is {self.context} tokens. However, you"
+                f" requested {prompt + body['max_tokens']} tokens"
+            )
+            return Canned(status=400, body={"error": {"message": message}})
+        text = f"seed {body.get('seed')} heat {body['temperature']} heard {last}"
+        for stop in body.get("stop", []):
+            text = text.split(stop)[0]
+        words = text.split()
+        full = len(words) > body["max_tokens"]
+        words = words[: body["max_tokens"]]
+        return completion(
+            " ".join(words), "length" if full else "stop", prompt=prompt, written=len(words)
+        )
+
+
+def completion(text: str, reason: str = "stop", *, prompt: int = 3, written: int = 2) -> Canned:
+    return Canned(
+        body={
+            "choices": [{"message": {"content": text}, "finish_reason": reason}],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": written},
+        }
+    )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    endpoint: ClassVar[Endpoint]
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.endpoint.serving(body, dict(self.headers)) as canned:
+            reply = canned or self.endpoint.complete(body)
+        self.close_connection = True
+        if reply.status == 0:
+            return
+        data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        try:
+            self.send_response(reply.status)
+            for name, value in {"Content-Length": str(len(data)), **reply.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+        except OSError:
+            pass  # the client has gone: it was cancelled, or out of time
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def running_endpoint() -> Iterator[Endpoint]:
+    endpoint = Endpoint()
+    handler = type("Handler", (_Handler,), {"endpoint": endpoint})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield endpoint
+    finally:
+        endpoint.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
