@@ -38,8 +38,14 @@ def _translation(url: URL, error: DBAPIError) -> ColmError | None:
     if _unmigrated(error):
         return SettingsError(f"{_safe(url)} lacks tables of this version: run `colm migrate`")
     if error.connection_invalidated or _passing(error):
-        return TransientError(f"{_safe(url)} cannot be used now: {_first_line(error)}")
+        return unusable(url, error.orig)
     return None
+
+
+def unusable(url: URL, why: BaseException | None) -> TransientError:
+    """What to raise for an error of the driver itself."""
+    first_line = str(why).strip().partition("\n")[0]
+    return TransientError(f"{_safe(url)} cannot be used now: {first_line}")
 
 
 def _unmigrated(error: DBAPIError) -> bool:
@@ -61,7 +67,3 @@ def _passing(error: DBAPIError) -> bool:
 
 def _safe(url: URL) -> str:
     return url.render_as_string(hide_password=True)
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().partition("\n")[0]

@@ -5,7 +5,7 @@ Reads take no lock and wait for no writer. All may raise TransientError.
 
 from __future__ import annotations
 
-import select as ready
+import selectors
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ from sqlalchemy import Engine, Select, bindparam, exists, func, select
 
 from db import tables
 from db.engine import glancing, postgresql_options
+from db.failures import unusable
 from db.record import ANSWERS_CHANNEL
-from models.errors import TransientError
 from models.messages import Answer
 
 #: How often SQLite, which tells nobody of a commit, is asked.
@@ -106,6 +106,8 @@ def wait_for_answer(engine: Engine, query_id: str, timeout: float) -> bool:
     of its own, apart from the engine's pool. Raises TransientError.
     """
     until = time.monotonic() + timeout
+    if has_ended(engine, query_id):
+        return True
     if engine.dialect.name == "postgresql":
         return _listen(engine, query_id, until)
     while not has_ended(engine, query_id):
@@ -133,7 +135,7 @@ def _latest(status: Status | None) -> Select[Any]:
         case "open":
             open_or_not = _ENDED_OR_NOT.join(tables.progress)
             latest = _SUMMARY.select_from(open_or_not).order_by(_ASKED.asked_at.desc())
-            return latest.where(tables.progress.c.open)
+            return latest.where(tables.OPEN)
         case _:
             ended = _SUMMARY.join_from(tables.answers, tables.queries)
             return ended.where(_ENDED.status == status).order_by(_ENDED.asked_at.desc())
@@ -159,21 +161,21 @@ def _listen(engine: Engine, query_id: str, until: float) -> bool:
 
 def _hear_of(connection: Any, query_id: str, until: float) -> None:
     """Return when PostgreSQL tells of this query's answer, or at `until`."""
-    while (left := until - time.monotonic()) > 0:
-        if not ready.select([connection], [], [], left)[0]:
-            return
-        connection.poll()
-        told = {notice.payload for notice in connection.notifies}
-        connection.notifies.clear()
-        if query_id in told:
-            return
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        while (left := until - time.monotonic()) > 0 and selector.select(left):
+            connection.poll()
+            told = {notice.payload for notice in connection.notifies}
+            connection.notifies.clear()
+            if query_id in told:
+                return
 
 
 @contextmanager
 def _listening(engine: Engine) -> Iterator[Any]:
     _args, settings = engine.dialect.create_connect_args(engine.url)
     try:
-        connection = psycopg2.connect(**settings, **postgresql_options("colm waiting"))
+        connection = psycopg2.connect(**{**settings, **postgresql_options("colm waiting")})
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -181,6 +183,5 @@ def _listening(engine: Engine) -> Iterator[Any]:
             yield connection
         finally:
             connection.close()
-    except psycopg2.OperationalError as error:
-        place = engine.url.render_as_string(hide_password=True)
-        raise TransientError(f"{place} cannot be used now: {error}") from error
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise unusable(engine.url, error) from error

@@ -62,15 +62,15 @@ class Letter(Protocol):
 _SAVE_PROGRESS = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 _DUE = (
     select(tables.progress.c.query_id)
-    .where(tables.progress.c.open, tables.progress.c.wake_at <= bindparam("now"))
+    .where(tables.OPEN, tables.progress.c.wake_at <= bindparam("now"))
     .order_by(tables.progress.c.wake_at)
     .limit(bindparam("at_most"))
 )
 _STRANDED = (
     select(tables.steps)
-    .join(tables.progress, tables.progress.c.query_id == tables.steps.c.query_id)
     .where(
-        tables.progress.c.open,
+        # Not a join, of which SQLite may begin at the wrong end: all steps ever asked.
+        tables.steps.c.query_id.in_(select(tables.progress.c.query_id).where(tables.OPEN)),
         tables.steps.c.asked_at < bindparam("before"),
         ~exists().where(DECIDING),
         ~exists().where(tables.dispatches.c.step_id == tables.steps.c.step_id),

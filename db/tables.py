@@ -37,6 +37,14 @@ metadata = MetaData(
     }
 )
 
+# The conditions of partial indexes. Queries use these very words: SQLite takes an index for the
+# words in which it was made and for no others, `open = 1` for one.
+
+#: Of a query in `progress`: no answer is recorded yet.
+OPEN = text("open")
+#: Of a row in `outcomes`: it decides what became of its step.
+DECIDES = text("status <> 'late'")
+
 
 def _query_id(*, primary_key: bool = False) -> Column[str]:
     return Column(
@@ -75,12 +83,7 @@ progress = Table(
     Column("wake_at", UtcDateTime, nullable=False),
     Column("next_seq", Integer, nullable=False),
 )
-Index(
-    None,
-    progress.c.wake_at,
-    postgresql_where=progress.c.open,
-    sqlite_where=progress.c.open,
-)
+Index(None, progress.c.wake_at, postgresql_where=OPEN, sqlite_where=OPEN)
 
 #: A round, from the moment that its first step is asked.
 rounds = Table(
@@ -143,8 +146,7 @@ outcomes = Table(
     Column("mean_logprob", Double),
     CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),
 )
-#: What decides: at most one row a step.
-DECIDES = text("status <> 'late'")
+# At most one row a step decides.
 Index(
     "uq_outcomes_deciding",
     outcomes.c.step_id,

@@ -165,7 +165,7 @@ def create_outcomes() -> None:
         sa.ForeignKeyConstraint(["step_id"], ["steps.step_id"], name="fk_outcomes_step_id"),
         sa.PrimaryKeyConstraint("query_id", "seq", name="pk_outcomes"),
         sa.CheckConstraint(
-            "status IN ('completed', 'failed', 'expired', 'late')", name="ck_outcomes_status"
+            "status IN ('completed', 'failed', 'expired', 'late')", name=op.f("ck_outcomes_status")
         ),
     )
     op.create_index(
@@ -190,7 +190,9 @@ def create_answers() -> None:
         sa.Column("ended_at", TIME, nullable=False),
         of_query("answers"),
         sa.PrimaryKeyConstraint("query_id", name="pk_answers"),
-        sa.CheckConstraint("status IN ('answered', 'failed', 'refused')", name="ck_answers_status"),
+        sa.CheckConstraint(
+            "status IN ('answered', 'failed', 'refused')", name=op.f("ck_answers_status")
+        ),
     )
     op.create_index("ix_answers_status_asked_at", "answers", ["status", "asked_at"])
 

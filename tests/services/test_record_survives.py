@@ -1,0 +1,93 @@
+"""The record over the death and return of its PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, make_url
+
+from db import migrate
+from db.engine import connect
+from db.reads import answer_of, wait_for_answer
+from db.record import SqlRecord
+from models.errors import SettingsError, TransientError
+from tests.provision import PostgresServer
+from tests.unit.db_examples import NOW, a_query, a_step, asking, completed, finishing, history
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def engine(private_postgres: PostgresServer) -> Iterator[Engine]:
+    migrate.upgrade(private_postgres.url)
+    engine = connect(private_postgres.url)
+    yield engine
+    engine.dispose()
+
+
+def test_what_was_committed_survives_a_kill_and_the_engine_finds_its_way_back(
+    engine: Engine, private_postgres: PostgresServer
+) -> None:
+    record = SqlRecord(engine)
+    with record.begin(a_query()) as life:
+        life.apply(asking(a_step()), NOW)
+    before = history(engine)
+    private_postgres.kill()
+    password = make_url(private_postgres.url).password
+    for _ in range(2):
+        with pytest.raises(TransientError, match="cannot be used now") as caught:
+            record.due(NOW, 1)
+        assert str(password) not in str(caught.value)
+    private_postgres.start()
+    assert history(engine) == before
+    with record.open("query-0001") as life:
+        life.apply(finishing(), NOW)
+    assert answer_of(engine, "query-0001").status == "answered"
+
+
+def test_a_life_in_which_the_database_dies_is_transient_and_can_be_repeated(
+    engine: Engine, private_postgres: PostgresServer
+) -> None:
+    record = SqlRecord(engine)
+    with record.begin(a_query()) as life:
+        life.apply(asking(a_step()), NOW)
+
+    def live_through_a_kill() -> None:
+        with record.open("query-0001") as life:
+            life.add_outcome(a_step(), completed())
+            private_postgres.kill()
+
+    with pytest.raises(TransientError):
+        live_through_a_kill()
+    private_postgres.start()
+    with record.open("query-0001") as life:
+        assert life.add_outcome(a_step(), completed()) == "recorded"
+
+
+def test_a_waiting_caller_is_told_at_once_that_the_database_is_gone(
+    engine: Engine, private_postgres: PostgresServer
+) -> None:
+    told: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            wait_for_answer(engine, "query-0001", 60)
+        except TransientError as error:
+            told.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    time.sleep(0.3)
+    private_postgres.kill()
+    waiter.join(5)
+    assert len(told) == 1
+
+
+def test_a_database_without_our_tables_says_what_to_run(empty_postgres_url: str) -> None:
+    engine = connect(empty_postgres_url)
+    with pytest.raises(SettingsError, match="colm migrate"):
+        SqlRecord(engine).due(NOW, 1)
+    engine.dispose()
