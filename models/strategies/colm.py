@@ -29,8 +29,10 @@ from models.strategies.stages import (
     client_answer,
     close_stage,
     finish,
+    gone_without,
     latest_text,
     make_step,
+    query_deadline,
     unreachable,
 )
 
@@ -134,7 +136,7 @@ class _Turn:
 
     def ask_drafts(
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
-    ) -> Ask:
+    ) -> Move:
         steps = [
             make_step(self.query, c, "draft", 1, prompts.draft(c, self.query.question), self.now)
             for c in clients
@@ -206,7 +208,11 @@ class _Turn:
         decision = self.state.decision("selection", 1)
         return tuple(decision.detail["clients"]) if decision and decision.detail["ok"] else ()
 
-    def ask(self, *steps: Step, decisions: tuple[Decision, ...] = ()) -> Ask:
+    def ask(self, *steps: Step, decisions: tuple[Decision, ...] = ()) -> Move:
+        if self.now >= query_deadline(self.query):
+            late = f"the query's deadline came before it could {steps[0].act}"
+            reasons = self.stage.reasons() if self.stage else ""
+            return self.end(f"{late} ({reasons})" if reasons else late)
         return Ask(
             steps=steps,
             wake_at=max(s.deadline_at for s in steps),
@@ -221,12 +227,15 @@ class _Turn:
         drafts = {n: a.draft for n, a in answers.items() if a.draft is not None}
         selection = self.state.decision("selection", 1)
         notes = [selection.reason] if selection and not selection.detail["ok"] else []
+        notes += [trouble] if trouble else []
+        told = self.stage.steps if self.stage and trouble else ()
+        notes += gone_without(self.state, told)
         return finish(
             self.state,
             self.now,
             candidates=refined or drafts,
             closes=self.stage.closes if self.stage else (),
-            notes=[*notes, *([trouble] if trouble else [])],
+            notes=notes,
             failure=trouble if not drafts and not refined else None,
             selected=self.selected() or None,
         )

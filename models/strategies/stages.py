@@ -192,6 +192,18 @@ def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
     return tuple(given)
 
 
+def gone_without(state: QueryState, told: Sequence[StepState]) -> list[str]:
+    """A note for each answer of a client that never came, but for those `told` already."""
+    acts = ("draft", "refine")
+    missing = [s for s in state.steps if s.step.act in acts and s.completion is None]
+    return [
+        f"round {s.step.round} went on without the {s.step.act} of {s.step.participant} "
+        f"({s.outcome.reason})"
+        for s in missing
+        if s.outcome and s not in told
+    ]
+
+
 def finish(
     state: QueryState,
     now: datetime,
