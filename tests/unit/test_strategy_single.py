@@ -1,0 +1,70 @@
+"""The strategy `single`, and what each strategy refuses to start with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models.errors import InvalidAsk
+from models.messages import Step
+from models.strategies import STRATEGIES
+from tests.unit.examples import NOW, a_query, seconds
+from tests.unit.simulation import Reply, play
+
+
+def test_one_participant_answers_alone() -> None:
+    game = play(a_query("ada", "bo", strategy="single"))
+    assert [(s.act, s.participant) for s in game.asked] == [("draft", "ada")]
+    answer = game.answer
+    assert (answer.status, answer.chosen, answer.answer) == ("answered", "ada", "draft 1 of ada")
+    assert (answer.clients["ada"].status, answer.clients["bo"].status) == ("drafted", "idle")
+    assert not answer.degraded
+
+
+@pytest.mark.parametrize("name", ["bo", "main"])
+def test_any_client_or_the_server_can_be_the_one(name: str) -> None:
+    game = play(a_query("ada", "bo", strategy="single", options={"participant": name}))
+    assert [s.participant for s in game.asked] == [name]
+    assert game.asked[0].role == ("server" if name == "main" else "client")
+    assert game.answer.chosen == name
+
+
+def test_a_failure_is_the_querys_failure() -> None:
+    def out_of_memory(_step: Step) -> Reply:
+        return Reply(error="out of memory")
+
+    answer = play(a_query("ada", strategy="single"), out_of_memory).answer
+    assert answer.status == "failed"
+    assert answer.reason == "ada: EngineError: out of memory"
+
+
+def test_silence_ends_at_the_deadline() -> None:
+    answer = play(a_query("ada", strategy="single"), lambda _: None).answer
+    assert answer.status == "failed"
+    assert answer.ended_at == NOW + seconds(20)
+    assert "nothing came from ada" in str(answer.reason)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "changes", "complaint"),
+    [
+        ("colm", {}, {"server": None}, "needs a server"),
+        ("colm", {}, {"clients": []}, "at least one client"),
+        ("colm", {"select": 3}, {}, "select=3 is more than the 2 clients"),
+        ("colm", {"quorum": 3}, {}, "quorum=3 is more than the 2 clients"),
+        ("single", {"participant": "zoe"}, {}, "'zoe' is neither a client nor the server"),
+        ("single", {}, {"clients": []}, "needs a client"),
+    ],
+)
+def test_a_query_that_its_participants_cannot_carry_is_refused(
+    strategy: str, options: dict[str, Any], changes: dict[str, Any], complaint: str
+) -> None:
+    query = a_query("ada", "bo", strategy=strategy, options=options, **changes)
+    with pytest.raises(InvalidAsk, match=complaint):
+        STRATEGIES[strategy].check(query)
+
+
+def test_single_needs_no_server_and_colm_no_more_clients_than_one() -> None:
+    STRATEGIES["single"].check(a_query("ada", strategy="single", server=None))
+    STRATEGIES["colm"].check(a_query("ada", options={"select": 1, "quorum": 1}))
