@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import NamedTuple
 
 
@@ -29,7 +30,8 @@ def most_central(answers: Mapping[str, str]) -> Choice:
         return Choice(name, "the only answer")
     bags = {name: Counter(_words(text)) for name, text in answers.items()}
     agreement = {
-        name: sum(_f1(bag, other) for key, other in bags.items() if key != name) / (len(bags) - 1)
+        # fsum, so that equal answers agree equally: a sum's last bit depends on its order.
+        name: fsum(_f1(bag, other) for key, other in bags.items() if key != name) / (len(bags) - 1)
         for name, bag in bags.items()
     }
     name = max(agreement, key=lambda key: agreement[key])
