@@ -7,6 +7,7 @@ A GGUF loads slowly, and what was loaded from one cannot be saved as it is. The 
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: torch.dtype = torch.float32) -
         _convert(gguf, work, dtype)
         _readable(work)
         work.rename(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, struct.error) as error:
         if not folder.exists():  # else another process was first, with the same result
             raise ModelUnusable(f"{gguf} cannot be converted: {error}") from error
     finally:

@@ -7,6 +7,7 @@ generate.
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,18 @@ DTYPES = {
 #: Rotary embeddings that change with the longest sequence of a batch once it passes the length
 #: that the model was first trained at. Below it a result is free of its batch-mates.
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
+
+
+#: What the libraries raise for files that are missing, damaged or of another kind.
+_FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    SafetensorError,
+    TemplateError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,7 +169,7 @@ def _explained(source: str) -> Iterator[None]:
         raise ModelUnusable(
             f"{source} does not fit into the device's memory: use a smaller dtype or model"
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, TemplateError) as error:
+    except _FAULTS as error:
         raise ModelUnusable(
             f"{source} cannot be loaded: {_first(error)}. A model is a folder with config.json,"
             " weights and tokenizer, a .gguf file, or a hub id when the hub can be reached"

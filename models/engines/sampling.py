@@ -62,7 +62,8 @@ def draw(logits: Tensor, dice: Sequence[Dice]) -> list[Drawn]:
 def _sample(logits: Tensor, dice: Sequence[Dice]) -> Tensor:
     device = logits.device
     warmth = torch.tensor([die.temperature for die in dice], device=device)
-    probabilities = (logits / warmth[:, None]).softmax(dim=-1)
+    # A row that is no number draws something: that it is none shows in its logprob.
+    probabilities = (logits / warmth[:, None]).softmax(dim=-1).nan_to_num()
     throws = [die.throw() for die in dice]
     # Doubles: in single precision the sum over a large vocabulary loses the unlikely tokens.
     sums = probabilities.double().cumsum(dim=-1)

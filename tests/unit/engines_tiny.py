@@ -59,7 +59,7 @@ _SIZE: dict[str, Any] = {
     "vocab_size": len(SPECIAL) + 96,
     "hidden_size": 32,
     "intermediate_size": 64,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": CONTEXT,

@@ -104,7 +104,7 @@ _texts = st.text(st.sampled_from("abcdefg ,.XYZ"), max_size=60)
 _mixes = st.lists(st.tuples(_texts, st.integers(1, 24)), min_size=1, max_size=7)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mix=_mixes)
 def test_any_mix_says_what_each_request_says_alone(
     engine: ContinuousEngine, family: str, mix: list[tuple[str, int]]
@@ -118,7 +118,7 @@ def test_any_mix_says_what_each_request_says_alone(
 _visits = st.lists(st.tuples(st.sampled_from("AB"), _texts), min_size=2, max_size=6)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(visits=_visits)
 def test_conversations_that_go_on_say_what_they_would_from_the_start(
     engine: ContinuousEngine, family: str, visits: list[tuple[str, str]]
@@ -211,6 +211,20 @@ def test_a_long_prompt_is_prefilled_in_pieces_between_the_others_tokens(
 
     assert not runs.done()
     assert endless.stats.steps - before >= long.prompt_tokens // PREFILL_TOKENS
+
+
+def test_who_leaves_while_a_prompt_is_prefilled_does_not_disturb_it(
+    llama: ContinuousEngine,
+) -> None:
+    prompt = "abcdefgh" * 300
+
+    leaves = [llama.submit(ask(text, new=new)) for text, new in (("One", 2), ("Two.", 3))]
+    enters = llama.submit(ask(prompt))
+
+    expect_generated("llama", (prompt,), 16, enters.result(SOON))
+    assert [future.result(SOON).total_s < enters.result().total_s for future in leaves] == [
+        True
+    ] * 2
 
 
 def test_a_lone_request_does_not_wait(llama: ContinuousEngine) -> None:
@@ -357,7 +371,7 @@ def test_many_threads_may_submit_and_cancel_at_once(llama: ContinuousEngine) -> 
 
 def test_a_model_with_another_kind_of_state_is_refused_with_advice() -> None:
     loaded = tiny_loaded()
-    loaded.model.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    loaded.model.config.layer_types = ["full_attention", "linear_attention"]
 
     with pytest.raises(ModelUnusable, match="kind = 'openai'"):
         Runner(loaded, max_tokens=256)

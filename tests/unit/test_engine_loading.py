@@ -1,0 +1,240 @@
+"""From what a user writes in the settings to a model that runs, or to advice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from models.engine_settings import EngineSettings
+from models.engines.base import GenerationRequest
+from models.engines.build import build_engine
+from models.engines.gguf import convert_gguf
+from models.engines.loading import load
+from models.errors import ModelUnusable
+from models.messages import Sampling, Turn
+from tests.unit.engines_tiny import SPECIAL, TEMPLATE, tiny_model, tiny_tokenizer
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A transformers model as a user has it on disk."""
+    folder = tmp_path / "tiny"
+    tiny_model().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def gguf_file(tmp_path: Path) -> Path:
+    """A Llama of two layers as llama.cpp's converter writes one."""
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(256)
+    writer.add_embedding_length(32)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_rope_dimension_count(8)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    vocabulary = _gguf_vocabulary()
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3] * len(SPECIAL) + [1] * (len(vocabulary) - len(SPECIAL)))
+    writer.add_token_merges(["1 2"])
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_chat_template(TEMPLATE)
+    for name, shape in _gguf_tensors(len(vocabulary)).items():
+        values = numpy.random.default_rng(1).normal(0, 0.5, shape).astype(numpy.float32)
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _gguf_vocabulary() -> list[str]:
+    made: Any = tiny_tokenizer()
+    return [*sorted(made.get_vocab(), key=made.get_vocab().__getitem__), "12"]
+
+
+def _gguf_tensors(vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes; numpy's order of dimensions, which the writer turns round."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (vocabulary, 32),
+        "output_norm.weight": (32,),
+        "output.weight": (vocabulary, 32),
+    }
+    for layer in range(2):
+        shapes |= {
+            f"blk.{layer}.attn_norm.weight": (32,),
+            f"blk.{layer}.ffn_norm.weight": (32,),
+            f"blk.{layer}.attn_q.weight": (32, 32),
+            f"blk.{layer}.attn_k.weight": (16, 32),
+            f"blk.{layer}.attn_v.weight": (16, 32),
+            f"blk.{layer}.attn_output.weight": (32, 32),
+            f"blk.{layer}.ffn_gate.weight": (64, 32),
+            f"blk.{layer}.ffn_up.weight": (64, 32),
+            f"blk.{layer}.ffn_down.weight": (32, 64),
+        }
+    return shapes
+
+
+def _said(settings: EngineSettings, model_path: Path | None = None) -> str:
+    engine = build_engine(settings, model_path=str(model_path) if model_path else None)
+    request = GenerationRequest(
+        request_id="x",
+        messages=(Turn(role="user", content="Count to 12."),),
+        sampling=Sampling(max_new_tokens=8, temperature=0.0),
+    )
+    try:
+        return engine.submit(request).result(30).text
+    finally:
+        engine.close()
+
+
+def test_a_folder_is_loaded_in_the_dtype_asked_for(folder: Path) -> None:
+    assert load(EngineSettings(model=str(folder), device="cpu")).dtype == "bfloat16"
+    assert load(EngineSettings(model=str(folder), device="cpu", dtype="float32")).dtype == "float32"
+
+
+def test_the_path_of_a_model_may_be_told_apart_from_its_name(folder: Path) -> None:
+    engine = build_engine(EngineSettings(model="quickstart"), model_path=str(folder))
+    try:
+        assert engine.info.model == "quickstart"
+        assert engine.info.engine == "transformers"
+        assert engine.info.capacity == 8
+    finally:
+        engine.close()
+
+
+def test_a_context_may_be_shortened_but_not_stretched(folder: Path) -> None:
+    assert load(EngineSettings(model=str(folder), context_length=100)).context_length == 100
+    assert load(EngineSettings(model=str(folder), context_length=9000)).context_length == 4096
+
+
+def test_a_context_in_which_results_would_depend_on_the_batch_is_shortened(folder: Path) -> None:
+    model = tiny_model()
+    model.config.rope_parameters = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "factor": 4.0,
+        "original_max_position_embeddings": 1024,
+        "short_factor": [1.0] * 4,
+        "long_factor": [2.0] * 4,
+    }
+    model.save_pretrained(folder)
+
+    assert load(EngineSettings(model=str(folder), device="cpu")).context_length == 1024
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        ("/nowhere/model", "no folder /nowhere/model"),
+        ("/nowhere/model.gguf", "no file /nowhere/model.gguf"),
+    ],
+)
+def test_a_model_that_is_not_there_is_said_not_to_be(model: str, advice: str) -> None:
+    with pytest.raises(ModelUnusable, match=advice):
+        build_engine(EngineSettings(model=model))
+
+
+def test_a_folder_without_a_model_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnusable, match=r"no config\.json"):
+        build_engine(EngineSettings(model=str(tmp_path)))
+
+
+def test_a_folder_without_weights_is_unusable(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+    with pytest.raises(ModelUnusable, match="cannot be loaded"):
+        build_engine(EngineSettings(model=str(folder)))
+
+
+def test_damaged_weights_are_unusable(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+    with pytest.raises(ModelUnusable, match="cannot be loaded"):
+        build_engine(EngineSettings(model=str(folder)))
+
+
+def test_weights_that_are_missing_are_not_made_up(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    with pytest.raises(ModelUnusable, match=r"lacks 1 .*layers\.1\.mlp\.up_proj"):
+        build_engine(EngineSettings(model=str(folder)))
+
+
+def test_a_model_without_a_chat_template_is_refused_with_advice(folder: Path) -> None:
+    tiny_tokenizer(None).save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink()
+
+    with pytest.raises(ModelUnusable, match=r"chat_template\.jinja"):
+        build_engine(EngineSettings(model=str(folder)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused_with_advice(folder: Path) -> None:
+    with pytest.raises(ModelUnusable, match="device = 'cpu'"):
+        build_engine(EngineSettings(model=str(folder), device="cuda"))
+
+
+def test_a_gguf_says_the_same_as_the_folder_made_of_it(gguf_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "tiny"
+    convert_gguf(gguf_file, folder)
+
+    settings = EngineSettings(model="quickstart", dtype="float32", device="cpu")
+    assert _said(settings, folder) == _said(settings, gguf_file) != ""
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_a_gguf_splits_digits_as_its_model_was_trained(gguf_file: Path) -> None:
+    tokenizer: Any = load(EngineSettings(model=str(gguf_file), device="cpu")).tokenizer
+
+    # The file has a merge of "1" and "2": only a tokenizer that misreads it uses it here.
+    assert tokenizer.tokenize("a12") == ["a", "1", "2"]
+
+
+def test_a_conversion_that_fails_leaves_nothing(gguf_file: Path, tmp_path: Path) -> None:
+    gguf_file.write_bytes(gguf_file.read_bytes()[:3000])
+    folder = tmp_path / "made" / "tiny"
+
+    with pytest.raises(ModelUnusable, match="cannot be converted"):
+        convert_gguf(gguf_file, folder)
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_a_folder_that_exists_is_not_converted_again(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+
+    convert_gguf(tmp_path / "gone.gguf", folder)
+
+    assert list(folder.iterdir()) == []
+
+
+def test_only_the_transformers_engine_imports_torch() -> None:
+    code = (
+        "import sys\n"
+        "from models.engine_settings import EngineSettings\n"
+        "from models.engines.build import build_engine\n"
+        "build_engine(EngineSettings(kind='scripted')).close()\n"
+        "build_engine(EngineSettings(kind='openai', base_url='http://x/v1')).close()\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
