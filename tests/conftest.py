@@ -14,18 +14,23 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from tests.provision import Databases, PostgresServer, RabbitMQServer, ServiceMissing, VirtualHosts
+from tests.provision import (
+    Databases,
+    PostgresServer,
+    RabbitMQServer,
+    ServiceMissing,
+    VirtualHosts,
+    postgres,
+    rabbitmq,
+)
 from workers.services import EmbeddedBroker
 
-S = TypeVar("S")
-
 _MARKERS = {
-    "postgres": {"postgres_server", "postgres_databases", "private_postgres"},
-    "rabbitmq": {"rabbitmq_server", "rabbitmq_vhosts", "private_rabbitmq"},
+    "postgres": {"postgres_installed", "postgres_databases"},
+    "rabbitmq": {"rabbitmq_installed", "rabbitmq_vhosts"},
 }
 
 
@@ -37,9 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
 
 
-def _require(service: Callable[[], S]) -> S:
+def _require(find_programs: Callable[[], object]) -> None:
     try:
-        return service()
+        find_programs()
     except ServiceMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(f"NOT TESTED: {missing}", pytrace=False)
@@ -53,16 +58,21 @@ def _migrate(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """The session's own PostgreSQL: for reading only, others share it."""
-    with _require(PostgresServer) as server:
+def postgres_installed() -> None:
+    _require(postgres.binaries)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_installed: None) -> Iterator[PostgresServer]:
+    """The session's own PostgreSQL: not to be stopped, others share it."""
+    with PostgresServer() as server:
         yield server
 
 
 @pytest.fixture
-def private_postgres() -> Iterator[PostgresServer]:
+def private_postgres(postgres_installed: None) -> Iterator[PostgresServer]:
     """A durable PostgreSQL for this test alone, to be stopped, killed and restarted."""
-    with _require(lambda: PostgresServer(durable=True)) as server:
+    with PostgresServer(durable=True) as server:
         yield server
 
 
@@ -89,16 +99,21 @@ def empty_postgres_url(postgres_databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server() -> Iterator[RabbitMQServer]:
+def rabbitmq_installed() -> None:
+    _require(rabbitmq.programs)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(rabbitmq_installed: None) -> Iterator[RabbitMQServer]:
     """The session's own RabbitMQ: not to be stopped, others share it."""
-    with _require(RabbitMQServer) as server:
+    with RabbitMQServer() as server:
         yield server
 
 
 @pytest.fixture
-def private_rabbitmq() -> Iterator[RabbitMQServer]:
+def private_rabbitmq(rabbitmq_installed: None) -> Iterator[RabbitMQServer]:
     """A RabbitMQ for this test alone, to be stopped, killed and restarted."""
-    with _require(RabbitMQServer) as server:
+    with RabbitMQServer() as server:
         yield server
 
 

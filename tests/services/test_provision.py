@@ -125,18 +125,18 @@ def test_a_fresh_virtual_host_is_empty_and_gone_afterwards(rabbitmq_vhosts: Virt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("needed", "service"),
-    [
-        pytest.param("postgres_server", "PostgresServer", marks=pytest.mark.postgres),
-        pytest.param("rabbitmq_server", "RabbitMQServer", marks=pytest.mark.rabbitmq),
-    ],
-)
-def test_a_service_ends_with_a_test_run_that_was_killed(
-    needed: str, service: str, request: pytest.FixtureRequest
-) -> None:
-    request.getfixturevalue(needed)
-    # Given a test run with a service
+@pytest.mark.usefixtures("postgres_installed")
+def test_postgres_ends_with_a_test_run_that_was_killed() -> None:
+    assert _left_by_a_killed_test_run("PostgresServer") == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("rabbitmq_installed")
+def test_rabbitmq_ends_with_a_test_run_that_was_killed() -> None:
+    assert _left_by_a_killed_test_run("RabbitMQServer") == []
+
+
+def _left_by_a_killed_test_run(service: str) -> list[int]:
     program = (
         "import time; from tests import provision;"
         f"print(*provision.{service}().start().processes, flush=True); time.sleep(300)"
@@ -154,12 +154,8 @@ def test_a_service_ends_with_a_test_run_that_was_killed(
             assert test_run.stdout is not None
             processes = [int(pid) for pid in test_run.stdout.readline().split()]
             assert len(processes) > 1
-
-            # When it is killed
             test_run.kill()
-
-        # Then the service is gone soon
-        assert _still_running(processes, after=15) == []
+        return _still_running(processes, after=15)
 
 
 def _still_running(processes: list[int], *, after: float) -> list[int]:
