@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from models.errors import InvalidAsk
 from models.messages import (
@@ -16,10 +16,13 @@ from models.messages import (
     Message,
     Participant,
     Query,
+    QueryId,
     derive_seed,
     explain,
 )
 from models.strategies import STRATEGIES
+
+_QUERY_ID: TypeAdapter[str] = TypeAdapter(QueryId)
 
 
 class Roster(Message):
@@ -38,6 +41,8 @@ def make_request(question: str, options: Mapping[str, Any]) -> AskRequest:
     Checks all that can be checked without the site's roster, so that a caller hears of a mistake in
     its own process. Raises InvalidAsk.
     """
+    if "question" in options:
+        raise InvalidAsk("this cannot be asked: question is given twice")
     own = {k: v for k, v in options.items() if k in AskRequest.model_fields and k != "options"}
     rest = {k: v for k, v in options.items() if k not in own}
     rest = (
@@ -49,6 +54,14 @@ def make_request(question: str, options: Mapping[str, Any]) -> AskRequest:
         raise InvalidAsk(f"this cannot be asked: {explain(error)}") from error
     check_options(request.strategy, rest)
     return request
+
+
+def check_query_id(query_id: str) -> None:
+    """Raises InvalidAsk for an id that cannot name a query and its steps."""
+    try:
+        _QUERY_ID.validate_python(query_id)
+    except ValidationError as error:
+        raise InvalidAsk(f"this cannot be asked: query_id: {explain(error)}") from error
 
 
 def check_options(strategy: str, options: Mapping[str, Any]) -> None:
@@ -72,8 +85,10 @@ def check_options(strategy: str, options: Mapping[str, Any]) -> None:
 def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -> Query:
     """The query that `request` means on this site, every name resolved and default filled in.
 
-    Raises InvalidAsk for unknown names and for participants that cannot carry the strategy.
+    Raises InvalidAsk for an unusable id, for unknown names, and for participants that cannot carry
+    the strategy.
     """
+    check_query_id(query_id)
     options = {**roster.defaults.get(request.strategy, {}), **request.options}
     check_options(request.strategy, options)
     names = request.clients if request.clients is not None else tuple(roster.clients)

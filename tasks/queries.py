@@ -39,12 +39,17 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         **options: Any,
     ) -> AsyncResult[Any]:
         """Check and publish. Raises InvalidAsk, NoConsumer, Overloaded or TransientError."""
-        from models.roster import make_request
+        from models.errors import InvalidAsk
+        from models.roster import check_query_id, make_request
         from tasks.publishing import publish, topology
         from tasks.settings import settings
 
+        if args and len(args) > 1:
+            raise InvalidAsk("ask takes one argument by position, the question; name the others")
         question, asked = _bind(*(args or ()), **(kwargs or {}))
         request = make_request(question, asked)
+        task_id = task_id or str(uuid.uuid4())
+        check_query_id(task_id)
         shown: dict[str, Any] = {"strategy": request.strategy, "characters": len(request.question)}
         if settings().show_texts:
             shown["question"] = request.question[:200]
@@ -54,7 +59,7 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             self.app,
             self.name,
             topology().ask(),
-            task_id=task_id or str(uuid.uuid4()),
+            task_id=task_id,
             args=(request.question,),
             kwargs=request.model_dump(mode="json", exclude={"question"}, exclude_defaults=True),
             shown=shown,
@@ -64,10 +69,11 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         return result
 
 
-def _bind(question: Any = None, /, **asked: Any) -> tuple[Any, Mapping[str, Any]]:
-    if question is None:
-        question = asked.pop("question", None)
-    return question, asked
+def _bind(*args: Any, **asked: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The question and its options; several questions are left for `make_request` to refuse."""
+    if not args:
+        return asked.pop("question", None), asked
+    return args[0] if len(args) == 1 else args, asked
 
 
 @app.task(bind=True, base=AskTask, name="colm.ask", ignore_result=False)
