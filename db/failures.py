@@ -12,6 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.errors import ColmError, SettingsError, TransientError
 
+#: read_only_sql_transaction: a standby that has not taken over yet.
+_STANDBY = "25006"
 #: undefined_table and undefined_column.
 _UNMIGRATED = ("42P01", "42703")
 _SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
@@ -55,6 +57,8 @@ def _unmigrated(error: DBAPIError) -> bool:
 
 
 def _passing(error: DBAPIError) -> bool:
+    if getattr(error.orig, "pgcode", None) == _STANDBY:
+        return True
     if not isinstance(error, (OperationalError, InterfaceError)):
         return False
     if isinstance(error.orig, sqlite3.Error):

@@ -90,9 +90,7 @@ def query_life(engine: Engine, query_id: str) -> History | None:
         return History(
             entries=tuple(entries),
             dispatches=tuple(_dispatches(connection, [step.step_id for step in steps])),
-            dead_letters=tuple(
-                StoredLetter(**row) for row in _rows(connection, tables.dead_letters, query_id)
-            ),
+            dead_letters=tuple(_dead_letters(connection, query_id)),
         )
 
 
@@ -149,3 +147,8 @@ def _dispatches(connection: Connection, step_ids: list[str]) -> list[Dispatch]:
     statement = select(dispatches).where(dispatches.c.step_id.in_(step_ids))
     rows = connection.execute(statement.order_by(dispatches.c.at, dispatches.c.step_id))
     return [Dispatch(**row._mapping) for row in rows]
+
+
+def _dead_letters(connection: Connection, query_id: str) -> list[StoredLetter]:
+    letters = [StoredLetter(**row) for row in _rows(connection, tables.dead_letters, query_id)]
+    return sorted(letters, key=lambda letter: letter.at)

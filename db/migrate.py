@@ -14,10 +14,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, select
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, func, select, text
 
-from db.engine import connect, glancing, writing
+from db.engine import connect, reading, writing
+from models.errors import SettingsError
 
 #: Held on PostgreSQL while migrating; any number that no other program uses. SQLite's write lock
 #: needs no name.
@@ -28,21 +29,28 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
 def upgrade(url: str, migrations: Path = MIGRATIONS) -> None:
-    """Apply every migration that `pending` names, in one transaction."""
+    """Apply every migration that `pending` names, in one transaction.
+
+    Raises SettingsError if the database is newer than this version of CoLM, TransientError if it
+    is away.
+    """
     with _migrating(url) as connection:
-        command.upgrade(_config(migrations, connection), "head")
+        if _missing(connection, migrations):
+            command.upgrade(_config(migrations, connection), "head")
 
 
 def pending(url: str, migrations: Path = MIGRATIONS) -> list[str]:
-    """The migrations that the database at `url` still lacks, oldest first, each in one line."""
+    """The migrations that the database at `url` still lacks, oldest first, each in one line.
+
+    Raises like `upgrade`.
+    """
     engine = connect(url, pool_size=1)
     try:
-        with glancing(engine) as connection:
-            applied = MigrationContext.configure(connection).get_current_heads()
+        with reading(engine) as connection:
+            missing = _missing(connection, migrations)
     finally:
         engine.dispose()
-    missing = _scripts(migrations).iterate_revisions("head", applied or "base")
-    return [f"{script.revision} {script.doc}" for script in reversed(list(missing))]
+    return [f"{script.revision} {script.doc}" for script in missing]
 
 
 def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
@@ -55,12 +63,28 @@ def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
         command.revision(_config(migrations, connection), subject, autogenerate=True, rev_id=number)
 
 
+def _missing(connection: Connection, migrations: Path) -> list[Script]:
+    scripts = list(reversed(list(_scripts(migrations).walk_revisions())))
+    applied = MigrationContext.configure(connection).get_current_revision()
+    if applied is None:
+        return scripts
+    known = [script.revision for script in scripts]
+    if applied not in known:
+        raise SettingsError(
+            f"the database was migrated to {applied} by a newer version of CoLM than this, which "
+            f"knows migrations up to {known[-1]}"
+        )
+    return scripts[known.index(applied) + 1 :]
+
+
 @contextmanager
 def _migrating(url: str) -> Iterator[Connection]:
     engine = connect(url, pool_size=1, application_name="colm migrate")
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
+                # Whoever migrates may take its time: with tables of millions of rows it does.
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             yield connection
     finally:

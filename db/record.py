@@ -81,7 +81,11 @@ _STRANDED = (
 
 
 class SqlRecord:
-    """The record on PostgreSQL or SQLite. Threads and processes may share one database freely."""
+    """The record on PostgreSQL or SQLite. Threads and processes may share one database freely.
+
+    While a life is open, its thread must ask nothing else of the record that writes: SQLite has one
+    writer, and it would wait for itself.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, make_url
+from sqlalchemy import Engine, event, make_url
 
 from db import migrate
 from db.engine import connect
@@ -26,6 +27,15 @@ def engine(private_postgres: PostgresServer) -> Iterator[Engine]:
     engine = connect(private_postgres.url)
     yield engine
     engine.dispose()
+
+
+def set_on_each_connection(engine: Engine, name: str, value: str) -> None:
+    def set_it(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET {name} = '{value}'")
+        connection.commit()
+
+    event.listen(engine, "connect", set_it)
 
 
 def test_what_was_committed_survives_a_kill_and_the_engine_finds_its_way_back(
@@ -84,6 +94,51 @@ def test_a_waiting_caller_is_told_at_once_that_the_database_is_gone(
     private_postgres.kill()
     waiter.join(5)
     assert len(told) == 1
+
+
+def test_a_hung_holder_loses_its_lock_and_the_others_go_on(postgres_url: str) -> None:
+    engine = connect(postgres_url)
+    record = SqlRecord(engine)
+    with record.begin(a_query()) as life:
+        life.apply(asking(a_step()), NOW)
+    before = history(engine)
+    engine.dispose()
+    set_on_each_connection(engine, "idle_in_transaction_session_timeout", "100ms")
+
+    def hang() -> None:
+        with record.open("query-0001") as life:
+            life.add_outcome(a_step(), completed())
+            time.sleep(0.5)
+
+    with pytest.raises(TransientError):
+        hang()
+    assert history(engine) == before
+    with record.open("query-0001") as life:
+        assert life.add_outcome(a_step(), completed()) == "recorded"
+    engine.dispose()
+
+
+def test_nobody_waits_for_a_lock_for_ever(postgres_url: str) -> None:
+    engine = connect(postgres_url)
+    set_on_each_connection(engine, "lock_timeout", "100ms")
+    record = SqlRecord(engine)
+    with record.begin(a_query()):
+        pass
+    with (
+        record.open("query-0001"),
+        pytest.raises(TransientError, match="lock timeout"),
+        record.open("query-0001"),
+    ):
+        pass
+    engine.dispose()
+
+
+def test_a_standby_is_transient(postgres_url: str) -> None:
+    engine = connect(postgres_url)
+    set_on_each_connection(engine, "default_transaction_read_only", "on")
+    with pytest.raises(TransientError, match="read-only transaction"):
+        SqlRecord(engine).refuse("query-0001", "why?", "colm", "reason", NOW)
+    engine.dispose()
 
 
 def test_a_database_without_our_tables_says_what_to_run(empty_postgres_url: str) -> None:

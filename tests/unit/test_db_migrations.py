@@ -19,6 +19,7 @@ from sqlalchemy import Connection, inspect, text
 from db import migrate
 from db.engine import connect, reading, writing
 from db.tables import metadata
+from models.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
 UPGRADE = "import sys; from db import migrate; migrate.upgrade(sys.argv[1])"
@@ -128,6 +129,15 @@ class MigrationContract:
         assert migrate.pending(upgraded_url, scripts) == ["9999 Break half-way."]
         with self.reading(upgraded_url) as connection:
             assert not inspect(connection).has_table("half_way")
+
+    def test_a_database_of_a_newer_version_is_left_alone(self, upgraded_url: str) -> None:
+        engine = connect(upgraded_url)
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        engine.dispose()
+        for use in (migrate.upgrade, migrate.pending):
+            with pytest.raises(SettingsError, match="migrated to 9999 by a newer version"):
+                use(upgraded_url)
 
     def test_a_new_migration_for_an_upgraded_database_has_nothing_to_do(
         self, upgraded_url: str, tmp_path: Path
