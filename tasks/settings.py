@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin
-from urllib.parse import urlsplit
+from typing import Any, Self, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from models.engine_settings import EngineSettings
 from models.errors import InvalidAsk, SettingsError
@@ -83,9 +83,9 @@ class Settings(Message):
     #: postgresql+psycopg2:// or sqlite:///; None is a SQLite file in `home`.
     database: str | None = Field(default=None, pattern=r"^(postgresql\+psycopg2|sqlite)://")
     #: Where the embedded stack keeps its files.
-    home: Path = Path("~/.local/state/colm")
+    home: Path = Field(default=Path("~/.local/state/colm"), validate_default=True)
     #: Where downloaded and converted models are kept.
-    cache: Path = Path("~/.cache/colm")
+    cache: Path = Field(default=Path("~/.cache/colm"), validate_default=True)
     clients: dict[Name, ParticipantSettings] = Field(default_factory=_default_clients)
     servers: dict[Name, ParticipantSettings] = Field(default_factory=_default_servers)
     deadlines: Deadlines = Deadlines()
@@ -112,6 +112,13 @@ class Settings(Message):
                 raise ValueError(str(error)) from error
         return strategies
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        # One name for both would be one participant in a query's record.
+        if both := sorted(self.clients.keys() & self.servers.keys()):
+            raise ValueError(f"{both[0]!r} is both a client and a server; rename one")
+        return self
+
     @property
     def embedded(self) -> bool:
         """True on the embedded broker, which has no confirms, dead letters or permissions."""
@@ -128,10 +135,7 @@ class Settings(Message):
     @property
     def shown_database(self) -> str:
         """The database without its password."""
-        parts = urlsplit(self.database_url)
-        if parts.password is None:
-            return self.database_url
-        return self.database_url.replace(f":{parts.password}@", ":***@", 1)
+        return re.sub(r"^([^:]+://[^:/@]*):.*@", r"\1:***@", self.database_url)
 
     @property
     def roster(self) -> Roster:
@@ -277,17 +281,15 @@ def _with_running_stack(found: Settings) -> Settings:
         return found
     try:
         stack = json.loads(stack_file(found.home).read_text(encoding="utf-8"))
+        pid, broker, database = int(stack["pid"]), stack["broker"], stack["database"]
     except FileNotFoundError:
         return found
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{stack_file(found.home)} cannot be read: {error}") from error
-    if not _alive(int(stack["pid"])):
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SettingsError(f"{stack_file(found.home)} cannot be read: {error!r}") from error
+    if not _alive(pid):
         return found
     return found.model_copy(
-        update={
-            "broker": found.broker or stack["broker"],
-            "database": found.database or stack["database"],
-        }
+        update={"broker": found.broker or broker, "database": found.database or database}
     )
 
 
