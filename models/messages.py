@@ -11,7 +11,15 @@ import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from models.errors import BadMessage
 
@@ -21,18 +29,28 @@ SCHEMA_VERSION: Final = 1
 MAX_QUESTION_CHARS = 32_000
 MAX_COMPLETION_CHARS = 200_000
 MAX_REASON_CHARS = 4_000
+MAX_TOKENS = 2**31 - 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 QueryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
+Seconds = Annotated[float, Field(ge=0, le=10_000_000)]
 Role = Literal["client", "server"]
 #: What one generation is for. Clients draft and refine; servers select and synthesize.
 Act = Literal["select", "draft", "synthesize", "refine"]
 
 
+def _without_nul(text: Any) -> Any:
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if isinstance(text, str) else text
+
+
+#: What a model or a worker wrote. PostgreSQL stores no NUL, and a completion is not lost for one.
+ForeignText = Annotated[str, BeforeValidator(_without_nul)]
+
+
 class Message(BaseModel):
     """A frozen value that refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Turn(Message):
@@ -91,6 +109,8 @@ class AskRequest(Message):
     def _check(self) -> Self:
         if not self.question.strip():
             raise ValueError("question is empty")
+        if "\x00" in self.question:
+            raise ValueError("question holds a NUL character, which no database stores")
         if self.clients is not None and len(set(self.clients)) != len(self.clients):
             raise ValueError("clients names the same client twice")
         return self
@@ -147,28 +167,28 @@ class Step(StepKey):
 class Completion(Message):
     """Text out of an engine, with what it cost and what made it."""
 
-    text: str = Field(max_length=MAX_COMPLETION_CHARS)
+    text: ForeignText = Field(max_length=MAX_COMPLETION_CHARS)
     finish_reason: Literal["stop", "length"]
-    prompt_tokens: int = Field(ge=0)
-    completion_tokens: int = Field(ge=0)
-    cached_tokens: int = Field(default=0, ge=0)  # prompt tokens whose KV was reused
-    queued_s: float = Field(default=0.0, ge=0)  # submit to the start of prefill
-    first_token_s: float = Field(default=0.0, ge=0)  # start of prefill to the first token
-    total_s: float = Field(default=0.0, ge=0)  # submit to the end
-    batch_size: int = Field(default=1, ge=1)  # the largest batch it shared
+    prompt_tokens: int = Field(ge=0, le=MAX_TOKENS)
+    completion_tokens: int = Field(ge=0, le=MAX_TOKENS)
+    cached_tokens: int = Field(default=0, ge=0, le=MAX_TOKENS)  # prompt tokens with reused KV
+    queued_s: Seconds = 0.0  # submit to the start of prefill
+    first_token_s: Seconds = 0.0  # start of prefill to the first token
+    total_s: Seconds = 0.0  # submit to the end
+    batch_size: int = Field(default=1, ge=1, le=MAX_TOKENS)  # the largest batch it shared
     engine: str = Field(max_length=100)
     model: str = Field(max_length=400)
     dtype: str = Field(default="", max_length=40)
     device: str = Field(default="", max_length=80)
-    seed: int | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
     mean_logprob: float | None = None  # natural log, per completion token, of the drawn tokens
 
 
 class StepError(Message):
     """Why a step has no completion."""
 
-    kind: str = Field(max_length=100)
-    reason: str = Field(max_length=MAX_REASON_CHARS)
+    kind: ForeignText = Field(max_length=100)
+    reason: ForeignText = Field(max_length=MAX_REASON_CHARS)
 
 
 class Submission(StepKey):

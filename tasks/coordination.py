@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from models.errors import InvalidAsk
+from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError
 from models.messages import Answer, Step, Submission
 from models.roster import Roster, make_request, resolve
 from models.strategies import STRATEGIES
@@ -54,14 +54,14 @@ class Coordinator:
         try:
             request = make_request(question, options)
             query = resolve(request, self.roster, query_id, now)
+            with self.record.begin(query) as life:
+                move = self._advance(life, now) if not life.ended else None
         except InvalidAsk as error:
             asked = question if isinstance(question, str) else repr(question)
             strategy = str(options.get("strategy", "colm"))
             self.record.refuse(query_id, asked, strategy, str(error), now)
             self.announce.refused(query_id, str(error))
             return
-        with self.record.begin(query) as life:
-            move = self._advance(life, now) if not life.ended else None
         self._act(move)
 
     def submit(self, submission: Submission) -> Receipt:
@@ -87,9 +87,12 @@ class Coordinator:
         now = self.clock()
         due = self.record.due(now, limit)
         for query_id in due:
-            with self.record.open(query_id) as life:
-                move = self._advance(life, now) if not life.ended else None
-            self._act(move)
+            try:
+                self._wake(query_id, now)
+            except TransientError:
+                raise
+            except Exception:  # the oldest is woken first: its fault must not stop all others
+                logger.exception("query %s cannot be woken", query_id)
         return len(due)
 
     def republish_stranded(self, limit: int = 100) -> int:
@@ -99,6 +102,11 @@ class Coordinator:
             logger.warning("publishing %d steps again that were never dispatched", len(steps))
         self._send(steps)
         return len(steps)
+
+    def _wake(self, query_id: str, now: datetime) -> None:
+        with self.record.open(query_id) as life:
+            move = self._advance(life, now) if not life.ended else None
+        self._act(move)
 
     def _advance(self, life: Life, now: datetime) -> Ask | Finish | None:
         move = STRATEGIES[life.state.query.strategy].next_move(life.state, now)
@@ -113,7 +121,16 @@ class Coordinator:
             self.announce.ended(move.answer)
 
     def _send(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            self.send(step)
-        if steps:
-            self.mark([step.step_id for step in steps])
+        """Publish and mark; a step whose queue is missing or full stays stranded, for later."""
+        sent: list[str] = []
+        try:
+            for step in steps:
+                try:
+                    self.send(step)
+                except (NoConsumer, Overloaded) as error:
+                    logger.warning("step %s waits: %s", step.step_id, error)
+                else:
+                    sent.append(step.step_id)
+        finally:
+            if sent:
+                self.mark(sent)

@@ -12,6 +12,7 @@ from kombu import Queue
 
 from tasks.celery_app import app
 from tasks.settings import settings
+from workers.redelivery import take_back_unacked
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
 
@@ -52,6 +53,8 @@ def serve(name: str, queues: Sequence[Queue], threads: int) -> int:
     Gossip and mingle are off: no worker needs to know the others, and a restricted one may not.
     """
     names = [queue.name for queue in queues]
+    if settings().embedded:
+        take_back_unacked(names)
     worker = app.Worker(
         hostname=name,
         pool="threads",

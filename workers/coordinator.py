@@ -112,7 +112,8 @@ def declare_topology() -> None:
 @contextlib.contextmanager
 def _installed(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
-    engine = connect(found.database_url)
+    # A connection for every task thread, the clockwork, the marks and the dead letters.
+    engine = connect(found.database_url, pool_size=found.coordinator_threads + 3)
     record = SqlRecord(engine)
     marks = GroupedMarks(record)
     coordinator = Coordinator(

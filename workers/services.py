@@ -115,7 +115,7 @@ class EmbeddedBroker:
             return self
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         binary = valkey_binary()
-        with _locked(self.folder / "broker.lock") as lock:
+        with hold_alone(self.folder / "broker.lock") as lock:
             # A server that was killed leaves its socket; nobody listens to it: we hold the lock.
             self.socket_path.unlink(missing_ok=True)
             self._process = self._launch(binary, lock)
@@ -203,7 +203,7 @@ class EmbeddedBroker:
             process.wait()
 
 
-def _locked(path: Path, patience: float = 2.0) -> BinaryIO:
+def hold_alone(path: Path, patience: float = 2.0) -> BinaryIO:
     """The lock file, held until every process that shares it has closed it. Raises ServiceError.
 
     A server whose parent was killed needs a moment to end: that is what `patience` waits for.

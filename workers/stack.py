@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from db import migrate
 from models.engine_settings import EngineSettings
@@ -33,7 +34,7 @@ from tasks.settings import (
 )
 from tasks.topology import topology_of
 from workers.quickstart import QUICKSTART, quickstart_folder
-from workers.services import EmbeddedBroker, dying_with_parent, tail
+from workers.services import EmbeddedBroker, dying_with_parent, hold_alone, tail
 
 logger = logging.getLogger(__name__)
 
@@ -98,10 +99,12 @@ class Stack:
     tell: Callable[[str], None] = field(default=logger.info)
     children: list[Child] = field(default_factory=list)
     _broker: EmbeddedBroker | None = None
+    _lock: IO[bytes] | None = None
 
     def __enter__(self) -> Stack:
         home = self.settings.home
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = hold_alone(home / "stack.lock")
         try:
             self._start()
         except BaseException:
@@ -151,7 +154,7 @@ class Stack:
         migrate.upgrade(found.database_url)
         engines = [p.engine for p in (*found.clients.values(), *found.servers.values())]
         if any(e.kind == "transformers" and e.model == QUICKSTART for e in engines):
-            quickstart_folder(found.cache)  # once here, rather than by every child at once
+            quickstart_folder(found.cache, self.tell)  # once, rather than by every child
         logs = found.home / "logs"
         logs.mkdir(exist_ok=True)
         environment = environment_with(
@@ -174,8 +177,10 @@ class Stack:
             "broker": self.settings.broker_url,
             "database": self.settings.database_url,
         }
-        with open(path, "w", opener=_private) as file:
+        unfinished = path.with_suffix(".new")  # other shells read it at any moment
+        with open(unfinished, "w", opener=_private) as file:
             json.dump(told, file)
+        unfinished.replace(path)
 
     def _stop(self) -> None:
         for child in self.children:
@@ -189,6 +194,8 @@ class Stack:
         if self._broker is not None:
             self._broker.stop()
         stack_file(self.settings.home).unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
 
 
 def commands(found: Settings) -> Iterator[tuple[str, list[str]]]:

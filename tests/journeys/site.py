@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 COLM = [sys.executable, "-m", "workers"]
 REPOSITORY = Path(__file__).parents[2]
@@ -27,11 +26,7 @@ kind = "scripted"
 reply = "ada, bo: look again"
 
 [deadlines]
-select = 20
-draft = {draft_deadline}
-synthesize = 20
-refine = 20
-query = 60
+{deadlines}
 
 [limits]
 listen_timeout = 2
@@ -43,8 +38,11 @@ persona = "You are {name}."
 domain = "the field of {name}"
 [clients.{name}.engine]
 kind = "scripted"
-reply = "{name} says: {{last}}"
+reply = "client says: {{last}}"
+delay = {delay}
 """
+
+DEADLINES = {"select": 20.0, "draft": 20.0, "synthesize": 20.0, "refine": 20.0, "query": 60.0}
 
 
 class Site:
@@ -56,14 +54,16 @@ class Site:
         self.database = database
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def configure(self, *clients: str, draft_deadline: float = 20) -> None:
+    def configure(self, *clients: str, delay: float = 0, **deadlines: float) -> None:
+        """Write colm.toml: scripted clients that reply after `delay`, and deadlines (seconds)."""
+        lines = [f"{stage} = {limit}" for stage, limit in {**DEADLINES, **deadlines}.items()]
         text = TOML.format(
             broker=self.broker,
             database=self.database,
             home=self.folder / "home",
-            draft_deadline=draft_deadline,
+            deadlines="\n".join(lines),
         )
-        text += "".join(CLIENT_TOML.format(name=name) for name in clients)
+        text += "".join(CLIENT_TOML.format(name=name, delay=delay) for name in clients)
         tomllib.loads(text)
         (self.folder / "colm.toml").write_text(text)
 
@@ -169,6 +169,12 @@ class Site:
     def life(self, query_id: str) -> Any:
         """The whole recorded life of a query."""
         return json.loads(self.colm("show", query_id, "--json"))
+
+    def steps(self, query_id: str, kind: str) -> list[str]:
+        """The decided steps whose name holds `kind`; none while the query is not recorded."""
+        if query_id not in self.colm("queries", "--json"):
+            return []
+        return [step for step in outcomes(self.life(query_id)) if kind in step]
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
         deadline = time.monotonic() + timeout

@@ -1,0 +1,92 @@
+"""`colm up` and `colm demo`: the whole stack on one machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.site import Site
+
+PATIENCE = 60
+
+
+def test_up_answers_from_another_shell_restarts_a_dead_child_and_stops_cleanly(site: Site) -> None:
+    site.configure("ada", "bo")
+    site.start("up")
+    log = site.folder / "up.log"
+    site.wait_until(lambda: "ready" in log.read_text(), timeout=PATIENCE)
+    assert site.ask("Are you up?", {"rounds": 1})["status"] == "answered"
+
+    killed = _pid_of("client-ada-bo", log)
+    os.kill(killed, signal.SIGKILL)
+    site.wait_until(lambda: "client-ada-bo ended with status -9" in log.read_text())
+
+    assert site.ask("Are you still up?", {"rounds": 1})["status"] == "answered"
+    assert (site.folder / "home" / "stack.json").exists()
+    assert site.stop("up", within=PATIENCE) == 0
+    assert not (site.folder / "home" / "stack.json").exists()
+    assert not any(_mentions(pid, site.folder) for pid in _python_processes())
+
+
+def test_a_second_stack_in_the_same_home_is_refused(tmp_path: Path) -> None:
+    home = Path(f"/tmp/colm-{os.getpid()}")
+    site = Site(tmp_path, broker="unused", database="unused")
+    site.configure("ada")
+    config = site.folder / "colm.toml"
+    kept = [line for line in config.read_text().splitlines() if "unused" not in line]
+    config.write_text("\n".join(kept).replace(str(tmp_path / "home"), str(home)))
+    try:
+        site.start("up")
+        site.wait_until(lambda: "ready" in (site.folder / "up.log").read_text(), timeout=PATIENCE)
+
+        assert "another stack" in site.colm("up", status=1)
+        assert site.ask("Does the first one still work?", {"rounds": 1})["status"] == "answered"
+        assert site.stop("up", within=PATIENCE) == 0
+    finally:
+        site.close()
+
+
+@pytest.mark.model
+def test_the_demo_runs_a_real_model_from_question_to_refined_answers(tmp_path: Path) -> None:
+    site = Site(tmp_path, broker="unused", database="unused")
+    # Short, for a unix socket; the cache is the user's own, so that the model is fetched once.
+    (tmp_path / "colm.toml").write_text(f'home = "/tmp/colm-demo-{os.getpid()}"\n')
+
+    shown = site.colm("demo", "Why does ice float on water?", timeout=280)
+
+    assert len(re.findall(r"draft · (ada|bo|cy)", shown)) == 3
+    assert len(re.findall(r"refined · (ada|bo|cy)", shown)) == 3
+    assert "guidance · round 1 · main" in shown
+    assert "completed" in shown
+    (query,) = re.findall(r"colm show (\w+)", shown)
+    life = site.colm("show", query)
+    assert "SmolLM2-135M-Instruct (transformers, bfloat16, cpu)" in " ".join(life.split())
+
+
+def _pid_of(child: str, log: Path) -> int:
+    (pid,) = re.findall(rf"{child}\s+(\d+)", log.read_text())
+    return int(pid)
+
+
+def _python_processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _mentions(pid: int, folder: Path) -> bool:
+    """Whether the process was started for the site in `folder`."""
+    if pid == os.getpid():
+        return False
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"COLM_HOME={folder}".encode() in environment
+
+
+if sys.platform != "linux":
+    pytest.skip("processes are looked up in /proc", allow_module_level=True)
