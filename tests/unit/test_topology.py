@@ -1,0 +1,101 @@
+"""Every queue is durable, bounded, of the quorum kind, and says where its dead letters go."""
+
+from __future__ import annotations
+
+import pytest
+from kombu import Queue
+
+from models.messages import Act, Role
+from tasks.settings import BrokerLimits, Settings
+from tasks.topology import DEAD, EXCHANGES, Topology, submission_key, topology_of
+
+SITE = Topology(
+    limits=BrokerLimits(queue_length=500, deliveries=3), clients=("ada", "bo"), servers=("main",)
+)
+
+
+def test_the_site_has_these_queues_and_no_others() -> None:
+    table = {q.name: (q.exchange.name, q.routing_key) for q in SITE.everything()}
+    assert table == {
+        "colm.dead": ("colm.dead", "#"),
+        "colm.ask": ("colm.ask", "ask"),
+        "colm.submissions": ("colm.drafts", "#"),
+        "colm.synthesize.main": ("colm.steps", "synthesize.main"),
+        "colm.draft.ada": ("colm.steps", "draft.ada"),
+        "colm.draft.bo": ("colm.steps", "draft.bo"),
+        "colm.refine.ada": ("colm.guidance", "refine.ada"),
+        "colm.refine.bo": ("colm.guidance", "refine.bo"),
+    }
+
+
+@pytest.mark.parametrize("queue", SITE.everything(), ids=lambda queue: queue.name)
+def test_a_queue_is_a_durable_quorum_queue_of_a_durable_topic_exchange(queue: Queue) -> None:
+    assert queue.durable
+    assert not queue.auto_delete
+    assert not queue.exclusive
+    assert (queue.queue_arguments or {})["x-queue-type"] == "quorum"
+    assert (queue.exchange.type, queue.exchange.durable) == ("topic", True)
+    assert queue.exchange.delivery_mode == 2  # persistent
+
+
+@pytest.mark.parametrize(
+    "queue", [q for q in SITE.everything() if q.name != DEAD], ids=lambda queue: queue.name
+)
+def test_a_work_queue_refuses_what_it_cannot_hold_and_keeps_its_dead(queue: Queue) -> None:
+    assert queue.queue_arguments == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 3,
+        "x-max-length": 500,
+        "x-overflow": "reject-publish",
+        "x-dead-letter-exchange": "colm.dead",
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+def test_the_dead_are_never_dropped_for_want_of_room() -> None:
+    assert set(SITE.dead().queue_arguments or {}) == {"x-queue-type"}
+
+
+@pytest.mark.parametrize(
+    ("act", "participant", "role", "queue"),
+    [
+        ("draft", "ada", "client", "colm.draft.ada"),
+        ("refine", "ada", "client", "colm.refine.ada"),
+        ("select", "main", "server", "colm.synthesize.main"),
+        ("synthesize", "main", "server", "colm.synthesize.main"),
+        ("draft", "main", "server", "colm.synthesize.main"),  # strategy single, the server alone
+    ],
+)
+def test_a_step_goes_to_a_queue_that_its_participant_reads(
+    act: Act, participant: str, role: Role, queue: str
+) -> None:
+    found = SITE.for_step(act, participant, role)
+    assert found.name == queue
+    assert found.name in {q.name for q in SITE.everything()}
+    reads = SITE.of_client(participant) if role == "client" else SITE.of_server(participant)
+    assert found.name in {q.name for q in reads}
+
+
+def test_a_participant_submits_under_its_own_name() -> None:
+    assert submission_key("client", "ada") == "draft.ada"
+    assert submission_key("server", "main") == "guidance.main"
+
+
+def test_the_topology_follows_the_settings() -> None:
+    found = topology_of(Settings())
+    assert (found.clients, found.servers) == (("ada", "bo", "cy"), ("main",))
+    assert found.limits == BrokerLimits()
+
+
+def test_every_exchange_is_declared_with_some_queue() -> None:
+    assert {q.exchange.name for q in SITE.everything()} == set(EXCHANGES)
+
+
+def test_no_two_queues_would_get_the_same_message() -> None:
+    routes = [(q.exchange.name, q.routing_key) for q in SITE.everything()]
+    assert len(set(routes)) == len(routes)
+    for queue in SITE.everything():
+        if "#" in str(queue.routing_key):
+            assert [q.name for q in SITE.everything() if q.exchange == queue.exchange] == [
+                queue.name
+            ]
