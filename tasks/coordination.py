@@ -108,11 +108,6 @@ class Coordinator:
             move = self._advance(life, now) if not life.ended else None
         self._act(move)
 
-    def _wake(self, query_id: str, now: datetime) -> None:
-        with self.record.open(query_id) as life:
-            move = self._advance(life, now) if not life.ended else None
-        self._act(move)
-
     def _advance(self, life: Life, now: datetime) -> Ask | Finish | None:
         move = STRATEGIES[life.state.query.strategy].next_move(life.state, now)
         life.apply(move, now)
