@@ -19,9 +19,10 @@ class GenerationRequest:
     sampling: Sampling
     #: Reading of `time.monotonic()` after which the engine gives up with DeadlineExceeded.
     deadline: float | None = None
-    #: "overnight" requests are admitted only when no "interactive" one waits.
+    #: "overnight" requests wait while "interactive" ones do, though never for ever.
     lane: str = "interactive"
-    #: Requests of one conversation (same query and participant) may reuse each other's KV cache.
+    #: Requests of one conversation (same query and participant): what one computed is kept, so
+    #: that the next need not compute the beginning that they share.
     conversation: str | None = None
 
 

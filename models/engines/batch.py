@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.engines.base import EngineInfo
 from models.engines.generation import Generation
-from models.engines.kept import KeptPrefixes
+from models.engines.kept import MIN_SHARED, KeptPrefixes, shared_prefix
 from models.engines.runner import Runner
 from models.engines.sampling import draw
 from models.engines.slots import RowKV, Shape
@@ -181,10 +181,21 @@ class Batch:
         return generation
 
     def _reuse(self, generation: Generation) -> None:
-        match = self._kept.find(generation.prompt)
-        if match is not None:
-            self._runner.copy_in(len(self._rows), match.kv, match.length)
-            generation.filled = generation.cached = match.length
+        """Start from the longest prefix that is kept, or that a running row holds."""
+        kept, target = self._kept.find(generation.prompt), len(self._rows)
+        length = kept.length if kept else MIN_SHARED - 1
+        source = None
+        for row, running in enumerate(self._rows):
+            shared = shared_prefix(generation.prompt[:-1], running.held)
+            if shared > length:
+                source, length = row, shared
+        if source is not None:
+            self._runner.move(source, target, length)
+        elif kept is not None:
+            self._runner.copy_in(target, kept.kv, length)
+        else:
+            return
+        generation.filled = generation.cached = length
 
     def _decode(self) -> None:
         rows = [generation for generation in self._rows if generation.finish_reason is None]

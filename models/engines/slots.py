@@ -51,14 +51,19 @@ class RowKV:
 
 
 def grown(have: Shape, need: Shape, most: int) -> Shape:
-    """A rectangle for `need` of at most `most` tokens: it keeps what `have` had if both fit."""
+    """A rectangle for `need` of at most `most` tokens; with room to spare where there is some.
+
+    To grow is to copy: rows double, and what `have` had is kept as long as both fit.
+    """
     if need.rows <= have.rows and need.tokens <= have.tokens:
         return have
     tokens = -(-need.tokens // STRIDE) * STRIDE
+    doubled = max(have.rows, 1 << (need.rows - 1).bit_length())
     for rows, length in (
+        (doubled, max(have.tokens, tokens)),
         (max(have.rows, need.rows), max(have.tokens, tokens)),
+        (doubled, tokens),
         (need.rows, max(have.tokens, tokens)),
-        (max(have.rows, need.rows), tokens),
         (need.rows, tokens),
     ):
         if rows * length <= most:

@@ -100,7 +100,7 @@ def endless() -> Iterator[ContinuousEngine]:
     engine.close()
 
 
-_texts = st.text(st.sampled_from("abcdefg ,.XYZ"), max_size=60)
+_texts = st.text(st.sampled_from("abc ,.XYZ"), max_size=60) | st.text("a", max_size=60)
 _mixes = st.lists(st.tuples(_texts, st.integers(1, 24)), min_size=1, max_size=7)
 
 
@@ -148,6 +148,18 @@ def test_conversations_share_the_prefix_that_they_have_in_common(llama: Continuo
 
     assert first.cached_tokens == 0
     assert second.cached_tokens >= len("The same long instruction. ")
+
+
+def test_samples_of_one_prompt_prefill_it_once(llama: ContinuousEngine) -> None:
+    dice = [Sampling(max_new_tokens=12, temperature=1.0, seed=seed) for seed in range(4)]
+    alone = [llama.submit(ask("Roll it.", sampling=die)).result(SOON) for die in dice]
+
+    together = [llama.submit(ask("Roll it.", sampling=die)) for die in dice]
+
+    found = [future.result(SOON) for future in together]
+    assert [one.text for one in found] == [one.text for one in alone]
+    assert sum(one.cached_tokens == one.prompt_tokens - 1 for one in found) >= 2
+    assert not any(one.cached_tokens for one in alone)
 
 
 def test_nothing_is_kept_where_nothing_may_be() -> None:
