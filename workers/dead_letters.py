@@ -57,36 +57,37 @@ class DeadLetterReader(ConsumerMixin):
         ]
 
     def _on_message(self, message: Message) -> None:
-        letter = read_letter(message.headers or {}, message.body or b"", datetime.now(UTC))
+        body = _text(message.body or b"")
+        letter = read_letter(message.headers or {}, body, datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
-        patiently(lambda: settle(letter, self._coordinator))
+        patiently(lambda: settle(letter, read_step(body), self._coordinator))
         patiently(lambda: self._record.add_dead_letter(letter))
         message.ack()
 
 
-def read_letter(headers: Mapping[str, Any], body: bytes | str, now: datetime) -> DeadLetter:
+def read_letter(headers: Mapping[str, Any], body: str, now: datetime) -> DeadLetter:
     """What can be known of a dead message, however broken it is. Never raises for its content."""
-    text = body.decode("utf-8", "backslashreplace") if isinstance(body, bytes) else str(body)
-    deaths = headers.get("x-death")
-    death = deaths[0] if isinstance(deaths, list) and deaths else {}
-    step = _step_of(text)
+    death = _last_death(headers)
+    step = read_step(body)
     task = str(headers.get("task", "unknown"))
-    message_id = str(headers.get("id", "")) or f"unknown.{now.timestamp()}"
+    message_id = str(headers.get("id") or f"unknown.{now.timestamp()}")
     return DeadLetter(
         message_id=message_id,
         task=task,
         queue=str(death.get("queue", "unknown")),
         reason=_reason(str(death.get("reason", "unknown"))),
         at=now,
-        body=text[:KEPT_BODY],
+        body=body[:KEPT_BODY],
         query_id=step.query_id if step else (message_id if task == "colm.ask" else None),
         step_id=step.step_id if step else None,
     )
 
 
-def settle(letter: DeadLetter, coordinator: Coordinator) -> None:
-    """Let the query of a dead message go on without it, or fail."""
-    step = _step_of(letter.body)
+def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> None:
+    """Let the query of a dead message go on without it, or fail.
+
+    `step` comes from the whole body, of which a letter keeps only the beginning.
+    """
     if step is not None:
         error = StepError(kind="dead_lettered", reason=letter.reason[:MAX_REASON_CHARS])
         fields = step.key.model_dump()
@@ -100,7 +101,7 @@ def settle(letter: DeadLetter, coordinator: Coordinator) -> None:
         )
 
 
-def _step_of(body: str) -> Step | None:
+def read_step(body: str) -> Step | None:
     """The step in a Celery message body ([args, kwargs, embed]), if it is one."""
     try:
         match json.loads(body):
@@ -110,6 +111,18 @@ def _step_of(body: str) -> Step | None:
                 return None
     except (ValueError, RecursionError, BadMessage):
         return None
+
+
+def _text(body: bytes | str) -> str:
+    return body.decode("utf-8", "backslashreplace") if isinstance(body, bytes) else str(body)
+
+
+def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    match headers.get("x-death"):
+        case [Mapping() as death, *_]:
+            return death
+        case _:
+            return {}
 
 
 def _reason(code: str) -> str:
