@@ -1,0 +1,254 @@
+"""A participant's worker: each step is generated once, and every end of it is a submission."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import datetime
+
+import pytest
+
+from models.engine_settings import EngineSettings
+from models.engines.base import EngineInfo, EngineStats, GenerationRequest
+from models.errors import EngineError, PromptTooLong, SettingsError
+from models.messages import MAX_COMPLETION_CHARS, MAX_REASON_CHARS, Completion, Step
+from tasks.settings import ParticipantSettings
+from tests.unit.examples import NOW, a_completion, a_step, seconds
+from workers import participant
+from workers.participant import KEPT_SUBMISSIONS, EngineGenerator, load_engine
+
+
+class HandEngine:
+    """An engine whose requests are answered by hand."""
+
+    info = EngineInfo(
+        engine="hand", model="none", dtype="", device="", context_length=None, capacity=4
+    )
+    stats = EngineStats()
+
+    def __init__(self) -> None:
+        self.requests: list[GenerationRequest] = []
+        self.futures: list[Future[Completion]] = []
+        self.cancelled: list[str] = []
+        self.submitted = threading.Semaphore(0)
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]:
+        self.requests.append(request)
+        self.futures.append(Future())
+        self.submitted.release()
+        return self.futures[-1]
+
+    def cancel(self, request_id: str) -> bool:
+        self.cancelled.append(request_id)
+        return True
+
+    def close(self) -> None: ...
+
+
+class QuickEngine(HandEngine):
+    """Answers at once, with `result`."""
+
+    def __init__(self, result: Completion | EngineError) -> None:
+        super().__init__()
+        self.result = result
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]:
+        future = super().submit(request)
+        if isinstance(self.result, Completion):
+            future.set_result(self.result)
+        else:
+            future.set_exception(self.result)
+        return future
+
+
+def generator(engine: HandEngine, now: datetime = NOW) -> EngineGenerator:
+    return EngineGenerator(
+        engine, ["ada", "bo"], "client", worker="client@test", clock=lambda: now,
+        monotonic=lambda: 1000.0,
+    )  # fmt: skip
+
+
+def test_a_step_becomes_one_request_with_its_own_limits() -> None:
+    engine = QuickEngine(a_completion("Because."))
+    step = a_step(deadline=20)
+    submission = generator(engine).generate(step)
+    (request,) = engine.requests
+    assert request.request_id == step.step_id
+    assert (request.messages, request.sampling) == (step.messages, step.sampling)
+    assert request.deadline == 1020.0
+    assert request.conversation == "query-0001.ada"
+    assert submission.completion == a_completion("Because.")
+    assert submission.step_id == step.step_id
+    assert submission.worker == "client@test"
+
+
+def test_a_draft_and_its_refinement_are_one_conversation() -> None:
+    engine = QuickEngine(a_completion())
+    worker = generator(engine)
+    for step in (a_step(), a_step(act="refine"), a_step("bo")):
+        worker.generate(step)
+    conversations = [request.conversation for request in engine.requests]
+    assert conversations == ["query-0001.ada", "query-0001.ada", "query-0001.bo"]
+
+
+def test_a_step_that_comes_again_repeats_its_submission_without_generating() -> None:
+    engine = QuickEngine(a_completion("once"))
+    worker = generator(engine)
+    first = worker.generate(a_step())
+    engine.result = a_completion("twice")
+    assert worker.generate(a_step()) is first
+    assert len(engine.requests) == 1
+
+
+def test_a_step_that_failed_repeats_its_failure() -> None:
+    engine = QuickEngine(EngineError("no memory"))
+    worker = generator(engine)
+    assert worker.generate(a_step()) == worker.generate(a_step())
+    assert len(engine.requests) == 1
+
+
+@pytest.fixture
+def hand() -> Iterator[HandEngine]:
+    engine = HandEngine()
+    yield engine
+    for future in engine.futures:
+        if not future.done():
+            future.set_result(a_completion())
+
+
+def test_a_step_that_comes_again_meanwhile_joins_the_generation_under_way(
+    hand: HandEngine,
+) -> None:
+    worker = generator(hand)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(worker.generate(a_step()))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    assert hand.submitted.acquire(timeout=5)
+    hand.futures[0].set_result(a_completion("one for all"))
+    for thread in threads:
+        thread.join(timeout=5)
+    assert len(hand.requests) == 1
+    assert len(results) == 4
+    assert {r.completion.text for r in results if r.completion} == {"one for all"}
+
+
+def test_a_step_past_its_deadline_is_failed_without_generating() -> None:
+    engine = QuickEngine(a_completion())
+    submission = generator(engine, NOW + seconds(21.5)).generate(a_step(deadline=20))
+    assert submission.error is not None
+    assert submission.error.kind == "DeadlineExceeded"
+    assert submission.error.reason == "reached client@test 1.5 s too late"
+    assert engine.requests == []
+
+
+def test_a_finished_step_is_repeated_even_past_its_deadline() -> None:
+    engine, moment = QuickEngine(a_completion()), [NOW]
+    worker = EngineGenerator(engine, ["ada"], "client", worker="w", clock=lambda: moment[0])
+    first = worker.generate(a_step())
+    moment[0] += seconds(60)
+    assert worker.generate(a_step()) == first
+
+
+def test_an_engines_error_is_a_failure_with_its_kind() -> None:
+    engine = QuickEngine(PromptTooLong("the prompt has 900 tokens, the context 512"))
+    submission = generator(engine).generate(a_step())
+    assert submission.completion is None
+    assert submission.error is not None
+    assert submission.error.kind == "PromptTooLong"
+    assert submission.error.reason == "the prompt has 900 tokens, the context 512"
+
+
+def test_a_reason_of_any_length_can_be_sent() -> None:
+    submission = generator(QuickEngine(EngineError("x" * 10_000))).generate(a_step())
+    assert submission.error is not None
+    assert len(submission.error.reason) == MAX_REASON_CHARS
+
+
+def test_an_engine_that_hangs_is_withdrawn_from_and_the_step_failed(
+    hand: HandEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(participant, "HANG_GRACE", 0.05)
+    submission = generator(hand, NOW + seconds(19.99)).generate(a_step(deadline=20))
+    assert submission.error is not None
+    assert submission.error.kind == "EngineHangs"
+    assert hand.cancelled == [a_step().step_id]
+
+
+def test_a_completion_too_long_to_send_is_a_failure() -> None:
+    text = "x" * (MAX_COMPLETION_CHARS + 1)
+    endless = a_completion().model_copy(update={"text": text})  # an engine that forgot its limit
+    submission = generator(QuickEngine(endless)).generate(a_step())
+    assert submission.error is not None
+    assert submission.error.kind == "CompletionTooLong"
+
+
+def test_only_so_many_submissions_are_kept() -> None:
+    engine = QuickEngine(a_completion())
+    worker = generator(engine)
+    for number in range(KEPT_SUBMISSIONS + 1):
+        worker.generate(a_step(query_id=f"query-{number:04}"))
+    worker.generate(a_step(query_id=f"query-{KEPT_SUBMISSIONS:04}"))
+    assert len(engine.requests) == KEPT_SUBMISSIONS + 1
+    worker.generate(a_step(query_id="query-0000"))
+    assert len(engine.requests) == KEPT_SUBMISSIONS + 2
+
+
+@pytest.mark.parametrize(
+    ("step", "serves"),
+    [
+        (a_step("ada"), True),
+        (a_step("bo", "refine"), True),
+        (a_step("cy"), False),
+        (a_step("ada", "synthesize", role="server"), False),
+    ],
+)
+def test_a_worker_serves_its_own_names_in_its_own_role(step: Step, serves: bool) -> None:
+    assert generator(HandEngine()).serves(step) == serves
+
+
+SCRIPTED = ParticipantSettings(engine=EngineSettings(kind="scripted"))
+SLOWER = ParticipantSettings(engine=EngineSettings(kind="scripted", delay=1, threads=3))
+
+
+def test_clients_share_a_process_only_if_they_share_an_engine() -> None:
+    table = {"ada": SCRIPTED, "bo": SCRIPTED, "cy": SLOWER}
+    assert participant._shared_engine(table, ["ada", "bo"], "client", None) == SCRIPTED.engine
+    with pytest.raises(SettingsError, match="ada, cy are configured with different engines"):
+        participant._shared_engine(table, ["ada", "cy"], "client", None)
+    with pytest.raises(SettingsError, match=r"no \[clients.boo\] is configured; .* 'bo'"):
+        participant._shared_engine(table, ["boo"], "client", None)
+
+
+def test_threads_of_the_command_line_fill_in_where_the_engine_says_nothing() -> None:
+    table = {"ada": SCRIPTED, "cy": SLOWER}
+    assert participant._shared_engine(table, ["ada"], "client", 2).threads == 2
+    assert participant._shared_engine(table, ["cy"], "client", 2).threads == 3
+
+
+def test_an_engine_is_loaded_as_its_settings_say() -> None:
+    engine = load_engine(EngineSettings(kind="scripted", reply="Hello.", max_batch=3))
+    try:
+        assert engine.info.capacity == 3
+        submission = EngineGenerator(
+            engine, ["ada"], "client", worker="w", clock=lambda: NOW, monotonic=time.monotonic
+        ).generate(a_step())
+    finally:
+        engine.close()
+    assert submission.completion is not None
+    assert submission.completion.text == "Hello."
+
+
+def test_a_key_that_is_not_set_is_named_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    found = EngineSettings(
+        kind="openai", model="m", base_url="http://localhost:1/v1", api_key_env="NO_SUCH_KEY"
+    )
+    with pytest.raises(SettingsError, match="NO_SUCH_KEY is not set"):
+        load_engine(found)

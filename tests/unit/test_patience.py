@@ -1,0 +1,66 @@
+"""Waiting out what is away, with growing pauses, and not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from models.errors import BadMessage, Overloaded, TransientError
+from tasks.patience import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, patiently
+
+
+class Clock:
+    """A clock that only a pause moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def read(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def wait_for(self, work: Callable[[], str]) -> str:
+        return patiently(work, clock=self.read, sleep=self.sleep)
+
+
+def failing(times: int, error: Exception) -> Callable[[], str]:
+    left = [error] * times
+
+    def work() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    return work
+
+
+def test_what_works_at_once_is_not_waited_for() -> None:
+    clock = Clock()
+    assert clock.wait_for(lambda: "done") == "done"
+    assert clock.pauses == []
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    clock = Clock()
+    assert clock.wait_for(failing(9, Overloaded("full"))) == "done"
+    assert clock.pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert clock.pauses[-2:] == [LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+def test_the_last_error_is_raised_once_too_much_time_has_passed() -> None:
+    clock = Clock()
+    with pytest.raises(TransientError, match="still away"):
+        clock.wait_for(failing(10_000, TransientError("still away")))
+    assert GIVE_UP_AFTER <= clock.now <= GIVE_UP_AFTER + LONGEST_PAUSE
+
+
+def test_an_error_that_will_not_pass_is_not_waited_out() -> None:
+    clock = Clock()
+    with pytest.raises(BadMessage):
+        clock.wait_for(failing(1, BadMessage("nonsense")))
+    assert clock.pauses == []

@@ -1,0 +1,226 @@
+"""The bodies of the tasks, called as a worker calls them: with what came in a message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from celery import Task
+from celery.exceptions import Ignore, Reject
+
+from models.errors import TransientError
+from models.messages import Step, Submission
+from tasks import ask, generation, queries, runtime
+from tasks.celery_app import app
+from tests.unit.conftest import SetEnvironment
+from tests.unit.coordination_site import ID, Site
+from tests.unit.examples import QUESTION, a_completion, a_step, failed, key_of, submitted
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
+    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+
+
+@pytest.fixture
+def site() -> Site:
+    site = Site()
+    runtime.install_coordinator(site.coordinator, site.record)
+    return site
+
+
+@contextmanager
+def message(task: Task[..., Any], *, id: str = ID, key: str = "") -> Iterator[Task[..., Any]]:
+    """`task` as it is while it runs a message that came under routing key `key`."""
+    task.push_request(id=id, delivery_info={"routing_key": key})
+    try:
+        yield task
+    finally:
+        task.pop_request()
+
+
+def deliver(submission: Submission | object, key: str = "draft.ada", **more: Any) -> Any:
+    plain = submission.model_dump(mode="json") if isinstance(submission, Submission) else submission
+    with message(queries.submit, id="some-task", key=key) as task:
+        return task.run(submission=plain, **more)
+
+
+def test_an_ask_opens_its_query_and_leaves_the_result_to_the_record(site: Site) -> None:
+    with message(ask) as task, pytest.raises(Ignore):
+        task.run(QUESTION, strategy="single", options={"participant": "bo"})
+    assert site.who() == ["draft bo"]
+
+
+def test_an_ask_may_name_its_question(site: Site) -> None:
+    with message(ask) as task, pytest.raises(Ignore):
+        task.run(question=QUESTION)
+    assert site.who() == ["draft ada", "draft bo"]
+
+
+@pytest.mark.parametrize(
+    ("args", "options"),
+    [((), {}), ((QUESTION, 5), {}), ((QUESTION,), {"question": "Another?"}), (([],), {"x": 1})],
+)
+def test_an_ask_that_our_own_caller_would_not_send_is_refused_on_the_record(
+    site: Site, args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    with message(ask) as task, pytest.raises(Ignore):
+        task.run(*args, **options)
+    assert site.record.refused[ID].reason.startswith("this cannot be asked")
+    assert site.sent == []
+
+
+def test_a_submission_moves_its_query_on(site: Site) -> None:
+    site.ask(strategy="single")
+    receipt = deliver(submitted(site.sent[0]))
+    assert receipt == {"step": "query-0001.1.draft.ada.0", "receipt": "recorded"}
+    assert site.answers[0].answer == "Because."
+    assert deliver(submitted(site.sent[0]))["receipt"] == "repeated"
+
+
+def test_a_submission_waits_for_a_database_that_is_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.ask(strategy="single")
+    opened = site.record.open
+    away = [TransientError("away")]
+
+    def open_later(query_id: str) -> Any:
+        if away:
+            raise away.pop()
+        return opened(query_id)
+
+    monkeypatch.setattr(site.record, "open", open_later)
+    assert deliver(failed(site.sent[0]))["receipt"] == "recorded"
+
+
+STEP = a_step("ada")
+
+
+@pytest.mark.parametrize(
+    ("submission", "key", "more", "reason"),
+    [
+        (submitted(STEP), "draft.bo", {}, "'ada' may not submit under 'draft.bo'"),
+        (submitted(STEP), "draft.main", {}, "may not submit"),
+        (submitted(STEP), "", {}, "may not submit"),
+        (submitted(a_step("ada", "refine")), "draft.ada", {}, "was never asked"),
+        (submitted(a_step(query_id="query-0009")), "draft.ada", {}, "query-0009"),
+        ({"nonsense": 1}, "draft.ada", {}, "the submission cannot be used: query_id: "),
+        ("[[[", "draft.ada", {}, "the submission cannot be used: Invalid JSON"),
+        (None, "draft.ada", {}, "the submission cannot be used"),
+        (submitted(STEP), "draft.ada", {"surprise": 1}, "one keyword argument"),
+        ({**key_of(STEP), "worker": "w"}, "draft.ada", {}, "either a completion or an error"),
+    ],
+)
+def test_a_submission_that_cannot_be_taken_is_kept_and_dead_lettered(
+    site: Site, submission: Any, key: str, more: dict[str, Any], reason: str
+) -> None:
+    site.ask()
+    with pytest.raises(Reject) as rejected:
+        deliver(submission, key, **more)
+    told, requeue = rejected.value.args
+    assert reason in told
+    assert requeue is False
+    letter = site.record.letters["some-task"]
+    assert reason in letter.reason
+    assert (letter.task, letter.queue) == ("colm.submit", key)
+    assert "submission" in json.loads(letter.body)
+    assert all(state.open for state in site.record.lives[ID].steps.values())
+
+
+def test_a_server_submits_under_its_own_key_too(site: Site) -> None:
+    site.ask(strategy="single", participant="main")
+    assert deliver(submitted(site.sent[0]), "guidance.main")["receipt"] == "recorded"
+
+
+class Generating:
+    """A generator that answers every step of ada's."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+
+    def serves(self, step: Step) -> bool:
+        return step.participant == "ada"
+
+    def generate(self, step: Step) -> Submission:
+        if self.fails:
+            return failed(step)
+        completion = a_completion(batch_size=4, total_s=0.12345)
+        return Submission(**key_of(step), worker="w", completion=completion)
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = []
+
+    def send_task(name: str, **options: Any) -> None:
+        sent.append({"name": name, **options})
+
+    monkeypatch.setattr(app, "send_task", send_task)
+    return sent
+
+
+def generate(task: Task[..., Any], step: object, **more: Any) -> Any:
+    with message(task, id="some-task"):
+        plain = step.model_dump(mode="json") if isinstance(step, Step) else step
+        return task.run(step=plain, **more)
+
+
+def test_a_step_is_generated_submitted_and_summed_up(sent: list[dict[str, Any]]) -> None:
+    runtime.install_generator(Generating())
+    done = generate(generation.draft, STEP)
+    assert done == {"step": STEP.step_id, "tokens": 3, "seconds": 0.123, "batch": 4}
+    assert [message["routing_key"] for message in sent] == ["draft.ada"]
+    assert sent[0]["kwargs"]["submission"]["completion"]["text"] == "Because."
+
+
+def test_a_failure_is_submitted_like_a_completion(sent: list[dict[str, Any]]) -> None:
+    runtime.install_generator(Generating(fails=True))
+    done = generate(generation.refine, a_step("ada", "refine"))
+    assert done == {"step": "query-0001.1.refine.ada.0", "failed": "EngineError"}
+    assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "no memory"
+
+
+@pytest.mark.parametrize(
+    ("task", "step", "more", "reason"),
+    [
+        (generation.refine, STEP, {}, "is not for this worker"),
+        (generation.select, STEP, {}, "is not for this worker"),
+        (generation.draft, a_step("bo"), {}, "is not for this worker"),
+        (generation.draft, {"nonsense": 1}, {}, "the step cannot be used"),
+        (generation.draft, STEP, {"surprise": 1}, "one keyword argument"),
+    ],
+)
+def test_a_step_that_is_not_for_this_worker_is_rejected(
+    sent: list[dict[str, Any]],
+    task: Task[..., Any],
+    step: object,
+    more: dict[str, Any],
+    reason: str,
+) -> None:
+    runtime.install_generator(Generating())
+    with pytest.raises(Reject, match=reason) as rejected:
+        generate(task, step, **more)
+    assert rejected.value.args[1] is False  # not put back into its queue
+    assert sent == []
+
+
+def test_every_act_has_its_task() -> None:
+    for act in ("draft", "refine", "select", "synthesize"):
+        assert getattr(generation, act).name == f"colm.{act}"
+    assert (ask.name, queries.submit.name) == ("colm.ask", "colm.submit")
+
+
+def test_a_process_that_was_not_started_for_a_task_says_so() -> None:
+    with pytest.raises(runtime.NotInstalled, match="colm coordinator"):
+        deliver(submitted(STEP))
+    with message(ask) as task, pytest.raises(runtime.NotInstalled):
+        task.run(QUESTION)
+    with pytest.raises(runtime.NotInstalled):
+        generate(generation.draft, STEP)
+    with pytest.raises(runtime.NotInstalled):
+        runtime.record()
