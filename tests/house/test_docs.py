@@ -1,0 +1,163 @@
+"""The documents say what is so: links lead somewhere, commands and code in them exist and run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from models.messages import Answer, ClientAnswer, Guidance
+from models.strategies import STRATEGIES
+from tests.house.documents import (
+    ROOT,
+    anchors,
+    documents,
+    links,
+    prose,
+    rows,
+    snippets,
+)
+from tests.house.repository import name
+from workers.cli import app
+
+README = ROOT / "README.md"
+RESULTS = ROOT / "docs" / "results.md"
+STRATEGY_PAGE = ROOT / "docs" / "strategies.md"
+FOLDERS = ("workers", "tasks", "db", "models")
+
+
+@pytest.mark.parametrize("document", list(documents()), ids=name)
+def test_every_link_leads_to_a_file_and_to_a_heading_in_it(document: Path) -> None:
+    lost = [
+        link
+        for link, file, anchor in links(document)
+        if not file.exists() or (anchor and anchor not in anchors(file))
+    ]
+    assert lost == []
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    shown = {file for document in documents() for _, file, _ in links(document)}
+    assert [path for path in (ROOT / "docs" / "images").iterdir() if path not in shown] == []
+
+
+def test_every_decision_is_one_page_with_the_same_four_parts() -> None:
+    pages = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{n:04d}" for n in range(1, len(pages) + 1)]
+    for page in pages:
+        text = page.read_text()
+        assert text.startswith(f"# {page.name[:4]}: "), page
+        assert "\nStatus: " in text, page
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"], page
+        assert len(text.splitlines()) <= 60, page
+
+
+def _commands() -> dict[str, Any]:
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
+
+
+def _command_lines() -> list[tuple[str, list[str]]]:
+    """Every `colm ...` in a code block or between backticks, as words after `colm`."""
+    found = []
+    for document in documents():
+        text = document.read_text()
+        spans = re.findall(r"`((?:\.venv/bin/)?colm [^`]+)`", prose(document))
+        lines = re.findall(r"^ {4}((?:\.venv/bin/)?colm .+)$", text, re.MULTILINE)
+        fenced = [line for _, block in snippets("console", document) for line in block.splitlines()]
+        for line in (*spans, *lines, *fenced):
+            words = shlex.split(re.split(r"\s{3,}", line)[0], comments=True)
+            found.append((name(document), words[1:]))
+    return found
+
+
+def test_every_colm_command_in_the_documents_exists_with_its_options() -> None:
+    commands, wrong = _commands(), []
+    for where, words in _command_lines():
+        subcommand, *rest = words
+        if subcommand in {"COMMAND", "--help"}:
+            continue
+        command = commands.get(subcommand)
+        known = {"--help"} | {o for p in command.params for o in p.opts} if command else set()
+        if not command or {word for word in rest if word.startswith("-")} - known:
+            wrong.append((where, words))
+    assert wrong == []
+
+
+def test_the_documents_name_every_command() -> None:
+    assert {words[0] for _, words in _command_lines()} >= set(_commands())
+
+
+def test_the_readme_begins_with_what_a_newcomer_needs() -> None:
+    start = README.read_text().splitlines()[:60]
+    text = "\n".join(start)
+    assert [
+        word for word in ("make demo", "make up", "make test", "make flower") if word not in text
+    ] == []
+    assert len(re.findall(r"^[1-8]\. .*\]\([a-z_/]+\.py\)\)\.$", text, re.MULTILINE)) == 8
+    assert [
+        folder for folder in FOLDERS if not re.search(rf"^    {folder}/ ", text, re.MULTILINE)
+    ] == []
+
+
+def test_every_python_example_compiles() -> None:
+    examples = list(snippets("python"))
+    assert len(examples) >= 4
+    for where, text in examples:
+        ast.parse(text, filename=where)
+
+
+def test_every_name_of_the_code_in_architecture_exists() -> None:
+    """`package.module.name` between backticks, and `Class.method` of the coordinator."""
+    for document in (ROOT / "docs").rglob("*.md"):
+        for dotted in re.findall(r"`((?:models|tasks|db|workers)(?:\.\w+)+)`", prose(document)):
+            assert _exists(dotted), (name(document), dotted)
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a module, or a name defined in a module, is called so. Imports nothing."""
+    parts = dotted.split(".")
+    for depth in range(len(parts), 0, -1):
+        base = ROOT.joinpath(*parts[:depth])
+        for file in (base.with_suffix(".py"), base / "__init__.py"):
+            if file.is_file():
+                return all(re.search(rf"\b{part}\b", file.read_text()) for part in parts[depth:])
+    return False
+
+
+def test_the_example_answer_is_an_answer() -> None:
+    ((_, text),) = snippets("json", RESULTS)
+    answer = Answer.model_validate_json(text)
+    assert answer.model_dump(mode="json") == json.loads(text)
+
+
+def test_the_results_page_describes_every_field_and_no_other() -> None:
+    described = [row[0].strip("`") for row in rows(RESULTS.read_text(), "field", "type")]
+    fields = [*Answer.model_fields, *ClientAnswer.model_fields, *Guidance.model_fields]
+    assert described == fields
+
+
+def test_the_results_page_names_only_errors_that_exist() -> None:
+    errors = (ROOT / "models" / "errors.py").read_text()
+    named = [row[0].strip("`") for row in rows(RESULTS.read_text(), "error", "raised by")]
+    assert len(named) >= 8
+    ours = [error for error in named if not error.startswith("Celery's")]
+    assert [error for error in ours if f"class {error}(" not in errors] == []
+
+
+def test_the_strategy_of_the_walk_through_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, entry, tests = (text for _, text in snippets("python", STRATEGY_PAGE))
+    names: dict[str, Any] = {"__name__": "relay"}
+    exec(compile(module, "models/strategies/relay.py", "exec"), names)  # the page's own code
+    assert '"relay": Relay()' in entry
+    monkeypatch.setitem(STRATEGIES, "relay", names["Relay"]())
+    exec(compile(tests, "tests/unit/test_strategy_relay.py", "exec"), names)
+    ran = [run() for test, run in names.items() if test.startswith("test_")]
+    assert len(ran) == 3
