@@ -82,6 +82,7 @@ class EngineGenerator:
                 )
             future = self._running.get(step.step_id)
             if future is None:
+                logger.info("step %s taken, %.0f s left for it", step.step_id, left)
                 future = self._engine.submit(self._request(step, left))
                 self._running[step.step_id] = future
         submission = self._await(step, future, left)

@@ -92,7 +92,7 @@ def test_a_client_killed_in_mid_draft_drafts_again_after_its_restart(site: Site)
     site.configure("ada", delay=3, draft=60)
     site.start_all("ada")
     query = site.submit("Again?", {"rounds": 1})
-    site.wait_until(lambda: "received" in (site.folder / "client-ada.log").read_text())
+    site.wait_until(lambda: "taken" in (site.folder / "client-ada.log").read_text())
 
     site.kill("client", "ada")
     site.start("client", "ada")
