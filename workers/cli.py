@@ -33,7 +33,8 @@ def main() -> None:
     try:
         app()
     except ColmError as error:
-        errors.print(f"[bold red]{type(error).__name__}:[/] {escape(str(error))}", highlight=False)
+        told = f"[bold red]{type(error).__name__}:[/] {escape(str(error))}"
+        errors.print(told, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -63,6 +64,8 @@ def init(
             file.write(TEMPLATE)
     except FileExistsError:
         raise ColmError(f"{path} exists already; it was left as it is") from None
+    except OSError as error:
+        raise ColmError(f"{path} cannot be written: {error.strerror}") from error
     typer.echo(f"wrote {path}")
 
 
@@ -111,7 +114,7 @@ def ask(
         "deadline": deadline,
         **_pairs(option or []),
     }
-    text = sys.stdin.read() if question == "-" else question
+    text = _standard_input() if question == "-" else question
     run_ask(text, {k: v for k, v in given.items() if v is not None}, as_json=as_json)
 
 
@@ -213,6 +216,13 @@ def doctor(as_json: Json = False) -> None:
     from workers.doctor import run_doctor
 
     raise typer.Exit(run_doctor(as_json=as_json))
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ColmError(f"standard input is not text in UTF-8: {error.reason}") from error
 
 
 def _pairs(options: list[str]) -> dict[str, Any]:

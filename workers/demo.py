@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
 from rich.console import Console
+from rich.markup import escape
 
 from db.engine import connect
 from tasks.settings import settings
@@ -26,13 +28,13 @@ def run_demo(question: str, rounds: int) -> None:
     console.rule("[bold]CoLM[/]: small models share a large one", style="dim")
     console.print(
         f"bringing up a broker, a coordinator, {len(found.servers)} server and "
-        f"{len(found.clients)} clients (logs in {found.home / 'logs'})"
+        f"{len(found.clients)} clients (logs in {escape(str(found.home / 'logs'))})"
     )
-    with Stack(settings=found, tell=console.print) as stack:
+    with Stack(settings=found, tell=partial(console.print, markup=False)) as stack:
         with console.status("waiting for every queue to have a reader"):
             stack.wait_until_ready()
         console.print(f"ready after {time.monotonic() - started:.1f} s")
-        console.print(f'\n[bold]tasks.ask.delay[/]("{question}", rounds={rounds})\n')
+        console.print(f'\n[bold]tasks.ask.delay[/]("{escape(question)}", rounds={rounds})\n')
         query_id = ask_and_follow(
             connect(found.database_url),
             question,

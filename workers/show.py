@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import assert_never
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,14 @@ from db.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome
 from db.reads import AnswerState, StoredLetter
 from models.messages import Answer, Step
 from models.strategies.base import Decision, Outcome
+
+#: Control characters but tab and newline, to what stands for them: nobody's text may steer the
+#: terminal that shows it.
+_VISIBLE = {
+    **{code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+    0x0D: None,
+}
 
 STATUS_STYLE = {
     "completed": "green",
@@ -73,27 +80,25 @@ def _figures(answer: Answer) -> RenderableType:
         f"{answer.tokens.prompt} prompt + {answer.tokens.completion} completion tokens"
     ]
     lines += [f"note: {note}" for note in answer.notes]
-    return Text("\n".join(lines), style="dim")
+    return _plain("\n".join(lines), "dim")
 
 
 def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
     """Every entry of a query's life in the order in which it happened."""
     started = life.entries[0].at
     for entry in life.entries:
-        yield Text.from_markup(f"[dim]{entry.seq:>3}  +{_since(started, entry.at)} s[/]  ") + (
-            _headline(entry)
-        )
+        at = Text(f"{entry.seq:>3}  +{_since(started, entry.at)} s", style="dim")
+        yield Text.assemble(at, "  ", _headline(entry))
         yield from _body(entry, prompts=prompts)
     for letter in life.dead_letters:
-        yield Text(f"dead letter {letter.message_id} from {letter.queue}: {letter.reason}", "red")
+        yield _plain(f"dead letter {letter.message_id} from {letter.queue}: {letter.reason}", "red")
 
 
 def _headline(entry: Entry) -> Text:
     match entry.what:
         case Asked(strategy=strategy):
-            return Text.from_markup(
-                f"[bold]asked[/], strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC"
-            )
+            told = _plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
+            return Text.assemble(("asked", "bold"), told)
         case RoundStarted(round=number):
             return Text(f"round {number}", style="bold")
         case Step() as step:
@@ -107,9 +112,9 @@ def _headline(entry: Entry) -> Text:
         case StepOutcome(step_id=step_id, outcome=outcome):
             return _outcome_line(step_id, outcome)
         case Decision(kind=kind, reason=reason):
-            return Text(f"decision {kind}: {reason}", style="magenta")
+            return _plain(f"decision {kind}: {reason}", "magenta")
         case Ended(status=status, reason=reason):
-            return Text(f"{status}{': ' + reason if reason else ''}", style=STATUS_STYLE[status])
+            return _plain(f"{status}{': ' + reason if reason else ''}", STATUS_STYLE[status])
         case _:
             assert_never(entry.what)
 
@@ -119,15 +124,15 @@ def _outcome_line(step_id: str, outcome: Outcome) -> Text:
     style = STATUS_STYLE[outcome.status]
     completion = outcome.completion
     if completion is None:
-        return Text(f"{act} by {by} {outcome.reason}", style=style)
-    return Text(
+        return _plain(f"{act} by {by} {outcome.reason}", style)
+    return _plain(
         f"{act} by {by} {outcome.status}: {completion.prompt_tokens} prompt "
         f"({completion.cached_tokens} cached) + {completion.completion_tokens} completion tokens, "
         f"queued {completion.queued_s:.2f} s, first token {completion.first_token_s:.2f} s, total "
         f"{completion.total_s:.2f} s, batch {completion.batch_size}, {completion.model} "
         f"({completion.engine}, {completion.dtype}, {completion.device}), "
         f"{completion.finish_reason}",
-        style=style,
+        style,
     )
 
 
@@ -153,11 +158,10 @@ def queries_table(states: Iterable[AnswerState]) -> Table:
             f"{(s.ended_at - s.asked_at).total_seconds():.1f}" if s.ended_at and s.asked_at else ""
         )
         asked = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
-        style = STATUS_STYLE[s.status]
+        status = Text(s.status, style=STATUS_STYLE[s.status])
         question = " ".join((s.question or "").split())[:80]
-        table.add_row(
-            s.query_id[:8], asked, s.strategy, f"[{style}]{s.status}[/]", seconds, escape(question)
-        )
+        head = (_plain(s.query_id[:8]), asked, _plain(s.strategy or ""))
+        table.add_row(*head, status, seconds, _plain(question))
     return table
 
 
@@ -166,11 +170,9 @@ def letters_table(letters: Sequence[StoredLetter]) -> Table:
     for name in ("letter", "at (UTC)", "task", "queue", "query", "reason"):
         table.add_column(name, overflow="fold")
     for letter in letters:
+        rest = (letter.task, letter.queue, letter.query_id or "", letter.reason)
         at = f"{letter.at:%m-%d %H:%M:%S}"
-        table.add_row(
-            letter.message_id, at, letter.task, letter.queue, letter.query_id or "",
-            escape(letter.reason),
-        )  # fmt: skip
+        table.add_row(_plain(letter.message_id), at, *map(_plain, rest))
     return table
 
 
@@ -198,9 +200,13 @@ def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
 
 
 def _panel(title: str, text: str, style: str) -> Panel:
-    return Panel(
-        Text(text.strip() or "(empty)"), title=escape(title), title_align="left", style=style
-    )
+    shown = _plain(text.strip() or "(empty)")
+    return Panel(shown, title=_plain(title), title_align="left", style=style)
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """A text of somebody else's: without markup, and without what would steer the terminal."""
+    return Text(text.encode("utf-8", "replace").decode().translate(_VISIBLE), style=style)
 
 
 def _since(start: datetime, at: datetime) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from functools import partial
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tasks.settings import override, settings
@@ -24,7 +26,7 @@ def run_stack(broker: str | None, database: str | None) -> None:
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
-    with Stack(settings=settings(), tell=console.print) as stack:
+    with Stack(settings=settings(), tell=partial(console.print, markup=False)) as stack:
         console.print(_running(stack))
         with console.status("waiting for every queue to have a reader"):
             stack.wait_until_ready(stopped=stop.is_set)
@@ -41,9 +43,11 @@ def _running(stack: Stack) -> Table:
     for name in ("process", "pid", "log"):
         table.add_column(name)
     if stack.broker is not None:
-        table.add_row("broker (embedded)", str(stack.broker.pid), str(stack.broker.log_path))
+        table.add_row(
+            "broker (embedded)", str(stack.broker.pid), escape(str(stack.broker.log_path))
+        )
     for child in stack.children:
         pid = child.process.pid if child.process else ""
-        table.add_row(child.name, str(pid), str(child.log_path))
-    table.caption = f"record in {found.shown_database}"
+        table.add_row(child.name, str(pid), escape(str(child.log_path)))
+    table.caption = f"record in {escape(found.shown_database)}"
     return table
