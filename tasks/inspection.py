@@ -1,12 +1,18 @@
-"""Who listens to which queue, and how much lies in it. Reads only; never declares."""
+"""Who listens to which queue, and how much lies in it. Reads only; never declares.
+
+Every look raises TransientError where the broker cannot be reached.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from amqp.exceptions import NotFound
+from kombu.exceptions import OperationalError
 
+from models.errors import TransientError
 from tasks.celery_app import app
 from tasks.settings import settings
 
@@ -29,7 +35,7 @@ def count_consumers(queue: str) -> int:
 
 def depth(queue: str) -> QueueDepth:
     """The messages ready in `queue` and the workers that read it."""
-    with app.connection_for_read() as connection:
+    with _reached(), app.connection_for_read() as connection:
         channel: Any = connection.default_channel  # the stubs know the common part only
         if settings().embedded:
             return QueueDepth(queue, int(channel._size(queue)), _read_on_embedded().count(queue))
@@ -48,5 +54,14 @@ def listened_to(queues: Iterable[str]) -> set[str]:
 
 
 def _read_on_embedded() -> list[str]:
-    answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
+    with _reached():
+        answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
     return [queue["name"] for queues in answers.values() for queue in queues]
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, OSError) as error:
+        raise TransientError(f"the broker cannot be reached: {error}") from error
