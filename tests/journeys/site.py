@@ -53,6 +53,8 @@ class Site:
         self.broker = broker
         self.database = database
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        #: Set in the environment of every process that is started from now on.
+        self.variables: dict[str, str] = {}
 
     def configure(self, *clients: str, delay: float = 0, **deadlines: float) -> None:
         """Write colm.toml: scripted clients that reply after `delay`, and deadlines (seconds)."""
@@ -70,7 +72,9 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("COLM_")}
-        return {**kept, "COLM_CONFIG": str(self.folder / "colm.toml"), "NO_COLOR": "1"}
+        return {**kept, "COLM_CONFIG": str(self.folder / "colm.toml"), "NO_COLOR": "1"} | (
+            self.variables
+        )
 
     def start(self, *arguments: str) -> None:
         """Start `colm ARGUMENTS...`; its output goes to a log in the site's folder."""
