@@ -1,16 +1,19 @@
 """Who listens to which queue, and how much lies in it. Reads only; never declares.
 
-Every look raises TransientError where the broker cannot be reached.
+On RabbitMQ it goes through pika, apart from Celery and its pools: an operator's look at the broker
+must work when Celery does not.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from amqp.exceptions import NotFound
+import pika
 from kombu.exceptions import OperationalError
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from models.errors import TransientError
 from tasks.celery_app import app
@@ -18,6 +21,9 @@ from tasks.settings import settings
 
 #: How long workers on the embedded broker are given to say which queues they read (seconds).
 ANSWER_WITHIN = 1.0
+#: How long RabbitMQ is given to accept a connection (seconds).
+CONNECT_WITHIN = 5.0
+NOT_FOUND = 404
 
 
 class QueueDepth(NamedTuple):
@@ -30,38 +36,64 @@ class QueueDepth(NamedTuple):
 
 def count_consumers(queue: str) -> int:
     """How many workers read `queue`; 0 also where there is no such queue."""
-    return depth(queue).consumers
-
-
-def depth(queue: str) -> QueueDepth:
-    """The messages ready in `queue` and the workers that read it."""
-    with _reached(), app.connection_for_read() as connection:
-        channel: Any = connection.default_channel  # the stubs know the common part only
-        if settings().embedded:
-            return QueueDepth(queue, int(channel._size(queue)), _read_on_embedded().count(queue))
-        try:
-            declared = channel.queue_declare(queue, passive=True)
-        except NotFound:
-            return QueueDepth(queue, 0, 0)
-        return QueueDepth(queue, declared.message_count, declared.consumer_count)
+    return depths([queue])[0].consumers
 
 
 def listened_to(queues: Iterable[str]) -> set[str]:
     """Those of `queues` that at least one worker reads."""
-    if settings().embedded:
-        return set(queues) & set(_read_on_embedded())
-    return {queue for queue in queues if count_consumers(queue)}
+    return {found.name for found in depths(queues) if found.consumers}
 
 
-def _read_on_embedded() -> list[str]:
-    with _reached():
-        answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
-    return [queue["name"] for queues in answers.values() for queue in queues]
+def depths(queues: Iterable[str]) -> list[QueueDepth]:
+    """The messages ready in each queue and the workers that read it; zeros where it is missing.
+
+    Raises TransientError when the broker cannot be reached.
+    """
+    return _embedded(queues) if settings().embedded else _rabbitmq(queues)
 
 
-@contextmanager
-def _reached() -> Iterator[None]:
+def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
     try:
-        yield
+        answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
+        read = [queue["name"] for queues in answers.values() for queue in queues]
+        with app.connection_for_read() as connection:
+            channel: Any = connection.default_channel  # the stubs know the common part only
+            return [QueueDepth(q, int(channel._size(q)), read.count(q)) for q in queues]
     except (OperationalError, OSError) as error:
-        raise TransientError(f"the broker cannot be reached: {error}") from error
+        raise TransientError(f"the embedded broker cannot be reached: {error}") from error
+
+
+def _rabbitmq(queues: Iterable[str]) -> list[QueueDepth]:
+    with _connected() as connection:
+        found, channel = [], connection.channel()
+        for queue in queues:
+            if not channel.is_open:  # a queue that does not exist closes the channel
+                channel = connection.channel()
+            found.append(_passive(channel, queue))
+        return found
+
+
+def _passive(channel: BlockingChannel, queue: str) -> QueueDepth:
+    try:
+        declared = channel.queue_declare(queue, passive=True).method
+    except ChannelClosedByBroker as error:
+        if error.reply_code != NOT_FOUND:
+            raise
+        return QueueDepth(queue, 0, 0)
+    return QueueDepth(queue, declared.message_count, declared.consumer_count)
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[pika.BlockingConnection]:
+    parameters = pika.URLParameters(settings().broker_url)
+    parameters.socket_timeout = CONNECT_WITHIN
+    parameters.blocked_connection_timeout = CONNECT_WITHIN
+    try:
+        connection = pika.BlockingConnection(parameters)
+    except (AMQPError, OSError) as error:
+        where = f"{parameters.host}:{parameters.port}"
+        raise TransientError(f"RabbitMQ at {where} cannot be reached: {error!r}") from error
+    try:
+        yield connection
+    finally:
+        connection.close()

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from db import migrate
 from models.errors import ColmError
-from tasks.inspection import depth, listened_to
+from tasks.inspection import depths
 from tasks.publishing import topology
 from tasks.settings import settings
 
@@ -86,11 +86,9 @@ def _database() -> Iterator[Finding]:
 
 def _queues() -> Iterator[Finding]:
     names = [q.name for q in topology().everything() if q.name != topology().dead().name]
-    read = listened_to(names)
-    for name in names:
-        waiting = depth(name).messages
-        if name in read:
-            yield Finding(about=name, grade="ok", found=f"{waiting} messages, read")
+    for name, waiting, consumers in depths(names):
+        if consumers:
+            yield Finding(about=name, grade="ok", found=f"{waiting} messages, {consumers} readers")
         else:
             role = name.removeprefix("colm.").split(".")
             start = "colm coordinator" if len(role) == 1 else _command(*role)
