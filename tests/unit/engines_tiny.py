@@ -13,6 +13,8 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma3TextConfig,
+    GptOssConfig,
+    Lfm2Config,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
@@ -84,7 +86,16 @@ FAMILIES: dict[str, Any] = {
         **_SIZE, head_dim=8, sliding_window=WINDOW, query_pre_attn_scalar=8
     ),
     "phi3": lambda: Phi3Config(**_SIZE),
+    "lfm2": lambda: Lfm2Config(**_SIZE, full_attn_idxs=[1]),
+    "gpt-oss": lambda: GptOssConfig(
+        **_SIZE, head_dim=8, num_local_experts=2, num_experts_per_tok=1, sliding_window=WINDOW
+    ),
+    "gemma3-bidirectional": lambda: Gemma3TextConfig(
+        **_SIZE, head_dim=8, sliding_window=WINDOW, use_bidirectional_attention=True
+    ),
 }
+#: Those that the transformers engine drives.
+DRIVEN = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3")
 
 
 @cache

@@ -20,9 +20,10 @@ from models.engines.base import GenerationRequest
 from models.engines.batch import PREFILL_TOKENS
 from models.engines.continuous import ContinuousEngine
 from models.engines.runner import Runner
-from models.errors import EngineError, ModelUnusable
+from models.engines.slots import Shape
+from models.errors import Cancelled, EngineError, ModelUnusable
 from models.messages import Completion, Sampling, Turn
-from tests.unit.engines_tiny import FAMILIES, tiny_loaded, tiny_model, tiny_tokenizer
+from tests.unit.engines_tiny import DRIVEN, tiny_loaded, tiny_model, tiny_tokenizer
 
 SOON = 30.0
 _ids = count()
@@ -71,7 +72,7 @@ def expect_generated(family: str, texts: tuple[str, ...], new: int, found: Compl
     assert found.finish_reason == ("stop" if tokens[-1] == 1 else "length")
 
 
-@pytest.fixture(scope="module", params=list(FAMILIES))
+@pytest.fixture(scope="module", params=list(DRIVEN))
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -357,6 +358,74 @@ def test_output_that_is_no_number_fails_its_own_row_and_leaves_no_trace(
         expect_generated("llama", (text,), 16, future.result(SOON))
 
 
+def test_a_prompt_for_which_there_is_no_memory_fails_alone(
+    llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner: Any = llama._batch._runner
+    reserve = runner.reserve
+
+    def short_of_memory(need: Shape, *, rows: int) -> None:
+        if need.tokens > 1000:
+            raise torch.OutOfMemoryError("no memory left")
+        reserve(need, rows=rows)
+
+    monkeypatch.setattr(runner, "reserve", short_of_memory)
+
+    futures = [llama.submit(ask(text)) for text in ("Fine.", "long " * 250, "Fine too.")]
+
+    with pytest.raises(EngineError, match="no memory left"):
+        futures[1].result(SOON)
+    expect_generated("llama", ("Fine.",), 16, futures[0].result(SOON))
+    expect_generated("llama", ("Fine too.",), 16, futures[2].result(SOON))
+
+
+class _Gated:
+    """A forward pass that stops at a gate the first time."""
+
+    def __init__(self, engine: ContinuousEngine) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        runner: Any = engine._batch._runner
+        self._model = runner._model
+        runner._model = self
+
+    def __call__(self, **inputs: Any) -> Any:
+        self.reached.set()
+        assert self.open.wait(SOON)
+        return self._model(**inputs)
+
+
+def test_a_request_may_be_cancelled_while_its_prompt_is_prefilled(llama: ContinuousEngine) -> None:
+    gate = _Gated(llama)
+    doomed = ask("abcdefgh" * 300)
+
+    future = llama.submit(doomed)
+    assert gate.reached.wait(SOON)
+    assert llama.cancel(doomed.request_id)
+    gate.open.set()
+
+    with pytest.raises(Cancelled):
+        future.result(0)
+    expect_generated("llama", ("Next.",), 16, llama.submit(ask("Next.")).result(SOON))
+    assert llama.stats.completion_tokens == len(_generated("llama", ("Next.",), 16))
+
+
+def test_closing_does_not_wait_for_a_pass_that_hangs(
+    llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.engines.continuous.CLOSE_TIMEOUT", 0.1)
+    gate = _Gated(llama)
+    future = llama.submit(ask("Hang."))
+    assert gate.reached.wait(SOON)
+
+    started = time.monotonic()
+    llama.close()
+
+    assert time.monotonic() - started < 2.0
+    with pytest.raises(Cancelled):
+        future.result(0)
+    gate.open.set()
+
+
 def test_many_threads_may_submit_and_cancel_at_once(llama: ContinuousEngine) -> None:
     failures: list[BaseException] = []
 
@@ -381,12 +450,17 @@ def test_many_threads_may_submit_and_cancel_at_once(llama: ContinuousEngine) -> 
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_a_model_with_another_kind_of_state_is_refused_with_advice() -> None:
-    loaded = tiny_loaded()
-    loaded.model.config.layer_types = ["full_attention", "linear_attention"]
-
-    with pytest.raises(ModelUnusable, match="kind = 'openai'"):
-        Runner(loaded, max_tokens=256)
+@pytest.mark.parametrize(
+    ("family", "why"),
+    [
+        ("lfm2", "LinearAttentionLayer"),
+        ("gpt-oss", "attention scores in a way of its own"),
+        ("gemma3-bidirectional", "masks attention in a way of its own"),
+    ],
+)
+def test_a_model_that_slots_cannot_hold_is_refused_with_advice(family: str, why: str) -> None:
+    with pytest.raises(ModelUnusable, match=rf"{family}.*{why}.*kind = 'openai'"):
+        ContinuousEngine(tiny_loaded(family), EngineSettings())
 
 
 def test_a_model_that_masks_in_its_own_way_is_refused_with_advice(
