@@ -180,3 +180,10 @@ def test_a_query_knows_its_participants_by_name() -> None:
     assert query.participant("main").role == "server"
     with pytest.raises(KeyError):
         query.participant("zoe")
+
+
+def test_a_question_with_a_nul_is_refused_and_a_completion_with_one_is_mended() -> None:
+    with pytest.raises(ValidationError, match="NUL"):
+        AskRequest(question="Why\x00?")
+    assert a_completion("Because\x00.").text == "Because\N{REPLACEMENT CHARACTER}."
+    assert StepError(kind="x", reason="a\x00").reason == "a\N{REPLACEMENT CHARACTER}"

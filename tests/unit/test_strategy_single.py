@@ -9,7 +9,9 @@ import pytest
 from models.errors import InvalidAsk
 from models.messages import Step
 from models.strategies import STRATEGIES
+from models.strategies.base import Wait
 from tests.unit.examples import NOW, a_query, seconds
+from tests.unit.memory_record import MemoryLife
 from tests.unit.simulation import Reply, play
 
 
@@ -68,3 +70,13 @@ def test_a_query_that_its_participants_cannot_carry_is_refused(
 def test_single_needs_no_server_and_colm_no_more_clients_than_one() -> None:
     STRATEGIES["single"].check(a_query("ada", strategy="single", server=None))
     STRATEGIES["colm"].check(a_query("ada", options={"select": 1, "quorum": 1}))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_asked_too_early_every_strategy_waits_for_the_deadline(strategy: str) -> None:
+    life = MemoryLife(query=a_query("ada", strategy=strategy))
+    decide = STRATEGIES[strategy].next_move
+    life.apply(decide(life.state, NOW), NOW)
+    for moment in (0, 1, 19.999):
+        assert decide(life.state, NOW + seconds(moment)) == Wait(wake_at=NOW + seconds(20))
+    assert not isinstance(decide(life.state, NOW + seconds(20)), Wait)

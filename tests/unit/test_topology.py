@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from kombu import Queue
+from kombu import Connection, Queue
 
 from models.messages import Act, Role
 from tasks.settings import BrokerLimits, Settings
-from tasks.topology import DEAD, EXCHANGES, Topology, submission_key, topology_of
+from tasks.topology import DEAD, EXCHANGES, Topology, declare, submission_key, topology_of
 
 SITE = Topology(
     limits=BrokerLimits(queue_length=500, deliveries=3), clients=("ada", "bo"), servers=("main",)
@@ -99,3 +101,11 @@ def test_no_two_queues_would_get_the_same_message() -> None:
             assert [q.name for q in SITE.everything() if q.exchange == queue.exchange] == [
                 queue.name
             ]
+
+
+def test_declaring_binds_each_queue_to_its_exchange() -> None:
+    with Connection("memory://") as connection:
+        channel: Any = connection.default_channel
+        declare(channel, SITE.everything())
+        bound = {(key.queue, key.exchange, key.routing_key) for key in channel.state.bindings}
+    assert bound >= {(q.name, q.exchange.name, q.routing_key) for q in SITE.everything()}
