@@ -12,11 +12,13 @@ from tests.house.repository import FLOORS, files, lines, name, python_files
 
 #: Folders of some machine, which no other machine has.
 MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:work|root|home|Users|mnt|opt|srv)/\w")
-HOSTS = re.compile(r"\b[a-z][a-z0-9+]*://(?:[^\s/@\"'`<>]*@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)")
-#: Whom the text may name: this machine, examples, services of the compose file, references.
+HOSTS = re.compile(
+    r"\b[a-z][a-z0-9+]*://(?:[^\s/@\"'`<>]*@)?(?P<host>[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"
+)
+#: Whom the text may name: this machine, examples, references.
 KNOWN_HOSTS = re.compile(
-    r"(127\.0\.0\.1|0\.0\.0\.0|localhost|host|rabbitmq|postgres"
-    r"|([\w-]+\.)*example(\.(com|org|net))?|www\.apache\.org|keepachangelog\.com|semver\.org)"
+    r"127\.0\.0\.1|([\w-]+\.)*(example|test|invalid)(\.(com|org|net))?"
+    r"|www\.apache\.org|keepachangelog\.com|semver\.org"
 )
 #: An exception from a check: which one, and why.
 EXCUSE = re.compile(r"#\s*(?P<kind>noqa|type:\s*ignore|pragma:\s*no cover)(?P<rest>.*)")
