@@ -65,6 +65,8 @@ task_publish_retry_policy = {
 }
 
 worker_send_task_events = True
-task_send_sent_event = True
+# Workers tell of a task once they have it. To tell of its sending, too, would cost every message a
+# second publish and its confirm: a tenth of all the work for a query, and more of its time.
+task_send_sent_event = False
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False

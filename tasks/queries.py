@@ -111,7 +111,6 @@ def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ig
             raise BadMessage(f"step {submission.step_id} was never asked")
     except (BadMessage, UnknownQuery) as error:
         refuse(self, str(error), fields)
-    logger.info("submission %s: %s", submission.step_id, receipt)
     return {"step": submission.step_id, "receipt": receipt}
 
 
