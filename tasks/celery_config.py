@@ -1,7 +1,6 @@
 """Celery's settings, derived from ours. Imported by Celery when `app.conf` is first used.
 
-Each value that keeps work from being lost says so; docs/pitfalls that led to them are in
-docs/adr/0003.
+Each value that keeps work from being lost says so; docs/adr/0003 has the delivery rules.
 """
 
 from tasks.settings import settings

@@ -36,12 +36,12 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
     completion = submission.completion
     if completion is None:
         assert submission.error is not None
-        return {"step": step.step_id, "failed": submission.error.kind}
+        return {"failed": submission.error.kind, "step": step.step_id}
     return {
-        "step": step.step_id,
         "tokens": completion.completion_tokens,
         "seconds": round(completion.total_s, 3),
         "batch": completion.batch_size,
+        "step": step.step_id,
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
+from amqp.exceptions import AccessRefused, ChannelError, MessageNacked, PreconditionFailed
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
@@ -44,12 +44,12 @@ def send_step(step: Step) -> None:
         task_id=step.step_id,
         kwargs={"step": step.model_dump(mode="json")},
         shown={
-            "query": step.query_id,
-            "round": step.round,
             "by": step.participant,
+            "round": step.round,
             "turns": len(step.messages),
             "characters": sum(len(turn.content) for turn in step.messages),
             "max_new_tokens": step.sampling.max_new_tokens,
+            "query": step.query_id,
         },
     )
 
@@ -64,11 +64,11 @@ def send_submission(submission: Submission, *, routing_key: str) -> None:
         task_id=f"{submission.step_id}.submit",
         kwargs={"submission": submission.model_dump(mode="json")},
         shown={
-            "query": submission.query_id,
-            "round": submission.round,
-            "act": submission.act,
             "by": submission.participant,
+            "act": submission.act,
+            "round": submission.round,
             "status": "completed" if submission.completion else "failed",
+            "query": submission.query_id,
         },
     )
 
@@ -112,7 +112,8 @@ def publish(
             f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
             "nothing was accepted, ask again later"
         ) from error
-    except AccessRefused:
+    except (AccessRefused, PreconditionFailed):
+        # No right to declare, or the site's limits are not ours: the queue is there all the same.
         if not declare:
             raise
         return publish(

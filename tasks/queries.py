@@ -87,7 +87,13 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     """
     question, asked = _bind(*args, **options)
     query_id = str(self.request.id)
-    patiently(lambda: runtime.coordinator().accept(query_id, question, asked))
+    try:
+        patiently(lambda: runtime.coordinator().accept(query_id, question, asked))
+    except Exception as error:
+        # A fault of ours must not leave the caller waiting. A query that was begun goes on.
+        reason = f"the coordinator failed: {error!r}"
+        runtime.record().refuse(query_id, str(question), "unknown", reason, datetime.now(UTC))
+        raise
     raise Ignore("the record resolves the result when the query ends")
 
 

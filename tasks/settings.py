@@ -42,6 +42,13 @@ class ParticipantSettings(Message):
     sampling: Sampling = Sampling()
     engine: EngineSettings = EngineSettings()
 
+    @field_validator("sampling")
+    @classmethod
+    def _no_seed(cls, sampling: Sampling) -> Sampling:
+        if sampling.seed is not None:
+            raise ValueError("a seed belongs to a query: ask.delay(..., seed=7)")
+        return sampling
+
     def participant(self, name: str, role: Role) -> Participant:
         return Participant(
             name=name, role=role, persona=self.persona, domain=self.domain, sampling=self.sampling
@@ -53,7 +60,7 @@ class BrokerLimits(Message):
 
     #: Messages a work queue holds before it refuses more.
     queue_length: int = Field(default=100_000, ge=100)
-    #: Deliveries of one message before it is dead-lettered.
+    #: Redeliveries of one message before it is dead-lettered.
     deliveries: int = Field(default=5, ge=1, le=100)
     #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
     listen_timeout: float = Field(default=10.0, gt=0)

@@ -39,18 +39,20 @@ def ask_and_follow(
     result = ask.delay(question, **options)
     query_id = str(result.id)
     started = time.monotonic()
-    with Live(console=console, refresh_per_second=8, transient=False) as live:
+    # Where output is kept in a file a live picture would be a mess; there the last one is enough.
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
             meanwhile()
             standing = reads.answer_of(engine, query_id)
             if standing.status in ("answered", "failed", "refused"):
-                live.update(_picture(engine, query_id, started))
-                return query_id
+                break
             if standing.status == "unknown":
                 _give_up_when_nobody_listens(started, query_id)
-            else:
+            elif console.is_terminal:
                 live.update(_picture(engine, query_id, started))
             time.sleep(LOOK_EVERY)
+    console.print(_picture(engine, query_id, started))
+    return query_id
 
 
 def answer_or_raise(query_id: str) -> Answer:

@@ -41,8 +41,7 @@ def main() -> None:
 @app.command()
 def demo(
     question: Annotated[str, typer.Argument(help="What to ask.")] = (
-        "A bat and a ball cost 1.10 euros together. The bat costs 1 euro more than the ball. "
-        "How much is the ball?"
+        "Why does ice float on water?"
     ),
     rounds: Annotated[int, typer.Option(min=1, max=8)] = 1,
 ) -> None:

@@ -96,9 +96,9 @@ def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> N
         except UnknownQuery:
             logger.warning("dead step %s belongs to no query", letter.step_id)
     elif letter.task == "colm.ask" and letter.query_id is not None:
-        coordinator.record.refuse(
-            letter.query_id, "", "unknown", f"the ask was dead-lettered: {letter.reason}", letter.at
-        )
+        reason = f"the ask was dead-lettered: {letter.reason}"
+        coordinator.record.refuse(letter.query_id, "", "unknown", reason, letter.at)
+        coordinator.announce.refused(letter.query_id, reason)
 
 
 def read_step(body: str) -> Step | None:

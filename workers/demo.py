@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import sys
 import time
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from db.engine import connect
 from tasks.settings import settings
@@ -16,7 +21,7 @@ from workers.show import answer_view
 from workers.stack import Stack
 
 #: Keeps the demo short on two slow cores.
-MAX_NEW_TOKENS = 96
+MAX_NEW_TOKENS = 112
 
 
 def run_demo(question: str, rounds: int) -> None:
@@ -44,11 +49,31 @@ def run_demo(question: str, rounds: int) -> None:
         )
         console.print(answer_view(answer_or_raise(query_id)))
     console.rule(style="dim")
-    console.print(
-        f"stopped after {time.monotonic() - started:.1f} s. Look further:\n"
-        f"  colm show {query_id[:8]} --prompts   the whole life of this query\n"
-        "  colm queries                     every query in the record\n"
-        "  colm up, then colm ask '...'     keep the stack running; ask.delay() from any shell\n"
-        "  colm init                        write colm.toml: your own clients and models",
-        highlight=False,
-    )
+    console.print(f"stopped after {time.monotonic() - started:.1f} s. Look further:")
+    console.print(_further(query_id))
+
+
+def _further(query_id: str) -> Table:
+    colm = _this_command()
+    table = Table.grid(padding=(0, 2))
+    for command, what in (
+        (f"{colm} show {query_id[:8]} --prompts", "the whole life of this query"),
+        (f"{colm} queries", "every query in the record"),
+        (f"{colm} up", "keep the stack running; ask.delay() from any shell"),
+        (f"{colm} ask 'your question'", "ask it, while the stack runs"),
+        (f"{colm} init", "write colm.toml: your own clients and models"),
+    ):
+        table.add_row(f"  [bold]{escape(command)}[/]", what)
+    return table
+
+
+def _this_command() -> str:
+    """How this program was called, as short as it can be typed here."""
+    called = Path(sys.argv[0])
+    if called.name != "colm":
+        return "colm"
+    on_path = shutil.which("colm")
+    if on_path is not None and Path(on_path).samefile(called):
+        return "colm"
+    here = os.path.relpath(called)
+    return "colm" if here.startswith("..") else here

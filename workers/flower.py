@@ -12,6 +12,8 @@ def run_flower(port: int, address: str, broker_api: str | None) -> None:
     that asks for one before it.
     """
     arguments = ["flower", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
+    # Flower leaves the arguments out of its list unless they are asked for.
+    arguments.append("--tasks_columns=name,state,kwargs,result,received,runtime,worker")
     if broker_api:
         arguments.append(f"--broker_api={broker_api}")
     app.start(arguments)

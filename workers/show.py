@@ -53,13 +53,13 @@ def progress_table(life: History, elapsed: float) -> RenderableType:
 def answer_view(answer: Answer) -> RenderableType:
     """Drafts, guidance, refined answers and the chosen one."""
     parts: list[RenderableType] = []
-    for name, client in answer.clients.items():
+    for name, client in sorted(answer.clients.items()):
         if client.draft is not None:
             parts.append(_panel(f"draft · {name}", client.draft, "blue"))
     for guidance in answer.guidance:
         title = f"guidance · round {guidance.round} · {guidance.server}"
         parts.append(_panel(title, guidance.text, "magenta"))
-    for name, client in answer.clients.items():
+    for name, client in sorted(answer.clients.items()):
         if client.refined is not None:
             parts.append(_panel(f"refined · {name}", client.refined, "green"))
         elif client.reason:
@@ -150,9 +150,11 @@ def _body(entry: Entry, *, prompts: bool) -> Iterator[RenderableType]:
 
 
 def queries_table(states: Iterable[AnswerState]) -> Table:
-    table = Table(box=None, header_style="bold")
-    for name in ("query", "asked (UTC)", "strategy", "status", "seconds", "question"):
-        table.add_column(name, no_wrap=True, overflow="ellipsis" if name == "question" else "fold")
+    table = Table(box=None, header_style="bold", expand=True)
+    for name, width in (("query", 8), ("asked (UTC)", 14), ("strategy", 8), ("status", 8)):
+        table.add_column(name, min_width=width, overflow="fold")
+    table.add_column("seconds", min_width=7, justify="right")
+    table.add_column("question", ratio=1, no_wrap=True, overflow="ellipsis")
     for s in states:
         seconds = (
             f"{(s.ended_at - s.asked_at).total_seconds():.1f}" if s.ended_at and s.asked_at else ""

@@ -105,7 +105,7 @@ def test_flower_sees_sizes_and_names_but_no_texts(broker: Broker) -> None:
     for sent in broker.sent:
         assert "secret" not in sent["kwargsrepr"] + sent["argsrepr"]
     step, submission, asked = (sent["kwargsrepr"] for sent in broker.sent)
-    assert "by='ada', turns=1, characters=19" in step
+    assert step.startswith("by='ada', round=1, turns=1, characters=19, ")
     assert "status='completed'" in submission
     assert asked == "strategy='colm', characters=19, clients='ada,bo'"
 
