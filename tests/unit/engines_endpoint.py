@@ -92,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.endpoint.serving(body, dict(self.headers)) as canned:
             reply = canned or self.endpoint.complete(body)
-        self.close_connection = True
         if reply.status == 0:
+            self.close_connection = True
             return
         data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         try:
@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(data)
         except OSError:
-            pass  # the client has gone: it was cancelled, or out of time
+            self.close_connection = True  # the client was cancelled, or is out of time
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
