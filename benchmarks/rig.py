@@ -1,0 +1,101 @@
+"""The site that a benchmark asks: real services, real worker processes, engines without a model."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pika
+import psycopg2
+
+from tasks.settings import Settings, settings
+from tests.provision import PostgresServer, RabbitMQServer
+from tests.provision.postgres import plain
+from workers.stack import Stack
+
+#: Tasks that the coordinator, and each participant's process, works on at once.
+THREADS = 16
+
+
+@contextmanager
+def running_site(
+    *, clients: int, broker: str | None = None, database: str | None = None, grouped: bool = False
+) -> Iterator[Stack]:
+    """A coordinator, a server and `clients` clients at work.
+
+    The services named by URL are used, and written to; the others are private and durable. Each
+    client is a process of its own, as if on a machine of its own, unless `grouped`. The site's
+    settings become those of this process, which must not have asked under others before.
+    """
+    with ExitStack() as site:
+        folder = Path(site.enter_context(tempfile.TemporaryDirectory(prefix="colm-benchmark-")))
+        (folder / "colm.toml").write_text(site_file(clients, grouped=grouped))
+        broker = broker or site.enter_context(RabbitMQServer(management=False)).url
+        database = database or site.enter_context(PostgresServer(durable=True)).url
+        _configure(
+            COLM_CONFIG=str(folder / "colm.toml"),
+            COLM_HOME=str(folder / "home"),
+            COLM_BROKER=broker,
+            COLM_DATABASE=database,
+        )
+        stack = site.enter_context(Stack(settings=settings(), tell=print))
+        stack.wait_until_ready(timeout=60)
+        yield stack
+
+
+def site_file(clients: int, *, grouped: bool) -> str:
+    """The colm.toml of a site whose engines answer at once."""
+    # Participants with equal engines share one process: a name of its own sets a client apart.
+    models = ["scripted" if grouped else f"scripted-{n}" for n in range(1, clients + 1)]
+    tables = [f"[clients.c{n}]\n{_engine(model)}" for n, model in enumerate(models, start=1)]
+    return "\n".join(
+        [f"coordinator_threads = {THREADS}", *tables, f"[servers.main]\n{_engine('scripted')}\n"]
+    )
+
+
+def _engine(model: str) -> str:
+    return f'engine = {{ kind = "scripted", model = "{model}", max_batch = {THREADS} }}'
+
+
+def _configure(**variables: str) -> None:
+    """Make `variables` all that says what CoLM's settings are, here and in child processes."""
+    for name in [name for name in os.environ if name.startswith("COLM_")]:
+        del os.environ[name]
+    os.environ.update(variables)
+    settings.cache_clear()
+
+
+def processor_seconds(stack: Stack) -> float:
+    """What the site's own processes have computed so far, without broker and database."""
+    pids = [child.process.pid for child in stack.children if child.process is not None]
+    return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])  # utime and stime, as proc(5) counts from field 3
+
+
+def service_versions(found: Settings) -> dict[str, str]:
+    """RabbitMQ's and PostgreSQL's versions, and whether a commit reaches the disk."""
+    with (
+        closing(psycopg2.connect(plain(found.database_url))) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT name, setting FROM pg_settings")
+        known = dict(cursor.fetchall())
+    return {
+        "rabbitmq": _rabbitmq_version(found.broker_url),
+        "postgresql": known["server_version"],
+        "fsync": known["fsync"],
+        "synchronous_commit": known["synchronous_commit"],
+    }
+
+
+def _rabbitmq_version(url: str) -> str:
+    with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
+        # pika tells what the server said of itself nowhere else.
+        return str(connection._impl.server_properties["version"])
