@@ -210,11 +210,16 @@ def flower(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Check settings, broker, queues, database and models; say what to do about each finding."""
+def doctor(
+    broker_only: Annotated[
+        bool, typer.Option("--broker-only", help="Leave out the database: participants have none.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check settings, database, broker and queues; say what to do about each finding."""
     from workers.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(as_json=as_json))
+    raise typer.Exit(run_doctor(broker_only=broker_only, as_json=as_json))
 
 
 def _standard_input() -> str:

@@ -32,9 +32,9 @@ class Finding:
     do: str = ""
 
 
-def run_doctor(*, as_json: bool) -> int:
+def run_doctor(*, broker_only: bool, as_json: bool) -> int:
     """Print every finding; 1 if any is a problem, else 0."""
-    findings = list(examine())
+    findings = list(examine(broker_only=broker_only))
     if as_json:
         json.dump([asdict(f) for f in findings], sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -49,10 +49,12 @@ def run_doctor(*, as_json: bool) -> int:
     return int(any(f.grade == "problem" for f in findings))
 
 
-def examine() -> Iterator[Finding]:
+def examine(*, broker_only: bool) -> Iterator[Finding]:
     """Every finding; a check that cannot be done is a finding too."""
     settings()  # nothing can be looked at without them: their error is the command's
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (_settings, _database, _queues)
+    checks: list[Callable[[], Iterator[Finding]]] = [_settings, _queues]
+    if not broker_only:
+        checks.insert(1, _database)
     for check in checks:
         try:
             yield from check()
