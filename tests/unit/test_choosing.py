@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.choosing import most_central, read_selection
@@ -24,6 +24,7 @@ def test_the_order_of_the_answers_decides_nothing_but_a_tie(
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=6))
+@example(["sky sky sky", f"{'light ' * 5}sky", "sky sky light", f"{'light ' * 5}sky"])
 def test_the_chosen_is_one_of_them_and_of_equals_the_one_listed_first(texts: list[str]) -> None:
     answers = {f"client{i}": text for i, text in enumerate(texts)}
     chosen = most_central(answers).name

@@ -134,6 +134,11 @@ def test_each_client_keeps_its_own_refined_answer_and_one_of_them_is_the_callers
     assert answer.notes == ()
 
 
+def test_the_first_draft_and_the_last_refinement_are_a_clients_answer() -> None:
+    client = play(a_query("ada", "bo", options={"rounds": 3})).answer.clients["bo"]
+    assert (client.draft, client.refined) == ("draft 1 of bo", "refine 3 of bo")
+
+
 def test_tokens_and_seconds_are_added_up_per_client_and_for_the_query() -> None:
     answer = play(a_query("ada", "bo", options={"rounds": 1})).answer
     assert answer.clients["ada"].tokens.prompt == 2 * 10
