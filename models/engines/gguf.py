@@ -78,7 +78,7 @@ def _convert(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
         where, gguf_file=name, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
     )
     model = _plain(loaded, dtype)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call] # untyped
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -91,7 +91,7 @@ def _plain(loaded: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """The same weights in a model that does not know it came from a GGUF, which may be saved."""
     config = loaded.config.to_dict()
     config.pop("quantization_config", None)
-    made: PreTrainedModel = type(loaded)._from_config(  # type: ignore[no-untyped-call]
+    made: PreTrainedModel = type(loaded)._from_config(  # type: ignore[no-untyped-call] # untyped
         type(loaded.config).from_dict(config), dtype=dtype
     )
     made.load_state_dict(loaded.state_dict(), strict=True)

@@ -82,8 +82,8 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
     source = model_path or settings.model
     with _explained(source):
         model, tokenizer = _read(source, DTYPES[settings.dtype])
-        model.to(device)  # type: ignore[arg-type]
-    model.eval()  # type: ignore[no-untyped-call]
+        model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
+    model.eval()  # type: ignore[no-untyped-call] # transformers is untyped
     if not tokenizer.chat_template:
         raise ModelUnusable(
             f"{source}: the tokenizer has no chat template. Use the model's instruct variant, or"
@@ -107,7 +107,7 @@ def _device(wanted: str) -> torch.device:
 
 def _read(source: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     # A worker's log is no terminal.
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call] # untyped
     path, extra = Path(source), {}
     where = source
     if path.suffix == ".gguf":

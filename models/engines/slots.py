@@ -71,7 +71,7 @@ def grown(have: Shape, need: Shape, most: int) -> Shape:
     return need
 
 
-class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # its __init_subclass__
+class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # transformers is untyped
     """One layer's keys and values. A sliding layer keeps all tokens too: its mask forgets them."""
 
     is_sliding = False
@@ -79,7 +79,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # its __init_
     is_croppable = False
 
     def __init__(self, owner: SlotCache) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call] # transformers is untyped
         self._owner = owner
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -100,7 +100,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # its __init_
             _written(self._held(self.values), value_states, aim),
         )
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:  # noqa: ARG002 - transformers passes it
         return self._owner.aim.reach, 0
 
     def get_seq_length(self) -> int:
@@ -141,7 +141,7 @@ class SlotCache(Cache):
         self._most_tokens = most_tokens
         super().__init__(layers=[SlotLayer(self) for _ in range(layers)])
 
-    def get_query_offset(self, layer_idx: int = 0) -> Any:  # noqa: ARG002
+    def get_query_offset(self, layer_idx: int = 0) -> Any:  # noqa: ARG002 - transformers passes it
         """Not one number, as transformers has it, but one for each row; `slot_mask` expects it."""
         return self.aim.starts
 
