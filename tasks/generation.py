@@ -16,7 +16,7 @@ from tasks import runtime
 from tasks.celery_app import app
 
 
-def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]
+def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
     from models.errors import BadMessage
     from models.messages import Step, decode
     from tasks.publishing import send_submission

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -33,12 +35,12 @@ def test_the_chosen_is_one_of_them_and_of_equals_the_one_listed_first(texts: lis
 
 @given(st.integers(1, 3), st.integers(2, 4), st.randoms(use_true_random=False))
 def test_a_majority_wins_among_answers_that_share_no_word(
-    others: int, more: int, random: object
+    others: int, more: int, random: Random
 ) -> None:
     majority = [("yes", i) for i in range(others + more)]
     minority = [(f"other{i}", i) for i in range(others)]
     everyone = [*majority, *minority]
-    random.shuffle(everyone)  # type: ignore[attr-defined]
+    random.shuffle(everyone)
     answers = {f"{text}-{i}": text for text, i in everyone}
     assert answers[most_central(answers).name] == "yes"
 

@@ -10,14 +10,14 @@ from models import prompts
 from models.messages import Step, derive_seed
 from models.strategies.base import Ask, Finish, Wait
 from tests.unit.examples import NOW, QUESTION, SERVER, a_client, a_query, seconds
-from tests.unit.simulation import Reply, answering, play
+from tests.unit.simulation import Reply, Script, answering, play
 
 
 def selecting(*names: str) -> dict[str, str]:
     return {"select": ", ".join(names)}
 
 
-def script(**by_act: str):  # type: ignore[no-untyped-def]
+def script(**by_act: str) -> Script:
     """Reply with `by_act` where it names the act, else with something of one's own."""
 
     def reply(step: Step) -> Reply:
