@@ -12,10 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import psycopg2
 from psycopg2 import sql
-from sqlalchemy import Engine, Select, bindparam, exists, func, select
+from sqlalchemy import (
+    Engine,
+    Pool,
+    PoolProxiedConnection,
+    QueuePool,
+    Select,
+    bindparam,
+    event,
+    exists,
+    func,
+    select,
+)
 
 from db import tables
 from db.engine import glancing, postgresql_options
@@ -28,6 +40,9 @@ POLL_S = 0.010
 #: How often PostgreSQL is asked although it said nothing: bounds what a lost connection costs
 #: where the network hides the loss.
 RECHECK_S = 10.0
+
+#: Connections to wait on, by the engine they go with: to open one takes longer than most answers.
+_LISTENERS: WeakKeyDictionary[Engine, Pool] = WeakKeyDictionary()
 
 #: refused: the ask never became a query.
 Status = Literal["open", "answered", "failed", "refused"]
@@ -173,15 +188,41 @@ def _hear_of(connection: Any, query_id: str, until: float) -> None:
 
 @contextmanager
 def _listening(engine: Engine) -> Iterator[Any]:
-    _args, settings = engine.dialect.create_connect_args(engine.url)
     try:
-        connection = psycopg2.connect(**{**settings, **postgresql_options("colm waiting")})
+        kept = _listeners(engine).connect()
         try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql.SQL("LISTEN {}").format(sql.Identifier(ANSWERS_CHANNEL)))
-            yield connection
-        finally:
-            connection.close()
+            _say(kept, sql.SQL("LISTEN {}").format(sql.Identifier(ANSWERS_CHANNEL)))
+            yield kept.driver_connection
+            # Nobody reads what an idle connection hears, and PostgreSQL would keep it all.
+            _say(kept, sql.SQL("UNLISTEN *"))
+        except BaseException:
+            kept.invalidate()
+            raise
+        kept.close()
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise unusable(engine.url, error) from error
+
+
+def _say(kept: PoolProxiedConnection, statement: sql.Composable) -> None:
+    with kept.cursor() as cursor:  # type: ignore[attr-defined]  # psycopg2's closes itself
+        cursor.execute(statement)
+
+
+def _listeners(engine: Engine) -> Pool:
+    """As many connections as there are waiting calls; a few are kept for the next."""
+    found = _LISTENERS.get(engine)
+    if found is None:
+        found = _LISTENERS.setdefault(engine, _new_listeners(engine))
+        event.listen(engine, "engine_disposed", lambda _engine: found.dispose())
+    return found
+
+
+def _new_listeners(engine: Engine) -> Pool:
+    _args, settings = engine.dialect.create_connect_args(engine.url)
+
+    def connect() -> Any:
+        connection = psycopg2.connect(**{**settings, **postgresql_options("colm waiting")})
+        connection.autocommit = True
+        return connection
+
+    return QueuePool(connect, max_overflow=-1, pre_ping=True, dialect=engine.dialect)
