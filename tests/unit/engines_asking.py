@@ -55,7 +55,7 @@ def generated(family: str, request_text: tuple[str, ...], new: int) -> list[int]
     return list(out[0, prompt["input_ids"].shape[1] :].tolist())
 
 
-def expectgenerated(family: str, texts: tuple[str, ...], new: int, found: Completion) -> None:
+def expect_generated(family: str, texts: tuple[str, ...], new: int, found: Completion) -> None:
     tokens = generated(family, texts, new)
     assert found.text == TOKENIZER.decode(tokens, skip_special_tokens=True)
     assert found.completion_tokens == len(tokens)
