@@ -56,6 +56,7 @@ def run_demo(question: str, rounds: int) -> None:
 def _further(query_id: str) -> Table:
     colm = _this_command()
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
     for command, what in (
         (f"{colm} show {query_id[:8]} --prompts", "the whole life of this query"),
         (f"{colm} queries", "every query in the record"),
