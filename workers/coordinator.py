@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from amqp.exceptions import AMQPError
 from kombu.exceptions import OperationalError
 
 from db.engine import connect
@@ -81,7 +82,7 @@ class FlowerAnnouncer:
         try:
             with app.events.default_dispatcher(hostname=worker_name("coordinator")) as events:
                 events.send(kind, uuid=query_id, **fields)
-        except (OperationalError, OSError) as error:
+        except (OperationalError, AMQPError, OSError) as error:
             logger.warning("Flower was not told about query %s: %s", query_id, error)
 
 

@@ -58,4 +58,6 @@ class GroupedMarks:
             logger.warning("%d marks wait: %s", len(step_ids), error)
             self._stop.wait(PAUSE)
             return False
+        except Exception:  # the outermost loop: later marks must go on; these steps are repeated
+            logger.exception("%d marks are given up", len(step_ids))
         return True

@@ -85,7 +85,12 @@ class EngineGenerator:
                 logger.info("step %s taken, %.0f s left for it", step.step_id, left)
                 future = self._engine.submit(self._request(step, left))
                 self._running[step.step_id] = future
-        submission = self._await(step, future, left)
+        try:
+            submission = self._await(step, future, left)
+        except Exception:
+            with self._lock:
+                self._running.pop(step.step_id, None)
+            raise
         with self._lock:
             self._running.pop(step.step_id, None)
             self._done[step.step_id] = submission
