@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -39,8 +40,10 @@ def _import_tasks() -> tuple[float, set[str]]:
         "took = time.process_time() - start;"
         "import json, sys; print(json.dumps([took, sorted(sys.modules)]))"
     )
+    unmeasured = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
+    command = [sys.executable, "-c", program]
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+        command, cwd=ROOT, env=unmeasured, check=True, capture_output=True, text=True
     )
     took, modules = json.loads(done.stdout)
     return took, set(modules)
