@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from db import migrate
 from tests.provision import (
     Databases,
     PostgresServer,
@@ -51,12 +52,6 @@ def _require(find_programs: Callable[[], object]) -> None:
         pytest.skip(f"NOT TESTED: {missing}")
 
 
-def _migrate(url: str) -> None:
-    from db import migrate
-
-    migrate.upgrade(url)
-
-
 @pytest.fixture(scope="session")
 def postgres_installed() -> None:
     _require(postgres.binaries)
@@ -79,7 +74,7 @@ def private_postgres(postgres_installed: None) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     url = os.environ.get("COLM_TEST_DATABASE_URL")
-    databases = Databases(url or request.getfixturevalue("postgres_server").url, _migrate)
+    databases = Databases(url or request.getfixturevalue("postgres_server").url, migrate.upgrade)
     yield databases
     databases.close()
 
@@ -159,7 +154,7 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    _migrate(f"sqlite:///{path}")
+    migrate.upgrade(f"sqlite:///{path}")
     return path
 
 
