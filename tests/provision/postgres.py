@@ -80,7 +80,11 @@ class PostgresServer:
             user=user,
             group=group,
         )
-        self._child.wait_until(self._accepts, timeout=60)
+        try:
+            self._child.wait_until(self._accepts, timeout=60)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self) -> None:

@@ -93,6 +93,8 @@ class Child:
 
         SIGKILL goes to all of them. After `timeout` the rest is killed, and ServiceBroken says so.
         """
+        if not self.alive:  # its number may be another process's by now
+            return
         family = self.family
         for pid in family if sign == signal.SIGKILL else family[:1]:
             _send(pid, sign)
