@@ -12,9 +12,10 @@ from models.messages import Message
 class EngineSettings(Message):
     """Which engine runs which model, and within which limits."""
 
-    #: transformers: in this process. openai: any OpenAI-compatible endpoint (vLLM, SGLang,
+    #: transformers: in this process, batched by us. paged: in this process, batched by its
+    #: own manager, which is made for GPUs. openai: any OpenAI-compatible endpoint (vLLM, SGLang,
     #: llama.cpp, Ollama). scripted: answers at once without a model, for tests and benchmarks.
-    kind: Literal["transformers", "openai", "scripted"] = "transformers"
+    kind: Literal["transformers", "paged", "openai", "scripted"] = "transformers"
     #: transformers: a local folder, a hub id, or a .gguf file. openai: the endpoint's model name.
     model: str = Field(default="quickstart", min_length=1, max_length=400)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -52,6 +52,26 @@ class EngineStats:
     steps: int = 0
     batch_sizes: dict[int, int] = field(default_factory=dict)
 
+    @property
+    def hit_rate(self) -> float:
+        """The share of prompt tokens that were not computed again, as their KV was kept."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else 0.0
+
+    @property
+    def mean_batch(self) -> float:
+        """How many requests shared a step, on average."""
+        rows = sum(size * steps for size, steps in self.batch_sizes.items())
+        return rows / self.steps if self.steps else 0.0
+
+    def summary(self) -> str:
+        """One line for a log."""
+        return (
+            f"{self.requests} requests, {self.failures} failed;"
+            f" {self.prompt_tokens} prompt tokens, {self.hit_rate:.0%} of them reused;"
+            f" {self.completion_tokens} completion tokens,"
+            f" {self.mean_batch:.1f} requests a step"
+        )
+
 
 class Engine(Protocol):
     """Generates many requests at once; a request's result never depends on its batch-mates.

@@ -30,5 +30,10 @@ def build_engine(
             from models.engines.loading import load
 
             return ContinuousEngine(load(settings, model_path=model_path), settings)
+        case "paged":
+            from models.engines.loading import load
+            from models.engines.paged import PagedEngine
+
+            return PagedEngine(load(settings, model_path=model_path), settings)
         case _:
             assert_never(settings.kind)

@@ -70,6 +70,20 @@ class LoadedModel:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def device_name(self) -> str:
+        """The device, with the name of its hardware where it is no CPU."""
+        if self.device.type != "cuda":
+            return str(self.device)
+        return f"{self.device} {torch.cuda.get_device_name(self.device)}"[:80]
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a turn: those of the model, and the tokenizer's own."""
+        ends = getattr(self.model.generation_config, "eos_token_id", None)
+        found = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
+        return frozenset(token for token in found if isinstance(token, int))
+
 
 def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedModel:
     """The model that `settings` name, from `model_path` if given; raises ModelUnusable.

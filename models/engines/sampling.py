@@ -67,14 +67,14 @@ def _sample(logits: Tensor, dice: Sequence[Dice]) -> Tensor:
     throws = [die.throw() for die in dice]
     # Doubles: in single precision the sum over a large vocabulary loses the unlikely tokens.
     sums = probabilities.double().cumsum(dim=-1)
-    tokens = _pick(sums, torch.tensor(throws, device=device, dtype=torch.double))
+    tokens = pick(sums, torch.tensor(throws, device=device, dtype=torch.double))
     for row, die in enumerate(dice):
         if die.top_p < 1.0:
             tokens[row] = _sample_nucleus(probabilities[row], die.top_p, throws[row])
     return tokens
 
 
-def _pick(sums: Tensor, throws: Tensor) -> Tensor:
+def pick(sums: Tensor, throws: Tensor) -> Tensor:
     """The index at which each row of running sums passes its throw's share of the total."""
     targets = (throws * sums[:, -1])[:, None]
     return torch.searchsorted(sums, targets, right=True)[:, 0].clamp(max=sums.shape[-1] - 1)
@@ -87,4 +87,4 @@ def _sample_nucleus(probabilities: Tensor, top_p: float, throw: float) -> Tensor
         likely, tokens = probabilities.sort(descending=True)
     sums = likely.double().cumsum(dim=-1)
     nucleus = sums[(sums - likely) < top_p]
-    return tokens[_pick(nucleus[None], nucleus.new_tensor([throw]))[0]]
+    return tokens[pick(nucleus[None], nucleus.new_tensor([throw]))[0]]

@@ -16,6 +16,7 @@ from models.engine_settings import EngineSettings
 from models.engines.base import Engine, GenerationRequest
 from models.engines.continuous import ContinuousEngine
 from models.engines.openai import OpenAIEngine
+from models.engines.paged import PagedEngine
 from models.engines.scripted import ScriptedEngine
 from models.errors import Cancelled, DeadlineExceeded, EngineError, PromptTooLong
 from models.messages import Completion, Sampling, Turn
@@ -81,7 +82,17 @@ def _continuous() -> Iterator[Rig]:
     engine.close()
 
 
-@pytest.fixture(params=[_scripted, _openai, _continuous], ids=["scripted", "openai", "continuous"])
+def _paged() -> Iterator[Rig]:
+    engine = PagedEngine(tiny_loaded(endless=True), EngineSettings(kind="paged", max_batch=4))
+    endless = Sampling(max_new_tokens=4000, temperature=0.0)
+    yield Rig(quick=engine, slow=engine, slow_request=lambda: ask("!", sampling=endless))
+    engine.close()
+
+
+@pytest.fixture(
+    params=[_scripted, _openai, _continuous, _paged],
+    ids=["scripted", "openai", "continuous", "paged"],
+)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     yield from request.param()
 

@@ -178,7 +178,7 @@ def test_a_request_may_be_cancelled_while_its_prompt_is_prefilled(llama: Continu
 def test_closing_does_not_wait_for_a_pass_that_hangs(
     llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.engines.continuous.CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr("models.engines.local.CLOSE_TIMEOUT", 0.1)
     gate = _Gated(llama)
     future = llama.submit(ask("Hang."))
     assert gate.reached.wait(SOON)

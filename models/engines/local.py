@@ -1,0 +1,120 @@
+"""What the engines in this process share: one thread that has the model to itself.
+
+Submitting threads render and tokenize their own prompts and hand them over; each gets a future,
+settled by the engine's thread as soon as its own request ends. A future's callbacks run on that
+thread: keep them short.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+
+from models.engines.base import EngineInfo, EngineStats, GenerationRequest
+from models.engines.generation import Generation
+from models.engines.sampling import Dice
+from models.engines.text import ChatTokenizer
+from models.engines.tickets import Ticket, Tickets
+from models.errors import Cancelled, EngineError, PromptTooLong
+from models.messages import Completion
+
+log = logging.getLogger(__name__)
+
+#: Seconds that `close` waits for the forward pass in hand.
+CLOSE_TIMEOUT = 30.0
+
+
+class LocalEngine(ABC):
+    """An `Engine` but for `_run`, its thread's life. Call `_start` when all is ready.
+
+    Use it in the process that made it: threads do not survive a fork.
+    """
+
+    def __init__(
+        self, tokenizer: ChatTokenizer, *, info: EngineInfo, context: int, ends: frozenset[int]
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._info = info
+        self._context = context
+        self._ends = ends
+        self._tickets = Tickets()
+        self._wake = threading.Condition()
+        self._arrivals: list[Generation] = []
+        self._closing = False
+        # A daemon, with close() at exit: a thread that Python waits for would hang a worker whose
+        # owner forgot to close, and one that it does not wait for dies inside a forward pass.
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    @property
+    def stats(self) -> EngineStats:
+        return self._tickets.stats
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]:
+        ticket = self._tickets.open(request)
+        if ticket.settled:
+            return ticket.future
+        try:
+            generation = self._prepared(ticket)
+        except EngineError as error:
+            self._tickets.fail(ticket, error)
+            return ticket.future
+        with self._wake:
+            self._arrivals.append(generation)
+            self._wake.notify()
+        return ticket.future
+
+    def cancel(self, request_id: str) -> bool:
+        return self._tickets.cancel(request_id)
+
+    def close(self) -> None:
+        """Returns within CLOSE_TIMEOUT even when a forward pass hangs; all futures are settled."""
+        self._tickets.close(Cancelled("the engine is closed"))
+        with self._wake:
+            first, self._closing = not self._closing, True
+            self._wake.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(CLOSE_TIMEOUT)
+        atexit.unregister(self.close)
+        if first:
+            log.info("%s", self.stats.summary())
+
+    def _start(self) -> None:
+        atexit.register(self.close)
+        self._thread.start()
+
+    @abstractmethod
+    def _run(self) -> None: ...
+
+    def _prepared(self, ticket: Ticket) -> Generation:
+        request = ticket.request
+        prompt = self._tokenizer.encode(request.messages)
+        wanted = request.sampling.max_new_tokens
+        if len(prompt) + wanted > self._context:
+            raise PromptTooLong(
+                f"the prompt has {len(prompt)} tokens and asks for {wanted} more;"
+                f" the context has {self._context}"
+            )
+        if not prompt:
+            raise EngineError("the prompt has no tokens")
+        return Generation(
+            ticket=ticket,
+            prompt=prompt,
+            dice=Dice(request.sampling),
+            decode=self._tokenizer.decode,
+            ends=self._ends,
+        )
+
+    def _arrived(self, *, wait: bool) -> list[Generation] | None:
+        """What came since the last call; with `wait`, something or the end, which is None."""
+        with self._wake:
+            while wait and not (self._closing or self._arrivals):
+                self._wake.wait()
+            arrivals, self._arrivals = self._arrivals, []
+            return None if self._closing else arrivals
