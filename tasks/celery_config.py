@@ -51,7 +51,7 @@ if _found.embedded:
     }
 else:
     broker_transport_options = {"confirm_publish": True}
-    broker_heartbeat = 30
+    broker_heartbeat = _found.limits.heartbeat
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_pool_limit = 64

@@ -64,6 +64,8 @@ class BrokerLimits(Message):
     deliveries: int = Field(default=5, ge=1, le=100)
     #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
     listen_timeout: float = Field(default=10.0, gt=0)
+    #: Seconds between a worker's signs of life; without two of them RabbitMQ takes it for dead.
+    heartbeat: int = Field(default=30, ge=5, le=600)
 
 
 def _default_clients() -> dict[str, ParticipantSettings]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -33,6 +34,12 @@ class VirtualHosts:
             yield self._broker._replace(path=f"/{name}").geturl()
         finally:
             self._api.delete(f"vhosts/{name}").raise_for_status()
+
+    def connections(self, url: str) -> list[dict[str, Any]]:
+        """The connections to the virtual host of `url`, as the HTTP API tells of them."""
+        reply = self._api.get(f"vhosts/{urlsplit(url).path.removeprefix('/')}/connections")
+        found: list[dict[str, Any]] = reply.raise_for_status().json()
+        return found
 
     def close(self) -> None:
         self._api.close()

@@ -1,0 +1,36 @@
+"""`colm client NAMES` whose engine holds the interpreter while it generates, as a real process."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import Future
+
+from models.engine_settings import EngineSettings
+from models.engines.base import GenerationRequest
+from models.engines.scripted import ScriptedEngine
+from models.messages import Completion
+from workers import participant
+
+
+class BusyEngine(ScriptedEngine):
+    """Computes in Python, on a thread of its own, for as long as a reply takes."""
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]:
+        future = super().submit(request)
+        threading.Thread(target=_spin_until, args=[future], daemon=True).start()
+        return future
+
+
+def _spin_until(future: Future[Completion]) -> None:
+    while not future.done():
+        sum(range(100_000))
+
+
+def _load_busy(found: EngineSettings) -> BusyEngine:
+    return BusyEngine(found)
+
+
+if __name__ == "__main__":
+    participant.load_engine = _load_busy
+    sys.exit(participant.run_clients(sys.argv[1:], None))
