@@ -1,4 +1,4 @@
-"""The site that a benchmark asks: real services, real worker processes, engines without a model."""
+"""The site that a benchmark asks: real services and real worker processes."""
 
 from __future__ import annotations
 
@@ -26,22 +26,33 @@ def running_site(
 ) -> Iterator[Stack]:
     """A coordinator, a server and `clients` clients at work.
 
-    The services named by URL are used, and written to; the others are private and durable. Each
-    client is a process of its own, as if on a machine of its own, unless `grouped`. The site's
-    settings become those of this process, which must not have asked under others before.
+    Each client is a process of its own, as if on a machine of its own, unless `grouped`.
     """
-    with ExitStack() as site:
-        folder = Path(site.enter_context(tempfile.TemporaryDirectory(prefix="colm-benchmark-")))
-        (folder / "colm.toml").write_text(site_file(clients, grouped=grouped))
-        broker = broker or site.enter_context(RabbitMQServer(management=False)).url
-        database = database or site.enter_context(PostgresServer(durable=True)).url
+    with running(site_file(clients, grouped=grouped), broker=broker, database=database) as stack:
+        yield stack
+
+
+@contextmanager
+def running(
+    site: str, *, broker: str | None = None, database: str | None = None
+) -> Iterator[Stack]:
+    """The site that the text of a colm.toml describes, at work.
+
+    The services named by URL are used, and written to; the others are private and durable. The
+    site's settings become those of this process, which must not have asked under others before.
+    """
+    with ExitStack() as stacked:
+        folder = Path(stacked.enter_context(tempfile.TemporaryDirectory(prefix="colm-benchmark-")))
+        (folder / "colm.toml").write_text(site)
+        broker = broker or stacked.enter_context(RabbitMQServer(management=False)).url
+        database = database or stacked.enter_context(PostgresServer(durable=True)).url
         _configure(
             COLM_CONFIG=str(folder / "colm.toml"),
             COLM_HOME=str(folder / "home"),
             COLM_BROKER=broker,
             COLM_DATABASE=database,
         )
-        stack = site.enter_context(Stack(settings=settings(), tell=print))
+        stack = stacked.enter_context(Stack(settings=settings(), tell=print))
         stack.wait_until_ready(timeout=60)
         yield stack
 

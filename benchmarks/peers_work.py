@@ -1,0 +1,113 @@
+"""The questions that all systems are asked, and what a query of CoLM makes of one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from models import prompts
+from models.choosing import read_selection
+from models.messages import Role, Turn
+from models.roster import Roster
+
+SERVER = "main"
+PERSONAS = {
+    "ada": ("You are a careful mathematician who checks every step.", "mathematics and logic"),
+    "bo": ("You are a practical engineer who looks for what works.", "engineering"),
+    "cy": ("You are a curious scientist who asks what the evidence says.", "natural science"),
+    "di": ("You are a historian who remembers how it went before.", "history and society"),
+}
+
+
+class Question(NamedTuple):
+    """What is asked, and how many tokens every call for it generates."""
+
+    text: str
+    tokens: int
+
+
+#: Each with a quarter of the tokens that the model itself took to answer it at temperature 0.7 (7
+#: to 330), so that lengths differ as they do; 12 is the least in which a server can name clients.
+QUESTIONS = (
+    Question("A bat and a ball cost 1.10, the bat 1 more than the ball. What costs the ball?", 46),
+    Question("Why does ice float on water?", 12),
+    Question("Name three causes of the First World War.", 16),
+    Question("A train goes 120 km in 90 minutes. How fast is it in km/h?", 12),
+    Question("Should a small town ban cars from its centre?", 37),
+    Question("What is a hash table good for?", 82),
+    Question("Which is heavier, a kilogram of iron or a kilogram of feathers?", 36),
+    Question("How would you keep bread fresh for a week?", 37),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every system is given."""
+
+    questions: tuple[Question, ...]
+    roster: Roster
+    #: How many clients the server selects to draft.
+    select: int
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One generation of exactly `tokens` tokens."""
+
+    role: Role
+    messages: tuple[Turn, ...]
+    tokens: int
+
+
+@dataclass
+class Tally:
+    """What one system did, and how long it took for that."""
+
+    seconds: float = 0.0
+    #: Of these, spent on loading weights.
+    loading: float = 0.0
+    loads: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: The last answer of each client to each question.
+    answers: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def per_token(self) -> float:
+        """Milliseconds for a completion token: to compare by, should the tokens differ."""
+        return 1000 * self.seconds / self.completion_tokens
+
+
+#: Yields calls that may go on at the same time and is sent their texts; returns every client's
+#: answer.
+Query = Generator[list[Call], list[str], dict[str, str]]
+
+
+def query(work: Work, question: Question) -> Query:
+    """A whole query as the strategy `colm` asks it: the same prompts in the same order."""
+    clients = list(work.roster.clients.values())
+    asked = question.text
+
+    def call(role: Role, messages: tuple[Turn, ...]) -> Call:
+        return Call(role=role, messages=messages, tokens=question.tokens)
+
+    (reply,) = yield [call("server", prompts.select(clients, asked, work.select))]
+    names = read_selection(reply, [c.name for c in clients], work.select).names
+    chosen = [c for c in clients if c.name in names] or clients
+    texts = yield [call("client", prompts.draft(c, asked)) for c in chosen]
+    answers = dict(zip([c.name for c in chosen], texts, strict=True))
+    for _ in range(work.rounds):
+        drafts = [prompts.LabelledDraft(c, answers[c.name]) for c in clients if c.name in answers]
+        (guidance,) = yield [call("server", prompts.synthesize(drafts, asked))]
+        texts = yield [
+            call(
+                "client",
+                prompts.refine(c, asked, answers.get(c.name), guidance, relevant=c in chosen),
+            )
+            for c in clients
+        ]
+        answers = dict(zip([c.name for c in clients], texts, strict=True))
+    return answers
