@@ -13,10 +13,12 @@ class EngineSettings(Message):
     """Which engine runs which model, and within which limits."""
 
     #: transformers: in this process, batched by us. paged: in this process, batched by its
-    #: own manager, which is made for GPUs. openai: any OpenAI-compatible endpoint (vLLM, SGLang,
-    #: llama.cpp, Ollama). scripted: answers at once without a model, for tests and benchmarks.
-    kind: Literal["transformers", "paged", "openai", "scripted"] = "transformers"
-    #: transformers: a local folder, a hub id, or a .gguf file. openai: the endpoint's model name.
+    #: own manager, which is made for GPUs. openvino: in this process, on Intel's and other CPUs.
+    #: openai: any OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, Ollama). scripted: answers
+    #: at once without a model, for tests and benchmarks.
+    kind: Literal["transformers", "paged", "openvino", "openai", "scripted"] = "transformers"
+    #: transformers, paged: a local folder, a hub id, or a .gguf file. openvino: a local folder.
+    #: openai: the endpoint's model name.
     model: str = Field(default="quickstart", min_length=1, max_length=400)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     #: auto is bfloat16.
@@ -42,6 +44,11 @@ class EngineSettings(Message):
     reply: str = Field(default="I have read: {last}", max_length=10_000)
     #: scripted: seconds before it replies.
     delay: float = Field(default=0.0, ge=0, le=3_600)
+
+    @property
+    def local(self) -> bool:
+        """Whether the weights are loaded into this process."""
+        return self.kind in ("transformers", "paged", "openvino")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

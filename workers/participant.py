@@ -174,7 +174,7 @@ def load_engine(found: EngineSettings) -> Engine:
     from workers.quickstart import QUICKSTART, quickstart_folder
 
     folder = None
-    if found.kind == "transformers" and found.model == QUICKSTART:
+    if found.local and found.model == QUICKSTART:
         path = quickstart_folder(settings().cache)
         # The record names the weights, not our nickname for them.
         folder, found = str(path), found.model_copy(update={"model": path.name})

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from models.engine_settings import EngineSettings
 from models.engines.base import Engine
+from models.errors import ModelUnusable
 
 
 def build_engine(
@@ -35,5 +36,18 @@ def build_engine(
             from models.engines.paged import PagedEngine
 
             return PagedEngine(load(settings, model_path=model_path), settings)
+        case "openvino":
+            return _openvino(settings, model_path)
         case _:
             assert_never(settings.kind)
+
+
+def _openvino(settings: EngineSettings, model_path: str | None) -> Engine:
+    try:
+        from models.engines.openvino import OpenVINOEngine
+    except ImportError as error:
+        raise ModelUnusable(
+            f"kind = 'openvino' needs packages that are not installed ({error}):"
+            " pip install 'colm[engine,openvino]'"
+        ) from error
+    return OpenVINOEngine(settings, model_path=model_path)

@@ -17,7 +17,13 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    GgufConfig,
+    PreTrainedConfig,
+)
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -80,9 +86,14 @@ class LoadedModel:
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a turn: those of the model, and the tokenizer's own."""
-        ends = getattr(self.model.generation_config, "eos_token_id", None)
-        found = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
-        return frozenset(token for token in found if isinstance(token, int))
+        return end_tokens(self.model.generation_config, self.tokenizer)
+
+
+def end_tokens(told: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens that end a turn, by the model's generation_config and by its tokenizer."""
+    ends = getattr(told, "eos_token_id", None)
+    found = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+    return frozenset(token for token in found if isinstance(token, int))
 
 
 def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedModel:
@@ -94,7 +105,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
         torch.set_num_threads(settings.threads)
     device = _device(settings.device)
     source = model_path or settings.model
-    with _explained(source):
+    with explained(source):
         model, tokenizer = _read(source, DTYPES[settings.dtype])
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
     model.eval()  # type: ignore[no-untyped-call] # transformers is untyped
@@ -103,7 +114,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
             f"{source}: the tokenizer has no chat template. Use the model's instruct variant, or"
             " put its template into the folder as chat_template.jinja"
         )
-    length = min(_context_length(model), settings.context_length or 2**31)
+    length = min(context_length(model.config), settings.context_length or 2**31)
     return LoadedModel(model=model, tokenizer=tokenizer, name=settings.model, context_length=length)
 
 
@@ -155,8 +166,9 @@ def _weights(where: str, dtype: torch.dtype, extra: dict[str, str]) -> PreTraine
     return model
 
 
-def _context_length(model: PreTrainedModel) -> int:
-    config = model.config.get_text_config(decoder=True)
+def context_length(whole: PreTrainedConfig) -> int:
+    """Prompt and completion together, in tokens."""
+    config = whole.get_text_config(decoder=True)
     length: int = getattr(config, "max_position_embeddings", None) or 2048
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
@@ -173,7 +185,7 @@ def _context_length(model: PreTrainedModel) -> int:
 
 
 @contextmanager
-def _explained(source: str) -> Iterator[None]:
+def explained(source: str) -> Iterator[None]:
     """What loading can raise, as one ModelUnusable."""
     try:
         yield

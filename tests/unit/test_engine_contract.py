@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -89,9 +94,33 @@ def _paged() -> Iterator[Rig]:
     engine.close()
 
 
+def _openvino() -> Iterator[Rig]:
+    pytest.importorskip("openvino_genai", reason="the extra 'openvino' is not installed")
+    from models.engines.openvino import OpenVINOEngine
+
+    settings = EngineSettings(
+        kind="openvino", model=str(tiny_openvino()), max_batch=4, dtype="float32"
+    )
+    engine = OpenVINOEngine(settings)
+    endless = Sampling(max_new_tokens=4000, temperature=0.0)
+    yield Rig(quick=engine, slow=engine, slow_request=lambda: ask("!", sampling=endless))
+    engine.close()
+
+
+@cache
+def tiny_openvino() -> Path:
+    """A folder for the whole session: to convert takes seconds."""
+    from models.engines.openvino_export import export
+
+    folder = Path(tempfile.mkdtemp(prefix="colm-tiny-")) / "model"
+    export(tiny_loaded(endless=True), folder, half=False)
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+    return folder
+
+
 @pytest.fixture(
-    params=[_scripted, _openai, _continuous, _paged],
-    ids=["scripted", "openai", "continuous", "paged"],
+    params=[_scripted, _openai, _continuous, _paged, _openvino],
+    ids=["scripted", "openai", "continuous", "paged", "openvino"],
 )
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     yield from request.param()
