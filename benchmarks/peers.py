@@ -165,7 +165,7 @@ def calls_of(database_url: str, query_id: str) -> int:
 def _settings(
     options: argparse.Namespace, plan: Plan, tallies: dict[str, list[Tally]]
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    return {
         "quick": options.quick,
         "queries": len(plan.questions),
         "clients": len(PERSONAS),
@@ -174,11 +174,6 @@ def _settings(
         "batch": options.batch,
         "loads_per_round": tallies["load per round"][-1].loads,
     }
-    for name, runs in tallies.items():
-        found[f"calls, {name}"] = runs[-1].calls
-        found[f"prompt tokens, {name}"] = runs[-1].prompt_tokens
-        found[f"completion tokens, {name}"] = runs[-1].completion_tokens
-    return found
 
 
 def fill(report: Report, tallies: dict[str, list[Tally]]) -> None:
@@ -187,6 +182,10 @@ def fill(report: Report, tallies: dict[str, list[Tally]]) -> None:
         report.measured(name, [run.seconds for run in runs], unit="s")
         rates = [run.completion_tokens / run.seconds for run in runs]
         report.measured(f"{name}, rate", rates, unit="tokens/s")
+        report.measured(f"{name}, calls", [run.calls for run in runs], unit="calls")
+        for kind in ("prompt", "completion"):
+            counts = [getattr(run, f"{kind}_tokens") for run in runs]
+            report.measured(f"{name}, {kind}s", counts, unit="tokens")
     loading = [run.loading for run in tallies["load per round"]]
     report.measured("load per round, of it loading", loading, unit="s")
     for ratio, name in (
