@@ -78,12 +78,18 @@ class Report:
     settings: Mapping[str, Any]
     machine: dict[str, Any] = field(default_factory=machine.describe)
     rows: list[Row] = field(default_factory=list)
+    #: What could not be measured here, and why.
+    absent: dict[str, str] = field(default_factory=dict)
     ratios: list[Ratio] = field(default_factory=list)
 
     def measured(self, name: str, samples: Sequence[float], *, unit: str) -> Row:
         row = Row(name=name, unit=unit, figures=summarize(samples))
         self.rows.append(row)
         return row
+
+    def missing(self, name: str, reason: str) -> None:
+        """Say of what is not measured why it is not."""
+        self.absent[name] = reason
 
     def compared(
         self, name: str, *, over: Sequence[float], under: Sequence[float], meaning: str
@@ -106,6 +112,7 @@ class Report:
             "results": [
                 {"name": row.name, "unit": row.unit, **asdict(row.figures)} for row in self.rows
             ],
+            "absent": dict(self.absent),
             "settings": dict(self.settings),
             "machine": self.machine,
         }
@@ -132,6 +139,8 @@ class Report:
             found = row.figures
             shown = [_short(v) for v in (found.median, found.p99, found.least, found.most)]
             table.add_row(row.name, *shown, str(found.samples), row.unit)
+        for name, reason in self.absent.items():
+            table.add_row(f"{name}: absent, {reason}")
         return table
 
     def _ratios(self) -> Table:
