@@ -165,11 +165,17 @@ def coordinator() -> None:
 def server(
     names: Annotated[list[str] | None, typer.Argument(help="Server pools; default: all.")] = None,
     threads: Threads = None,
+    devices: Annotated[str | None, typer.Option(help="0,1: a process for each GPU.")] = None,
+    device: Annotated[str | None, typer.Option(help="Instead of the engine's own setting.")] = None,
 ) -> None:
-    """Run a server worker: one engine for the large model."""
+    """Run a server worker: one engine for the large model, or one for each device."""
+    from workers.devices import cuda_devices, parse_devices, run_together, server_command
     from workers.participant import run_servers
 
-    raise typer.Exit(run_servers(names or [], threads))
+    if devices is None:
+        raise typer.Exit(run_servers(names or [], threads, device=device))
+    found = parse_devices(devices, cuda_devices())
+    raise typer.Exit(run_together([server_command(names or [], threads, d) for d in found]))
 
 
 @app.command()

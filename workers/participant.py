@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kombu import Queue
+from pydantic import ValidationError
 
 from models.engine_settings import EngineSettings
 from models.engines.base import Engine, GenerationRequest
@@ -144,22 +145,31 @@ def run_clients(names: Sequence[str], threads: int | None) -> int:
     return _run("client", names, engine, queues)
 
 
-def run_servers(names: Sequence[str], threads: int | None) -> int:
-    """Serve the server pools `names`, or all of them, with one engine."""
+def run_servers(names: Sequence[str], threads: int | None, *, device: str | None = None) -> int:
+    """Serve the server pools `names`, or all of them, with one engine, on `device` if given."""
     log_to_stderr()
     table = settings().servers
     names = names or tuple(table)
     engine = _shared_engine(table, names, "server", threads)
     queues = [q for name in names for q in topology_of(settings()).of_server(name)]
     app.conf.update(result_backend="disabled://")
-    return _run("server", names, engine, queues)
+    if device is None:
+        return _run("server", names, engine, queues)
+    engine = _on_device(engine, device)
+    # Processes that serve the same pools on one host need names of their own.
+    return _run("server", names, engine, queues, suffix=f"-{device.replace(':', '')}")
 
 
 def _run(
-    role: Role, names: Sequence[str], engine_settings: EngineSettings, queues: Sequence[Queue]
+    role: Role,
+    names: Sequence[str],
+    engine_settings: EngineSettings,
+    queues: Sequence[Queue],
+    *,
+    suffix: str = "",
 ) -> int:
     engine = load_engine(engine_settings)
-    worker = worker_name(f"{role}-{'-'.join(names)}")
+    worker = worker_name(f"{role}-{'-'.join(names)}{suffix}")
     runtime.install_generator(EngineGenerator(engine, names, role, worker=worker))
     try:
         return serve(worker, queues, threads=engine.info.capacity)
@@ -183,6 +193,13 @@ def load_engine(found: EngineSettings) -> Engine:
     engine = build_engine(found, model_path=folder, api_key=key)
     logger.info("%s ready in %.1f s", engine.info, time.perf_counter() - started)
     return engine
+
+
+def _on_device(engine: EngineSettings, device: str) -> EngineSettings:
+    try:
+        return EngineSettings.model_validate(engine.model_dump() | {"device": device})
+    except ValidationError as error:
+        raise SettingsError(f"--device {device!r} is none of auto, cpu, cuda, cuda:N") from error
 
 
 def _shared_engine(

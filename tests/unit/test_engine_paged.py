@@ -166,7 +166,7 @@ def test_a_lost_device_fails_everything_with_the_reason(llama: PagedEngine) -> N
 
     with pytest.raises(EngineError, match="launch failure"):
         llama.submit(ask("#")).result(SOON)
-    with pytest.raises(EngineError, match="restart the worker"):
+    with pytest.raises(EngineError, match="device is lost"):
         llama.submit(ask("Fine.")).result(SOON)
 
 
