@@ -22,7 +22,7 @@ from models.engine_settings import EngineSettings
 
 CLIENT = "ada"
 FULL = Plan(repeats=7, requests=64, tokens=64, seconds=900)
-QUICK = Plan(repeats=3, requests=12, tokens=16, seconds=6)
+QUICK = Plan(repeats=2, requests=12, tokens=16, seconds=4)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
