@@ -14,6 +14,8 @@ from models.errors import ColmError, SettingsError, TransientError
 
 #: read_only_sql_transaction: a standby that has not taken over yet.
 _STANDBY = "25006"
+#: program_limit_exceeded and its kind: the row is too large for an index, a column, a message.
+_LIMIT_EXCEEDED = "54"
 #: undefined_table and undefined_column.
 _UNMIGRATED = ("42P01", "42703")
 _SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
@@ -61,6 +63,8 @@ def _passing(error: DBAPIError) -> bool:
         return True
     if not isinstance(error, (OperationalError, InterfaceError)):
         return False
+    if str(getattr(error.orig, "pgcode", "")).startswith(_LIMIT_EXCEEDED):
+        return False  # psycopg2 calls it operational, but the same row will never fit
     if isinstance(error.orig, sqlite3.Error):
         # SQLite also calls a fault in our SQL an operational error; busy, full and the like have
         # codes of their own.

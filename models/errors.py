@@ -14,6 +14,7 @@ ColmError
     Cancelled                 the request was withdrawn
     EndpointError             an HTTP endpoint refused or kept failing
     ModelUnusable             the configured model cannot be loaded
+    EngineLost                the engine is gone for good; restart its process
   TransientError              worth trying again: the broker or the database is away
     Overloaded                a queue is full and refuses new work
 """
@@ -73,6 +74,10 @@ class EndpointError(EngineError):
 
 class ModelUnusable(EngineError):
     """The configured model cannot be loaded."""
+
+
+class EngineLost(EngineError):
+    """The engine is gone for good; its process must be started again."""
 
 
 class TransientError(ColmError):

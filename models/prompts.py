@@ -19,6 +19,10 @@ from models.messages import Participant, Turn
 VERSION = "2026-11-a"
 
 
+#: What the drafts of one panel may hold together, far beyond any context of today (characters).
+MAX_PANEL_CHARS = 320_000
+
+
 class LabelledDraft(NamedTuple):
     """A draft with the client that wrote it."""
 
@@ -51,7 +55,8 @@ def select(clients: Sequence[Participant], question: str, k: int) -> tuple[Turn,
 def synthesize(drafts: Sequence[LabelledDraft], question: str | None) -> tuple[Turn, ...]:
     """Ask the server for guidance on labelled drafts; `question` None hides it from the server."""
     asked = f"Question:\n{question}\n\n" if question is not None else ""
-    quoted = "\n\n".join(_quote(d) for d in drafts)
+    share = MAX_PANEL_CHARS // max(1, len(drafts))
+    quoted = "\n\n".join(_quote(d, share) for d in drafts)
     return (
         Turn(
             role="system",
@@ -111,9 +116,15 @@ def _about(client: Participant) -> str:
     return client.domain or client.persona or "no particular field"
 
 
-def _quote(draft: LabelledDraft) -> str:
+def _quote(draft: LabelledDraft, share: int) -> str:
     name = draft.client.name
-    return f'<draft by="{name}">\n{_fenced(draft.text.strip(), "draft")}\n</draft>'
+    return f'<draft by="{name}">\n{_fenced(_cut(draft.text.strip(), share), "draft")}\n</draft>'
+
+
+def _cut(text: str, limit: int) -> str:
+    """The beginning of a text that would crowd out the others, and how much is missing."""
+    missing = len(text) - limit
+    return text if missing <= 0 else f"{text[:limit]}\n[{missing} characters left out]"
 
 
 def _fenced(text: str, tag: str) -> str:

@@ -39,7 +39,10 @@ task_create_missing_queues = False
 worker_detect_quorum_queues = True
 worker_consumer = "workers.celery_worker:PlainConsumer"
 event_queue_exclusive = True
-control_queue_exclusive = True
+# Not exclusive: after a network cut a worker would be locked out by its own old connection. Then
+# RabbitMQ from 4.3 on wants it durable; it expires when nobody reads it.
+control_queue_exclusive = False
+control_queue_durable = True
 
 # Without confirms a publish that the broker never stored looks like one that it did.
 if _found.embedded:

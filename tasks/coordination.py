@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError
-from models.messages import Answer, Step, Submission
+from models.messages import MAX_REASON_CHARS, Answer, Step, Submission, seconds_between
 from models.roster import Roster, make_request, resolve
 from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Finish, Outcome
+from models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState
 from tasks.ports import Life, Receipt, Record
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Coordinator:
         self._act(move)
 
     def _advance(self, life: Life, now: datetime) -> Ask | Finish | None:
-        move = STRATEGIES[life.state.query.strategy].next_move(life.state, now)
+        move = _next_move(life.state, now)
         life.apply(move, now)
         return move if isinstance(move, (Ask, Finish)) else None
 
@@ -134,3 +134,33 @@ class Coordinator:
         finally:
             if sent:
                 self.mark(sent)
+
+
+def _next_move(state: QueryState, now: datetime) -> Move:
+    """What the strategy decides; a strategy that breaks ends its query, and no other.
+
+    Raising instead would roll back what came in, and again at every deadline: for ever.
+    """
+    try:
+        return STRATEGIES[state.query.strategy].next_move(state, now)
+    except Exception as error:  # the outermost call into a strategy, which may be anyone's
+        logger.exception("query %s: the strategy failed", state.query.query_id)
+        return _give_up(state, now, f"the strategy failed: {error!r}")
+
+
+def _give_up(state: QueryState, now: datetime, reason: str) -> Finish:
+    """Fail a query whose strategy cannot go on. Looks at nothing that could be at fault."""
+    query = state.query
+    reason = reason[:MAX_REASON_CHARS]
+    answer = Answer(
+        query_id=query.query_id,
+        strategy=query.strategy,
+        status="failed",
+        answer=None,
+        reason=reason,
+        degraded=True,
+        seconds=seconds_between(query.asked_at, now),
+        asked_at=query.asked_at,
+        ended_at=now,
+    )
+    return Finish(answer=answer, decisions=(Decision(kind="failure", round=1, reason=reason),))

@@ -14,6 +14,7 @@ from celery.exceptions import Reject
 
 from tasks import runtime
 from tasks.celery_app import app
+from tasks.patience import patiently
 
 
 def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
@@ -32,7 +33,9 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
         # Participants cannot reach the record; the broker's dead letters are recorded there.
         raise Reject(str(error), requeue=False) from error
     submission = runtime.generator().generate(step)
-    send_submission(submission, routing_key=submission_key(step.role, step.participant))
+    # A completion is dear: a broker that is away or full is waited for.
+    key = submission_key(step.role, step.participant)
+    patiently(lambda: send_submission(submission, routing_key=key))
     completion = submission.completion
     if completion is None:
         assert submission.error is not None

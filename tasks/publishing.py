@@ -23,6 +23,9 @@ from tasks.celery_app import app
 from tasks.settings import settings
 from tasks.topology import Topology, topology_of
 
+#: How long the broker may take to confirm one attempt: it confirms nothing while it has a memory or
+#: disk alarm (seconds).
+CONFIRM_WITHIN = 10.0
 #: AMQP reply codes.
 NOT_FOUND = 404
 NO_ROUTE = 312
@@ -103,15 +106,11 @@ def publish(
             routing_key=routing_key or queue.routing_key,
             declare=[queue] if declare or settings().embedded else [],
             mandatory=True,
+            confirm_timeout=CONFIRM_WITHIN,
             argsrepr="",
             kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
             **options,
         )
-    except MessageNacked as error:
-        raise Overloaded(
-            f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
-            "nothing was accepted, ask again later"
-        ) from error
     except (AccessRefused, PreconditionFailed):
         # No right to declare, or the site's limits are not ours: the queue is there all the same.
         if not declare:
@@ -127,5 +126,12 @@ def publish(
             f"queue {queue.name} does not exist on this broker: start 'colm coordinator' once, it "
             "declares the queues of every client and server in its colm.toml"
         ) from error
-    except (OperationalError, OSError) as error:
-        raise TransientError(f"the broker cannot be reached: {error}") from error
+    except (OperationalError, MessageNacked, OSError) as error:
+        # kombu takes a refusal for a lost connection, tries again, and gives up like this.
+        if MessageNacked in {type(error), type(error.__cause__)}:
+            raise Overloaded(
+                f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
+                "nothing was accepted, ask again later"
+            ) from error
+        why = str(error) or repr(error)
+        raise TransientError(f"the broker cannot be reached: {why}") from error

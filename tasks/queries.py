@@ -24,8 +24,14 @@ from tasks.patience import patiently
 
 logger = logging.getLogger(__name__)
 
+#: What Celery offers with a task and an ask cannot keep: its result is not stored by Celery.
+NOT_FOR_AN_ASK = {"chord", "countdown", "eta", "expires", "link", "link_error"}
+#: A caller is told soon that the broker is away; its question is not lost, it was never accepted.
+CALLERS_PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
 #: How much of an unusable message is kept for the operator (characters).
 KEPT_BODY = 20_000
+#: How much of a message's id, which a stranger may have made (characters).
+KEPT_ID = 200
 
 
 class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
@@ -44,6 +50,12 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         from tasks.publishing import publish, topology
         from tasks.settings import settings
 
+        refused = sorted(NOT_FOR_AN_ASK & {name for name, value in options.items() if value})
+        if refused:
+            raise InvalidAsk(
+                f"ask takes no {', '.join(refused)}: it starts at once, ends by its deadline, and "
+                "what follows from an answer is the caller's"
+            )
         if args and len(args) > 1:
             raise InvalidAsk("ask takes one argument by position, the question; name the others")
         question, asked = _bind(*(args or ()), **(kwargs or {}))
@@ -64,6 +76,7 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             kwargs=request.model_dump(mode="json", exclude={"question"}, exclude_defaults=True),
             shown=shown,
             declare=True,
+            retry_policy=CALLERS_PATIENCE,
             **options,
         )
         return result
@@ -85,8 +98,15 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     Options of every strategy: clients, server, seed, max_new_tokens, temperature, deadline
     (seconds). A strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
     """
+    from models.errors import InvalidAsk
+    from models.roster import check_query_id
+
     question, asked = _bind(*args, **options)
     query_id = str(self.request.id)
+    try:
+        check_query_id(query_id)
+    except InvalidAsk as error:  # nobody can wait for such an id
+        refuse(self, str(error), {"args": args, **options})
     try:
         patiently(lambda: runtime.coordinator().accept(query_id, question, asked))
     except Exception as error:
@@ -126,7 +146,7 @@ def refuse(task: Task, reason: str, fields: Mapping[str, Any]) -> NoReturn:  # t
 
     info = task.request.delivery_info or {}
     letter = DeadLetter(
-        message_id=str(task.request.id),
+        message_id=str(task.request.id)[:KEPT_ID],
         task=str(task.name),
         queue=str(info.get("routing_key")),
         reason=reason,

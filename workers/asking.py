@@ -11,12 +11,10 @@ from rich.live import Live
 from sqlalchemy import Engine
 
 from db import history, reads
-from models.errors import NoConsumer
 from models.messages import Answer
 from tasks import ask
-from tasks.inspection import count_consumers
 from tasks.settings import settings
-from tasks.topology import ASK
+from workers.listening import check_somebody_listens
 from workers.show import progress_table
 
 #: How often a watched query is looked at (seconds).
@@ -39,6 +37,7 @@ def ask_and_follow(
     result = ask.delay(question, **options)
     query_id = str(result.id)
     started = time.monotonic()
+    check_at = started + settings().limits.listen_timeout
     # Where output is kept in a file a live picture would be a mess; there the last one is enough.
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
@@ -46,9 +45,10 @@ def ask_and_follow(
             standing = reads.answer_of(engine, query_id)
             if standing.status in ("answered", "failed", "refused"):
                 break
-            if standing.status == "unknown":
-                _give_up_when_nobody_listens(started, query_id)
-            elif console.is_terminal:
+            if time.monotonic() >= check_at:
+                check_somebody_listens(standing)
+                check_at = time.monotonic() + settings().limits.listen_timeout
+            if standing.status != "unknown" and console.is_terminal:
                 live.update(_picture(engine, query_id, started))
             time.sleep(LOOK_EVERY)
     console.print(_picture(engine, query_id, started))
@@ -63,13 +63,3 @@ def answer_or_raise(query_id: str) -> Answer:
 def _picture(engine: Engine, query_id: str, started: float) -> Any:
     life = history.query_life(engine, query_id)
     return progress_table(life, time.monotonic() - started) if life else ""
-
-
-def _give_up_when_nobody_listens(started: float, query_id: str) -> None:
-    if time.monotonic() - started < settings().limits.listen_timeout:
-        return
-    if count_consumers(ASK) == 0:
-        raise NoConsumer(
-            f"queue {ASK} has no consumer: start 'colm up' or 'colm coordinator'. The question is "
-            f"kept as query {query_id}"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -34,12 +35,21 @@ class PlainConsumer(Consumer):
     for the eye may be lost with a broken connection, what is recorded is not.
     """
 
+    connection_errors: tuple[type[BaseException], ...]
+
     class Blueprint(_Blueprint):  # type: ignore[misc]  # the stubs hide its class
         """The default steps but one."""
 
         default_steps = tuple(
             step for step in _Blueprint.default_steps if "delayed_delivery" not in step
         )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if settings().embedded:
+            # What kombu's redis transport raises for an ack on a channel whose broker died. The
+            # message is delivered again, which is harmless; the worker need not die of it.
+            self.connection_errors = (*self.connection_errors, AttributeError)
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
@@ -69,7 +79,8 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 
 def worker_name(kind: str) -> str:
-    return f"{kind}@{socket.gethostname()}"
+    """Unique on this host: two workers of one name would read each other's control queue."""
+    return f"{kind}.{os.getpid()}@{socket.gethostname()}"
 
 
 def serve(name: str, queues: Sequence[Queue], threads: int) -> int:

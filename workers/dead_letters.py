@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,14 +17,18 @@ from typing import Any
 from kombu import Connection, Consumer, Message, Queue
 from kombu.mixins import ConsumerMixin
 
-from models.errors import BadMessage, UnknownQuery
+from models.errors import BadMessage, InvalidAsk, UnknownQuery
 from models.messages import MAX_REASON_CHARS, Step, StepError, Submission, decode
+from models.roster import check_query_id
 from tasks.coordination import Coordinator
 from tasks.patience import patiently
 from tasks.ports import DeadLetter, Record
-from tasks.queries import KEPT_BODY
+from tasks.queries import KEPT_BODY, KEPT_ID
 
 logger = logging.getLogger(__name__)
+
+#: Pause after a letter could not be settled (seconds).
+PAUSE = 5.0
 
 
 class DeadLetterReader(ConsumerMixin):
@@ -36,7 +41,7 @@ class DeadLetterReader(ConsumerMixin):
         self._queue = queue
         self._coordinator = coordinator
         self._record = record
-        self._thread = threading.Thread(target=self.run, name="dead-letters", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -44,6 +49,15 @@ class DeadLetterReader(ConsumerMixin):
     def close(self) -> None:
         self.should_stop = True
         self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        """Read until `close`. A letter that cannot be settled is delivered again after a pause."""
+        while not self.should_stop:
+            try:
+                self.run()
+            except Exception:  # the outermost loop: callers wait for what it settles
+                logger.exception("dead letters wait")
+                time.sleep(PAUSE)
 
     def get_consumers(
         self,
@@ -70,7 +84,7 @@ def read_letter(headers: Mapping[str, Any], body: str, now: datetime) -> DeadLet
     death = _last_death(headers)
     step = read_step(body)
     task = str(headers.get("task", "unknown"))
-    message_id = str(headers.get("id") or f"unknown.{now.timestamp()}")
+    message_id = str(headers.get("id") or f"unknown.{now.timestamp()}")[:KEPT_ID]
     return DeadLetter(
         message_id=message_id,
         task=task,
@@ -78,7 +92,7 @@ def read_letter(headers: Mapping[str, Any], body: str, now: datetime) -> DeadLet
         reason=_reason(str(death.get("reason", "unknown"))),
         at=now,
         body=body[:KEPT_BODY],
-        query_id=step.query_id if step else (message_id if task == "colm.ask" else None),
+        query_id=step.query_id if step else _asked_as(task, message_id),
         step_id=step.step_id if step else None,
     )
 
@@ -99,6 +113,15 @@ def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> N
         reason = f"the ask was dead-lettered: {letter.reason}"
         coordinator.record.refuse(letter.query_id, "", "unknown", reason, letter.at)
         coordinator.announce.refused(letter.query_id, reason)
+
+
+def _asked_as(task: str, message_id: str) -> str | None:
+    """The query that a dead ask would have become; None where nobody can wait for its id."""
+    try:
+        check_query_id(message_id)
+    except InvalidAsk:
+        return None
+    return message_id if task == "colm.ask" else None
 
 
 def read_step(body: str) -> Step | None:

@@ -76,4 +76,5 @@ client_sees_own_draft = true
 queue_length = 100000
 deliveries = 5
 listen_timeout = 10
+heartbeat = 30
 """

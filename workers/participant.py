@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from models.engine_settings import EngineSettings
 from models.engines.base import Engine, GenerationRequest
-from models.errors import EngineError, SettingsError
+from models.errors import EngineError, EngineLost, SettingsError
 from models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 KEPT_SUBMISSIONS = 512
 #: An engine keeps deadlines itself; this much later it is taken to hang (seconds).
 HANG_GRACE = 30.0
+#: The exit status of a process whose engine is gone (sysexits.h).
+EX_SOFTWARE = 70
 
 
 class EngineGenerator:
@@ -58,6 +61,7 @@ class EngineGenerator:
         worker: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
+        end_process: Callable[[], None] = lambda: os._exit(EX_SOFTWARE),
     ) -> None:
         self._engine = engine
         self._names = frozenset(names)
@@ -65,6 +69,7 @@ class EngineGenerator:
         self._worker = worker
         self._clock = clock
         self._monotonic = monotonic
+        self._end_process = end_process
         self._lock = threading.Lock()
         self._running: dict[str, Future[Completion]] = {}
         self._done: OrderedDict[str, Submission] = OrderedDict()
@@ -111,6 +116,12 @@ class EngineGenerator:
     def _await(self, step: Step, future: Future[Completion], left: float) -> Submission:
         try:
             completion = future.result(timeout=left + HANG_GRACE)
+        except EngineLost as error:
+            # Submitting failures would empty the queue that healthy workers share. Nothing is
+            # acked: the broker delivers the steps again, to them or to this worker's successor.
+            logger.critical("ending this process: %s", error)
+            self._end_process()
+            raise
         except EngineError as error:
             return self._failed(step, type(error).__name__, str(error))
         except TimeoutError:

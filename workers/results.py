@@ -8,6 +8,7 @@ listens to the queue that its question lies in, it is told which.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,15 +22,17 @@ from sqlalchemy import Engine
 
 from db import engine as databases
 from db import reads
-from models.errors import InvalidAsk, NoConsumer, QueryFailed
-from tasks.inspection import count_consumers
+from models.errors import ColmError, InvalidAsk, QueryFailed
+from tasks import runtime
 from tasks.settings import settings
-from tasks.topology import ASK
+from workers.listening import check_somebody_listens
 
 #: How long one wait for a notification lasts before the state is looked at again (seconds).
 LOOK_AGAIN = 5.0
-#: How much later than its deadline a query may end while a coordinator is at work (seconds).
-OVERDUE = 30.0
+#: The name of the task whose results these are.
+ASK_TASK = "colm.ask"
+
+logger = logging.getLogger(__name__)
 
 
 class RecordBackend(BaseBackend):
@@ -45,12 +48,30 @@ class RecordBackend(BaseBackend):
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         return _meta(task_id, reads.answer_of(self._engine, task_id))
 
-    def _store_result(self, _task_id: str, result: Any, _state: str, **_: Any) -> Any:
-        """Nothing: refusals, failures and answers are recorded where they happen."""
+    def _store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: Any = None,  # noqa: ARG002  # Celery passes it by position
+        request: Any = None,
+        **_: Any,
+    ) -> Any:
+        """Record the end of an ask that never became a query; all else is recorded elsewhere.
+
+        Celery calls this for asks that were revoked, and for messages of unknown tasks, in the loop
+        that takes tasks: it must not raise.
+        """
+        if state in (states.REVOKED, states.FAILURE) and _task_of(request) == ASK_TASK:
+            reason = f"{state.lower()}: {result}"
+            try:
+                runtime.record().refuse(task_id, "", "unknown", reason, datetime.now(UTC))
+            except (ColmError, runtime.NotInstalled) as error:
+                logger.warning("the end of ask %s is not recorded: %s", task_id, error)
         return result
 
     def _forget(self, task_id: str) -> None:
-        raise NotImplementedError("the record is append-only; see 'colm purge'")
+        raise NotImplementedError("the record is append-only: a result cannot be forgotten")
 
     def wait_for(
         self,
@@ -75,7 +96,7 @@ class RecordBackend(BaseBackend):
             if timeout is not None and now - started >= timeout:
                 raise CeleryTimeoutError(f"no answer to query {task_id} within {timeout:g} s")
             if now >= check_at:
-                _check_somebody_listens(task_id, found)
+                check_somebody_listens(found)
                 check_at = now + settings().limits.listen_timeout
             if on_interval:
                 on_interval()
@@ -83,19 +104,9 @@ class RecordBackend(BaseBackend):
             reads.wait_for_answer(self._engine, task_id, min(wait, max(check_at - now, 0.01)))
 
 
-def _check_somebody_listens(task_id: str, found: reads.AnswerState) -> None:
-    overdue = (
-        found.deadline_at is not None
-        and (datetime.now(UTC) - found.deadline_at).total_seconds() > OVERDUE
-    )
-    if found.status != "unknown" and not overdue:
-        return
-    if count_consumers(ASK) == 0:
-        raise NoConsumer(
-            f"queue {ASK} has no consumer, so nobody works on query {task_id}: start "
-            "'colm coordinator' (or 'colm up'). The question is kept; its result can be waited "
-            "for again"
-        )
+def _task_of(request: Any) -> str | None:
+    """The task's name, out of either kind of request that Celery passes."""
+    return getattr(request, "task", None) or getattr(request, "name", None)
 
 
 def _meta(task_id: str, found: reads.AnswerState) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from models.engines.local import LocalEngine
 from models.engines.runner import Runner
 from models.engines.text import ChatTokenizer
 from models.engines.waiting import Room
-from models.errors import EngineError
+from models.errors import EngineError, EngineLost
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class ContinuousEngine(LocalEngine):
                 self._batch.turn(arrivals)
             except DeviceLost as error:
                 log.critical("the device is lost: %s", error)
-                self._tickets.close(EngineError(f"the device is lost, restart the worker: {error}"))
+                self._tickets.close(EngineLost(f"the device is lost: {error}"))
                 break
             except Exception as error:  # a fault of ours must not stop the loop
                 log.exception("a step of the engine failed")

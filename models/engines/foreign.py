@@ -19,7 +19,7 @@ from models.engines.local import LocalEngine
 from models.engines.sampling import Drawn
 from models.engines.text import ChatTokenizer
 from models.engines.waiting import WaitingLine
-from models.errors import EngineError
+from models.errors import EngineError, EngineLost
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class ForeignEngine(LocalEngine):
                 self._turn(arrivals)
             except DeviceLost as error:
                 log.critical("the device is lost: %s", error)
-                self._tickets.close(EngineError(f"the device is lost, restart the worker: {error}"))
+                self._tickets.close(EngineLost(f"the device is lost: {error}"))
                 break
             except Exception as error:  # a fault of ours must not stop the loop
                 log.exception("a step of the engine failed")

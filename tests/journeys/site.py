@@ -76,9 +76,9 @@ class Site:
             self.variables
         )
 
-    def start(self, *arguments: str) -> None:
+    def start(self, *arguments: str, known_as: str | None = None) -> None:
         """Start `colm ARGUMENTS...`; its output goes to a log in the site's folder."""
-        name = "-".join(arguments)
+        name = known_as or "-".join(arguments)
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [*COLM, *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder

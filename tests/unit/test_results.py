@@ -18,7 +18,7 @@ from models.strategies.base import Finish, Wait
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import NOW, a_query, an_answer, seconds
-from workers import results
+from workers import listening
 from workers.results import RecordBackend
 
 ID = "query-0001"
@@ -46,7 +46,7 @@ def backend(record: SqlRecord) -> Iterator[RecordBackend]:  # noqa: ARG001  # it
 def listeners(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many coordinators listen; the first entry counts."""
     counts = [0]
-    monkeypatch.setattr(results, "count_consumers", lambda _queue: counts[0])
+    monkeypatch.setattr(listening, "count_consumers", lambda _queue: counts[0])
     return counts
 
 

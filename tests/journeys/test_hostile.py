@@ -1,0 +1,115 @@
+"""Messages that no caller of ours sends, and sites that are used up: no worker may die of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.journeys.site import Site
+
+PUBLISH = """
+import json
+from tasks import app, ask
+from tasks.publishing import publish, topology
+"""
+
+
+def test_a_message_of_an_unknown_task_kills_no_coordinator(site: Site) -> None:
+    site.configure("ada")
+    site.start_all("ada")
+    assert site.ask("Before?", {"rounds": 1})["status"] == "answered"
+
+    site.python(
+        PUBLISH
+        + "publish(app, 'colm.nonsense', topology().submissions(), task_id='x' * 8,"
+        + " kwargs={}, shown={}, routing_key='draft.ada')\nprint(json.dumps(None))"
+    )
+
+    assert site.ask("After?", {"rounds": 1})["status"] == "answered"
+    assert site.processes["coordinator"].poll() is None
+
+
+def test_a_revoked_ask_ends_refused_and_kills_no_coordinator(site: Site) -> None:
+    site.configure("ada")
+    site.start_all("ada")
+    site.ask("Is the coordinator up?", {"rounds": 1})
+
+    kind, text = site.error_of(
+        "(ask.app.control.revoke('revoked-ask-1'), __import__('time').sleep(1),"
+        " ask.apply_async(('Never mind?',), task_id='revoked-ask-1').get(timeout=20))"
+    )
+
+    assert kind == "InvalidAsk"
+    assert "revoked" in text
+    assert site.processes["coordinator"].poll() is None
+
+
+def test_an_ask_cannot_be_given_what_it_could_not_keep(site: Site) -> None:
+    site.configure("ada")
+
+    kind, text = site.error_of("ask.apply_async(('Later?',), countdown=60)")
+
+    assert kind == "InvalidAsk"
+    assert "countdown" in text
+
+
+def test_two_coordinators_share_the_work_on_one_host(site: Site) -> None:
+    site.configure("ada", "bo")
+    site.start_all("ada", "bo")
+    site.start("coordinator", known_as="second")
+    queries = [site.submit(f"Question {n}?", {"rounds": 1}) for n in range(4)]
+
+    for query in queries:
+        assert site.result(query)["status"] == "answered"
+    assert site.processes["coordinator"].poll() is None
+    assert site.processes["second"].poll() is None
+
+
+def test_a_full_queue_refuses_a_question_and_says_so(site: Site) -> None:
+    if not site.broker.startswith("amqp"):
+        pytest.skip("the embedded broker's queues have no bound")
+    site.configure("ada")
+    site.variables["COLM_LIMITS__QUEUE_LENGTH"] = "100"
+
+    accepted, kind, text = site.python(
+        "import json\nfrom tasks import ask\n"
+        "accepted = 0\n"
+        "try:\n"
+        "    for n in range(110):\n"
+        "        ask.delay('Is there room?')\n"
+        "        accepted += 1\n"
+        "except Exception as error:\n"
+        "    print(json.dumps([accepted, type(error).__name__, str(error)]))"
+    )
+
+    assert kind == "Overloaded"
+    assert "colm.ask is full" in text
+    assert 100 <= accepted < 110
+
+
+def test_drafts_too_long_for_one_panel_are_cut_and_the_query_ends(site: Site) -> None:
+    site.configure("ada", "bo")
+    site.start("coordinator")
+    site.start("server", "main")
+    query = site.submit("How long?", {"rounds": 1})
+
+    site.python(
+        "import json, time\n"
+        "from models.messages import Completion, Submission\n"
+        "from tasks.publishing import send_submission\n"
+        "time.sleep(3)\n"
+        "for act in ('draft', 'refine'):\n"
+        "    for name in ('ada', 'bo'):\n"
+        "        completion = Completion(text='word ' * 39_999, finish_reason='stop',"
+        " prompt_tokens=1, completion_tokens=1, engine='test', model='test')\n"
+        f"        send_submission(Submission(query_id={query!r}, round=1, act=act,"
+        " participant=name, worker='w', completion=completion), routing_key=f'draft.{name}')\n"
+        "    time.sleep(3)\n"
+        "print(json.dumps(None))"
+    )
+
+    assert site.result(query)["status"] == "answered"
+    life = site.life(query)
+    (asked,) = [e["what"] for e in life["entries"] if e["what"].get("act") == "synthesize"]
+    assert "characters left out" in json.dumps(asked["messages"])
