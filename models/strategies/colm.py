@@ -8,7 +8,7 @@ that agrees most with the others (`models.choosing.most_central`); every client 
 A stage is over when every step of it has an outcome, or at its deadline. Then:
 drafts and refinements below the quorum, or no guidance, end the rounds: the query is answered from
 what there is and marked as degraded, or fails with every reason if no draft came. A client that let
-a step expire is not asked again in that query.
+a step expire is asked again, but the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ from models.strategies.stages import (
     close_stage,
     finish,
     gone_without,
-    latest_text,
     make_step,
     query_deadline,
-    unreachable,
 )
 
 
@@ -173,32 +171,16 @@ class _Turn:
         return self.ask(step, decisions=(panel,))
 
     def after_synthesis(self, round: int) -> Move:
-        """Guidance goes to every client that can still be reached, selected or not."""
+        """Guidance goes to every client, selected or not, silent until now or not."""
         assert self.stage is not None
         if not self.stage.completed:
             return self.end(f"no guidance in round {round} ({self.stage.reasons()})")
         completion = self.stage.completed[-1].completion
         assert completion is not None
-        gone = unreachable(self.state)
-        clients = [c for c in self.query.clients if c.name not in gone]
-        steps = [self.refinement(c, round, completion.text) for c in clients]
-        left_out = [name for name in sorted(gone) if name != self.server.name]
-        decisions = (
-            (
-                Decision(
-                    kind="left_out",
-                    round=round,
-                    reason=f"not asked again after silence: {', '.join(left_out)}",
-                    detail={"clients": left_out},
-                ),
-            )
-            if left_out
-            else ()
-        )
-        return self.ask(*steps, decisions=decisions)
+        return self.ask(*(self.refinement(c, round, completion.text) for c in self.query.clients))
 
     def refinement(self, client: Participant, round: int, guidance: str) -> Step:
-        own = latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
+        own = _latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
         relevant = client.name in self.selected() if self.selected() else True
         messages = prompts.refine(client, self.query.question, own, guidance, relevant=relevant)
         return make_step(self.query, client, "refine", round, messages, self.now)
@@ -245,3 +227,13 @@ def _selected(names: tuple[str, ...], reason: str, *, ok: bool) -> Decision:
     return Decision(
         kind="selection", round=1, reason=reason, detail={"clients": list(names), "ok": ok}
     )
+
+
+def _latest_text(state: QueryState, client: str) -> str | None:
+    """The client's newest answer, refined or drafted."""
+    texts = [
+        s.completion.text
+        for s in state.steps
+        if s.step.participant == client and s.completion is not None
+    ]
+    return texts[-1] if texts else None

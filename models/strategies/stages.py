@@ -89,19 +89,19 @@ class ClosedStage:
 
 
 def close_stage(state: QueryState, now: datetime) -> ClosedStage | Wait:
-    """The stage last asked, closed; or Wait while a step is open and its deadline not reached."""
+    """The stage last asked, closed; or Wait while a step is open and its deadline not reached.
+
+    Nobody waits, beside others, for one that let its latest step expire: it was asked all the same.
+    """
     last = state.steps[-1].step
     steps = state.stage(last.act, last.round)
     deadline = max(s.step.deadline_at for s in steps)
-    if unfinished(steps) and now < deadline:
+    gone = silent(state)
+    awaited = [s for s in steps if s.step.participant not in gone] or steps
+    if unfinished(awaited) and now < deadline:
         return Wait(wake_at=deadline)
     closes = tuple(
-        Close(
-            step_id=s.step.step_id,
-            reason=f"nothing came from {s.step.participant} before the {s.step.act} deadline, "
-            f"{seconds_between(s.asked_at, deadline):.1f} s after it was asked",
-        )
-        for s in unfinished(steps)
+        Close(step_id=s.step.step_id, reason=_why_closed(s, now)) for s in unfinished(steps)
     )
     closed = apply_closes(state, closes, now)
     return ClosedStage(state=closed, steps=closed.stage(last.act, last.round), closes=closes)
@@ -123,21 +123,18 @@ def expired(reason: str, now: datetime) -> Outcome:
     return Outcome(status="expired", at=now, error=StepError(kind="expired", reason=reason))
 
 
-def unreachable(state: QueryState) -> frozenset[str]:
-    """Participants that let a step expire: asking them again would only wait again."""
-    return frozenset(
-        s.step.participant for s in state.steps if s.outcome and s.outcome.status == "expired"
-    )
+def silent(state: QueryState) -> frozenset[str]:
+    """Participants whose latest decided step expired."""
+    latest = {s.step.participant: s.outcome.status for s in state.steps if s.outcome}
+    return frozenset(name for name, status in latest.items() if status == "expired")
 
 
-def latest_text(state: QueryState, client: str) -> str | None:
-    """The client's newest answer, refined or drafted."""
-    texts = [
-        s.completion.text
-        for s in state.steps
-        if s.step.participant == client and s.completion is not None
-    ]
-    return texts[-1] if texts else None
+def _why_closed(s: StepState, now: datetime) -> str:
+    who, act = s.step.participant, s.step.act
+    if now < s.step.deadline_at:
+        return f"{act} not waited for: nothing had come from {who} the last time"
+    waited = seconds_between(s.asked_at, s.step.deadline_at)
+    return f"nothing came from {who} before the {act} deadline, {waited:.1f} s after it was asked"
 
 
 def tokens_of(completions: Sequence[Completion]) -> Tokens:
@@ -167,7 +164,7 @@ def client_answer(state: QueryState, client: str) -> ClientAnswer:
         status=status,
         draft=texts["draft"][0] if texts["draft"] else None,
         refined=texts["refine"][-1] if texts["refine"] else None,
-        reason=reasons[-1] if reasons else None,
+        reason=reasons[0] if reasons else None,
         tokens=tokens_of(done),
         seconds=round(sum(c.total_s for c in done), 6),
     )
