@@ -135,7 +135,7 @@ class Settings(Message):
 
     @property
     def broker_url(self) -> str:
-        return self.broker or f"redis+socket://{self.home / 'broker.sock'}?virtual_host=0"
+        return self.broker or f"redis+socket://{quote(str(self.home / 'broker.sock'))}?virtual_host=0"
 
     @property
     def database_url(self) -> str:

@@ -30,7 +30,8 @@ def run_stack(broker: str | None, database: str | None) -> None:
         console.print(_running(stack))
         with console.status("waiting for every queue to have a reader"):
             stack.wait_until_ready(stopped=stop.is_set)
-        console.print("ready: [bold]colm ask 'your question'[/] from any shell; Ctrl-C stops")
+        if not stop.is_set():
+            console.print("ready: [bold]colm ask 'your question'[/] from any shell; Ctrl-C stops")
         while not stop.wait(LOOK_EVERY):
             stack.watch()
         console.print("stopping")
