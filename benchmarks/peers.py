@@ -19,6 +19,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks import machine
 from benchmarks.peers_weights import endless_weights
 from benchmarks.peers_work import PERSONAS, QUESTIONS, SERVER, Question, Tally, Work
 from benchmarks.reporting import Report, parser, progress
@@ -54,6 +55,7 @@ QUICK = Plan(repeats=1, questions=QUESTIONS[1:4:2], rounds=1, seconds=1)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    before = machine.describe()
     plan = QUICK if options.quick else FULL
     if options.repeats is not None:
         plan = plan._replace(repeats=options.repeats)
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with site as stack:
             tallies = measure(plan, stack, model.result(), options.batch)
             versions = service_versions(stack.settings)
-    report = Report("peers", settings=_settings(options, plan, tallies))
+    report = Report("peers", settings=_settings(options, plan, tallies), machine=before)
     report.machine.update(versions)
     fill(report, tallies)
     report.publish(options.json)

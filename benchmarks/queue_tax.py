@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.peers_weights import endless_weights
 from benchmarks.queue_tax_runs import GIVE_UP, Plan, Samples, loading, measure
 from benchmarks.reporting import Report, parser
@@ -27,6 +28,7 @@ QUICK = Plan(repeats=2, requests=12, tokens=16, seconds=4)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
+    before = machine.describe()
     plan = _plan(options)
     with endless_weights() as folder, loading(engine_settings(folder, options)) as engine:
         site = running(site_file(folder, options), broker=options.broker, database=options.database)
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             client = stack.settings.roster.clients[CLIENT]
             samples = measure(plan, stack, engine.result(), client)
             versions = service_versions(stack.settings)
-    report = Report("queue_tax", settings=_settings(options, plan))
+    report = Report("queue_tax", settings=_settings(options, plan), machine=before)
     report.machine.update(versions)
     fill(report, samples)
     report.publish(options.json)
