@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -135,7 +136,8 @@ class Settings(Message):
 
     @property
     def broker_url(self) -> str:
-        return self.broker or f"redis+socket://{quote(str(self.home / 'broker.sock'))}?virtual_host=0"
+        socket = quote(str(self.home / "broker.sock"))
+        return self.broker or f"redis+socket://{socket}?virtual_host=0"
 
     @property
     def database_url(self) -> str:
