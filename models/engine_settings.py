@@ -33,6 +33,8 @@ class EngineSettings(Message):
     context_length: int | None = Field(default=None, ge=64)
     #: Tokens of KV cache kept after a request for the conversation's next one; 0 keeps none.
     kept_tokens: int = Field(default=16_384, ge=0)
+    #: transformers: tokens guessed ahead from what stands in the prompt; 0 guesses none.
+    guess_tokens: int = Field(default=4, ge=0, le=16)
     #: openai: the endpoint's address, as far as and including /v1.
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     #: openai: the name of the environment variable that holds the key; never the key itself.

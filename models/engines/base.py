@@ -49,6 +49,9 @@ class EngineStats:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    #: Tokens that were guessed ahead, and how many of them came true.
+    guessed_tokens: int = 0
+    right_guesses: int = 0
     steps: int = 0
     batch_sizes: dict[int, int] = field(default_factory=dict)
 

@@ -8,17 +8,15 @@ any, is right behind them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
 from models.engines.base import EngineInfo
+from models.engines.decoding import FAULTS, Decoding
 from models.engines.generation import Generation
 from models.engines.kept import MIN_SHARED, KeptPrefixes, shared_prefix
 from models.engines.runner import Runner
-from models.engines.sampling import draw
 from models.engines.slots import RowKV, Shape
 from models.engines.tickets import Tickets
 from models.engines.waiting import Room, WaitingLine
@@ -26,21 +24,6 @@ from models.errors import EngineError
 
 #: Prompt tokens computed in one turn before the running rows get their next token.
 PREFILL_TOKENS = 512
-
-#: What a forward pass may raise for the sake of one request.
-_FAULTS = (RuntimeError, ValueError, LookupError, MemoryError)
-
-
-class DeviceLost(Exception):
-    """The device answers every further operation with an error."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Stepped:
-    """Adjacent rows that went through one forward pass, and the logits for each."""
-
-    rows: Sequence[Generation]
-    logits: Tensor
 
 
 class Batch:
@@ -54,12 +37,14 @@ class Batch:
         info: EngineInfo,
         room: Room,
         kept: KeptPrefixes[RowKV],
+        guess_tokens: int = 0,
     ) -> None:
         self._runner = runner
         self._tickets = tickets
         self._info = info
         self._room = room
         self._kept = kept
+        self._decoding = Decoding(runner, tickets, guess_tokens=guess_tokens)
         self._line: WaitingLine[Generation] = WaitingLine()
         self._rows: list[Generation] = []
         self._entering: Generation | None = None
@@ -150,16 +135,16 @@ class Batch:
             left -= len(chunk)
             try:
                 logits = self._runner.prefill(len(self._rows), chunk, generation.filled)
-            except _FAULTS as error:
+            except FAULTS as error:
                 self._entering = None
-                self._fault(generation, error)
+                self._decoding.fault(generation, error)
                 self._vacate(generation, len(self._rows))
                 continue
             generation.filled += len(chunk)
             if generation.filled == len(generation.prompt):
                 self._entering = None
                 self._rows.append(generation)
-                self._take([generation], logits)
+                self._decoding.first(generation, logits)
                 generation.first_token = time.monotonic()
 
     def _admit(self) -> Generation | None:
@@ -174,8 +159,8 @@ class Batch:
         try:
             self._runner.reserve(need, rows=len(reaches))
             self._reuse(generation)
-        except _FAULTS as error:
-            self._fault(generation, error)
+        except FAULTS as error:
+            self._decoding.fault(generation, error)
             return None
         self._entering = generation
         return generation
@@ -205,40 +190,4 @@ class Batch:
             rows = list(self._rows)
         if not rows:
             return
-        self._tickets.count_step(len(rows))
-        for stepped in self._forward(rows, 0):
-            for generation in stepped.rows:
-                generation.filled += 1
-                generation.batch_size = max(generation.batch_size, len(rows))
-            self._take(stepped.rows, stepped.logits)
-
-    def _forward(self, rows: Sequence[Generation], first: int) -> Iterator[_Stepped]:
-        """The logits of `rows`; where they cannot be had together, of each row that can alone.
-
-        To try again is safe: a pass writes what the one before it wrote, to the same places.
-        """
-        try:
-            logits = self._runner.decode(
-                [row.drawn[-1] for row in rows], [row.filled for row in rows], first=first
-            )
-        except _FAULTS as error:
-            if len(rows) == 1:
-                self._fault(rows[0], error)
-                return
-            for offset, row in enumerate(rows):
-                yield from self._forward([row], first + offset)
-        else:
-            yield _Stepped(rows=rows, logits=logits)
-
-    def _take(self, rows: Sequence[Generation], logits: Tensor) -> None:
-        for generation, drawn in zip(rows, draw(logits, [r.dice for r in rows]), strict=True):
-            try:
-                generation.take(drawn)
-            except EngineError as error:
-                self._tickets.fail(generation.ticket, error)
-
-    def _fault(self, generation: Generation, error: Exception) -> None:
-        if isinstance(error, torch.AcceleratorError):
-            raise DeviceLost(str(error)) from error
-        generation.poisoned = True
-        self._tickets.fail(generation.ticket, EngineError(f"the model failed: {error}"))
+        self._decoding.step(rows)

@@ -6,7 +6,8 @@ import logging
 
 from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo
-from models.engines.batch import Batch, DeviceLost
+from models.engines.batch import Batch
+from models.engines.decoding import DeviceLost
 from models.engines.kept import KeptPrefixes
 from models.engines.loading import LoadedModel
 from models.engines.local import LocalEngine
@@ -44,6 +45,7 @@ class ContinuousEngine(LocalEngine):
             info=info,
             room=Room(rows=settings.max_batch, tokens=settings.max_batch_tokens),
             kept=KeptPrefixes(settings.kept_tokens),
+            guess_tokens=settings.guess_tokens,
         )
         self._start()
 

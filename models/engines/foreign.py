@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.engines.base import EngineInfo
-from models.engines.batch import DeviceLost
+from models.engines.decoding import DeviceLost
 from models.engines.generation import Generation
 from models.engines.local import LocalEngine
 from models.engines.sampling import Drawn

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from models.engines.base import EngineInfo
+from models.engines.lookup import Lookup
 from models.engines.sampling import Dice, Drawn
 from models.engines.text import StopFinder
 from models.engines.tickets import Ticket
@@ -45,6 +46,8 @@ class Generation:
     poisoned: bool = False
     _text: str | None = None
     _stops: StopFinder | None = None
+    _lookup: Lookup | None = None
+    _looked_up: int = 0
 
     def __post_init__(self) -> None:
         if stop := self.ticket.request.sampling.stop:
@@ -76,6 +79,22 @@ class Generation:
             self._text, self.finish_reason = text, "stop"
         elif len(self.drawn) >= self.ticket.request.sampling.max_new_tokens:
             self.finish_reason = "length"
+
+    def guess(self, most: int) -> list[int]:
+        """Tokens that may be drawn next, never more than can be; at most `most`."""
+        left = self.ticket.request.sampling.max_new_tokens - len(self.drawn)
+        if most <= 0:
+            return []
+        if self._lookup is None:
+            self._lookup = Lookup(self.prompt)
+        self._lookup.extend(self.drawn[self._looked_up :])
+        self._looked_up = len(self.drawn)
+        return self._lookup.guess(min(most, left - 1))
+
+    def judge(self, guessed: int, right: int) -> None:
+        """How many of the last guesses came true."""
+        if self._lookup is not None:
+            self._lookup.judge(guessed, right)
 
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
         """What the caller gets; EngineError if the text is longer than a message may be."""

@@ -23,7 +23,7 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 
 from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo
-from models.engines.batch import DeviceLost
+from models.engines.decoding import DeviceLost
 from models.engines.foreign import ForeignEngine, News, Seats
 from models.engines.generation import Generation
 from models.engines.loading import LoadedModel

@@ -43,6 +43,11 @@ class Runner:
             self._check(loaded.name, expected)
         self._cache.release()
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens a row has room for."""
+        return self._cache.shape.tokens
+
     def reserve(self, need: Shape, *, rows: int) -> None:
         """Make room for `need`, keeping the first `rows` rows. May run out of memory."""
         with torch.inference_mode():
@@ -50,11 +55,17 @@ class Runner:
 
     def prefill(self, row: int, tokens: Sequence[int], start: int) -> Tensor:
         """Append `tokens` to a row that holds `start` tokens; the logits after the last, (1, V)."""
-        return self._forward([list(tokens)], first=row, starts=[start])
+        return self._forward([list(tokens)], first=row, starts=[start], keep=1)[:, -1]
 
-    def decode(self, tokens: Sequence[int], starts: Sequence[int], *, first: int = 0) -> Tensor:
-        """Append one token to each row from `first` on; the logits after each, (rows, V)."""
-        return self._forward([[token] for token in tokens], first=first, starts=list(starts))
+    def decode(
+        self, tokens: Sequence[list[int]], starts: Sequence[int], *, first: int = 0
+    ) -> Tensor:
+        """Append as many tokens to each row from `first` on; the logits after every one of them.
+
+        The logits are (rows, tokens, V).
+        """
+        keep = len(tokens[0])
+        return self._forward(list(tokens), first=first, starts=list(starts), keep=keep)
 
     def move(self, source: int, target: int, length: int) -> None:
         with torch.inference_mode():
@@ -75,7 +86,9 @@ class Runner:
     def release(self) -> None:
         self._cache.release()
 
-    def _forward(self, tokens: list[list[int]], *, first: int, starts: list[int]) -> Tensor:
+    def _forward(
+        self, tokens: list[list[int]], *, first: int, starts: list[int], keep: int
+    ) -> Tensor:
         with torch.inference_mode():
             inputs = torch.tensor(tokens, device=self._device)
             offsets = torch.tensor(starts, device=self._device)
@@ -95,9 +108,9 @@ class Runner:
                 position_ids=offsets[:, None] + steps,
                 past_key_values=self._cache,
                 use_cache=True,
-                logits_to_keep=1,
+                logits_to_keep=keep,
             )
-            logits: Tensor = output.logits[:, -1]
+            logits: Tensor = output.logits
             return logits
 
     def _reference(self) -> Tensor:
@@ -123,10 +136,10 @@ class Runner:
         try:
             for row, prompt in enumerate(prompts):
                 self.prefill(row, prompt[:2], 0)
-                self.prefill(row, prompt[2:-1], 2)
+                self.prefill(row, prompt[2:-2], 2)
             found = self.decode(
-                [prompt[-1] for prompt in prompts], [len(prompt) - 1 for prompt in prompts]
-            ).float()
+                [prompt[-2:] for prompt in prompts], [len(prompt) - 2 for prompt in prompts]
+            )[:, -1].float()
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise ModelUnusable(
                 f"{name} cannot be run with a shared batch: {error}. {_ELSEWHERE}"

@@ -204,5 +204,6 @@ def _written(held: Tensor, new: Tensor, aim: Aim) -> Tensor:
     if aim.rows == 1:
         held[aim.first, :, aim.start : aim.start + aim.queries] = new[0]
     else:
-        held[aim.index, :, aim.starts] = new[:, :, 0]
+        places = aim.starts[:, None] + torch.arange(aim.queries, device=new.device)
+        held[aim.index[:, None], :, places] = new.transpose(1, 2)
     return held[rows, :, : aim.reach]

@@ -116,6 +116,11 @@ class Tickets:
             sizes = self._stats.batch_sizes
             sizes[batch_size] = sizes.get(batch_size, 0) + 1
 
+    def count_guesses(self, guessed: int, right: int) -> None:
+        with self._lock:
+            self._stats.guessed_tokens += guessed
+            self._stats.right_guesses += right
+
     def _refusal(self, ticket: Ticket) -> EngineError | None:
         if os.getpid() != self._pid:
             # Threads do not survive a fork: the future would never be settled.

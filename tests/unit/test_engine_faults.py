@@ -98,7 +98,7 @@ def test_a_lost_device_fails_everything_with_the_reason(
 
     with pytest.raises(EngineError, match="launch failure"):
         llama.submit(ask("#")).result(SOON)
-    with pytest.raises(EngineError, match="restart the worker"):
+    with pytest.raises(EngineError, match="device is lost"):
         llama.submit(ask("Fine.")).result(SOON)
     assert "the device is lost" in caplog.text
 
