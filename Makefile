@@ -36,9 +36,10 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev-installed ## Measure what CoLM adds to its broker and database
+bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
-	$(BIN)/python -m benchmarks.overhead
+	@set -e; for program in overhead queue_tax engine peers; do \
+		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt
 	scripts/pin-constraints
