@@ -47,6 +47,7 @@ RATIOS = {
     "ours_vs_sorted_static": ("sorted static", "the same, with requests sorted by length"),
     "ours_vs_manager": ("paged", "how much faster than transformers' batching"),
     "ours_vs_llamacpp": ("llama.cpp", "how much faster than llama.cpp's server, 16 bits both"),
+    "ours_vs_not_guessing": ("ours, guessing", "what guessing ahead from the prompt gives"),
     "ours_vs_openvino": ("OpenVINO", "how much faster than OpenVINO GenAI, 16 bits both"),
 }
 
@@ -93,6 +94,7 @@ def _peers(
     """All that can be had; who is missing is reported with the reason."""
     plain = load(settings, model_path=str(folder))
     tokenizer = ChatTokenizer(plain.tokenizer)
+    blind = settings.model_copy(update={"guess_tokens": 0})
     makers: dict[str, Callable[[], Peer]] = {
         "one at a time": lambda: StaticPeer("one at a time", plain, batch=1, by_length=False),
         "static": lambda: StaticPeer("static batches of 8", plain, batch=BATCH, by_length=False),
@@ -103,6 +105,9 @@ def _peers(
         ),
         "OpenVINO GenAI": lambda: openvino(_linked(folder, scratch), settings),
         "ours": lambda: ours(load(settings, model_path=str(folder)), settings),
+        "ours, guessing nothing": lambda: ours(
+            load(settings, model_path=str(folder)), blind, "ours, guessing nothing"
+        ),
     }
     if options.quick:
         for left_out in ("llama.cpp server", "OpenVINO GenAI", "static", "sorted"):
