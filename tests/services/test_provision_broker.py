@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -99,6 +101,35 @@ def test_a_missing_binary_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ServiceError, match="needs a valkey-server"):
         EmbeddedBroker(folder).start()
+
+
+def test_a_server_on_the_path_serves_where_the_package_has_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir()
+    (folder / "redis-server").symlink_to(services.valkey_binary())
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setenv("PATH", str(folder))
+    with EmbeddedBroker(folder) as broker:
+        _put(broker.url, 5)
+        assert _get(broker.url) == 5
+
+
+def test_starting_twice_is_starting_once(embedded_broker: EmbeddedBroker) -> None:
+    before = embedded_broker.pid
+    embedded_broker.start()
+    assert embedded_broker.pid == before
+
+
+def test_a_server_that_does_not_stop_when_asked_is_killed(embedded_broker: EmbeddedBroker) -> None:
+    process = embedded_broker.pid
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)
+
+    embedded_broker.stop(timeout=0.2)
+
+    assert not running(process)
+    embedded_broker.stop()
 
 
 def test_a_server_that_cannot_start_shows_its_log(
