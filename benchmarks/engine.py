@@ -8,6 +8,7 @@ Greedy, 16-bit weights, lengths fixed. With --gpu: random weights of real shape 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,8 @@ def _sampled(
         for sample in bar.track(range(repeats), description="generating"):
             for peer in peers:
                 rates[peer.name].append(timed(partial(work, peer, sample)))
+                # A whole run takes a quarter of an hour: should it be cut short, this is left.
+                print(f"{peer.name}: {rates[peer.name][-1]:.1f} tokens/s", file=sys.stderr)
     return rates
 
 
