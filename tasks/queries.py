@@ -137,7 +137,7 @@ def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ig
             raise BadMessage(f"step {submission.step_id} was never asked")
     except (BadMessage, UnknownQuery) as error:
         refuse(self, str(error), fields)
-    return {"step": submission.step_id, "receipt": receipt}
+    return {"receipt": receipt, "step": submission.step_id}
 
 
 def refuse(task: Task, reason: str, fields: Mapping[str, Any]) -> NoReturn:  # type: ignore[type-arg]

@@ -75,7 +75,7 @@ class FlowerAnnouncer:
             self._send("task-failed", answer.query_id, exception=reason, traceback="")
             return
         tokens = answer.tokens.prompt + answer.tokens.completion
-        result = f"answered by {answer.chosen}, {answer.rounds} rounds, {tokens} tokens"
+        result = f"answered by {answer.chosen}, rounds: {answer.rounds}, tokens: {tokens}"
         self._send("task-succeeded", answer.query_id, result=result, runtime=answer.seconds)
 
     def _send(self, kind: str, query_id: str, **fields: object) -> None:

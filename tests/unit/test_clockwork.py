@@ -107,7 +107,7 @@ def test_flower_is_told_who_answered_and_how_long_it_took(flower: Dispatcher) ->
         {
             "kind": "task-succeeded",
             "uuid": "query-0001",
-            "result": "answered by ada, 2 rounds, 42 tokens",
+            "result": "answered by ada, rounds: 2, tokens: 42",
             "runtime": 1.5,
         }
     ]
