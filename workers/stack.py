@@ -153,7 +153,7 @@ class Stack:
         self._write_stack_file()
         migrate.upgrade(found.database_url)
         engines = [p.engine for p in (*found.clients.values(), *found.servers.values())]
-        if any(e.kind == "transformers" and e.model == QUICKSTART for e in engines):
+        if any(e.local and e.model == QUICKSTART for e in engines):
             quickstart_folder(found.cache, self.tell)  # once, rather than by every child
         logs = found.home / "logs"
         logs.mkdir(exist_ok=True)
