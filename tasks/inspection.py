@@ -17,13 +17,13 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from models.errors import TransientError
 from tasks.celery_app import app
+from tasks.publishing import NOT_FOUND
 from tasks.settings import settings
 
 #: How long workers on the embedded broker are given to say which queues they read (seconds).
 ANSWER_WITHIN = 1.0
 #: How long RabbitMQ is given to accept a connection (seconds).
 CONNECT_WITHIN = 5.0
-NOT_FOUND = 404
 
 
 class QueueDepth(NamedTuple):

@@ -167,7 +167,7 @@ def run_servers(names: Sequence[str], threads: int | None, *, device: str | None
     if device is None:
         return _run("server", names, engine, queues)
     engine = _on_device(engine, device)
-    # Processes that serve the same pools on one host need names of their own.
+    # In Flower the processes of one host are told apart by their device.
     return _run("server", names, engine, queues, suffix=f"-{device.replace(':', '')}")
 
 

@@ -113,3 +113,13 @@ def test_drafts_too_long_for_one_panel_are_cut_and_the_query_ends(site: Site) ->
     life = site.life(query)
     (asked,) = [e["what"] for e in life["entries"] if e["what"].get("act") == "synthesize"]
     assert "characters left out" in json.dumps(asked["messages"])
+
+
+def test_a_caller_whose_limits_differ_from_the_sites_is_answered_all_the_same(site: Site) -> None:
+    site.configure("ada")
+    site.start_all("ada")
+    assert site.ask("With the site's limits?", {"rounds": 1})["status"] == "answered"
+
+    site.variables["COLM_LIMITS__DELIVERIES"] = "6"
+
+    assert site.ask("With others?", {"rounds": 1})["status"] == "answered"
