@@ -15,7 +15,7 @@ from models.strategies.base import Decision, Outcome
 
 Fields = dict[str, Any]
 
-_PLAN = ("options", "clients", "server", "deadlines", "seed")
+_PLAN = ("options", "clients", "server", "deadlines", "seed", "lane", "run")
 _COMPLETION = tuple(Completion.model_fields)
 
 
@@ -59,13 +59,15 @@ def step_row(step: Step, seq: int, asked_at: datetime) -> Fields:
         "messages": [turn.model_dump() for turn in step.messages],
         "prompt_version": step.prompt_version,
         "sampling": step.sampling.model_dump(mode="json"),
+        "choices": list(step.choices) or None,
         "asked_at": asked_at,
         "deadline_at": step.deadline_at,
+        "lane": step.lane,
     }
 
 
 def step_of(row: Mapping[str, Any]) -> Step:
-    fields = {name: row[name] for name in Step.model_fields if name in row}
+    fields = {name: row[name] for name in Step.model_fields if row.get(name) is not None}
     return Step.model_validate(fields)
 
 

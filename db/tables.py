@@ -71,6 +71,8 @@ queries = Table(
     Column("server", Json),
     Column("deadlines", Json),
     Column("seed", BigInteger),
+    Column("lane", PlainText, nullable=False, server_default="interactive"),
+    Column("run", PlainText),
 )
 Index(None, queries.c.asked_at)
 
@@ -111,8 +113,10 @@ steps = Table(
     Column("messages", Json, nullable=False),
     Column("prompt_version", PlainText, nullable=False),
     Column("sampling", Json, nullable=False),
+    Column("choices", Json),
     Column("asked_at", UtcDateTime, nullable=False),
     Column("deadline_at", UtcDateTime, nullable=False),
+    Column("lane", PlainText, nullable=False, server_default="interactive"),
     UniqueConstraint("query_id", "seq"),
     UniqueConstraint("query_id", "round", "act", "participant", "index"),
 )
@@ -144,6 +148,7 @@ outcomes = Table(
     Column("device", PlainText),
     Column("seed", BigInteger),
     Column("mean_logprob", Double),
+    Column("choice_logprobs", Json),
     CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),
 )
 # At most one row a step decides.
@@ -154,6 +159,22 @@ Index(
     postgresql_where=DECIDES,
     sqlite_where=DECIDES,
 )
+
+#: What was told of a step that may have killed a worker (`models.messages.Attempt`).
+attempts = Table(
+    "attempts",
+    metadata,
+    _query_id(primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("step_id", PlainText, ForeignKey("steps.step_id"), nullable=False),
+    Column("attempt_id", PlainText, nullable=False),
+    Column("kind", PlainText, nullable=False),
+    Column("worker", PlainText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("attempt_id"),
+    CheckConstraint("kind IN ('returned', 'alone')", name="kind"),
+)
+Index(None, attempts.c.step_id)
 
 #: What the strategy decided, in words and in data.
 decisions = Table(
@@ -208,5 +229,15 @@ dead_letters = Table(
 Index(None, dead_letters.c.at)
 Index(None, dead_letters.c.query_id)
 
-for _table in (queries, rounds, steps, outcomes, decisions, answers, dispatches, dead_letters):
+for _table in (
+    queries,
+    rounds,
+    steps,
+    outcomes,
+    attempts,
+    decisions,
+    answers,
+    dispatches,
+    dead_letters,
+):
     refuse_changes(_table)

@@ -35,8 +35,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 QueryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
 Seconds = Annotated[float, Field(ge=0, le=10_000_000)]
 Role = Literal["client", "server"]
-#: What one generation is for. Clients draft and refine; servers select and synthesize.
-Act = Literal["select", "draft", "synthesize", "refine"]
+RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+#: What one generation is for. docs/glossary.md says who is asked for which.
+Act = Literal[
+    "select", "draft", "synthesize", "refine", "plan", "solve", "aggregate", "judge", "check"
+]
+#: Overnight work waits while interactive work does, though never for ever.
+Lane = Literal["interactive", "overnight"]
 
 
 def _without_nul(text: Any) -> Any:
@@ -89,6 +94,11 @@ class Deadlines(Message):
     draft: float = Field(default=120.0, gt=0, le=86_400)
     synthesize: float = Field(default=180.0, gt=0, le=86_400)
     refine: float = Field(default=120.0, gt=0, le=86_400)
+    plan: float = Field(default=120.0, gt=0, le=86_400)
+    solve: float = Field(default=180.0, gt=0, le=86_400)
+    aggregate: float = Field(default=180.0, gt=0, le=86_400)
+    judge: float = Field(default=120.0, gt=0, le=86_400)
+    check: float = Field(default=60.0, gt=0, le=86_400)
     query: float = Field(default=900.0, gt=0, le=604_800)
 
 
@@ -103,6 +113,8 @@ class AskRequest(Message):
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     temperature: float | None = Field(default=None, ge=0.0, le=5.0)
     deadline: float | None = Field(default=None, gt=0, le=604_800)
+    lane: Lane = "interactive"
+    run: RunId | None = None
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -128,6 +140,9 @@ class Query(Message):
     deadlines: Deadlines
     seed: int = Field(ge=0, lt=2**63)
     asked_at: AwareDatetime
+    lane: Lane = "interactive"
+    #: The evaluation run that asked it. Queries of one run share equal steps.
+    run: RunId | None = None
 
     def participant(self, name: str) -> Participant:
         """The participant called `name`; KeyError if the query has none."""
@@ -158,6 +173,14 @@ class Step(StepKey):
     sampling: Sampling
     prompt_version: str = Field(max_length=40)
     deadline_at: AwareDatetime
+    #: Where not empty nothing is drawn: the completion is the most likely of these continuations,
+    #: and its `choice_logprobs` say how likely each is.
+    choices: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), max_length=32
+    )
+    lane: Lane = "interactive"
+    #: It may have killed a worker before: nothing else may run beside it.
+    alone: bool = False
 
     @property
     def key(self) -> StepKey:
@@ -182,6 +205,8 @@ class Completion(Message):
     device: str = Field(default="", max_length=80)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     mean_logprob: float | None = None  # natural log, per completion token, of the drawn tokens
+    #: Natural log of the likelihood of each of `Step.choices`, summed over its tokens.
+    choice_logprobs: dict[str, float] | None = None
 
 
 class StepError(Message):
@@ -204,6 +229,30 @@ class Submission(StepKey):
         if (self.completion is None) == (self.error is None):
             raise ValueError("a submission carries either a completion or an error")
         return self
+
+
+class Attempt(StepKey):
+    """What a participant tells of a step that may have killed a worker.
+
+    `returned`: it was delivered again, and is handed back for the coordinators to ask anew.
+    `alone`: it is about to be run with nothing beside it.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    attempt_id: str = Field(min_length=8, max_length=100)
+    kind: Literal["returned", "alone"]
+    worker: str = Field(max_length=200)
+
+
+class Spent(Message):
+    """What one participant generated for one act of a query: a line of the cost ledger."""
+
+    participant: Name
+    role: Role
+    act: Act
+    calls: int
+    prompt: int
+    completion: int
 
 
 class Tokens(Message):
@@ -263,6 +312,10 @@ class Answer(Message):
     degraded: bool = False
     notes: tuple[str, ...] = ()
     tokens: Tokens = Tokens()
+    #: The cost ledger, by participant and act; what a step without a completion cost is not known.
+    ledger: tuple[Spent, ...] = ()
+    #: What the strategy has to tell of its way, as data; docs/strategies.md says what.
+    detail: dict[str, Any] = {}
     seconds: float = 0.0
     asked_at: AwareDatetime
     ended_at: AwareDatetime

@@ -109,6 +109,8 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
         deadlines=deadlines,
         seed=request.seed if request.seed is not None else derive_seed(query_id),
         asked_at=now,
+        lane=request.lane,
+        run=request.run,
     )
     STRATEGIES[request.strategy].check(query)
     return query

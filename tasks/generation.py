@@ -12,6 +12,7 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Reject
 
+from models.messages import Act
 from tasks import runtime
 from tasks.celery_app import app
 from tasks.patience import patiently
@@ -48,25 +49,26 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
     }
 
 
-@app.task(bind=True, name="colm.draft")
-def draft(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
-    """A client's own answer."""
-    return _generate(self, args, fields)
+#: What each act asks for, as its Celery task says it; the tasks differ in nothing else.
+ACTS: dict[Act, str] = {
+    "draft": "A participant's own answer.",
+    "refine": "A client's next answer, in the light of guidance.",
+    "select": "A server's choice of the clients that draft.",
+    "synthesize": "A server's guidance on a panel of drafts.",
+    "plan": "A short abstraction of the problem, for whoever solves it.",
+    "solve": "A solution that follows a plan.",
+    "aggregate": "One answer made of several.",
+    "judge": "Which of two answers is better.",
+    "check": "Whether code passes its visible tests.",
+}
 
 
-@app.task(bind=True, name="colm.refine")
-def refine(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
-    """A client's next answer, in the light of guidance."""
-    return _generate(self, args, fields)
+def _task(act: Act, does: str) -> Task:  # type: ignore[type-arg]  # generic in the stubs only
+    def body(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
+        return _generate(self, args, fields)
+
+    body.__doc__ = does
+    return app.task(bind=True, name=f"colm.{act}")(body)
 
 
-@app.task(bind=True, name="colm.select")
-def select(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
-    """A server's choice of the clients that draft."""
-    return _generate(self, args, fields)
-
-
-@app.task(bind=True, name="colm.synthesize")
-def synthesize(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]
-    """A server's guidance on a panel of drafts."""
-    return _generate(self, args, fields)
+TASKS = {act: _task(act, does) for act, does in ACTS.items()}

@@ -39,7 +39,7 @@ def topology() -> Topology:
 
 def send_step(step: Step) -> None:
     """Put a step into its participant's queue."""
-    queue = topology().for_step(step.act, step.participant, step.role)
+    queue = topology().for_step(step)
     publish(
         app,
         f"colm.{step.act}",

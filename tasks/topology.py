@@ -5,6 +5,7 @@
     colm.steps     draft.<client>         colm.draft.<client>       that client
     colm.guidance  refine.<client>        colm.refine.<client>      that client
     colm.steps     synthesize.<server>    colm.synthesize.<server>  the workers of that server
+    colm.steps     overnight.<name>       colm.overnight.<name>     that client or server
     colm.drafts    draft.<client>,        colm.submissions          coordinators
                    guidance.<server>
     colm.dead      #                      colm.dead                 coordinators
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from kombu import Exchange, Queue
 from kombu.transport.base import StdChannel
 
-from models.messages import Act, Role
+from models.messages import Role, Step
 from tasks.settings import BrokerLimits, Settings
 
 ASK = "colm.ask"
@@ -61,6 +62,10 @@ class Topology:
     def synthesize(self, server: str) -> Queue:
         return self._work(f"colm.synthesize.{server}", STEPS, f"synthesize.{server}")
 
+    def overnight(self, participant: str) -> Queue:
+        """Steps of queries that can wait, apart so that they do not delay the others."""
+        return self._work(f"colm.overnight.{participant}", STEPS, f"overnight.{participant}")
+
     def dead(self) -> Queue:
         return Queue(
             DEAD,
@@ -74,16 +79,19 @@ class Topology:
         return self.ask(), self.submissions()
 
     def of_client(self, client: str) -> tuple[Queue, ...]:
-        return self.draft(client), self.refine(client)
+        return self.draft(client), self.refine(client), self.overnight(client)
 
     def of_server(self, server: str) -> tuple[Queue, ...]:
-        return (self.synthesize(server),)
+        return self.synthesize(server), self.overnight(server)
 
-    def for_step(self, act: Act, participant: str, role: Role) -> Queue:
+    def for_step(self, step: Step) -> Queue:
         """The queue that a step goes to."""
-        if role == "server":
-            return self.synthesize(participant)
-        return self.refine(participant) if act == "refine" else self.draft(participant)
+        if step.lane == "overnight":
+            return self.overnight(step.participant)
+        if step.role == "server":
+            return self.synthesize(step.participant)
+        name = step.participant
+        return self.refine(name) if step.act == "refine" else self.draft(name)
 
     def everything(self) -> tuple[Queue, ...]:
         of_clients = [queue for client in self.clients for queue in self.of_client(client)]

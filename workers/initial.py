@@ -64,6 +64,11 @@ select = 60
 draft = 120
 synthesize = 180
 refine = 120
+plan = 120
+solve = 180
+aggregate = 180
+judge = 120
+check = 60
 query = 900
 
 # --- Default options of the strategies; a caller's own go before these. --------------------------

@@ -110,6 +110,8 @@ class EngineGenerator:
             messages=step.messages,
             sampling=step.sampling,
             deadline=self._monotonic() + left,
+            lane=step.lane,
+            choices=step.choices,
             conversation=f"{step.query_id}.{step.participant}",
         )
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from models.messages import Completion, Sampling, Turn
+from models.messages import Completion, Lane, Sampling, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,9 @@ class GenerationRequest:
     #: Reading of `time.monotonic()` after which the engine gives up with DeadlineExceeded.
     deadline: float | None = None
     #: "overnight" requests wait while "interactive" ones do, though never for ever.
-    lane: str = "interactive"
+    lane: Lane = "interactive"
+    #: Score these continuations instead of generating (see `models.messages.Step.choices`).
+    choices: tuple[str, ...] = ()
     #: Requests of one conversation (same query and participant): what one computed is kept, so
     #: that the next need not compute the beginning that they share.
     conversation: str | None = None

@@ -26,13 +26,12 @@ from models.messages import Message, Participant, Query, Step
 from models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
 from models.strategies.stages import (
     ClosedStage,
-    client_answer,
     close_stage,
     finish,
-    gone_without,
     make_step,
     query_deadline,
 )
+from models.strategies.telling import client_answer, gone_without
 
 
 class ColmOptions(Message):

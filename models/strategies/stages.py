@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
 
 from models import prompts
 from models.choosing import most_central
 from models.messages import (
     Act,
     Answer,
-    ClientAnswer,
-    Completion,
-    Guidance,
     Participant,
     Query,
     Step,
     StepError,
-    Tokens,
     Turn,
     derive_seed,
     seconds_between,
@@ -35,6 +30,7 @@ from models.strategies.base import (
     completed,
     unfinished,
 )
+from models.strategies.telling import client_answer, guidance_given, ledger, tokens_of
 
 
 def query_deadline(query: Query) -> datetime:
@@ -65,6 +61,7 @@ def make_step(
         sampling=participant.sampling.model_copy(update={"seed": seed}),
         prompt_version=prompts.VERSION,
         deadline_at=min(now + limit, query_deadline(query)),
+        lane=query.lane,
     )
 
 
@@ -137,70 +134,6 @@ def _why_closed(s: StepState, now: datetime) -> str:
     return f"nothing came from {who} before the {act} deadline, {waited:.1f} s after it was asked"
 
 
-def tokens_of(completions: Sequence[Completion]) -> Tokens:
-    return Tokens(
-        prompt=sum(c.prompt_tokens for c in completions),
-        completion=sum(c.completion_tokens for c in completions),
-    )
-
-
-def client_answer(state: QueryState, client: str) -> ClientAnswer:
-    """One client's way through the query, as far as it went."""
-    mine = [s for s in state.steps if s.step.participant == client]
-    done = [s.completion for s in mine if s.completion is not None]
-    texts: dict[str, list[str]] = {"draft": [], "refine": []}
-    for s in mine:
-        if s.completion is not None:
-            texts[s.step.act].append(s.completion.text)
-    reasons = [s.outcome.reason for s in mine if s.outcome and s.outcome.completion is None]
-    status: Literal["refined", "drafted", "failed", "idle"]
-    if texts["refine"]:
-        status = "refined"
-    elif texts["draft"]:
-        status = "drafted"
-    else:
-        status = "failed" if mine else "idle"
-    return ClientAnswer(
-        status=status,
-        draft=texts["draft"][0] if texts["draft"] else None,
-        refined=texts["refine"][-1] if texts["refine"] else None,
-        reason=reasons[0] if reasons else None,
-        tokens=tokens_of(done),
-        seconds=round(sum(c.total_s for c in done), 6),
-    )
-
-
-def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
-    """The guidance of every round, and whose drafts the server had read for it."""
-    given = []
-    for s in completed(s for s in state.steps if s.step.act == "synthesize"):
-        panel = state.decision("panel", s.step.round)
-        assert s.completion is not None
-        given.append(
-            Guidance(
-                round=s.step.round,
-                text=s.completion.text,
-                server=s.step.participant,
-                drafts_of=tuple(panel.detail["clients"]) if panel else (),
-                tokens=tokens_of([s.completion]),
-                seconds=s.completion.total_s,
-            )
-        )
-    return tuple(given)
-
-
-def gone_without(state: QueryState, told: Sequence[StepState]) -> list[str]:
-    """A note for each answer of a client that never came, but for those `told` already."""
-    acts = ("draft", "refine")
-    missing = [s for s in state.steps if s.step.act in acts and s.completion is None]
-    return [
-        f"round {s.step.round} went on without the {s.step.act} of {s.step.participant} "
-        f"({s.outcome.reason})"
-        for s in missing
-        if s.outcome and s not in told
-    ]
-
-
 def finish(
     state: QueryState,
     now: datetime,
@@ -230,6 +163,7 @@ def finish(
         degraded=bool(notes) or any(s.completion is None for s in state.steps),
         notes=tuple(notes),
         tokens=tokens_of(completions),
+        ledger=ledger(state),
         seconds=seconds_between(query.asked_at, now),
         asked_at=query.asked_at,
         ended_at=now,

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ("models", "db", "tasks", "workers")
+FLOORS = ("models", "db", "evaluation", "tasks", "workers")
 
 
 @cache

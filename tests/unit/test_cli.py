@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tests.unit.conftest import SetEnvironment
 from workers import cli
+from workers.commands import asking
 from workers.initial import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
@@ -149,7 +150,7 @@ def test_a_command_line_that_is_none_is_a_usage_error(arguments: list[str]) -> N
      ("a=b", "a=b"), ("", "")],
 )  # fmt: skip
 def test_an_options_value_is_json_where_it_is_json(text: str, value: object) -> None:
-    assert cli._pairs([f"name={text}"]) == {"name": value}
+    assert asking._pairs([f"name={text}"]) == {"name": value}
 
 
 def test_the_record_is_read_without_anything_running(

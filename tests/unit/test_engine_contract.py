@@ -24,7 +24,7 @@ from models.engines.openai import OpenAIEngine
 from models.engines.paged import PagedEngine
 from models.engines.scripted import ScriptedEngine
 from models.errors import Cancelled, DeadlineExceeded, EngineError, PromptTooLong
-from models.messages import Completion, Sampling, Turn
+from models.messages import Completion, Lane, Sampling, Turn
 from tests.unit.engines_endpoint import HOLD, running_endpoint
 from tests.unit.engines_tiny import tiny_loaded
 
@@ -48,7 +48,7 @@ def ask(
     text: str = "Tell me of the sea.",
     *,
     deadline: float | None = None,
-    lane: str = "interactive",
+    lane: Lane = "interactive",
     request_id: str | None = None,
     sampling: Sampling | None = None,
 ) -> GenerationRequest:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
 from models.errors import TransientError
-from models.messages import Step, Submission
+from models.messages import Act, Step, Submission
 from tasks import ask, generation, queries, runtime
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
@@ -172,7 +172,7 @@ def generate(task: Task[..., Any], step: object, **more: Any) -> Any:
 
 def test_a_step_is_generated_submitted_and_summed_up(sent: list[dict[str, Any]]) -> None:
     runtime.install_generator(Generating())
-    done = generate(generation.draft, STEP)
+    done = generate(generation.TASKS["draft"], STEP)
     assert done == {"step": STEP.step_id, "tokens": 3, "seconds": 0.123, "batch": 4}
     assert [message["routing_key"] for message in sent] == ["draft.ada"]
     assert sent[0]["kwargs"]["submission"]["completion"]["text"] == "Because."
@@ -180,7 +180,7 @@ def test_a_step_is_generated_submitted_and_summed_up(sent: list[dict[str, Any]])
 
 def test_a_failure_is_submitted_like_a_completion(sent: list[dict[str, Any]]) -> None:
     runtime.install_generator(Generating(fails=True))
-    done = generate(generation.refine, a_step("ada", "refine"))
+    done = generate(generation.TASKS["refine"], a_step("ada", "refine"))
     assert done == {"step": "query-0001.1.refine.ada.0", "failed": "EngineError"}
     assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "no memory"
 
@@ -188,11 +188,11 @@ def test_a_failure_is_submitted_like_a_completion(sent: list[dict[str, Any]]) ->
 @pytest.mark.parametrize(
     ("task", "step", "more", "reason"),
     [
-        (generation.refine, STEP, {}, "is not for this worker"),
-        (generation.select, STEP, {}, "is not for this worker"),
-        (generation.draft, a_step("bo"), {}, "is not for this worker"),
-        (generation.draft, {"nonsense": 1}, {}, "the step cannot be used"),
-        (generation.draft, STEP, {"surprise": 1}, "one keyword argument"),
+        (generation.TASKS["refine"], STEP, {}, "is not for this worker"),
+        (generation.TASKS["select"], STEP, {}, "is not for this worker"),
+        (generation.TASKS["draft"], a_step("bo"), {}, "is not for this worker"),
+        (generation.TASKS["draft"], {"nonsense": 1}, {}, "the step cannot be used"),
+        (generation.TASKS["draft"], STEP, {"surprise": 1}, "one keyword argument"),
     ],
 )
 def test_a_step_that_is_not_for_this_worker_is_rejected(
@@ -210,8 +210,9 @@ def test_a_step_that_is_not_for_this_worker_is_rejected(
 
 
 def test_every_act_has_its_task() -> None:
-    for act in ("draft", "refine", "select", "synthesize"):
-        assert getattr(generation, act).name == f"colm.{act}"
+    assert {act: task.name for act, task in generation.TASKS.items()} == {
+        act: f"colm.{act}" for act in get_args(Act)
+    }
     assert (ask.name, queries.submit.name) == ("colm.ask", "colm.submit")
 
 
@@ -221,6 +222,6 @@ def test_a_process_that_was_not_started_for_a_task_says_so() -> None:
     with message(ask) as task, pytest.raises(runtime.NotInstalled):
         task.run(QUESTION)
     with pytest.raises(runtime.NotInstalled):
-        generate(generation.draft, STEP)
+        generate(generation.TASKS["draft"], STEP)
     with pytest.raises(runtime.NotInstalled):
         runtime.record()

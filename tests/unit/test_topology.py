@@ -10,6 +10,7 @@ from kombu import Connection, Queue
 from models.messages import Act, Role
 from tasks.settings import BrokerLimits, Settings
 from tasks.topology import DEAD, EXCHANGES, Topology, declare, submission_key, topology_of
+from tests.unit.examples import a_step
 
 SITE = Topology(
     limits=BrokerLimits(queue_length=500, deliveries=3), clients=("ada", "bo"), servers=("main",)
@@ -27,6 +28,7 @@ def test_the_site_has_these_queues_and_no_others() -> None:
         "colm.draft.bo": ("colm.steps", "draft.bo"),
         "colm.refine.ada": ("colm.guidance", "refine.ada"),
         "colm.refine.bo": ("colm.guidance", "refine.bo"),
+        **{f"colm.overnight.{n}": ("colm.steps", f"overnight.{n}") for n in ("ada", "bo", "main")},
     }
 
 
@@ -66,16 +68,25 @@ def test_the_dead_are_never_dropped_for_want_of_room() -> None:
         ("select", "main", "server", "colm.synthesize.main"),
         ("synthesize", "main", "server", "colm.synthesize.main"),
         ("draft", "main", "server", "colm.synthesize.main"),  # strategy single, the server alone
+        ("plan", "ada", "client", "colm.draft.ada"),
+        ("plan", "main", "server", "colm.synthesize.main"),
     ],
 )
 def test_a_step_goes_to_a_queue_that_its_participant_reads(
     act: Act, participant: str, role: Role, queue: str
 ) -> None:
-    found = SITE.for_step(act, participant, role)
+    step = a_step(participant, act, role=role)
+    found = SITE.for_step(step)
     assert found.name == queue
     assert found.name in {q.name for q in SITE.everything()}
     reads = SITE.of_client(participant) if role == "client" else SITE.of_server(participant)
     assert found.name in {q.name for q in reads}
+
+
+def test_what_can_wait_goes_to_a_queue_of_its_own() -> None:
+    step = a_step("ada", "refine").model_copy(update={"lane": "overnight"})
+    assert SITE.for_step(step) == SITE.overnight("ada")
+    assert SITE.overnight("ada") in SITE.of_client("ada")
 
 
 def test_a_participant_submits_under_its_own_name() -> None:

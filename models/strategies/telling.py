@@ -1,0 +1,93 @@
+"""What an answer tells of a query's way: each client's part, the guidance, the costs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from models.messages import Act, ClientAnswer, Completion, Guidance, Spent, Tokens
+from models.strategies.base import QueryState, StepState, completed
+
+
+def tokens_of(completions: Sequence[Completion]) -> Tokens:
+    return Tokens(
+        prompt=sum(c.prompt_tokens for c in completions),
+        completion=sum(c.completion_tokens for c in completions),
+    )
+
+
+def ledger(state: QueryState) -> tuple[Spent, ...]:
+    """What each participant generated for each act, in the order first asked."""
+    by_act: dict[tuple[str, Act], list[Completion]] = {}
+    roles = {}
+    for s in completed(state.steps):
+        assert s.completion is not None
+        by_act.setdefault((s.step.participant, s.step.act), []).append(s.completion)
+        roles[s.step.participant] = s.step.role
+    return tuple(
+        Spent(
+            participant=who,
+            role=roles[who],
+            act=act,
+            calls=len(done),
+            **tokens_of(done).model_dump(),
+        )
+        for (who, act), done in by_act.items()
+    )
+
+
+def client_answer(state: QueryState, client: str) -> ClientAnswer:
+    """One client's way through the query, as far as it went."""
+    mine = [s for s in state.steps if s.step.participant == client]
+    done = [s.completion for s in mine if s.completion is not None]
+    texts: dict[str, list[str]] = {"draft": [], "refine": []}
+    for s in mine:
+        if s.completion is not None:
+            texts[s.step.act].append(s.completion.text)
+    reasons = [s.outcome.reason for s in mine if s.outcome and s.outcome.completion is None]
+    status: Literal["refined", "drafted", "failed", "idle"]
+    if texts["refine"]:
+        status = "refined"
+    elif texts["draft"]:
+        status = "drafted"
+    else:
+        status = "failed" if mine else "idle"
+    return ClientAnswer(
+        status=status,
+        draft=texts["draft"][0] if texts["draft"] else None,
+        refined=texts["refine"][-1] if texts["refine"] else None,
+        reason=reasons[0] if reasons else None,
+        tokens=tokens_of(done),
+        seconds=round(sum(c.total_s for c in done), 6),
+    )
+
+
+def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
+    """The guidance of every round, and whose drafts the server had read for it."""
+    given = []
+    for s in completed(s for s in state.steps if s.step.act == "synthesize"):
+        panel = state.decision("panel", s.step.round)
+        assert s.completion is not None
+        given.append(
+            Guidance(
+                round=s.step.round,
+                text=s.completion.text,
+                server=s.step.participant,
+                drafts_of=tuple(panel.detail["clients"]) if panel else (),
+                tokens=tokens_of([s.completion]),
+                seconds=s.completion.total_s,
+            )
+        )
+    return tuple(given)
+
+
+def gone_without(state: QueryState, told: Sequence[StepState]) -> list[str]:
+    """A note for each answer of a client that never came, but for those `told` already."""
+    acts = ("draft", "refine")
+    missing = [s for s in state.steps if s.step.act in acts and s.completion is None]
+    return [
+        f"round {s.step.round} went on without the {s.step.act} of {s.step.participant} "
+        f"({s.outcome.reason})"
+        for s in missing
+        if s.outcome and s not in told
+    ]

@@ -1,0 +1,1 @@
+"""The commands of `colm`, by what they are for; `workers.cli` lists them."""

@@ -1,0 +1,99 @@
+"""`colm ask`, `show`, `queries`, `dead`: what a caller and an operator ask."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from models.errors import ColmError
+from workers.commands.options import Json
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
+    strategy: Annotated[str, typer.Option(help="colm or single.")] = "colm",
+    client: Annotated[
+        list[str] | None, typer.Option(help="A client to ask; repeat for more. Default: all.")
+    ] = None,
+    server: Annotated[str | None, typer.Option(help="The server to ask.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of guidance.")] = None,
+    select: Annotated[int | None, typer.Option(help="Let the server select k clients.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes every draw repeatable.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Per completion.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole query.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="Any other, as name=value.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a question and follow it to its answer."""
+    from workers.ask_command import run_ask
+
+    given = {
+        "strategy": strategy,
+        "clients": client or None,
+        "server": server,
+        "rounds": rounds,
+        "select": select,
+        "seed": seed,
+        "max_new_tokens": max_new_tokens,
+        "deadline": deadline,
+        **_pairs(option or []),
+    }
+    text = _standard_input() if question == "-" else question
+    run_ask(text, {k: v for k, v in given.items() if v is not None}, as_json=as_json)
+
+
+def show(
+    query: Annotated[str, typer.Argument(help="A query id, or the beginning of one.")],
+    as_json: Json = False,
+    prompts: Annotated[bool, typer.Option(help="Print every prompt in full.")] = False,
+) -> None:
+    """Print the whole life of a query."""
+    from workers.reading import show_query
+
+    show_query(query, as_json=as_json, prompts=prompts)
+
+
+def queries(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    status: Annotated[str | None, typer.Option(help="open, answered, failed or refused.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the latest queries."""
+    from workers.reading import list_queries
+
+    list_queries(limit, status, as_json=as_json)
+
+
+def dead(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20, as_json: Json = False
+) -> None:
+    """List the latest dead letters: messages given up on, with the reason."""
+    from workers.reading import list_dead_letters
+
+    list_dead_letters(limit, as_json=as_json)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ColmError(f"standard input is not text in UTF-8: {error.reason}") from error
+
+
+def _pairs(options: list[str]) -> dict[str, Any]:
+    """name=value as JSON where it is JSON, as text where it is not."""
+    pairs: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not equals:
+            raise ColmError(f"--option {option!r} is not of the form name=value")
+        try:
+            pairs[name] = json.loads(text)
+        except ValueError:
+            pairs[name] = text
+    return pairs

@@ -1,0 +1,87 @@
+"""`colm demo`, `init`, `up`, `migrate`, `flower`, `doctor`: a site and its care."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import ColmError
+from workers.commands.options import Json
+
+
+def demo(
+    question: Annotated[str, typer.Argument(help="What to ask.")] = (
+        "Why does ice float on water?"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, max=8)] = 1,
+) -> None:
+    """Bring up the embedded stack, ask one question, show everything, and stop."""
+    from workers.demo import run_demo
+
+    run_demo(question, rounds)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("colm.toml"),
+) -> None:
+    """Write a commented colm.toml with every default."""
+    from workers.initial import TEMPLATE
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise ColmError(f"{path} exists already; it was left as it is") from None
+    except OSError as error:
+        raise ColmError(f"{path} cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {path}")
+
+
+def up(
+    broker: Annotated[str | None, typer.Option(help="amqp://...; default: embedded.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="postgresql+psycopg2://...; default: a SQLite file.")
+    ] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C; a process that dies is started again."""
+    from workers.up import run_stack
+
+    run_stack(broker, database)
+
+
+def migrate() -> None:
+    """Bring the database to this version's tables."""
+    from db import migrate as migrations
+    from tasks.settings import settings
+
+    url = settings().database_url
+    pending = migrations.pending(url)
+    migrations.upgrade(url)
+    typer.echo("\n".join(f"applied {name}" for name in pending) or "nothing to do")
+
+
+def flower(
+    port: Annotated[int, typer.Option(min=0, max=65_535)] = 5555,
+    address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    broker_api: Annotated[
+        str | None, typer.Option(help="http://user:password@host:15672/api/ for queue lengths.")
+    ] = None,
+) -> None:
+    """Watch tasks and workers in Flower."""
+    from workers.flower import run_flower
+
+    run_flower(port, address, broker_api)
+
+
+def doctor(
+    broker_only: Annotated[
+        bool, typer.Option("--broker-only", help="Leave out the database: participants have none.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check settings, database, broker and queues; say what to do about each finding."""
+    from workers.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(broker_only=broker_only, as_json=as_json))
