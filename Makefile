@@ -58,5 +58,5 @@ $(VENV)/engine-installed: $(BIN)/python $(MANIFESTS)
 
 $(VENV)/dev-installed: $(BIN)/python $(MANIFESTS)
 	@echo "Installing CoLM and its tools into $(VENV) (the first time takes minutes)"
-	@$(PIP_INSTALL) -e ".[engine,dev]"
+	@$(PIP_INSTALL) -e ".[engine,evaluation,dev]"
 	@touch $@ $(VENV)/engine-installed
