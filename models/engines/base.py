@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from models.errors import EngineError
 from models.messages import Completion, Lane, Sampling, Turn
 
 
@@ -76,6 +77,14 @@ class EngineStats:
             f" {self.completion_tokens} completion tokens,"
             f" {self.mean_batch:.1f} requests a step"
         )
+
+
+def cannot_score(info: EngineInfo) -> EngineError:
+    """For a request with choices, where the engine cannot tell how likely they are."""
+    return EngineError(
+        f"the engine {info.engine!r} cannot tell how likely given continuations are; 'transformers'"
+        " can"
+    )
 
 
 class Engine(Protocol):

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from models.engines.base import EngineInfo
 from models.engines.decoding import FAULTS, Decoding
 from models.engines.generation import Generation
 from models.engines.kept import MIN_SHARED, KeptPrefixes, shared_prefix
 from models.engines.runner import Runner
+from models.engines.scoring import score
 from models.engines.slots import RowKV, Shape
 from models.engines.tickets import Tickets
 from models.engines.waiting import Room, WaitingLine
@@ -143,9 +145,28 @@ class Batch:
             generation.filled += len(chunk)
             if generation.filled == len(generation.prompt):
                 self._entering = None
+                if generation.choices:
+                    self._score(generation, logits)
+                    continue
                 self._rows.append(generation)
                 self._decoding.first(generation, logits)
                 generation.first_token = time.monotonic()
+
+    def _score(self, generation: Generation, logits: Tensor) -> None:
+        """Settle a request that asks how likely its choices are; it never joins the rows."""
+        row = len(self._rows)
+        generation.first_token = time.monotonic()
+        try:
+            generation.choose(
+                score(self._runner, row, generation.filled, logits, generation.choices)
+            )
+        except FAULTS as error:
+            self._decoding.fault(generation, error)
+        except EngineError as error:
+            self._tickets.fail(generation.ticket, error)
+        else:
+            self._complete(generation, row, time.monotonic())
+        self._vacate(generation, row)
 
     def _admit(self) -> Generation | None:
         """Whoever is next in line, if there is room."""

@@ -26,6 +26,8 @@ class ContinuousEngine(LocalEngine):
     In float32 a greedy completion equals `model.generate()` of the prompt alone, token for token.
     """
 
+    scores = True
+
     def __init__(self, loaded: LoadedModel, settings: EngineSettings) -> None:
         context = min(loaded.context_length, settings.max_batch_tokens)
         info = EngineInfo(

@@ -17,6 +17,8 @@ from models.engines.tickets import Ticket
 from models.errors import EngineError
 from models.messages import Completion
 
+NOT_A_NUMBER = "the model's output is not a number: try dtype = 'bfloat16' or 'float32'"
+
 Decode = Callable[[Sequence[int]], str]
 
 
@@ -29,6 +31,8 @@ class Generation:
     dice: Dice
     decode: Decode
     ends: frozenset[int]
+    #: The tokens of each of the request's choices, where it has some.
+    choices: tuple[list[int], ...] = ()
     #: Tokens drawn so far, the last of them not yet in the cache.
     drawn: list[int] = field(default_factory=list)
     #: Tokens of prompt and completion whose KV its row holds.
@@ -44,6 +48,8 @@ class Generation:
     finish_reason: Literal["stop", "length"] | None = None
     #: Its row may hold what is not finite.
     poisoned: bool = False
+    #: How likely each choice is: natural logs.
+    choice_logprobs: dict[str, float] | None = None
     _text: str | None = None
     _stops: StopFinder | None = None
     _lookup: Lookup | None = None
@@ -56,6 +62,8 @@ class Generation:
     @property
     def reach(self) -> int:
         """The most tokens that its row will ever hold."""
+        if self.choices:
+            return len(self.prompt) + max(map(len, self.choices))
         return len(self.prompt) + self.ticket.request.sampling.max_new_tokens
 
     @property
@@ -67,9 +75,7 @@ class Generation:
         """Append a token; sets `finish_reason` with the last. EngineError if it is no token."""
         if not math.isfinite(drawn.logprob):
             self.poisoned = True
-            raise EngineError(
-                "the model's output is not a number: try dtype = 'bfloat16' or 'float32'"
-            )
+            raise EngineError(NOT_A_NUMBER)
         self.drawn.append(drawn.token)
         self.logprob += drawn.logprob
         if drawn.token in self.ends:
@@ -79,6 +85,17 @@ class Generation:
             self._text, self.finish_reason = text, "stop"
         elif len(self.drawn) >= self.ticket.request.sampling.max_new_tokens:
             self.finish_reason = "length"
+
+    def choose(self, logprobs: Sequence[float]) -> None:
+        """End with the likeliest choice. EngineError where the model's output is no number."""
+        if not all(map(math.isfinite, logprobs)):
+            self.poisoned = True
+            raise EngineError(NOT_A_NUMBER)
+        best = max(range(len(logprobs)), key=logprobs.__getitem__)
+        names = self.ticket.request.choices
+        self.choice_logprobs = dict(zip(names, logprobs, strict=True))
+        self.drawn, self.logprob = list(self.choices[best]), logprobs[best]
+        self._text, self.finish_reason = names[best], "stop"
 
     def guess(self, most: int) -> list[int]:
         """Tokens that may be drawn next, never more than can be; at most `most`."""
@@ -116,6 +133,7 @@ class Generation:
                 device=info.device,
                 seed=seed,
                 mean_logprob=self.logprob / len(self.drawn),
+                choice_logprobs=self.choice_logprobs,
             )
         except ValidationError as error:
             raise EngineError("the completion is longer than a message may be") from error

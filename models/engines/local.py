@@ -13,7 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
-from models.engines.base import EngineInfo, EngineStats, GenerationRequest
+from models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
 from models.engines.generation import Generation
 from models.engines.sampling import Dice
 from models.engines.text import ChatTokenizer
@@ -32,6 +32,9 @@ class LocalEngine(ABC):
 
     Use it in the process that made it: threads do not survive a fork.
     """
+
+    #: Whether it can tell how likely given continuations are.
+    scores = False
 
     def __init__(
         self, tokenizer: ChatTokenizer, *, info: EngineInfo, context: int, ends: frozenset[int]
@@ -94,8 +97,13 @@ class LocalEngine(ABC):
 
     def _prepared(self, ticket: Ticket) -> Generation:
         request = ticket.request
+        if request.choices and not self.scores:
+            raise cannot_score(self._info)
         prompt = self._tokenizer.encode(request.messages)
-        wanted = request.sampling.max_new_tokens
+        choices = tuple(self._tokenizer.continuation(choice) for choice in request.choices)
+        if not all(choices):
+            raise EngineError("one of the choices has no tokens")
+        wanted = max(map(len, choices), default=request.sampling.max_new_tokens)
         if len(prompt) + wanted > self._context:
             raise PromptTooLong(
                 f"the prompt has {len(prompt)} tokens and asks for {wanted} more;"
@@ -109,6 +117,7 @@ class LocalEngine(ABC):
             dice=Dice(request.sampling),
             decode=self._tokenizer.decode,
             ends=self._ends,
+            choices=choices,
         )
 
     def _arrived(self, *, wait: bool) -> list[Generation] | None:

@@ -19,7 +19,7 @@ import httpx
 from pydantic import ValidationError
 
 from models.engine_settings import EngineSettings
-from models.engines.base import EngineInfo, EngineStats, GenerationRequest
+from models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
 from models.engines.openai_wire import (
     Reply,
     Setback,
@@ -85,7 +85,9 @@ class OpenAIEngine:
 
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
-        if not ticket.settled:
+        if request.choices:
+            self._tickets.fail(ticket, cannot_score(self.info))
+        elif not ticket.settled:
             job = asyncio.run_coroutine_threadsafe(self._serve(ticket), self._loop)
             # Whoever settles the ticket, `cancel` and `close` included, ends the HTTP exchange.
             ticket.future.add_done_callback(lambda _: job.cancel())

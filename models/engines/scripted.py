@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +99,9 @@ class ScriptedEngine:
             )
         text = _cut(self._reply(request), sampling.stop)
         words = text.split()
+        if request.choices:
+            text = next((c for c in request.choices if c in text), request.choices[0])
+            words = text.split()
         full = len(words) > sampling.max_new_tokens
         if full:
             words = words[: sampling.max_new_tokens]
@@ -110,12 +114,19 @@ class ScriptedEngine:
             engine=self._info.engine,
             model=self._info.model,
             seed=sampling.seed,
+            choice_logprobs=_likelihoods(request.choices, text),
         )
 
 
 def _from_template(template: str, request: GenerationRequest) -> str:
     last = request.messages[-1].content[:LAST_CHARS] if request.messages else ""
     return template.replace("{last}", last)
+
+
+def _likelihoods(choices: tuple[str, ...], chosen: str) -> dict[str, float] | None:
+    """As likely as the script is sure of itself: 9 in 10 for the choice that its reply holds."""
+    others = max(1, len(choices) - 1)
+    return {c: math.log(0.9 if c == chosen else 0.1 / others) for c in choices} or None
 
 
 def _cut(text: str, stops: tuple[str, ...]) -> str:

@@ -42,6 +42,11 @@ class ChatTokenizer:
             tokens = self._encoder(prompt, add_special_tokens=False)["input_ids"]
         return list(tokens)
 
+    def continuation(self, text: str) -> list[int]:
+        """The tokens of `text` where it goes on from a prompt."""
+        with self._lock:
+            return list(self._encoder(self._defused(text), add_special_tokens=False)["input_ids"])
+
     def decode(self, tokens: Sequence[int]) -> str:
         text = self._decoder.decode(
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
