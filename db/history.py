@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, Table, select
 from db import tables
 from db.engine import reading
 from db.reads import Status, StoredLetter
-from db.rows import Fields, decision_of, outcome_of, query_of, step_of
+from db.rows import Fields, attempt_of, decision_of, outcome_of, query_of, step_of
+from models.attempts import Tried
 from models.messages import Answer, Query, Step
 from models.strategies.base import Decision, Outcome
 
@@ -42,12 +43,23 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepTried:
+    """What a participant told of a step that may have killed a worker."""
+
+    step_id: str
+    tried: Tried
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ended:
     """What ended the query. A refused ask has no answer."""
 
     status: Status
     reason: str | None
     answer: Answer | None
+
+
+What = Asked | RoundStarted | Step | StepTried | StepOutcome | Decision | Ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +69,7 @@ class Entry:
     #: Counts a query's entries from 1, without gaps.
     seq: int
     at: datetime
-    what: Asked | RoundStarted | Step | StepOutcome | Decision | Ended
+    what: What
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +126,18 @@ class _Kind:
 
     table: Table
     at: str
-    what: Callable[[Fields], Asked | RoundStarted | Step | StepOutcome | Decision | Ended]
+    what: Callable[[Fields], What]
 
 
 _KINDS = (
     _Kind(table=tables.queries, at="asked_at", what=_asked),
     _Kind(table=tables.rounds, at="at", what=lambda row: RoundStarted(round=row["round"])),
     _Kind(table=tables.steps, at="asked_at", what=step_of),
+    _Kind(
+        table=tables.attempts,
+        at="at",
+        what=lambda row: StepTried(step_id=row["step_id"], tried=attempt_of(row)),
+    ),
     _Kind(
         table=tables.outcomes,
         at="at",

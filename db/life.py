@@ -8,23 +8,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, assert_never
 
 from sqlalchemy import Table
 
 from db import tables
+from db.progress import FIRST_SEQ, Progress
 from db.rows import (
     Fields,
     answer_row,
+    attempt_of,
+    attempt_row,
     decision_row,
     outcome_row,
     recordable_decision,
     recordable_outcome,
     step_row,
 )
-from models.messages import MAX_REASON_CHARS, Answer, Query, Step, StepError, StepKey
+from models.attempts import Tried
+from models.messages import (
+    MAX_REASON_CHARS,
+    Answer,
+    Attempt,
+    Query,
+    Step,
+    StepError,
+    StepKey,
+)
 from models.strategies.base import (
     Ask,
     Close,
@@ -40,23 +52,15 @@ from models.strategies.base import (
 #: The same words as `tasks.ports.Receipt`, which this floor cannot import.
 Receipt = Literal["recorded", "repeated", "late", "unasked"]
 
-#: The seq of every query's own row.
-FIRST_SEQ = 1
-
 #: Rows before those that refer to them.
-WRITE_ORDER = (tables.rounds, tables.steps, tables.outcomes, tables.decisions, tables.answers)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a query stands: its row in `progress`."""
-
-    #: No answer is recorded yet.
-    open: bool
-    #: When to ask the strategy again, whatever has come by then.
-    wake_at: datetime
-    #: The `seq` of the next row that is recorded of the query.
-    next_seq: int
+WRITE_ORDER = (
+    tables.rounds,
+    tables.steps,
+    tables.attempts,
+    tables.outcomes,
+    tables.decisions,
+    tables.answers,
+)
 
 
 class SqlLife:
@@ -68,14 +72,20 @@ class SqlLife:
         progress: Progress,
         *,
         late: Callable[[str], list[Outcome]] = lambda _step_id: [],
+        tried: Callable[[str], list[Tried]] = lambda _step_id: [],
     ) -> None:
-        """`late` reads what came too late for a step; called when yet another comes."""
+        """`late` reads what came too late for a step; called when yet another comes.
+
+        `tried` reads the attempts at a step; called when one is told of or asked for.
+        """
         self.progress = progress
         self._query = state.query
         self._steps = {s.step.step_id: s for s in state.steps}
         self._decisions = list(state.decisions)
         self._late: dict[str, list[Outcome]] = {}
         self._read_late = late
+        self._tried: dict[str, list[Tried]] = {}
+        self._read_tried = tried
         self._rows: dict[str, list[Fields]] = defaultdict(list)
 
     @classmethod
@@ -117,6 +127,35 @@ class SqlLife:
         if step.outcome is not None and step.outcome.status != "expired":
             return "repeated"
         return self._keep_late(key.step_id, replace(outcome, status="late"))
+
+    def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
+        """Take what a participant tells of a step that may have killed a worker.
+
+        Of a step that is no longer open nothing is kept: it is late.
+        """
+        step = self._steps.get(attempt.step_id)
+        if step is None:
+            return "unasked"
+        if self.ended or not step.open:
+            return "late"
+        tried = self._attempts(attempt.step_id)
+        row = attempt_row(attempt, self.progress.next_seq, at)
+        new = attempt_of(row)
+        if any(known.attempt_id == new.attempt_id for known in tried):
+            return "repeated"
+        self._take_seq()
+        tried.append(new)
+        self._rows[tables.attempts.name].append(row)
+        return "recorded"
+
+    def tried(self, step_id: str) -> tuple[Tried, ...]:
+        """All that was told of a step that may have killed a worker, in the order told."""
+        return tuple(self._attempts(step_id))
+
+    def _attempts(self, step_id: str) -> list[Tried]:
+        if step_id not in self._tried:
+            self._tried[step_id] = self._read_tried(step_id)
+        return self._tried[step_id]
 
     def apply(self, move: Move, now: datetime) -> None:
         """Grow by `move`. Steps asked already and closes of steps with an outcome change nothing.

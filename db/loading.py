@@ -5,8 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, bindparam, select
 
 from db import tables
-from db.life import Progress, SqlLife
-from db.rows import decision_of, outcome_of, query_of, split, step_of
+from db.life import SqlLife
+from db.progress import Progress
+from db.rows import attempt_of, decision_of, outcome_of, query_of, split, step_of
+from models.attempts import Tried
 from models.errors import UnknownQuery
 from models.messages import Query
 from models.strategies.base import Decision, Outcome, QueryState, StepState
@@ -37,6 +39,14 @@ _LATE = select(tables.outcomes).where(
     tables.outcomes.c.step_id == bindparam("step"),
     tables.outcomes.c.status == "late",
 )
+_TRIED = (
+    select(tables.attempts)
+    .where(
+        tables.attempts.c.query_id == bindparam("id"),
+        tables.attempts.c.step_id == bindparam("step"),
+    )
+    .order_by(tables.attempts.c.seq)
+)
 _REFUSAL = select(tables.answers.c.reason).where(tables.answers.c.query_id == bindparam("id"))
 
 
@@ -59,7 +69,11 @@ def load(connection: Connection, query_id: str) -> SqlLife:
         rows = connection.execute(_LATE, {"id": query_id, "step": step_id})
         return [outcome_of(dict(row._mapping)) for row in rows]
 
-    return SqlLife(state, Progress(**progress), late=late)
+    def tried(step_id: str) -> list[Tried]:
+        rows = connection.execute(_TRIED, {"id": query_id, "step": step_id})
+        return [attempt_of(dict(row._mapping)) for row in rows]
+
+    return SqlLife(state, Progress(**progress), late=late, tried=tried)
 
 
 def _load_state(connection: Connection, query: Query) -> QueryState:

@@ -28,8 +28,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from db import tables
 from db.engine import glancing, writing
-from db.life import FIRST_SEQ, Progress, SqlLife
+from db.life import SqlLife
 from db.loading import DECIDING, load
+from db.progress import FIRST_SEQ, Progress
 from db.rows import Fields, query_row, step_of
 from models.errors import InvalidAsk, UnknownQuery
 from models.messages import MAX_QUESTION_CHARS, MAX_REASON_CHARS, Query, Step

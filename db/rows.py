@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Row, Table
 
 from db.columns import storable, storable_json
-from models.messages import Answer, Completion, Query, Step, StepError
+from models.attempts import Tried
+from models.messages import Answer, Attempt, Completion, Query, Step, StepError
 from models.strategies.base import Decision, Outcome
 
 Fields = dict[str, Any]
@@ -99,6 +100,32 @@ def outcome_of(row: Mapping[str, Any]) -> Outcome:
         completion=completion,
         error=error,
     )
+
+
+def attempt_row(attempt: Attempt, seq: int, at: datetime) -> Fields:
+    return {
+        "query_id": attempt.query_id,
+        "seq": seq,
+        "step_id": attempt.step_id,
+        "attempt_id": _attempt_key(attempt.step_id, storable(attempt.attempt_id)),
+        "kind": attempt.kind,
+        "worker": storable(attempt.worker),
+        "at": at,
+    }
+
+
+def attempt_of(row: Mapping[str, Any]) -> Tried:
+    return Tried(
+        attempt_id=row["attempt_id"].removeprefix(_attempt_key(row["step_id"], "")),
+        kind=row["kind"],
+        worker=row["worker"],
+        at=row["at"],
+    )
+
+
+def _attempt_key(step_id: str, attempt_id: str) -> str:
+    """Participants choose their ids themselves: one must not be able to take another's."""
+    return f"{step_id}:{attempt_id}"
 
 
 def decision_row(decision: Decision, query_id: str, seq: int, at: datetime) -> Fields:

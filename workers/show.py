@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from db.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome
+from db.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome, StepTried
 from db.reads import AnswerState, StoredLetter
 from models.messages import Answer, Step
 from models.strategies.base import Decision, Outcome
@@ -109,6 +109,9 @@ def _headline(entry: Entry) -> Text:
                 f"{sampling.top_p:g}, at most {sampling.max_new_tokens} tokens, seed "
                 f"{sampling.seed}"
             )
+        case StepTried(step_id=step_id, tried=tried):
+            did = "handed back by" if tried.kind == "returned" else "started alone by"
+            return _plain(f"{step_id.split('.', 2)[2]} {did} {tried.worker}", "yellow")
         case StepOutcome(step_id=step_id, outcome=outcome):
             return _outcome_line(step_id, outcome)
         case Decision(kind=kind, reason=reason):

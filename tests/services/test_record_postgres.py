@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db.engine import reading
 from tests.unit.test_db_append_only import APPEND_ONLY, AppendOnlyContract
+from tests.unit.test_db_attempts import AttemptsContract
 from tests.unit.test_db_concurrency import ConcurrencyContract
 from tests.unit.test_db_indexes import IndexContract, Statement
 from tests.unit.test_db_outcomes import OutcomesContract
@@ -39,6 +40,10 @@ class TestRecordOnPostgres(OnPostgres, RecordContract):
 
 
 class TestOutcomesOnPostgres(OnPostgres, OutcomesContract):
+    pass
+
+
+class TestAttemptsOnPostgres(OnPostgres, AttemptsContract):
     pass
 
 

@@ -15,6 +15,7 @@ from db.record import SqlRecord
 from models.messages import (
     Act,
     Answer,
+    Attempt,
     Completion,
     Deadlines,
     Participant,
@@ -109,6 +110,15 @@ def an_answer(query_id: str = "query-0001", **changes: object) -> Answer:
     return Answer.model_validate(fields | changes)
 
 
+def an_attempt(step: Step, attempt_id: str = "attempt-1", **changes: object) -> Attempt:
+    fields = step.key.model_dump() | {
+        "attempt_id": attempt_id,
+        "kind": "returned",
+        "worker": f"worker-3 {ANY_TEXT}",
+    }
+    return Attempt.model_validate(fields | changes)
+
+
 def a_decision(kind: str = "panel") -> Decision:
     detail = {"of": ("alice", "bob"), "share": 0.5, "nested": {"text": ANY_TEXT, "none": None}}
     return Decision(kind=kind, round=1, reason=ANY_TEXT, detail=detail)
@@ -142,13 +152,17 @@ class Letter:
 
 
 def record_whole_life(record: SqlRecord, query_id: str = "query-0001") -> None:
-    """Two drafts asked; one comes, one expires and comes late; answered. A row in every table."""
+    """Two drafts asked; one comes, one is handed back, expires and comes late; answered.
+
+    A row in every table.
+    """
     alice, bob = a_step(query_id, "alice"), a_step(query_id, "bob")
     refine = a_step(query_id, "alice", act="refine", round=2)
     with record.begin(a_query(query_id)) as life:
         life.apply(asking(alice, bob), NOW)
     record.mark_dispatched([alice.step_id, bob.step_id], NOW)
     with record.open(query_id) as life:
+        life.add_attempt(an_attempt(bob), LATER)
         life.add_outcome(alice, completed())
         life.apply(asking(refine, close=bob), LATER)
     with record.open(query_id) as life:

@@ -11,7 +11,7 @@ from db.record import SqlRecord
 from db.tables import metadata
 from tests.unit.db_examples import DatabaseContract, history, record_whole_life
 
-APPEND_ONLY = sorted(set(metadata.tables) - {"progress", "attempts"})
+APPEND_ONLY = sorted(set(metadata.tables) - {"progress"})
 
 
 class AppendOnlyContract(DatabaseContract):

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from sqlalchemy import Engine
 
-from db.history import Asked, Ended, RoundStarted, StepOutcome, query_life
+from db.history import Asked, Ended, RoundStarted, StepOutcome, StepTried, query_life
 from db.reads import (
     AnswerState,
     Status,
@@ -79,7 +79,7 @@ class ReadsContract(DatabaseContract):
         kinds = [type(entry.what) for entry in life.entries]
         assert kinds == [
             *(Asked, Decision, RoundStarted, Step, Step),
-            *(StepOutcome, StepOutcome, Decision, RoundStarted, Step),
+            *(StepTried, StepOutcome, StepOutcome, Decision, RoundStarted, Step),
             *(StepOutcome, StepOutcome, Decision, Ended),
         ]
         outcomes = [e.what.outcome for e in life.entries if isinstance(e.what, StepOutcome)]

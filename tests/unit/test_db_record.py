@@ -143,7 +143,7 @@ class RecordContract(DatabaseContract):
         record_whole_life(record)
         entries = history(engine).entries
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
-        assert len(entries) == 14
+        assert len(entries) == 15
 
     def test_a_refused_ask_is_kept_with_its_reason(self, record: SqlRecord, engine: Engine) -> None:
         record.refuse("query-0001", "why\x00?", "colm", "no such client", NOW)
