@@ -18,12 +18,11 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from models.errors import TransientError
 from tasks.celery_app import app
 from tasks.publishing import NOT_FOUND
+from tasks.reaching import pika_parameters, remedy, where
 from tasks.settings import settings
 
 #: How long workers on the embedded broker are given to say which queues they read (seconds).
 ANSWER_WITHIN = 1.0
-#: How long RabbitMQ is given to accept a connection (seconds).
-CONNECT_WITHIN = 5.0
 
 
 class QueueDepth(NamedTuple):
@@ -85,14 +84,12 @@ def _passive(channel: BlockingChannel, queue: str) -> QueueDepth:
 
 @contextlib.contextmanager
 def _connected() -> Iterator[pika.BlockingConnection]:
-    parameters = pika.URLParameters(settings().broker_url)
-    parameters.socket_timeout = CONNECT_WITHIN
-    parameters.blocked_connection_timeout = CONNECT_WITHIN
+    url = settings().broker_url
     try:
-        connection = pika.BlockingConnection(parameters)
+        connection = pika.BlockingConnection(pika_parameters(settings()))
     except (AMQPError, OSError) as error:
-        where = f"{parameters.host}:{parameters.port}"
-        raise TransientError(f"RabbitMQ at {where} cannot be reached: {error!r}") from error
+        told = remedy(error, url) or repr(error)
+        raise TransientError(f"RabbitMQ at {where(url)} cannot be reached: {told}") from error
     try:
         yield connection
     finally:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -28,11 +28,14 @@ from models.engine_settings import EngineSettings
 from models.errors import InvalidAsk, SettingsError
 from models.messages import Deadlines, Message, Name, Participant, Role, Sampling
 from models.roster import Roster, check_options, nearest
+from tasks.tls import TlsSettings
 
 #: Variables that say where settings are, not what they are.
 PLACES = {"COLM_CONFIG"}
 #: Variables of the test suite.
 TEST_PREFIX = "COLM_TEST_"
+#: Words of `colm client WORD` and `colm server WORD`, which can be no participant's name.
+RESERVED = {"add", "list", "remove", "rotate", "run"}
 
 
 class ParticipantSettings(Message):
@@ -89,9 +92,14 @@ class Settings(Message):
     """All that a user may say."""
 
     #: amqp://, amqps:// or redis+socket://; None is the embedded broker of `colm up`.
-    broker: str | None = Field(default=None, pattern=r"^(amqps?|redis\+socket)://")
+    broker: str | None = Field(default=None, repr=False, pattern=r"^(amqps?|redis\+socket)://")
     #: postgresql+psycopg2:// or sqlite:///; None is a SQLite file in `home`.
-    database: str | None = Field(default=None, pattern=r"^(postgresql\+psycopg2|sqlite)://")
+    database: str | None = Field(
+        default=None, repr=False, pattern=r"^(postgresql\+psycopg2|sqlite)://"
+    )
+    #: RabbitMQ's management API with an administrator's login; only `colm client add` and the like,
+    #: and `colm doctor`, use it.
+    management: str | None = Field(default=None, repr=False, pattern=r"^https?://")
     #: Where the embedded stack keeps its files.
     home: Path = Field(default=Path("~/.local/state/colm"), validate_default=True)
     #: Where downloaded and converted models are kept.
@@ -102,6 +110,7 @@ class Settings(Message):
     #: Default options by strategy, as in `[strategies.colm]`.
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: BrokerLimits = BrokerLimits()
+    tls: TlsSettings = TlsSettings()
     #: Coordinator threads, in each coordinator process.
     coordinator_threads: int = Field(default=4, ge=1, le=128)
     #: Whether Flower and logs may show questions and prompts.
@@ -127,6 +136,8 @@ class Settings(Message):
         # One name for both would be one participant in a query's record.
         if both := sorted(self.clients.keys() & self.servers.keys()):
             raise ValueError(f"{both[0]!r} is both a client and a server; rename one")
+        if taken := sorted(RESERVED & (self.clients.keys() | self.servers.keys())):
+            raise ValueError(f"{taken[0]!r} is a word of 'colm client' and no name; rename it")
         return self
 
     @property
@@ -146,7 +157,7 @@ class Settings(Message):
     @property
     def shown_database(self) -> str:
         """The database without its password."""
-        return re.sub(r"^([^:]+://[^:/@]*):.*@", r"\1:***@", self.database_url)
+        return shown(self.database_url)
 
     @property
     def roster(self) -> Roster:
@@ -156,6 +167,20 @@ class Settings(Message):
             deadlines=self.deadlines,
             defaults=self.strategies,
         )
+
+
+def shown(url: str) -> str:
+    """The URL without any password, in its login or among its parameters."""
+    bare = re.sub(r"([?&])([^=&?]+)=[^&]*", _without_secret, url)
+    if "@" in url and "@" not in bare:  # hidden with the end of the login: better too much
+        return re.sub(r"^([^:]+://[^:/@?]*):.*", r"\1:***", bare)
+    return re.sub(r"^([^:]+://[^:/@]*):.*@", r"\1:***@", bare)
+
+
+def _without_secret(parameter: re.Match[str]) -> str:
+    mark, key = parameter[1], parameter[2]
+    secret = re.search("pass|pwd|secret|token", unquote_plus(key), re.IGNORECASE)
+    return f"{mark}{key}=***" if secret else parameter[0]
 
 
 @cache

@@ -8,6 +8,9 @@ TEMPLATE = """\
 # broker = "amqp://colm:password@rabbitmq.example:5672/colm"
 # database = "postgresql+psycopg2://colm:password@postgres.example/colm"
 
+# RabbitMQ's management API, for 'colm client add' and 'colm doctor'. Better in COLM_MANAGEMENT.
+# management = "http://admin:password@rabbitmq.example:15672"
+
 # Where the embedded stack keeps its files, and where models are kept.
 home = "~/.local/state/colm"
 cache = "~/.cache/colm"
@@ -82,4 +85,11 @@ queue_length = 100000
 deliveries = 5
 listen_timeout = 10
 heartbeat = 30
+
+# --- For amqps:// and https://. Paths of PEM files; without ca the system's authorities count. ----
+[tls]
+# ca = "/etc/colm/ca.pem"
+# certificate = "/etc/colm/this.pem"  # only where the broker asks for one
+# key = "/etc/colm/this.key"
+verify = true
 """

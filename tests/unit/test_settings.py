@@ -108,6 +108,10 @@ def test_variables_of_others_are_not_read(tmp_path: Path) -> None:
         ("database = 'postgresql://host'", {}, "database: String should match pattern"),
         ("[servers.main.engine]\nkind = 'openai'", {}, "base_url is needed"),
         ("[clients.main]\n[servers.main]", {}, "'main' is both a client and a server"),
+        ("[clients.rotate]", {}, "'rotate' is a word of 'colm client' and no name; rename it"),
+        ("[servers.add]", {}, "'add' is a word of 'colm client' and no name; rename it"),
+        ("[tls]\nkey = 'x.key'", {}, "tls: a key without its certificate"),
+        ("management = 'amqp://h'", {}, "management: String should match pattern"),
     ],
 )
 def test_a_mistake_is_refused_by_name_with_the_nearest_valid_one(
@@ -167,6 +171,25 @@ def test_a_database_is_shown_without_its_password(password: str) -> None:
     url = f"postgresql+psycopg2://user:{password}@host:5432/db"
     shown = "postgresql+psycopg2://user:***@host:5432/db"
     assert Settings(database=url).shown_database == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://user@host/db?password=SECRET",
+        "postgresql+psycopg2://user@host/db?sslmode=require&password=SECRET&x=1",
+        "postgresql+psycopg2://user:SECRET@host/db?password=SECRET",
+        "postgresql+psycopg2://host:5432/db?user=x&pass%77ord=SECRET",
+        "postgresql+psycopg2://user:p@host/db?password=a@SECRET",
+        "postgresql+psycopg2://user:p@host/db?sslpassword=SECRET",
+        "postgresql+psycopg2://user:SECRET?password=x@host/db",
+    ],
+)
+def test_a_password_among_the_parameters_is_not_shown_either(url: str) -> None:
+    found = Settings(database=url)
+    assert "SECRET" not in found.shown_database
+    assert found.shown_database.startswith("postgresql+psycopg2://")
+    assert "SECRET" not in repr(found)
 
 
 @pytest.mark.parametrize(
