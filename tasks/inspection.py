@@ -63,7 +63,7 @@ def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
 
 
 def _rabbitmq(queues: Iterable[str]) -> list[QueueDepth]:
-    with _connected() as connection:
+    with connected() as connection:
         found, channel = [], connection.channel()
         for queue in queues:
             if not channel.is_open:  # a queue that does not exist closes the channel
@@ -83,7 +83,8 @@ def _passive(channel: BlockingChannel, queue: str) -> QueueDepth:
 
 
 @contextlib.contextmanager
-def _connected() -> Iterator[pika.BlockingConnection]:
+def connected() -> Iterator[pika.BlockingConnection]:
+    """A connection of pika's to RabbitMQ, closed at the end. Raises TransientError."""
     url = settings().broker_url
     try:
         connection = pika.BlockingConnection(pika_parameters(settings()))
@@ -93,4 +94,5 @@ def _connected() -> Iterator[pika.BlockingConnection]:
     try:
         yield connection
     finally:
-        connection.close()
+        if connection.is_open:
+            connection.close()

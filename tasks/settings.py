@@ -66,6 +66,10 @@ class BrokerLimits(Message):
     queue_length: int = Field(default=100_000, ge=100)
     #: Redeliveries of one message before it is dead-lettered.
     deliveries: int = Field(default=5, ge=1, le=100)
+    #: Dead letters kept for `colm dead replay`; the oldest go first, and stay in the record.
+    parked_letters: int = Field(default=10_000, ge=10, le=1_000_000)
+    #: Submissions of one participant that each coordinator process takes per second.
+    submissions_per_second: float = Field(default=500.0, gt=0, le=1_000_000)
     #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
     listen_timeout: float = Field(default=10.0, gt=0)
     #: Seconds between a worker's signs of life; without two of them RabbitMQ takes it for dead.

@@ -9,8 +9,10 @@
     colm.drafts    draft.<client>,        colm.submissions          coordinators
                    guidance.<server>
     colm.dead      #                      colm.dead                 coordinators
+    -              -                      colm.parked               an operator: `colm dead`
 
-The routing key of a submission is the identity of who sent it: on RabbitMQ a topic permission holds
+What no queue of an exchange takes goes to colm.dead too (its alternate exchange), so that nothing
+that is published to CoLM's exchanges vanishes. The routing key of a submission is the identity of who sent it: on RabbitMQ a topic permission holds
 a client to its own. Every queue is a quorum queue that refuses what it cannot hold and dead-letters
 what is rejected or delivered too often. The embedded broker ignores those arguments.
 """
@@ -31,12 +33,24 @@ STEPS = "colm.steps"
 GUIDANCE = "colm.guidance"
 DRAFTS = "colm.drafts"
 DEAD = "colm.dead"
+PARKED = "colm.parked"
 SUBMISSIONS = "colm.submissions"
 
 EXCHANGES = {
-    name: Exchange(name, type="topic", durable=True, delivery_mode="persistent")
+    name: Exchange(
+        name,
+        type="topic",
+        durable=True,
+        delivery_mode="persistent",
+        arguments={} if name == DEAD else {"alternate-exchange": DEAD},
+    )
     for name in (ASK, STEPS, GUIDANCE, DRAFTS, DEAD)
 }
+
+#: Of the letters that wait for an operator: all of them are in the record, cut or whole.
+PARKED_BYTES = 256 * 2**20
+#: Each look at a letter counts as a delivery, and RabbitMQ 4 drops after 20 where none is said.
+UNBOUNDED_DELIVERIES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +81,42 @@ class Topology:
         return self._work(f"colm.overnight.{participant}", STEPS, f"overnight.{participant}")
 
     def dead(self) -> Queue:
+        """Given up on, and not yet settled by a coordinator."""
         return Queue(
             DEAD,
             EXCHANGES[DEAD],
             routing_key="#",
             durable=True,
-            queue_arguments={"x-queue-type": "quorum"},
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": UNBOUNDED_DELIVERIES,
+                "x-max-length": self.limits.queue_length,
+                "x-overflow": "reject-publish",
+            },
         )
+
+    def parked(self) -> Queue:
+        """Settled and recorded, and kept for an operator to replay or drop; the oldest go first."""
+        return Queue(
+            PARKED,
+            Exchange(""),
+            routing_key=PARKED,
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": UNBOUNDED_DELIVERIES,
+                "x-max-length": self.limits.parked_letters,
+                "x-max-length-bytes": PARKED_BYTES,
+                "x-overflow": "drop-head",
+            },
+        )
+
+    def taking(self, exchange: str, key: str) -> Queue | None:
+        """The queue that takes what is published there; None where there is none."""
+        for queue in self.everything():
+            if queue.exchange.name == exchange != DEAD and queue.routing_key in (key, "#"):
+                return queue
+        return None
 
     def of_coordinator(self) -> tuple[Queue, ...]:
         return self.ask(), self.submissions()

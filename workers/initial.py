@@ -83,6 +83,8 @@ client_sees_own_draft = true
 [limits]
 queue_length = 100000
 deliveries = 5
+parked_letters = 10000
+submissions_per_second = 500
 listen_timeout = 10
 heartbeat = 30
 

@@ -57,7 +57,44 @@ def test_a_work_queue_refuses_what_it_cannot_hold_and_keeps_its_dead(queue: Queu
 
 
 def test_the_dead_are_never_dropped_for_want_of_room() -> None:
-    assert set(SITE.dead().queue_arguments or {}) == {"x-queue-type"}
+    dead = SITE.dead().queue_arguments or {}
+    assert dead["x-overflow"] == "reject-publish"
+    assert dead["x-max-length"] == 500
+    assert dead["x-delivery-limit"] >= 1_000_000  # RabbitMQ 4 drops after 20 by default
+
+
+def test_the_parked_are_bounded_and_the_oldest_go_first() -> None:
+    parked = SITE.parked()
+    arguments = parked.queue_arguments or {}
+    assert (parked.name, parked.exchange.name) == ("colm.parked", "")
+    assert arguments["x-overflow"] == "drop-head"
+    assert arguments["x-max-length"] == BrokerLimits().parked_letters
+    assert arguments["x-max-length-bytes"] > 0
+    assert arguments["x-delivery-limit"] >= 1_000_000
+
+
+def test_what_no_queue_takes_goes_to_the_dead() -> None:
+    for name, exchange in EXCHANGES.items():
+        wanted = {} if name == DEAD else {"alternate-exchange": DEAD}
+        assert exchange.arguments == wanted
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key", "queue"),
+    [
+        ("colm.ask", "ask", "colm.ask"),
+        ("colm.drafts", "draft.anyone", "colm.submissions"),
+        ("colm.steps", "draft.bo", "colm.draft.bo"),
+        ("colm.steps", "draft.nobody", None),
+        ("colm.dead", "draft.bo", None),
+        ("", "colm.ask", None),
+    ],
+)
+def test_the_queue_that_takes_a_message_is_known(
+    exchange: str, key: str, queue: str | None
+) -> None:
+    found = SITE.taking(exchange, key)
+    assert (found and found.name) == queue
 
 
 @pytest.mark.parametrize(
