@@ -35,6 +35,8 @@ class EngineSettings(Message):
     kept_tokens: int = Field(default=16_384, ge=0)
     #: transformers: tokens guessed ahead from what stands in the prompt; 0 guesses none.
     guess_tokens: int = Field(default=4, ge=0, le=16)
+    #: transformers: devices over which each layer of the model is cut; 1 does not cut.
+    tensor_parallel: int = Field(default=1, ge=1, le=64)
     #: openai: the endpoint's address, as far as and including /v1.
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     #: openai: the name of the environment variable that holds the key; never the key itself.
@@ -56,4 +58,8 @@ class EngineSettings(Message):
     def _check(self) -> Self:
         if self.kind == "openai" and not self.base_url:
             raise ValueError("base_url is needed when kind is 'openai'")
+        if self.tensor_parallel > 1 and self.kind != "transformers":
+            raise ValueError(
+                "tensor_parallel is for kind 'transformers'; a server of its own may cut too"
+            )
         return self

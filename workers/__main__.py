@@ -1,3 +1,4 @@
 from workers.cli import main
 
-main()
+if __name__ == "__main__":  # an engine's processes import this module again
+    main()

@@ -27,10 +27,7 @@ def build_engine(
 
             return OpenAIEngine(settings, api_key=api_key)
         case "transformers":
-            from models.engines.continuous import ContinuousEngine
-            from models.engines.loading import load
-
-            return ContinuousEngine(load(settings, model_path=model_path), settings)
+            return _transformers(settings, model_path)
         case "paged":
             from models.engines.loading import load
             from models.engines.paged import PagedEngine
@@ -40,6 +37,15 @@ def build_engine(
             return _openvino(settings, model_path)
         case _:
             assert_never(settings.kind)
+
+
+def _transformers(settings: EngineSettings, model_path: str | None) -> Engine:
+    from models.engines.continuous import ContinuousEngine
+    from models.engines.loading import load
+    from models.engines.parallel import load_parallel
+
+    read = load_parallel if settings.tensor_parallel > 1 else load
+    return ContinuousEngine(read(settings, model_path=model_path), settings)
 
 
 def _openvino(settings: EngineSettings, model_path: str | None) -> Engine:

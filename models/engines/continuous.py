@@ -11,6 +11,7 @@ from models.engines.decoding import DeviceLost
 from models.engines.kept import KeptPrefixes
 from models.engines.loading import LoadedModel
 from models.engines.local import LocalEngine
+from models.engines.parallel import LeadingRunner
 from models.engines.runner import Runner
 from models.engines.text import ChatTokenizer
 from models.engines.waiting import Room
@@ -34,15 +35,18 @@ class ContinuousEngine(LocalEngine):
             engine="transformers",
             model=loaded.name,
             dtype=loaded.dtype,
-            device=loaded.device_name,
+            device=_device(loaded, settings.tensor_parallel),
             context_length=context,
             capacity=settings.max_batch,
         )
         super().__init__(
             ChatTokenizer(loaded.tokenizer), info=info, context=context, ends=loaded.ends
         )
+        leads = settings.tensor_parallel > 1
+        kind = LeadingRunner if leads else Runner
+        self._runner = kind(loaded, max_tokens=settings.max_batch_tokens)
         self._batch = Batch(
-            Runner(loaded, max_tokens=settings.max_batch_tokens),
+            self._runner,
             tickets=self._tickets,
             info=info,
             room=Room(rows=settings.max_batch, tokens=settings.max_batch_tokens),
@@ -62,5 +66,18 @@ class ContinuousEngine(LocalEngine):
             except Exception as error:  # a fault of ours must not stop the loop
                 log.exception("a step of the engine failed")
                 self._batch.abandon(EngineError(f"the engine failed: {error!r}"))
-        self._batch.release()
-        del self._batch  # and with it the model
+        self._end()
+
+    def _end(self) -> None:
+        """Give the model's memory back, here and in the followers."""
+        try:
+            self._batch.release()
+            if isinstance(self._runner, LeadingRunner):
+                self._runner.stop()
+        except DeviceLost as error:
+            log.warning("%s", error)
+        del self._batch, self._runner
+
+
+def _device(loaded: LoadedModel, parts: int) -> str:
+    return f"{loaded.device_name}, {parts} in parallel" if parts > 1 else loaded.device_name

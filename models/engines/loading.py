@@ -24,6 +24,7 @@ from transformers import (
     GgufConfig,
     PreTrainedConfig,
 )
+from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -106,7 +107,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
     device = _device(settings.device)
     source = model_path or settings.model
     with explained(source):
-        model, tokenizer = _read(source, DTYPES[settings.dtype])
+        model, tokenizer = _read(source, DTYPES[settings.dtype], settings.tensor_parallel)
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
     model.eval()  # type: ignore[no-untyped-call] # transformers is untyped
     if not tokenizer.chat_template:
@@ -130,7 +131,9 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
-def _read(source: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _read(
+    source: str, dtype: torch.dtype, parts: int = 1
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     # A worker's log is no terminal.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call] # untyped
     path, extra = Path(source), {}
@@ -146,11 +149,13 @@ def _read(source: str, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedT
     tokenizer = AutoTokenizer.from_pretrained(where, **extra)
     if extra:
         mend_tokenizer(tokenizer, path)
-    return _weights(where, dtype, extra), tokenizer
+    return _weights(where, dtype, extra, parts), tokenizer
 
 
-def _weights(where: str, dtype: torch.dtype, extra: dict[str, str]) -> PreTrainedModel:
+def _weights(where: str, dtype: torch.dtype, extra: dict[str, str], parts: int) -> PreTrainedModel:
     options: dict[str, Any] = {"dtype": dtype, **extra}
+    if parts > 1:
+        options["distributed_config"] = DistributedConfig(tp_size=parts)
     if extra:
         # Without it a GGUF stays in its blocks, which only special kernels can multiply.
         options["quantization_config"] = GgufConfig(dequantize=True)
