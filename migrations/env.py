@@ -5,7 +5,7 @@ The transaction, and the lock that keeps other processes out, belong to `db.migr
 
 from alembic import context
 
-from db.tables import metadata
+from db.run_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

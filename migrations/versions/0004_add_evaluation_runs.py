@@ -2,9 +2,116 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
 revision = "0004"
 down_revision = "0003"
 
+TIME = sa.DateTime(timezone=True)
+JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+OWNS = sa.text("step_id = owner")
+STATES = "state IN ('open', 'paused', 'cancelled', 'failed', 'done')"
+REFUSAL = "{table} is append-only: what was recorded of a query is never changed or removed"
+POSTGRESQL_TRIGGER = """
+CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+FOR EACH STATEMENT EXECUTE FUNCTION colm_refuse_change()
+"""
+SQLITE_TRIGGER = """
+CREATE TRIGGER {table}_append_only_{event} BEFORE {event} ON {table}
+BEGIN SELECT RAISE(ABORT, '{refusal} ({event})'); END
+"""
+
 
 def upgrade() -> None:
-    pass
+    _create_runs()
+    _create_units()
+    _create_shared_steps()
+    for table in ("runs", "run_events", "units", "shared_steps"):
+        if op.get_bind().dialect.name == "postgresql":
+            op.execute(POSTGRESQL_TRIGGER.format(table=table))
+            continue
+        for event in ("UPDATE", "DELETE"):
+            refusal = REFUSAL.format(table=table)
+            op.execute(SQLITE_TRIGGER.format(table=table, event=event, refusal=refusal))
+
+
+def _create_runs() -> None:
+    op.create_table(
+        "runs",
+        sa.Column("run", sa.Text, nullable=False),
+        sa.Column("config", JSON, nullable=False),
+        sa.Column("ordered_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("run", name="pk_runs"),
+    )
+    op.create_index("ix_runs_ordered_at", "runs", ["ordered_at"])
+    op.create_table(
+        "run_states",
+        sa.Column("run", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("note", sa.Text, nullable=False, server_default=""),
+        sa.Column("units", sa.Integer),
+        sa.Column("data", sa.Text),
+        sa.Column("owner", sa.Text),
+        sa.Column("owned_until", TIME),
+        sa.ForeignKeyConstraint(["run"], ["runs.run"], name="fk_run_states_run"),
+        sa.PrimaryKeyConstraint("run", name="pk_run_states"),
+        sa.CheckConstraint(STATES, name="state"),
+    )
+    op.create_table(
+        "run_events",
+        sa.Column("run", sa.Text, nullable=False),
+        sa.Column("seq", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("what", sa.Text, nullable=False),
+        sa.Column("by", sa.Text, nullable=False),
+        sa.ForeignKeyConstraint(["run"], ["runs.run"], name="fk_run_events_run"),
+        sa.PrimaryKeyConstraint("run", "seq", name="pk_run_events"),
+    )
+
+
+def _create_units() -> None:
+    op.create_table(
+        "units",
+        sa.Column("run", sa.Text, nullable=False),
+        sa.Column("entry", sa.Text, nullable=False),
+        sa.Column("example", sa.Text, nullable=False),
+        sa.Column("seed", sa.BigInteger, nullable=False, autoincrement=False),
+        sa.Column("query_id", sa.Text, nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("correct", sa.Boolean),
+        sa.Column("extracted", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("clients", JSON, nullable=False),
+        sa.Column("detail", JSON, nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+        sa.Column("ledger", JSON, nullable=False),
+        sa.Column("seconds", sa.Double, nullable=False),
+        sa.ForeignKeyConstraint(["run"], ["runs.run"], name="fk_units_run"),
+        sa.PrimaryKeyConstraint("run", "entry", "example", "seed", name="pk_units"),
+        sa.CheckConstraint("status IN ('graded', 'unparsed', 'failed')", name="status"),
+    )
+
+
+def _create_shared_steps() -> None:
+    op.create_table(
+        "shared_steps",
+        sa.Column("step_id", sa.Text, nullable=False),
+        sa.Column("run", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("step_id", name="pk_shared_steps"),
+    )
+    op.create_index(
+        "uq_shared_steps_owner",
+        "shared_steps",
+        ["run", "key"],
+        unique=True,
+        postgresql_where=OWNS,
+        sqlite_where=OWNS,
+    )
+    op.create_index("ix_shared_steps_owner", "shared_steps", ["owner"])
+    op.create_index("ix_shared_steps_run", "shared_steps", ["run"])

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, inspect, text
 
 from db import migrate
 from db.engine import connect, reading, writing
-from db.tables import metadata
+from db.run_tables import metadata
 from models.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +36,9 @@ def upgrade() -> None:
     op.create_table("half_way", sa.Column("id", sa.Integer))
     op.execute("SELECT no_such_column FROM half_way")
 '''
+
+#: Tables whose rows change.
+CHANGING = {"progress", "run_states"}
 
 Catalog = dict[str, list[str]]
 
@@ -95,7 +98,7 @@ class MigrationContract:
         assert facts == expected
         assert catalog == expected_catalog
         triggers = [name for name in catalog if "append_only" in name]
-        assert len(triggers) >= len(metadata.tables) - 1
+        assert len(triggers) >= len(metadata.tables) - len(CHANGING)
 
     def test_pending_names_what_upgrade_will_do(self, url: str) -> None:
         files = sorted((ROOT / "migrations" / "versions").glob("*.py"))
