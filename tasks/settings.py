@@ -70,6 +70,15 @@ class BrokerLimits(Message):
     parked_letters: int = Field(default=10_000, ge=10, le=1_000_000)
     #: Submissions of one participant that each coordinator process takes per second.
     submissions_per_second: float = Field(default=500.0, gt=0, le=1_000_000)
+    #: How often a step may come back from workers that died before it is run alone, and how often
+    #: from a run alone before it is recorded as failed.
+    attempts: int = Field(default=2, ge=1, le=16)
+    attempts_alone: int = Field(default=1, ge=1, le=16)
+    #: Seconds without a sign of progress from an engine that has work, until its process ends.
+    hang: float = Field(default=120.0, ge=1, le=86_400)
+    #: Seconds that a process may take to finish its work when it is stopped; the rest it hands
+    #: back.
+    shutdown: float = Field(default=20.0, ge=0, le=3_600)
     #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
     listen_timeout: float = Field(default=10.0, gt=0)
     #: Seconds between a worker's signs of life; without two of them RabbitMQ takes it for dead.

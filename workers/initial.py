@@ -85,6 +85,10 @@ queue_length = 100000
 deliveries = 5
 parked_letters = 10000
 submissions_per_second = 500
+attempts = 2
+attempts_alone = 1
+hang = 120
+shutdown = 20
 listen_timeout = 10
 heartbeat = 30
 
