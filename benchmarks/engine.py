@@ -60,6 +60,7 @@ def main() -> None:
     found.add_argument("--repeats", type=int, default=3, help="samples of each engine")
     found.add_argument("--threads", type=int, default=torch.get_num_threads())
     found.add_argument("--llama-server", metavar="PATH", help="default: the one on the PATH")
+    found.add_argument("--vllm", metavar="PROGRAM", help="with --gpu: vLLM's program, a peer")
     found.add_argument("--gpu", choices=("8b", "32b", "tiny"), help="random weights of that shape")
     options = found.parse_args()
     report = run_gpu(options) if options.gpu else run_cpu(options)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from benchmarks.engine_peers import EnginePeer, Peer, StaticPeer, ours, paged, timed
+from benchmarks.engine_peers import Absent, EnginePeer, Peer, StaticPeer, ours, paged, timed
+from benchmarks.engine_vllm import vllm
 from benchmarks.engine_work import Call, mixed
 from benchmarks.reporting import Report
 from models.engine_settings import EngineSettings
@@ -84,7 +87,12 @@ def run_gpu(options: argparse.Namespace) -> Report:
         "ours": lambda loaded: ours(loaded, settings),
     }
     rates = {name: _rates(make, options, requests, device, report) for name, make in makers.items()}
-    for name, meaning in (("static", "padded batches"), ("manager", "transformers' batching")):
+    rates["vllm"] = _vllm(options, requests, batch, report) if options.vllm else []
+    for name, meaning in (
+        ("static", "padded batches"),
+        ("manager", "transformers' batching"),
+        ("vllm", "vLLM's server"),
+    ):
         if rates[name] and rates["ours"]:
             report.compared(
                 f"ours_vs_{name}",
@@ -103,19 +111,12 @@ def _rates(
     report: Report,
 ) -> list[float]:
     loaded = _made(options.gpu, device)
-    counter = ChatTokenizer(loaded.tokenizer)
-    work = [
-        mixed(requests, lambda chat: len(counter.encode(chat)), sample=n)
-        for n in range(1 if options.quick else 3)
-    ]
     try:
         peer = make(loaded)
     except ModelUnusable as error:
         report.missing("an engine", str(error))
         return []
-    peer.generate([Call(messages=(Turn(role="user", content="Awake?"),), tokens=8)] * 2)
-    samples = [timed(partial(_work, peer, calls)) for calls in work]
-    report.measured(f"mixed requests: {peer.name}", samples, unit="tokens/s")
+    samples = _measured(peer, loaded.tokenizer, options, requests, report)
     if isinstance(peer, EnginePeer):
         print(f"{peer.name}: {peer.engine.stats.summary()}")
     peer.close()
@@ -129,6 +130,41 @@ def _rates(
     return samples
 
 
+def _vllm(options: argparse.Namespace, requests: int, batch: int, report: Report) -> list[float]:
+    config, tokenizer = Qwen3Config(**SHAPES[options.gpu]), _tokenizer()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        try:
+            peer = vllm(
+                options.vllm, config, tokenizer, folder, batch=batch, log=folder / "vllm.log"
+            )
+        except Absent as error:
+            report.missing("vLLM", str(error))
+            return []
+        samples = _measured(peer, tokenizer, options, requests, report)
+        peer.close()
+    return samples
+
+
+def _measured(
+    peer: Peer,
+    tokenizer: PreTrainedTokenizerBase,
+    options: argparse.Namespace,
+    requests: int,
+    report: Report,
+) -> list[float]:
+    """Tokens per second of the same requests for every peer."""
+    counter = ChatTokenizer(tokenizer)
+    work = [
+        mixed(requests, lambda chat: len(counter.encode(chat)), sample=n)
+        for n in range(1 if options.quick else 3)
+    ]
+    peer.generate([Call(messages=(Turn(role="user", content="Awake?"),), tokens=8)] * 2)
+    samples = [timed(partial(_work, peer, calls)) for calls in work]
+    report.measured(f"mixed requests: {peer.name}", samples, unit="tokens/s")
+    return samples
+
+
 def _work(peer: Peer, calls: list[Call]) -> int:
     peer.generate(calls)
     return sum(call.tokens for call in calls)
@@ -139,12 +175,17 @@ def _made(shape: str, device: str) -> LoadedModel:
     factory: Any = AutoModelForCausalLM
     with torch.device(device):
         model = factory.from_config(Qwen3Config(**SHAPES[shape]), dtype=torch.bfloat16).eval()
-    tokenizer = AutoTokenizer.from_pretrained(quickstart_folder(Path("~/.cache/colm").expanduser()))
-    tokenizer.eos_token = None
     model.generation_config.eos_token_id = None
     return LoadedModel(
-        model=model, tokenizer=tokenizer, name=f"random {shape}", context_length=32_768
+        model=model, tokenizer=_tokenizer(), name=f"random {shape}", context_length=32_768
     )
+
+
+def _tokenizer() -> PreTrainedTokenizerBase:
+    folder = quickstart_folder(Path("~/.cache/colm").expanduser())
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = None
+    return tokenizer
 
 
 def _name(device: str) -> str:
