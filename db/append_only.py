@@ -1,18 +1,31 @@
 """Triggers that refuse to change or remove what was recorded, whoever asks.
 
+Two operations get through, each only while its own transaction holds a row in `permits`, which no
+other transaction ever sees: `purge` may remove rows, `erase` may replace texts and nothing else.
+
 They guard against mistakes in our code and in an operator's SQL, not against the database's owner,
-who can drop them: that is what the audit is for.
+who can drop them: that is what the audit is for (docs/audit.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
 from sqlalchemy import Connection, Table, event, text
 
+Operation = Literal["purge", "erase"]
+
 _REFUSAL = "{table} is append-only: what was recorded of a query is never changed or removed"
+_NO_PERMIT = "NOT EXISTS (SELECT 1 FROM permits WHERE operation = '{operation}')"
 
 _POSTGRESQL_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION colm_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_NARGS > 0 AND EXISTS (SELECT 1 FROM permits WHERE operation = TG_ARGV[0]) THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '{_REFUSAL.format(table="%")} (%)', TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'restrict_violation';
 END $$
@@ -20,32 +33,81 @@ END $$
 
 # Once a statement, so that an INSERT pays nothing and a TRUNCATE is seen too.
 _POSTGRESQL_TRIGGER = """
-CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
-FOR EACH STATEMENT EXECUTE FUNCTION colm_refuse_change()
+CREATE TRIGGER {table}_{name} BEFORE {events} ON {table}
+FOR EACH STATEMENT EXECUTE FUNCTION colm_refuse_change({permit})
 """
 
 _SQLITE_TRIGGER = """
-CREATE TRIGGER {table}_append_only_{event} BEFORE {event} ON {table}
+CREATE TRIGGER {table}_append_only_{name} BEFORE {events} ON {table}{condition}
 BEGIN SELECT RAISE(ABORT, '{refusal} ({event})'); END
 """
 
 
-def statements(dialect: str, table: str) -> list[str]:
-    """The SQL that makes `table` append-only on a database of this dialect."""
+def statements(
+    dialect: str, table: str, *, purged: bool = False, kept: Sequence[str] = ()
+) -> list[str]:
+    """The SQL that makes `table` append-only on a database of this dialect.
+
+    `purged`: the operation purge removes its rows. `kept`: its other columns are texts, which the
+    operation erase replaces.
+    """
     if dialect == "postgresql":
-        return [_POSTGRESQL_FUNCTION, _POSTGRESQL_TRIGGER.format(table=table)]
-    refusal = _REFUSAL.format(table=table)
-    return [
-        _SQLITE_TRIGGER.format(table=table, event=change, refusal=refusal)
-        for change in ("UPDATE", "DELETE")
+        return [_POSTGRESQL_FUNCTION, *_on_postgresql(table, purged, kept)]
+    return list(_on_sqlite(table, purged, kept))
+
+
+def _on_postgresql(table: str, purged: bool, kept: Sequence[str]) -> Iterator[str]:
+    if not purged and not kept:
+        every = "UPDATE OR DELETE OR TRUNCATE"
+        yield _POSTGRESQL_TRIGGER.format(table=table, name="append_only", events=every, permit="")
+        return
+    parts = [("append_only", _update_of(kept) + " OR TRUNCATE", "")]
+    parts.append(("append_only_delete", "DELETE", "'purge'" if purged else ""))
+    if kept:
+        parts.append(("append_only_update", "UPDATE", "'erase'"))
+    for name, events, permit in parts:
+        yield _POSTGRESQL_TRIGGER.format(table=table, name=name, events=events, permit=permit)
+
+
+def _on_sqlite(table: str, purged: bool, kept: Sequence[str]) -> Iterator[str]:
+    parts: list[tuple[str, str, Operation | None]] = [
+        ("UPDATE", "UPDATE", "erase" if kept else None),
+        ("DELETE", "DELETE", "purge" if purged else None),
     ]
+    if kept:
+        parts.append(("KEPT", _update_of(kept), None))
+    for name, events, operation in parts:
+        condition = "\nWHEN " + _NO_PERMIT.format(operation=operation) if operation else ""
+        yield _SQLITE_TRIGGER.format(
+            table=table,
+            name=name,
+            events=events,
+            event=events.partition(" ")[0],
+            condition=condition,
+            refusal=_REFUSAL.format(table=table),
+        )
 
 
-def refuse_changes(table: Table) -> None:
-    """Have `table` made append-only wherever it is created."""
+def _update_of(columns: Iterable[str]) -> str:
+    named = ", ".join(f'"{column}"' for column in columns)
+    return f"UPDATE OF {named}" if named else "UPDATE"
+
+
+def refuse_changes(table: Table, *, purged: bool = False, erasable: Sequence[str] = ()) -> None:
+    """Have `table` made append-only wherever it is created; see `statements`."""
+    kept = [column.name for column in table.c if column.name not in erasable] if erasable else []
 
     def protect(_table: Table, connection: Connection, **_options: object) -> None:
-        for statement in statements(connection.dialect.name, table.name):
+        dialect = connection.dialect.name
+        for statement in statements(dialect, table.name, purged=purged, kept=kept):
             connection.execute(text(statement))
 
     event.listen(table, "after_create", protect)
+
+
+@contextmanager
+def permitted(connection: Connection, operation: Operation) -> Iterator[None]:
+    """Let `operation` through, on this connection and within its transaction."""
+    connection.execute(text("INSERT INTO permits (operation) VALUES (:name)"), {"name": operation})
+    yield
+    connection.execute(text("DELETE FROM permits WHERE operation = :name"), {"name": operation})

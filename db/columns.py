@@ -21,6 +21,8 @@ VISIBLE_NUL = "\u2400"
 def storable(text: str) -> str:
     """`text` with NUL as U+2400 and lone surrogates as backslash escapes."""
     text = text.replace("\x00", VISIBLE_NUL)
+    if text.isascii():
+        return text
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

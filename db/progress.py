@@ -19,3 +19,7 @@ class Progress:
     wake_at: datetime
     #: The `seq` of the next row that is recorded of the query.
     next_seq: int
+    #: The hash of the latest row; None where it was recorded before rows had one.
+    head: str | None = None
+    #: A seal covers every row.
+    sealed: bool = False

@@ -1,14 +1,16 @@
 """The record in a database: `SqlRecord` keeps the promises of `tasks.ports.Record`.
 
 Everything that is done to a query happens under the lock on its row in `progress`, in one
-transaction that ends with the `with` block: either all of it is recorded or none.
+transaction that ends with the `with` block: either all of it is recorded or none. Every row of a
+query's life is chained to the one before as it is written (`db.chain`).
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -27,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import tables
+from db.chain import Link, Salt, appended, linked
 from db.engine import glancing, writing
 from db.life import SqlLife
 from db.loading import DECIDING, load
@@ -81,6 +84,11 @@ _STRANDED = (
 )
 
 
+def new_salt() -> bytes:
+    """128 bits that nobody can guess."""
+    return secrets.token_bytes(16)
+
+
 class SqlRecord:
     """The record on PostgreSQL or SQLite. Threads and processes may share one database freely.
 
@@ -88,8 +96,10 @@ class SqlRecord:
     writer, and it would wait for itself.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, salt: Salt = new_salt) -> None:
+        """`salt` draws what makes the digest of a text unguessable."""
         self._engine = engine
+        self._salt = salt
 
     @contextmanager
     def begin(self, query: Query) -> Iterator[SqlLife]:
@@ -99,13 +109,15 @@ class SqlRecord:
         """
         with writing(self._engine) as connection:
             # The row in `queries` is the lock of a query which has no row in `progress` yet.
-            if _insert_new(connection, tables.queries, query_row(query, FIRST_SEQ)):
+            row = linked(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
+            if _insert_new(connection, tables.queries, row):
                 life = SqlLife.of_new(query)
                 yield life
-                _create_progress(connection, query.query_id, life.progress)
-                _save_rows(connection, life)
+                links, head = appended(_new_links(life), row["hash"], self._salt)
+                _create_progress(connection, query.query_id, replace(life.progress, head=head))
+                _save_rows(connection, links)
             else:
-                with _kept(connection, _reload(connection, query.query_id)) as life:
+                with self._kept(connection, _reload(connection, query.query_id)) as life:
                     yield life
 
     @contextmanager
@@ -113,7 +125,7 @@ class SqlRecord:
         """Open a recorded query; raises UnknownQuery."""
         with (
             writing(self._engine) as connection,
-            _kept(connection, load(connection, query_id)) as life,
+            self._kept(connection, load(connection, query_id)) as life,
         ):
             yield life
 
@@ -127,6 +139,7 @@ class SqlRecord:
             "question": question[:MAX_QUESTION_CHARS],
             "strategy": strategy,
             "asked_at": now,
+            "lane": "interactive",
         }
         answer = {
             "query_id": query_id,
@@ -136,12 +149,13 @@ class SqlRecord:
             "asked_at": now,
             "ended_at": now,
         }
-        progress = Progress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2)
+        told = [Link(tables.queries.name, asked), Link(tables.answers.name, answer)]
+        (query, ended), head = appended(told, None, self._salt)
+        progress = Progress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2, head=head)
         with writing(self._engine) as connection:
-            if _insert_new(connection, tables.queries, asked):
+            if _insert_new(connection, tables.queries, query.row):
                 _create_progress(connection, query_id, progress)
-                connection.execute(insert(tables.answers), [answer])
-                _announce(connection, query_id)
+                _save_rows(connection, [ended])
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:
         """Ids of open queries whose `wake_at` has passed, oldest first."""
@@ -176,6 +190,17 @@ class SqlRecord:
         with writing(self._engine) as connection:
             _insert_new(connection, tables.dead_letters, row)
 
+    @contextmanager
+    def _kept(self, connection: Connection, life: SqlLife) -> Iterator[SqlLife]:
+        before = life.progress
+        yield life
+        # Every row that is added takes a seq: without a change here there are none.
+        if life.progress != before:
+            links, head = appended(_new_links(life), before.head, self._salt)
+            row = asdict(replace(life.progress, head=head, sealed=before.sealed and not links))
+            connection.execute(_SAVE_PROGRESS, {"id": life.state.query.query_id, **row})
+            _save_rows(connection, links)
+
 
 def _reload(connection: Connection, query_id: str) -> SqlLife:
     try:
@@ -185,26 +210,21 @@ def _reload(connection: Connection, query_id: str) -> SqlLife:
         raise InvalidAsk(str(error)) from error
 
 
-@contextmanager
-def _kept(connection: Connection, life: SqlLife) -> Iterator[SqlLife]:
-    before = life.progress
-    yield life
-    # Every row that is added takes a seq: without a change here there are none.
-    if life.progress != before:
-        row = asdict(life.progress)
-        connection.execute(_SAVE_PROGRESS, {"id": life.state.query.query_id, **row})
-        _save_rows(connection, life)
-
-
 def _create_progress(connection: Connection, query_id: str, progress: Progress) -> None:
     connection.execute(insert(tables.progress), {"query_id": query_id, **asdict(progress)})
 
 
-def _save_rows(connection: Connection, life: SqlLife) -> None:
-    for table, rows in life.new_rows:
-        connection.execute(insert(table), rows)
-        if table is tables.answers:
-            _announce(connection, life.state.query.query_id)
+def _new_links(life: SqlLife) -> list[Link]:
+    return [Link(table.name, row) for table, rows in life.new_rows for row in rows]
+
+
+def _save_rows(connection: Connection, links: Sequence[Link]) -> None:
+    for table in tables.CHAINED:
+        rows = [link.row for link in links if link.table == table.name]
+        if rows:
+            connection.execute(insert(table), rows)
+        if rows and table is tables.answers:
+            _announce(connection, rows[0]["query_id"])
 
 
 def _announce(connection: Connection, query_id: str) -> None:

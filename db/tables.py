@@ -3,8 +3,9 @@
 A query's life is told by append-only rows: what was asked, the steps, what became of them, what was
 decided, the answer. Each carries a `seq`: gap-free within its query, across these tables, taken
 under the lock on the query's row in `progress`, so that the rows of a query have one order and a
-missing one can be seen. `progress` is the only table with rows that change. `dispatches` and
-`dead_letters` are append-only too but tell of the transport, not of the query: they have no `seq`.
+missing one can be seen; and a `hash` over itself and the row before (`db.chain`). `progress` is the
+only table with rows that change. `dispatches` and `dead_letters` are append-only too but tell of
+the transport, not of the query: they have no `seq` and are in no chain.
 """
 
 from __future__ import annotations
@@ -18,24 +19,17 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     Table,
     UniqueConstraint,
     text,
 )
 
 from db.append_only import refuse_changes
+from db.audit_tables import erasures
+from db.chain import TEXTS
 from db.columns import Json, PlainText, UtcDateTime
-
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+from db.metadata import metadata as metadata
+from db.metadata import of_query, row_hash, text_digests
 
 # The conditions of partial indexes. Queries use these very words: SQLite takes an index for the
 # words in which it was made and for no others, `open = 1` for one.
@@ -44,16 +38,8 @@ metadata = MetaData(
 OPEN = text("open")
 #: Of a row in `outcomes`: it decides what became of its step.
 DECIDES = text("status <> 'late'")
-
-
-def _query_id(*, primary_key: bool = False) -> Column[str]:
-    return Column(
-        "query_id",
-        PlainText,
-        ForeignKey("queries.query_id"),
-        primary_key=primary_key,
-        nullable=False,
-    )
+#: Of an ended query in `progress`: it has grown since its last seal, or has none.
+UNSEALED = text("NOT open AND NOT sealed")
 
 
 #: What was asked. An ask that was refused has no plan: everything after `asked_at` is null.
@@ -73,6 +59,8 @@ queries = Table(
     Column("seed", BigInteger),
     Column("lane", PlainText, nullable=False, server_default="interactive"),
     Column("run", PlainText),
+    *text_digests(),
+    row_hash(),
 )
 Index(None, queries.c.asked_at)
 
@@ -80,21 +68,31 @@ Index(None, queries.c.asked_at)
 progress = Table(
     "progress",
     metadata,
-    _query_id(primary_key=True),
+    of_query(primary_key=True),
     Column("open", Boolean, nullable=False),
     Column("wake_at", UtcDateTime, nullable=False),
     Column("next_seq", Integer, nullable=False),
+    #: The hash of the latest row.
+    Column("head", PlainText),
+    Column("sealed", Boolean, nullable=False, server_default=text("false")),
 )
 Index(None, progress.c.wake_at, postgresql_where=OPEN, sqlite_where=OPEN)
+Index(
+    "ix_progress_unsealed",
+    progress.c.query_id,
+    postgresql_where=UNSEALED,
+    sqlite_where=UNSEALED,
+)
 
 #: A round, from the moment that its first step is asked.
 rounds = Table(
     "rounds",
     metadata,
-    _query_id(primary_key=True),
+    of_query(primary_key=True),
     Column("round", Integer, primary_key=True, autoincrement=False),
     Column("seq", Integer, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    row_hash(),
     UniqueConstraint("query_id", "seq"),
 )
 
@@ -103,7 +101,7 @@ steps = Table(
     "steps",
     metadata,
     Column("step_id", PlainText, primary_key=True),
-    _query_id(),
+    of_query(),
     Column("seq", Integer, nullable=False),
     Column("round", Integer, nullable=False),
     Column("act", PlainText, nullable=False),
@@ -117,6 +115,8 @@ steps = Table(
     Column("asked_at", UtcDateTime, nullable=False),
     Column("deadline_at", UtcDateTime, nullable=False),
     Column("lane", PlainText, nullable=False, server_default="interactive"),
+    *text_digests(),
+    row_hash(),
     UniqueConstraint("query_id", "seq"),
     UniqueConstraint("query_id", "round", "act", "participant", "index"),
 )
@@ -125,7 +125,7 @@ steps = Table(
 outcomes = Table(
     "outcomes",
     metadata,
-    _query_id(primary_key=True),
+    of_query(primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("step_id", PlainText, ForeignKey("steps.step_id"), nullable=False),
     Column("status", PlainText, nullable=False),
@@ -149,8 +149,12 @@ outcomes = Table(
     Column("seed", BigInteger),
     Column("mean_logprob", Double),
     Column("choice_logprobs", Json),
+    *text_digests(),
+    row_hash(),
     CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),
 )
+# A purge removes steps, and the database then looks for outcomes that refer to them.
+Index(None, outcomes.c.step_id)
 # At most one row a step decides.
 Index(
     "uq_outcomes_deciding",
@@ -164,13 +168,14 @@ Index(
 attempts = Table(
     "attempts",
     metadata,
-    _query_id(primary_key=True),
+    of_query(primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("step_id", PlainText, ForeignKey("steps.step_id"), nullable=False),
     Column("attempt_id", PlainText, nullable=False),
     Column("kind", PlainText, nullable=False),
     Column("worker", PlainText, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    row_hash(),
     UniqueConstraint("attempt_id"),
     CheckConstraint("kind IN ('returned', 'alone')", name="kind"),
 )
@@ -180,20 +185,22 @@ Index(None, attempts.c.step_id)
 decisions = Table(
     "decisions",
     metadata,
-    _query_id(primary_key=True),
+    of_query(primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("kind", PlainText, nullable=False),
     Column("round", Integer, nullable=False),
     Column("reason", PlainText, nullable=False),
     Column("detail", Json, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    *text_digests(),
+    row_hash(),
 )
 
 #: What ended a query. A refused ask has a reason and no answer document.
 answers = Table(
     "answers",
     metadata,
-    _query_id(primary_key=True),
+    of_query(primary_key=True),
     Column("seq", Integer, nullable=False),
     Column("status", PlainText, nullable=False),
     Column("reason", PlainText),
@@ -201,6 +208,8 @@ answers = Table(
     # The query's own, repeated for the index: the latest queries of one status.
     Column("asked_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, nullable=False),
+    *text_digests(),
+    row_hash(),
     CheckConstraint("status IN ('answered', 'failed', 'refused')", name="status"),
 )
 Index(None, answers.c.status, answers.c.asked_at)
@@ -229,15 +238,11 @@ dead_letters = Table(
 Index(None, dead_letters.c.at)
 Index(None, dead_letters.c.query_id)
 
-for _table in (
-    queries,
-    rounds,
-    steps,
-    outcomes,
-    attempts,
-    decisions,
-    answers,
-    dispatches,
-    dead_letters,
-):
-    refuse_changes(_table)
+#: The rows of a query's life, in the order in which they may be inserted.
+CHAINED = (queries, rounds, steps, attempts, outcomes, decisions, answers, erasures)
+
+for _table in CHAINED[:-1]:
+    _texts = TEXTS[_table.name]
+    refuse_changes(_table, purged=True, erasable=(*_texts, "salts") if _texts else ())
+refuse_changes(dispatches, purged=True)
+refuse_changes(dead_letters, purged=True, erasable=("body",))
