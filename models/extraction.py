@@ -1,0 +1,146 @@
+r"""Finds the answer in what a model wrote. Pure, and light to import.
+
+A thought between `<think>` tags is not an answer; where it was never closed there is none. Then
+the first of these that is found counts, and the last of its kind where there are several:
+
+1. `\boxed{...}`
+2. what follows "answer is", "answer:" or "answer =", to the end of the sentence
+3. the last line, where it begins with `####`
+4. what the kind itself looks like: the last number; the last letter of a choice; what stands
+   between the last dollar signs, or else the last number; the last line, where it is short
+
+None says that nothing was found. That is counted apart from a wrong answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: The longest last line, in characters, that is taken for an answer that nothing announces.
+MAX_LINE = 100
+#: Numbers as people write them: signs, thousands, decimals, fractions, powers of ten.
+NUMBER = re.compile(
+    r"(?<![\w.])[-+\u2212]?\s?(?:[$\u20ac\u00a3]\s?)?"
+    r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+|\s?/\s?\d+(?![\d.]))?"
+    r"|(?<![\w.])[-+\u2212]?\.\d+"
+)
+
+_ANNOUNCED = re.compile(
+    r"\banswer\b(?:[^\n.:=]{0,40}?\b(?:is|would be|must be|should be)\b|\s*\**\s*[:=])"
+    r"\s*\**\s*:?\s*(?=(.+))",
+    re.I,
+)
+_HASHES = re.compile(r"^\s*####\s*(.+?)\s*\Z", re.M)
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?=\s|$)|[!?](?=\s|$)|;(?=\s)")
+_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
+_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[a-zA-Z ]*\})?")
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_WRAPPING = " \t\r\n*_`\"'"
+
+_LETTER_FIRST = re.compile(r"\W*(?:(?:option|choice|answer)\b)?\W*([A-Ja-j])(?![\w'])")
+_LETTER_LABEL = re.compile(r"\W*([A-Ja-j])(?:[.):]|\W*$)")
+_NUMBERED = re.compile(r"\b(?:answer|option|choice)\s?#?([1-9])\b", re.I)
+_LETTER_MARKED = re.compile(r"\(([A-Ja-j])\)")
+_LETTER_ALONE = re.compile(r"(?<![\w'])([A-HJ])(?![\w'])(?!\s+[a-z])")
+
+
+def answered_part(text: str) -> str | None:
+    """`text` without the thought before it; None where the thought never ended."""
+    before, found, after = text.rpartition("</think>")
+    if found:
+        return after
+    return None if "<think>" in before + after else text
+
+
+def word_in(text: str) -> str | None:
+    found = _announced(text)
+    if found is None:
+        lines = [line.strip(_WRAPPING) for line in text.splitlines()]
+        last = next((line for line in reversed(lines) if line), "")
+        found = last if len(last) <= MAX_LINE else None
+    return _tidy(found)
+
+
+def number_in(text: str) -> str | None:
+    found = _announced(text)
+    if found is not None and (number := NUMBER.search(_bare(found))):
+        return number[0].strip()
+    numbers = NUMBER.findall(_bare(text))
+    return numbers[-1].strip() if numbers else None
+
+
+def letter_in(text: str) -> str | None:
+    """A capital letter; "answer 2" and "option 2" are B."""
+    found = _announced(text)
+    first = _LETTER_FIRST.match(found) if found else None
+    if first and found and not _is_a_word(first[1], found[first.end() :]):
+        return first[1].upper()
+    if label := _LETTER_LABEL.match(text.strip()):
+        return label[1].upper()
+    if numbered := _NUMBERED.findall(text):
+        return "ABCDEFGHI"[int(numbered[-1]) - 1]
+    letters = _LETTER_MARKED.findall(text) or _LETTER_ALONE.findall(text)
+    return letters[-1].upper() if letters else None
+
+
+def formula_in(text: str) -> str | None:
+    """LaTeX, or a plain expression or number."""
+    found = _announced(text)
+    where = text if found is None else found
+    formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(where)]
+    formulas = [formula for formula in formulas if _is_formula(formula)]
+    if formulas:
+        return _tidy(formulas[-1])
+    if found is not None and (_is_formula(found) or not NUMBER.search(found)):
+        return _tidy(found)
+    return number_in(where)
+
+
+def all_in(text: str) -> str | None:
+    """All of it, with white space made single."""
+    return " ".join(text.split()) or None
+
+
+def _announced(text: str) -> str | None:
+    if (boxed := _last_boxed(text)) is not None:
+        return boxed
+    if announced := _ANNOUNCED.findall(text):
+        return _SENTENCE_END.split(announced[-1], maxsplit=1)[0]
+    hashes = _HASHES.search(text)
+    return hashes[1] if hashes else None
+
+
+def _last_boxed(text: str) -> str | None:
+    """What stands between the braces, which may hold others; None where they never close."""
+    start = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
+    if start < 0:
+        return None
+    start = text.index("{", start) + 1
+    depth = 1
+    for end in range(start, len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if not depth:
+            return text[start:end]
+    return None
+
+
+def _is_a_word(letter: str, rest: str) -> bool:
+    """Whether it is the "a" of "a cat" or the "i" of "i think", and no letter of a choice."""
+    return (letter.islower() or letter in "AI") and re.match(r"\s+[a-z]", rest) is not None
+
+
+def _is_formula(text: str) -> bool:
+    """Whether it has no words in it, which stand between two prices ("$5 and then $6")."""
+    return not _WORD.search(_COMMAND.sub(" ", text))
+
+
+def _bare(text: str) -> str:
+    """Without LaTeX around numbers: `\\$1{,}234` and `\\frac{1}{2}` as `$1,234` and `1/2`."""
+    text = re.sub(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"\1/\2", text)
+    return text.replace("{,}", ",").replace("\\,", "").replace("\\", "").replace("**", "")
+
+
+def _tidy(found: str | None) -> str | None:
+    if found is None:
+        return None
+    return found.strip(_WRAPPING).rstrip(".,;:").strip(_WRAPPING) or None
