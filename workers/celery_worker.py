@@ -83,11 +83,12 @@ def worker_name(kind: str) -> str:
     return f"{kind}.{os.getpid()}@{socket.gethostname()}"
 
 
-def serve(name: str, queues: Sequence[Queue], threads: int) -> int:
+def serve(name: str, queues: Sequence[Queue], threads: int, *, events: bool = True) -> int:
     """Consume `queues` until SIGTERM or Ctrl-C; the exit status. Running tasks are finished first.
 
     Threads, because an engine must not be forked and a coordinator waits more than it computes.
     Gossip and mingle are off: no worker needs to know the others, and a restricted one may not.
+    Without `events` nothing is told to Flower.
     """
     names = [queue.name for queue in queues]
     if settings().embedded:
@@ -97,7 +98,8 @@ def serve(name: str, queues: Sequence[Queue], threads: int) -> int:
         pool="threads",
         concurrency=threads,
         queues=names,
-        task_events=True,
+        task_events=events,
+        without_heartbeat=not events,  # the event, not the connection's sign of life
         without_gossip=True,
         without_mingle=True,
         loglevel="INFO",

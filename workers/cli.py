@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.errors import ColmError
-from workers.commands import asking, running, serving
+from workers.commands import asking, clients, running, serving
 
 app = typer.Typer(
     name="colm",
@@ -29,13 +29,13 @@ for command in (
     asking.queries,
     asking.dead,
     serving.coordinator,
-    serving.server,
-    serving.client,
     running.migrate,
     running.flower,
     running.doctor,
 ):
     app.command()(command)
+for role in ("client", "server"):
+    app.add_typer(clients.group(role), name=role)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from tasks.celery_app import app
 from tasks.settings import ParticipantSettings, prepare_for_torch, secret, settings
 from tasks.topology import topology_of
 from workers.celery_worker import log_to_stderr, serve, worker_name
+from workers.rights import settle
 
 logger = logging.getLogger(__name__)
 
@@ -181,11 +182,12 @@ def _run(
     *,
     suffix: str = "",
 ) -> int:
+    rights = settle(queues)
     engine = load_engine(engine_settings)
     worker = worker_name(f"{role}-{'-'.join(names)}{suffix}")
     runtime.install_generator(EngineGenerator(engine, names, role, worker=worker))
     try:
-        return serve(worker, queues, threads=engine.info.capacity)
+        return serve(worker, queues, threads=engine.info.capacity, events=rights.events)
     finally:
         engine.close()
 

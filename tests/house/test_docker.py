@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from tasks.settings import load
 from tests.house import images
@@ -32,7 +33,12 @@ def _parse(words: list[str]) -> tuple[str, dict[str, Any]]:
     group: Any = typer.main.get_command(app)
     context = group.context_class(group)
     subcommand, command, rest = group.resolve_command(context, words[1:])
-    return subcommand, command.make_context(subcommand, rest, parent=context).params
+    found = command.make_context(subcommand, rest, parent=context)
+    if isinstance(command, TyperGroup):  # `colm client ada` is `colm client run ada`
+        words = [*found._protected_args, *found.args]
+        name_, command, rest = command.resolve_command(found, words)
+        found = command.make_context(name_, rest, parent=found)
+    return subcommand, found.params
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=name)

@@ -21,6 +21,8 @@ class VirtualHosts:
         self._broker = urlsplit(broker_url)
         login, _, host = self._broker.netloc.rpartition("@")
         base = api_url or f"http://{login}@{host.partition(':')[0]}:15672"
+        #: The base URL of the HTTP API, with an administrator's login.
+        self.api_url = base
         self._api = httpx.Client(base_url=f"{base}/api/", timeout=30, trust_env=False)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""`colm coordinator`, `server`, `client`: the processes of a site, one a command."""
+"""`colm coordinator`, `server run`, `client run`: the processes of a site, one a command."""
 
 from __future__ import annotations
 
