@@ -44,19 +44,27 @@ class GiveUp:
     reason: str
 
 
-def what_next(tried: Sequence[Tried], *, in_company: int, alone: int) -> Again | GiveUp:
+@dataclass(frozen=True, kw_only=True)
+class AttemptLimits:
+    """How often a step may come back."""
+
+    #: Before it is run alone.
+    in_company: int = 2
+    #: From a run alone, before it is given up.
+    alone: int = 1
+
+
+def what_next(tried: Sequence[Tried], limits: AttemptLimits) -> Again | GiveUp:
     """What to do with a step that was handed back, after all that was `tried` with it.
 
-    `in_company` is how often it may come back before it is run alone, `alone` how often it may
-    come back from a run alone before it is given up. A step that came back without having been
-    started alone is asked alone once more: it was only waiting in a worker that something else
-    killed.
+    A step that came back without having been started alone is asked alone once more: it was only
+    waiting in a worker that something else killed.
     """
     returns = [i for i, attempt in enumerate(tried) if attempt.kind == "returned"]
     came_back_alone = sum(a.kind == "alone" for a in tried[: returns[-1]]) if returns else 0
-    if came_back_alone >= alone or len(tried) >= MOST_ATTEMPTS:
+    if came_back_alone >= limits.alone or len(tried) >= MOST_ATTEMPTS:
         return GiveUp(reason=_reason(tried))
-    return Again(alone=len(returns) >= in_company)
+    return Again(alone=len(returns) >= limits.in_company)
 
 
 def _reason(tried: Sequence[Tried]) -> str:

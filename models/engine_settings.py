@@ -48,6 +48,12 @@ class EngineSettings(Message):
     reply: str = Field(default="I have read: {last}", max_length=10_000)
     #: scripted: seconds before it replies.
     delay: float = Field(default=0.0, ge=0, le=3_600)
+    #: scripted, for tests and demonstrations: a request that holds this text kills the process as
+    #: SIGKILL does, after `delay`.
+    dies_on: str | None = Field(default=None, min_length=1, max_length=200)
+    #: scripted, for tests and demonstrations: a request that holds this text is never answered, and
+    #: nothing moves any more.
+    hangs_on: str | None = Field(default=None, min_length=1, max_length=200)
 
     @property
     def local(self) -> bool:

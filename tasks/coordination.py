@@ -15,8 +15,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from models.attempts import MOST_ATTEMPTS, Again, AttemptLimits, GiveUp, what_next
 from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError
-from models.messages import MAX_REASON_CHARS, Answer, Step, Submission, seconds_between
+from models.messages import (
+    MAX_REASON_CHARS,
+    Answer,
+    Attempt,
+    Step,
+    StepError,
+    Submission,
+    seconds_between,
+)
 from models.roster import Roster, make_request, resolve
 from models.strategies import STRATEGIES
 from models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState
@@ -47,6 +56,8 @@ class Coordinator:
     mark: Callable[[Sequence[str]], None]
     announce: Announcer
     clock: Callable[[], datetime]
+    #: How often a step may come back from workers that died.
+    limits: AttemptLimits
 
     def accept(self, query_id: str, question: Any, options: Mapping[str, Any]) -> None:
         """Record a caller's query and ask its first steps; an unusable one is refused, recorded."""
@@ -81,6 +92,38 @@ class Coordinator:
                 move = self._advance(life, now)
         self._act(move)
         return receipt
+
+    def attempt(self, attempt: Attempt) -> Receipt:
+        """Record that a step may have killed a worker, and ask it again or give it up.
+
+        A repeat asks again, too: whoever recorded it may have died before the publish.
+        """
+        now, move, again = self.clock(), None, None
+        with self.record.open(attempt.query_id) as life:
+            receipt = life.add_attempt(attempt, now)
+            if receipt in ("recorded", "repeated"):
+                match self._verdict(life, attempt):
+                    case Again(alone=alone):
+                        again = _step(life.state, attempt.step_id, alone=alone)
+                    case GiveUp(reason=reason):
+                        logger.error("step %s is given up: %s", attempt.step_id, reason)
+                        error = StepError(kind="Poison", reason=reason[:MAX_REASON_CHARS])
+                        outcome = Outcome(status="failed", at=now, error=error)
+                        life.add_outcome(attempt, outcome)
+                        move = self._advance(life, now)
+        self._act(move)
+        if again is not None:
+            how = "alone" if again.alone else "in company"
+            logger.warning("step %s came back and is asked again, %s", again.step_id, how)
+            self._send([again])
+        return receipt
+
+    def _verdict(self, life: Life, attempt: Attempt) -> Again | GiveUp | None:
+        """None for a start alone, which waits for what becomes of it."""
+        tried = life.tried(attempt.step_id)
+        if attempt.kind == "alone" and len(tried) < MOST_ATTEMPTS:
+            return None
+        return what_next(tried, self.limits)
 
     def wake_due(self, limit: int = 100) -> int:
         """Advance the queries whose deadline or wake-up time has come; returns how many."""
@@ -134,6 +177,11 @@ class Coordinator:
         finally:
             if sent:
                 self.mark(sent)
+
+
+def _step(state: QueryState, step_id: str, *, alone: bool) -> Step:
+    step = next(s.step for s in state.steps if s.step.step_id == step_id)
+    return step.model_copy(update={"alone": alone})
 
 
 def _next_move(state: QueryState, now: datetime) -> Move:

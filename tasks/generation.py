@@ -2,12 +2,13 @@
 
 A task blocks its thread on the process's engine, which batches across the threads. The message is
 acked after the submission is confirmed by the broker, so a killed worker loses nothing: its steps
-are delivered again.
+are delivered again. What was delivered again may have killed that worker: unless this process knows
+it, it is told to the coordinators instead of being generated, and then acked.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.exceptions import Reject
@@ -17,11 +18,14 @@ from tasks import runtime
 from tasks.celery_app import app
 from tasks.patience import patiently
 
+if TYPE_CHECKING:  # a caller imports this module too, and must stay light
+    from models.messages import Step, Submission
+
 
 def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
     from models.errors import BadMessage
-    from models.messages import Step, decode
-    from tasks.publishing import send_submission
+    from models.messages import Attempt, Step, decode
+    from tasks.publishing import send_attempt, send_submission
     from tasks.topology import submission_key
 
     try:
@@ -33,10 +37,18 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
     except BadMessage as error:
         # Participants cannot reach the record; the broker's dead letters are recorded there.
         raise Reject(str(error), requeue=False) from error
-    submission = runtime.generator().generate(step)
+    redelivered = bool((task.request.delivery_info or {}).get("redelivered"))
+    found = runtime.generator().generate(step, redelivered=redelivered)
     # A completion is dear: a broker that is away or full is waited for.
     key = submission_key(step.role, step.participant)
-    patiently(lambda: send_submission(submission, routing_key=key))
+    if isinstance(found, Attempt):
+        patiently(lambda: send_attempt(found, routing_key=key))
+        return {"step": step.step_id, "returned": found.attempt_id}
+    patiently(lambda: send_submission(found, routing_key=key))
+    return _summary(step, found)
+
+
+def _summary(step: Step, submission: Submission) -> dict[str, Any]:
     completion = submission.completion
     if completion is None:
         assert submission.error is not None

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from models.messages import Query, Step, StepKey
+from models.attempts import Tried
+from models.messages import Attempt, Query, Step, StepKey
 from models.strategies.base import Move, Outcome, QueryState
 
 #: recorded: the step's outcome is now this one. repeated: the step had an outcome from the same
@@ -51,6 +52,12 @@ class Life(Protocol):
     def ended(self) -> bool: ...
 
     def add_outcome(self, key: StepKey, outcome: Outcome) -> Receipt: ...
+
+    def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
+        """Take what is told of a step that may have killed a worker; late once it is over."""
+
+    def tried(self, step_id: str) -> Sequence[Tried]:
+        """All that was told of a step that may have killed a worker, in the order told."""
 
     def apply(self, move: Move, now: datetime) -> None:
         """Record the steps, closes, decisions and answer of `move`, and when to wake next."""

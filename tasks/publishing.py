@@ -18,7 +18,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from models.errors import NoConsumer, Overloaded, TransientError
-from models.messages import Step, Submission
+from models.messages import Attempt, Step, Submission
 from tasks.celery_app import app
 from tasks.settings import settings
 from tasks.topology import Topology, topology_of
@@ -72,6 +72,25 @@ def send_submission(submission: Submission, *, routing_key: str) -> None:
             "round": submission.round,
             "status": "completed" if submission.completion else "failed",
             "query": submission.query_id,
+        },
+    )
+
+
+def send_attempt(attempt: Attempt, *, routing_key: str) -> None:
+    """Tell the coordinators of a step that may have killed a worker; returns once confirmed."""
+    publish(
+        app,
+        "colm.attempt",
+        topology().submissions(),
+        routing_key=routing_key,
+        task_id=f"{attempt.step_id}.{attempt.kind}.{attempt.attempt_id}",
+        kwargs={"attempt": attempt.model_dump(mode="json")},
+        shown={
+            "by": attempt.participant,
+            "act": attempt.act,
+            "round": attempt.round,
+            "attempt": attempt.kind,
+            "query": attempt.query_id,
         },
     )
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from celery import Task
 from celery.exceptions import Ignore, Reject
@@ -22,7 +22,14 @@ from tasks import runtime
 from tasks.celery_app import app
 from tasks.patience import patiently
 
+if TYPE_CHECKING:  # a caller imports this module too, and must stay light
+    from models.messages import StepKey
+    from tasks.coordination import Coordinator
+    from tasks.ports import Receipt
+
 logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound="StepKey")
 
 #: What Celery offers with a task and an ask cannot keep: its result is not stored by Celery.
 NOT_FOR_AN_ASK = {"chord", "countdown", "eta", "expires", "link", "link_error"}
@@ -120,24 +127,47 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
 @app.task(bind=True, name="colm.submit")
 def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
     """Take what a participant sends for a step. Repeats are harmless, strangers are refused."""
+    from models.messages import Submission
+
+    return _take(self, "submission", Submission, lambda c, told: c.submit(told), args, fields)
+
+
+@app.task(bind=True, name="colm.attempt")
+def attempt(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
+    """Take what a participant tells of a step that may have killed a worker."""
+    from models.messages import Attempt
+
+    return _take(self, "attempt", Attempt, lambda c, told: c.attempt(told), args, fields)
+
+
+def _take(
+    task: Task,  # type: ignore[type-arg]
+    name: str,
+    kind: type[K],
+    take: Callable[[Coordinator, K], Receipt],
+    args: tuple[Any, ...],
+    fields: dict[str, Any],
+) -> dict[str, str]:
+    """Hand what a participant sent to the coordinator, if it is what it should be, and its own."""
     from models.errors import BadMessage, UnknownQuery
-    from models.messages import Submission, decode
+    from models.messages import decode
     from tasks.topology import submission_key
 
     try:
-        if args or set(fields) != {"submission"}:
-            raise BadMessage("a submission is one keyword argument called 'submission'")
-        submission = decode(Submission, fields["submission"], what="the submission")
-        came_by = str((self.request.delivery_info or {}).get("routing_key"))
-        own = {submission_key(role, submission.participant) for role in ("client", "server")}
+        if args or set(fields) != {name}:
+            article = "an" if name[0] in "aeiou" else "a"
+            raise BadMessage(f"{article} {name} is one keyword argument called {name!r}")
+        told = decode(kind, fields[name], what=f"the {name}")
+        came_by = str((task.request.delivery_info or {}).get("routing_key"))
+        own = {submission_key(role, told.participant) for role in ("client", "server")}
         if came_by not in own:
-            raise BadMessage(f"{submission.participant!r} may not submit under {came_by!r}")
-        receipt = patiently(lambda: runtime.coordinator().submit(submission))
+            raise BadMessage(f"{told.participant!r} may not submit under {came_by!r}")
+        receipt = patiently(lambda: take(runtime.coordinator(), told))
         if receipt == "unasked":
-            raise BadMessage(f"step {submission.step_id} was never asked")
+            raise BadMessage(f"step {told.step_id} was never asked")
     except (BadMessage, UnknownQuery) as error:
-        refuse(self, str(error), fields)
-    return {"receipt": receipt, "step": submission.step_id}
+        refuse(task, str(error), fields)
+    return {"receipt": receipt, "step": told.step_id}
 
 
 def refuse(task: Task, reason: str, fields: Mapping[str, Any]) -> NoReturn:  # type: ignore[type-arg]

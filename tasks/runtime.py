@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
-    from models.messages import Step, Submission
+    from models.messages import Attempt, Step, Submission
     from tasks.coordination import Coordinator
     from tasks.ports import Record
 
@@ -13,8 +13,11 @@ if TYPE_CHECKING:  # a caller imports this module too, and must stay light
 class Generator(Protocol):
     """Does a step with this process's engine. Never raises for the step's own failure."""
 
-    def generate(self, step: Step) -> Submission:
-        """A completion, or the reason that there is none; blocks until then."""
+    def generate(self, step: Step, *, redelivered: bool) -> Submission | Attempt:
+        """A completion, or the reason that there is none; blocks until then.
+
+        An Attempt where the step was delivered again and may have killed its worker.
+        """
 
     def serves(self, step: Step) -> bool:
         """Whether this process answers for the step's participant."""

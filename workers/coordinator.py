@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 
 from db.engine import connect
 from db.record import SqlRecord
+from models.attempts import AttemptLimits
 from models.errors import ColmError, TransientError
 from models.messages import Answer
 from tasks import runtime
@@ -124,6 +125,9 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
+        limits=AttemptLimits(
+            in_company=found.limits.attempts, alone=found.limits.attempts_alone
+        ),
     )
     runtime.install_coordinator(coordinator, record)
     clockwork = Clockwork(coordinator)

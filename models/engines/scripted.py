@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +32,8 @@ class ScriptedEngine:
     def __init__(self, settings: EngineSettings, *, reply: Script | None = None) -> None:
         self._reply = reply or (lambda request: _from_template(settings.reply, request))
         self._delay = settings.delay
+        self._dies_on, self._hangs_on = settings.dies_on, settings.hangs_on
+        self._hanging = False
         self._tickets = Tickets()
         self._info = EngineInfo(
             engine="scripted",
@@ -51,6 +55,10 @@ class ScriptedEngine:
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
         if ticket.settled:
+            return ticket.future
+        if _holds(request, self._hangs_on):
+            self._hanging = True
+        if self._hanging:
             return ticket.future
         outcome: Completion | EngineError | None = self._outcome(ticket)
         wait = self._delay
@@ -79,6 +87,10 @@ class ScriptedEngine:
 
     def _settle(self, ticket: Ticket, outcome: Completion | EngineError | None) -> None:
         """`outcome` None: the deadline comes first."""
+        if _holds(ticket.request, self._dies_on) and not ticket.settled:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._hanging:
+            return
         if outcome is None:
             self._tickets.expire(ticket)
         elif isinstance(outcome, EngineError):
@@ -116,6 +128,10 @@ class ScriptedEngine:
             seed=sampling.seed,
             choice_logprobs=_likelihoods(request.choices, text),
         )
+
+
+def _holds(request: GenerationRequest, text: str | None) -> bool:
+    return text is not None and any(text in turn.content for turn in request.messages)
 
 
 def _from_template(template: str, request: GenerationRequest) -> str:

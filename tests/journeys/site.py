@@ -180,6 +180,10 @@ class Site:
             return []
         return [step for step in outcomes(self.life(query_id)) if kind in step]
 
+    def statuses(self) -> dict[str, str]:
+        """Each query's status: open, answered, failed or refused."""
+        return {q["query_id"]: q["status"] for q in json.loads(self.colm("queries", "--json"))}
+
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
         deadline = time.monotonic() + timeout
         while not condition():

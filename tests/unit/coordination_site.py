@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from models.attempts import AttemptLimits
 from models.messages import Answer, Step
 from models.roster import Roster
 from tasks.coordination import Coordinator
@@ -44,6 +45,7 @@ class Site:
             mark=self._mark,
             announce=self,
             clock=lambda: self.now,
+            limits=AttemptLimits(),
         )
 
     def _send(self, step: Step) -> None:

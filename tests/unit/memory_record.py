@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
+from models.attempts import Tried
 from models.errors import UnknownQuery
-from models.messages import Answer, Query, Step, StepKey
+from models.messages import Answer, Attempt, Query, Step, StepKey
 from models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState, StepState
 from models.strategies.stages import expired
 from tasks.ports import DeadLetter, Receipt
@@ -23,6 +24,7 @@ class MemoryLife:
     query: Query
     steps: dict[str, StepState] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    attempts: dict[str, tuple[Tried, ...]] = field(default_factory=dict)
     answer: Answer | None = None
     wake_at: datetime | None = None
 
@@ -47,6 +49,23 @@ class MemoryLife:
         self.steps[key.step_id] = replace(step, outcome=outcome)
         return "recorded"
 
+    def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
+        step = self.steps.get(attempt.step_id)
+        if step is None:
+            return "unasked"
+        if self.ended or not step.open:
+            return "late"
+        known = self.attempts.get(attempt.step_id, ())
+        if any(tried.attempt_id == attempt.attempt_id for tried in known):
+            return "repeated"
+        id, kind, worker = attempt.attempt_id, attempt.kind, attempt.worker
+        new = Tried(attempt_id=id, kind=kind, worker=worker, at=at)
+        self.attempts[attempt.step_id] = (*known, new)
+        return "recorded"
+
+    def tried(self, step_id: str) -> Sequence[Tried]:
+        return self.attempts.get(step_id, ())
+
     def apply(self, move: Move, now: datetime) -> None:
         assert not self.ended, "nothing follows a Finish"
         if isinstance(move, (Ask, Finish)):
@@ -62,7 +81,12 @@ class MemoryLife:
             self.steps.setdefault(asked.step_id, StepState(step=asked, asked_at=now))
 
     def copy(self) -> MemoryLife:
-        return replace(self, steps=dict(self.steps), decisions=list(self.decisions))
+        return replace(
+            self,
+            steps=dict(self.steps),
+            decisions=list(self.decisions),
+            attempts=dict(self.attempts),
+        )
 
 
 class Refusal(NamedTuple):

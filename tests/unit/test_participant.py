@@ -13,11 +13,13 @@ import pytest
 from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo, EngineStats, GenerationRequest
 from models.errors import EngineError, PromptTooLong, SettingsError
-from models.messages import MAX_COMPLETION_CHARS, MAX_REASON_CHARS, Completion, Step
+from models.messages import MAX_COMPLETION_CHARS, MAX_REASON_CHARS, Completion, Step, Submission
 from tasks.settings import ParticipantSettings
 from tests.unit.examples import NOW, a_completion, a_step, seconds
+from workers import generator as generating
 from workers import participant
-from workers.participant import KEPT_SUBMISSIONS, EngineGenerator, load_engine
+from workers.generator import KEPT_SUBMISSIONS, EngineGenerator
+from workers.participant import load_engine
 
 
 class HandEngine:
@@ -63,8 +65,17 @@ class QuickEngine(HandEngine):
         return future
 
 
-def generator(engine: HandEngine, now: datetime = NOW) -> EngineGenerator:
-    return EngineGenerator(
+class Worker(EngineGenerator):
+    """Of whom a step delivered once is expected to end in a submission."""
+
+    def submission(self, step: Step) -> Submission:
+        found = self.generate(step)
+        assert isinstance(found, Submission)
+        return found
+
+
+def generator(engine: HandEngine, now: datetime = NOW) -> Worker:
+    return Worker(
         engine, ["ada", "bo"], "client", worker="client@test", clock=lambda: now,
         monotonic=lambda: 1000.0,
     )  # fmt: skip
@@ -73,7 +84,7 @@ def generator(engine: HandEngine, now: datetime = NOW) -> EngineGenerator:
 def test_a_step_becomes_one_request_with_its_own_limits() -> None:
     engine = QuickEngine(a_completion("Because."))
     step = a_step(deadline=20)
-    submission = generator(engine).generate(step)
+    submission = generator(engine).submission(step)
     (request,) = engine.requests
     assert (request.request_id, request.conversation) == (step.step_id, "query-0001.ada")
     assert (request.messages, request.sampling) == (step.messages, step.sampling)
@@ -86,7 +97,7 @@ def test_a_draft_and_its_refinement_are_one_conversation() -> None:
     engine = QuickEngine(a_completion())
     worker = generator(engine)
     for step in (a_step(), a_step(act="refine"), a_step("bo")):
-        worker.generate(step)
+        worker.submission(step)
     conversations = [request.conversation for request in engine.requests]
     assert conversations == ["query-0001.ada", "query-0001.ada", "query-0001.bo"]
 
@@ -94,16 +105,16 @@ def test_a_draft_and_its_refinement_are_one_conversation() -> None:
 def test_a_step_that_comes_again_repeats_its_submission_without_generating() -> None:
     engine = QuickEngine(a_completion("once"))
     worker = generator(engine)
-    first = worker.generate(a_step())
+    first = worker.submission(a_step())
     engine.result = a_completion("twice")
-    assert worker.generate(a_step()) is first
+    assert worker.submission(a_step()) is first
     assert len(engine.requests) == 1
 
 
 def test_a_step_that_failed_repeats_its_failure() -> None:
     engine = QuickEngine(EngineError("no memory"))
     worker = generator(engine)
-    assert worker.generate(a_step()) == worker.generate(a_step())
+    assert worker.submission(a_step()) == worker.submission(a_step())
     assert len(engine.requests) == 1
 
 
@@ -121,7 +132,8 @@ def test_a_step_that_comes_again_meanwhile_joins_the_generation_under_way(
     worker = generator(hand)
     results = []
     threads = [
-        threading.Thread(target=lambda: results.append(worker.generate(a_step()))) for _ in range(4)
+        threading.Thread(target=lambda: results.append(worker.submission(a_step())))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -136,7 +148,7 @@ def test_a_step_that_comes_again_meanwhile_joins_the_generation_under_way(
 
 def test_a_step_past_its_deadline_is_failed_without_generating() -> None:
     engine = QuickEngine(a_completion())
-    submission = generator(engine, NOW + seconds(21.5)).generate(a_step(deadline=20))
+    submission = generator(engine, NOW + seconds(21.5)).submission(a_step(deadline=20))
     assert submission.error is not None
     assert submission.error.kind == "DeadlineExceeded"
     assert submission.error.reason == "reached client@test 1.5 s too late"
@@ -145,22 +157,22 @@ def test_a_step_past_its_deadline_is_failed_without_generating() -> None:
 
 def test_a_finished_step_is_repeated_even_past_its_deadline() -> None:
     engine, moment = QuickEngine(a_completion()), [NOW]
-    worker = EngineGenerator(engine, ["ada"], "client", worker="w", clock=lambda: moment[0])
-    first = worker.generate(a_step())
+    worker = Worker(engine, ["ada"], "client", worker="w", clock=lambda: moment[0])
+    first = worker.submission(a_step())
     moment[0] += seconds(60)
-    assert worker.generate(a_step()) == first
+    assert worker.submission(a_step()) == first
 
 
 def test_an_engines_error_is_a_failure_with_its_kind() -> None:
     engine = QuickEngine(PromptTooLong("the prompt has 900 tokens, the context 512"))
-    submission = generator(engine).generate(a_step())
+    submission = generator(engine).submission(a_step())
     assert submission.error is not None
     assert submission.error.kind == "PromptTooLong"
     assert submission.error.reason == "the prompt has 900 tokens, the context 512"
 
 
 def test_a_reason_of_any_length_can_be_sent() -> None:
-    submission = generator(QuickEngine(EngineError("x" * 10_000))).generate(a_step())
+    submission = generator(QuickEngine(EngineError("x" * 10_000))).submission(a_step())
     assert submission.error is not None
     assert len(submission.error.reason) == MAX_REASON_CHARS
 
@@ -168,8 +180,8 @@ def test_a_reason_of_any_length_can_be_sent() -> None:
 def test_an_engine_that_hangs_is_withdrawn_from_and_the_step_failed(
     hand: HandEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(participant, "HANG_GRACE", 0.05)
-    submission = generator(hand, NOW + seconds(19.99)).generate(a_step(deadline=20))
+    monkeypatch.setattr(generating, "HANG_GRACE", 0.05)
+    submission = generator(hand, NOW + seconds(19.99)).submission(a_step(deadline=20))
     assert submission.error is not None
     assert submission.error.kind == "EngineHangs"
     assert hand.cancelled == [a_step().step_id]
@@ -178,7 +190,7 @@ def test_an_engine_that_hangs_is_withdrawn_from_and_the_step_failed(
 def test_a_completion_too_long_to_send_is_a_failure() -> None:
     text = "x" * (MAX_COMPLETION_CHARS + 1)
     endless = a_completion().model_copy(update={"text": text})  # an engine that forgot its limit
-    error = generator(QuickEngine(endless)).generate(a_step()).error
+    error = generator(QuickEngine(endless)).submission(a_step()).error
     assert error is not None
     assert error.kind == "CompletionTooLong"
 
@@ -187,10 +199,10 @@ def test_only_so_many_submissions_are_kept() -> None:
     engine = QuickEngine(a_completion())
     worker = generator(engine)
     for number in range(KEPT_SUBMISSIONS + 1):
-        worker.generate(a_step(query_id=f"query-{number:04}"))
-    worker.generate(a_step(query_id=f"query-{KEPT_SUBMISSIONS:04}"))
+        worker.submission(a_step(query_id=f"query-{number:04}"))
+    worker.submission(a_step(query_id=f"query-{KEPT_SUBMISSIONS:04}"))
     assert len(engine.requests) == KEPT_SUBMISSIONS + 1
-    worker.generate(a_step(query_id="query-0000"))
+    worker.submission(a_step(query_id="query-0000"))
     assert len(engine.requests) == KEPT_SUBMISSIONS + 2
 
 
@@ -230,9 +242,9 @@ def test_an_engine_is_loaded_as_its_settings_say() -> None:
     engine = load_engine(EngineSettings(kind="scripted", reply="Hello.", max_batch=3))
     try:
         assert engine.info.capacity == 3
-        submission = EngineGenerator(
+        submission = Worker(
             engine, ["ada"], "client", worker="w", clock=lambda: NOW, monotonic=time.monotonic
-        ).generate(a_step())
+        ).submission(a_step())
     finally:
         engine.close()
     assert submission.completion is not None

@@ -12,7 +12,7 @@ from celery import Task
 from celery.exceptions import Ignore, Reject
 
 from models.errors import TransientError
-from models.messages import Act, Step, Submission
+from models.messages import Act, Attempt, Step, Submission
 from tasks import ask, generation, queries, runtime
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
@@ -34,9 +34,11 @@ def site() -> Site:
 
 
 @contextmanager
-def message(task: Task[..., Any], *, id: str = ID, key: str = "") -> Iterator[Task[..., Any]]:
+def message(
+    task: Task[..., Any], *, id: str = ID, key: str = "", redelivered: bool = False
+) -> Iterator[Task[..., Any]]:
     """`task` as it is while it runs a message that came under routing key `key`."""
-    task.push_request(id=id, delivery_info={"routing_key": key})
+    task.push_request(id=id, delivery_info={"routing_key": key, "redelivered": redelivered})
     try:
         yield task
     finally:
@@ -132,6 +134,18 @@ def test_a_submission_that_cannot_be_taken_is_kept_and_dead_lettered(
     assert all(state.open for state in site.record.lives[ID].steps.values())
 
 
+def test_an_attempt_is_taken_from_its_own_participant_only(site: Site) -> None:
+    site.ask(strategy="single")
+    attempt = Attempt(**key_of(STEP), attempt_id="attempt-1", kind="returned", worker="w")
+    fields = attempt.model_dump(mode="json")
+    with message(queries.attempt, id="some-task", key="draft.ada") as task:
+        assert task.run(attempt=fields) == {"step": STEP.step_id, "receipt": "recorded"}
+    assert site.who() == ["draft ada", "draft ada"]
+    with message(queries.attempt, id="a-forgery", key="draft.bo") as task, pytest.raises(Reject):
+        task.run(attempt=fields)
+    assert "may not submit" in site.record.letters["a-forgery"].reason
+
+
 def test_a_server_submits_under_its_own_key_too(site: Site) -> None:
     site.ask(strategy="single", participant="main")
     assert deliver(submitted(site.sent[0]), "guidance.main")["receipt"] == "recorded"
@@ -146,7 +160,9 @@ class Generating:
     def serves(self, step: Step) -> bool:
         return step.participant == "ada"
 
-    def generate(self, step: Step) -> Submission:
+    def generate(self, step: Step, *, redelivered: bool) -> Submission | Attempt:
+        if redelivered:
+            return Attempt(**key_of(step), attempt_id="attempt-1", kind="returned", worker="w")
         if self.fails:
             return failed(step)
         completion = a_completion(batch_size=4, total_s=0.12345)
@@ -183,6 +199,19 @@ def test_a_failure_is_submitted_like_a_completion(sent: list[dict[str, Any]]) ->
     done = generate(generation.TASKS["refine"], a_step("ada", "refine"))
     assert done == {"step": "query-0001.1.refine.ada.0", "failed": "EngineError"}
     assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "no memory"
+
+
+def test_a_step_that_is_handed_back_is_told_under_its_participants_key(
+    sent: list[dict[str, Any]],
+) -> None:
+    runtime.install_generator(Generating())
+    with message(generation.TASKS["draft"], redelivered=True) as task:
+        done = task.run(step=STEP.model_dump(mode="json"))
+    assert done == {"step": STEP.step_id, "returned": "attempt-1"}
+    (told,) = sent
+    assert (told["name"], told["routing_key"]) == ("colm.attempt", "draft.ada")
+    assert told["queue"].name == "colm.submissions"
+    assert told["kwargs"]["attempt"]["kind"] == "returned"
 
 
 @pytest.mark.parametrize(

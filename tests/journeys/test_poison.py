@@ -1,0 +1,55 @@
+"""A step that kills its worker is tried a bounded number of times, and harms no other."""
+
+from __future__ import annotations
+
+import signal
+
+from tests.journeys.site import Site
+
+INNOCENT = 5
+
+
+class Restarting:
+    """Starts a client again whenever it has died, as a service manager does."""
+
+    def __init__(self, site: Site, client: str) -> None:
+        self.site = site
+        self.client = client
+        self.deaths = 0
+
+    def look(self) -> None:
+        name = f"client-{self.client}"
+        status = self.site.processes[name].poll()
+        if status is None:
+            return
+        assert status == -signal.SIGKILL
+        self.deaths += 1
+        self.site.start("client", self.client)
+
+
+def test_a_poisonous_step_is_given_up_and_its_batch_mates_all_succeed(site: Site) -> None:
+    site.configure("ada", delay=1, draft=60)
+    site.variables["COLM_CLIENTS__ADA__ENGINE__DIES_ON"] = "POISON"
+    site.start("coordinator")
+    questions = ["POISON", *(f"Question {n}?" for n in range(INNOCENT))]
+    queries = [
+        site.submit(question, {"strategy": "single", "participant": "ada"})
+        for question in questions
+    ]
+    client = Restarting(site, "ada")
+    site.start("client", "ada")  # finds all six in its queue: they are one batch
+
+    def ended() -> bool:
+        client.look()
+        found = site.statuses()
+        return all(found.get(query, "open") != "open" for query in queries)
+
+    site.wait_until(ended, timeout=80)
+
+    poison, *innocent = (site.life(query) for query in queries)
+    assert [life["entries"][-1]["what"]["status"] for life in innocent] == ["answered"] * INNOCENT
+    end = poison["entries"][-1]["what"]
+    assert end["status"] == "failed"
+    assert "Poison: its worker died: it came back 3 times" in end["reason"]
+    assert "run alone once (by client-ada." in end["reason"]
+    assert client.deaths == 3  # twice in company, once alone

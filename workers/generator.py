@@ -1,0 +1,206 @@
+"""A participant's steps on one engine: each is generated once, and every end of it is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any
+
+from models.attempts import AttemptKind
+from models.engines.base import Engine, GenerationRequest
+from models.errors import EngineError, EngineLost
+from models.messages import (
+    MAX_COMPLETION_CHARS,
+    MAX_REASON_CHARS,
+    Attempt,
+    Completion,
+    Role,
+    Step,
+    StepError,
+    StepKey,
+    Submission,
+)
+from tasks.patience import patiently
+from tasks.publishing import send_attempt
+from tasks.topology import submission_key
+from workers.company import Company
+
+logger = logging.getLogger(__name__)
+
+#: Submissions kept for steps that are delivered again after they were done.
+KEPT_SUBMISSIONS = 512
+#: An engine keeps deadlines itself; this much later it is taken to hang (seconds).
+HANG_GRACE = 30.0
+#: The exit status of a process whose engine is gone (sysexits.h).
+EX_SOFTWARE = 70
+
+
+def tell(attempt: Attempt, role: Role) -> None:
+    """Publish an attempt and wait for the broker's confirm."""
+    key = submission_key(role, attempt.participant)
+    patiently(lambda: send_attempt(attempt, routing_key=key))
+
+
+class EngineGenerator:
+    """Does steps with one engine, for the participants it is named for. Safe on many threads.
+
+    A step that is delivered again, because a connection broke before its ack, is not generated
+    again: it joins the generation under way, or repeats the submission made before. One that is
+    delivered again and unknown here may have killed the process that had it: it is handed back,
+    for the coordinators to ask anew.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        names: Sequence[str],
+        role: Role,
+        *,
+        worker: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        end_process: Callable[[], None] = lambda: os._exit(EX_SOFTWARE),
+        tell: Callable[[Attempt, Role], None] = tell,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._engine = engine
+        self._names = frozenset(names)
+        self._role = role
+        self._worker = worker
+        self._clock = clock
+        self._monotonic = monotonic
+        self._end_process = end_process
+        self._tell = tell
+        self._new_id = new_id
+        self._company = Company()
+        self._lock = threading.Lock()
+        self._waiting: Counter[str] = Counter()
+        self._running: dict[str, Future[Completion]] = {}
+        self._done: OrderedDict[str, Submission] = OrderedDict()
+
+    def serves(self, step: Step) -> bool:
+        return step.role == self._role and step.participant in self._names
+
+    def generate(self, step: Step, *, redelivered: bool = False) -> Submission | Attempt:
+        """The step's completion, or why it has none; an Attempt where it is handed back."""
+        known = self._known(step)
+        if known is not None:
+            return known
+        with self._lock:
+            future = self._running.get(step.step_id)
+            unknown = future is None and not self._waiting[step.step_id]
+            if future is None and not (redelivered and unknown):
+                self._waiting[step.step_id] += 1
+        if future is not None:
+            return self._settle(step, future)
+        if redelivered and unknown:
+            logger.warning("step %s came back from a worker that is gone", step.step_id)
+            return self._attempt(step, "returned")
+        try:
+            return self._generate(step)
+        finally:
+            with self._lock:
+                self._waiting[step.step_id] -= 1
+                if not self._waiting[step.step_id]:
+                    del self._waiting[step.step_id]
+
+    def _generate(self, step: Step) -> Submission:
+        with self._company.alone() if step.alone else self._company.together():
+            known = self._known(step)  # time has passed
+            if known is not None:
+                return known
+            if step.alone:
+                self._tell(self._attempt(step, "alone"), self._role)
+            return self._settle(step, self._start(step))
+
+    def _known(self, step: Step) -> Submission | None:
+        """What can be said of a step without generating."""
+        with self._lock:
+            if step.step_id in self._done:
+                return self._done[step.step_id]
+        left = self._left(step)
+        if left > 0:
+            return None
+        return self._failed(
+            step, "DeadlineExceeded", f"reached {self._worker} {-left:.1f} s too late"
+        )
+
+    def _left(self, step: Step) -> float:
+        return (step.deadline_at - self._clock()).total_seconds()
+
+    def _start(self, step: Step) -> Future[Completion]:
+        with self._lock:
+            future = self._running.get(step.step_id)
+            if future is None:
+                left = self._left(step)
+                how = "alone" if step.alone else "taken"
+                logger.info("step %s %s, %.0f s left for it", step.step_id, how, left)
+                future = self._engine.submit(self._request(step, left))
+                self._running[step.step_id] = future
+        return future
+
+    def _settle(self, step: Step, future: Future[Completion]) -> Submission:
+        try:
+            submission = self._await(step, future)
+        except Exception:
+            with self._lock:
+                self._running.pop(step.step_id, None)
+            raise
+        with self._lock:
+            self._running.pop(step.step_id, None)
+            self._done[step.step_id] = submission
+            while len(self._done) > KEPT_SUBMISSIONS:
+                self._done.popitem(last=False)
+        return submission
+
+    def _request(self, step: Step, left: float) -> GenerationRequest:
+        return GenerationRequest(
+            request_id=step.step_id,
+            messages=step.messages,
+            sampling=step.sampling,
+            deadline=self._monotonic() + left,
+            lane=step.lane,
+            choices=step.choices,
+            conversation=f"{step.query_id}.{step.participant}",
+        )
+
+    def _await(self, step: Step, future: Future[Completion]) -> Submission:
+        try:
+            completion = future.result(timeout=max(0.0, self._left(step)) + HANG_GRACE)
+        except EngineLost as error:
+            # Submitting failures would empty the queue that healthy workers share. Nothing is
+            # acked: the broker delivers the steps again, to them or to this worker's successor.
+            logger.critical("ending this process: %s", error)
+            self._end_process()
+            raise
+        except EngineError as error:
+            return self._failed(step, type(error).__name__, str(error))
+        except TimeoutError:
+            self._engine.cancel(step.step_id)
+            return self._failed(
+                step, "EngineHangs", f"no completion {HANG_GRACE:.0f} s after the deadline"
+            )
+        if len(completion.text) > MAX_COMPLETION_CHARS:
+            return self._failed(
+                step, "CompletionTooLong", f"{len(completion.text)} characters were generated"
+            )
+        return Submission(**_key(step), worker=self._worker, completion=completion)
+
+    def _failed(self, step: Step, kind: str, reason: str) -> Submission:
+        logger.warning("step %s failed: %s: %s", step.step_id, kind, reason)
+        error = StepError(kind=kind, reason=reason[:MAX_REASON_CHARS])
+        return Submission(**_key(step), worker=self._worker, error=error)
+
+    def _attempt(self, step: Step, kind: AttemptKind) -> Attempt:
+        return Attempt(**_key(step), attempt_id=self._new_id(), kind=kind, worker=self._worker)
+
+
+def _key(step: Step) -> dict[str, Any]:
+    return step.model_dump(include=set(StepKey.model_fields))
