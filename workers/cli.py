@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.errors import ColmError
-from workers.commands import asking, clients, running, serving
+from workers.commands import asking, clients, dead, evaluating, running, serving
 
 app = typer.Typer(
     name="colm",
@@ -27,7 +27,8 @@ for command in (
     asking.ask,
     asking.show,
     asking.queries,
-    asking.dead,
+    evaluating.evaluate,
+    evaluating.evaluator,
     serving.coordinator,
     running.migrate,
     running.flower,
@@ -36,6 +37,9 @@ for command in (
     app.command()(command)
 for role in ("client", "server"):
     app.add_typer(clients.group(role), name=role)
+app.add_typer(dead.group, name="dead")
+
+app.add_typer(evaluating.run, name="run")
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from tasks.topology import declare
 from workers.celery_worker import serve, worker_name
 from workers.dead_letters import DeadLetterReader
 from workers.marks import GroupedMarks
+from workers.parking import Parking
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,10 @@ def declare_topology() -> None:
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=20, interval_start=1, interval_max=2)
         try:
-            declare(connection.default_channel, topology().everything())
+            wanted = topology().everything()
+            if not settings().embedded:  # which keeps no dead letters
+                wanted = (*wanted, topology().parked())
+            declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
             raise ColmError(
                 f"a queue exists with other arguments than this version declares: {error}. "
@@ -133,7 +137,10 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
     clockwork = Clockwork(coordinator)
     reader = None
     if not found.embedded:
-        reader = DeadLetterReader(app.connection_for_read(), topology().dead(), coordinator, record)
+        parking = Parking(topology())
+        reader = DeadLetterReader(
+            app.connection_for_read(), topology(), coordinator, record, parking
+        )
         reader.start()
     try:
         yield coordinator

@@ -1,7 +1,10 @@
-"""Reads RabbitMQ's dead letters into the record, so that nobody waits for what was given up.
+"""Settles RabbitMQ's dead letters, so that nobody waits for what was given up.
 
 A dead step becomes a failed outcome and the query goes on without it; a dead ask becomes a failed
-answer. The letter is acked after that is committed. The embedded broker has no dead letters.
+answer. The letter is recorded, then moved to `colm.parked`, where `colm dead` finds it: published
+there and confirmed before it is acked here. A message that no queue took, because its queue had
+been deleted, gets the queue back and is delivered after all. The embedded broker has no dead
+letters.
 """
 
 from __future__ import annotations
@@ -14,16 +17,19 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kombu import Connection, Consumer, Message, Queue
+from kombu import Connection, Consumer, Message
 from kombu.mixins import ConsumerMixin
 
 from models.errors import BadMessage, InvalidAsk, UnknownQuery
 from models.messages import MAX_REASON_CHARS, Step, StepError, Submission, decode
 from models.roster import check_query_id
 from tasks.coordination import Coordinator
+from tasks.origins import Origin, letter_id, origin_of
 from tasks.patience import patiently
 from tasks.ports import DeadLetter, Record
-from tasks.queries import KEPT_BODY, KEPT_ID
+from tasks.queries import KEPT_BODY
+from tasks.topology import ASK, Topology
+from workers.parking import HEALED, Parking
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +41,18 @@ class DeadLetterReader(ConsumerMixin):
     """Runs in a thread of the coordinator until `close`; reconnects by itself."""
 
     def __init__(
-        self, connection: Connection, queue: Queue, coordinator: Coordinator, record: Record
+        self,
+        connection: Connection,
+        topology: Topology,
+        coordinator: Coordinator,
+        record: Record,
+        parking: Parking,
     ) -> None:
         self.connection = connection
-        self._queue = queue
+        self._topology = topology
         self._coordinator = coordinator
         self._record = record
+        self._parking = parking
         self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
 
     def start(self) -> None:
@@ -49,6 +61,7 @@ class DeadLetterReader(ConsumerMixin):
     def close(self) -> None:
         self.should_stop = True
         self._thread.join(timeout=5.0)
+        self._parking.close()
 
     def _run(self) -> None:
         """Read until `close`. A letter that cannot be settled is delivered again after a pause."""
@@ -66,35 +79,65 @@ class DeadLetterReader(ConsumerMixin):
     ) -> list[Consumer]:
         return [
             consumer(
-                queues=[self._queue], on_message=self._on_message, accept=["json"], prefetch_count=8
+                queues=[self._topology.dead()],
+                on_message=self._on_message,
+                # What kombu cannot even unpack is a letter too.
+                on_decode_error=lambda message, _error: self._on_message(message),
+                accept=["json"],
+                prefetch_count=8,
             )
         ]
 
     def _on_message(self, message: Message) -> None:
+        headers = message.headers or {}
+        delivery = message.delivery_info or {}
+        exchange = str(delivery.get("exchange", ""))
+        origin = origin_of(exchange, str(delivery.get("routing_key", "")), headers)
+        if origin.queue is None and HEALED not in headers:
+            missing = self._topology.taking(exchange, str(origin.routing_key))
+            if missing is not None and self._parking.deliver(missing, message, origin):
+                message.ack()
+                return
         body = _text(message.body or b"")
-        letter = read_letter(message.headers or {}, body, datetime.now(UTC))
+        letter = read_letter(headers, body, origin, datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
-        patiently(lambda: settle(letter, read_step(body), self._coordinator))
+        step = dead_step(body, origin, self._topology)
+        patiently(lambda: settle(letter, step, self._coordinator))
         patiently(lambda: self._record.add_dead_letter(letter))
+        patiently(lambda: self._parking.park(message, letter.message_id, origin))
         message.ack()
 
 
-def read_letter(headers: Mapping[str, Any], body: str, now: datetime) -> DeadLetter:
+def read_letter(headers: Mapping[str, Any], body: str, origin: Origin, now: datetime) -> DeadLetter:
     """What can be known of a dead message, however broken it is. Never raises for its content."""
-    death = _last_death(headers)
     step = read_step(body)
     task = str(headers.get("task", "unknown"))
-    message_id = str(headers.get("id") or f"unknown.{now.timestamp()}")[:KEPT_ID]
+    message_id = letter_id(headers.get("id"), origin.routing_key, origin.queue, now)
     return DeadLetter(
         message_id=message_id,
         task=task,
-        queue=str(death.get("queue", "unknown")),
-        reason=_reason(str(death.get("reason", "unknown"))),
+        queue=origin.queue or f"{origin.exchange or 'unknown'} ({origin.routing_key})",
+        reason=origin.reason,
         at=now,
         body=body[:KEPT_BODY],
-        query_id=step.query_id if step else _asked_as(task, message_id),
+        query_id=step.query_id if step else _asked_as(task, message_id, origin),
         step_id=step.step_id if step else None,
     )
+
+
+def dead_step(body: str, origin: Origin, topology: Topology) -> Step | None:
+    """The step that a letter carried, if it died in that step's own queue, or on the way to it.
+
+    Into the queues of steps only coordinators can write. A participant that submits somebody's step
+    in place of a completion must not get that step failed.
+    """
+    step = read_step(body)
+    if step is None:
+        return None
+    own = topology.for_step(step)
+    died = origin.queue == own.name
+    unread = origin.queue is None and origin.exchange == own.exchange.name
+    return step if died or unread else None
 
 
 def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> None:
@@ -115,13 +158,15 @@ def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> N
         coordinator.announce.refused(letter.query_id, reason)
 
 
-def _asked_as(task: str, message_id: str) -> str | None:
+def _asked_as(task: str, message_id: str, origin: Origin) -> str | None:
     """The query that a dead ask would have become; None where nobody can wait for its id."""
+    if task != "colm.ask" or ASK not in (origin.queue, origin.exchange):
+        return None
     try:
         check_query_id(message_id)
     except InvalidAsk:
         return None
-    return message_id if task == "colm.ask" else None
+    return message_id
 
 
 def read_step(body: str) -> Step | None:
@@ -138,21 +183,3 @@ def read_step(body: str) -> Step | None:
 
 def _text(body: bytes | str) -> str:
     return body.decode("utf-8", "backslashreplace") if isinstance(body, bytes) else str(body)
-
-
-def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    match headers.get("x-death"):
-        case [Mapping() as death, *_]:
-            return death
-        case _:
-            return {}
-
-
-def _reason(code: str) -> str:
-    words: Mapping[str, str] = {
-        "rejected": "a worker refused it",
-        "delivery_limit": "it was delivered too often: a worker died or gave it back every time",
-        "maxlen": "its queue was full",
-        "expired": "nobody took it in time",
-    }
-    return f"{code}: {words[code]}" if code in words else code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
@@ -15,7 +16,7 @@ from db.engine import connect
 from models.errors import CallerError, UnknownQuery
 from models.roster import nearest
 from tasks.settings import settings
-from workers.show import letters_table, life_view, queries_table
+from workers.show import letters_table, life_view, plain, queries_table
 
 #: How many of the latest queries an abbreviated id is looked up in.
 ABBREVIATED_AMONG = 10_000
@@ -46,12 +47,30 @@ def list_queries(limit: int, status: str | None, *, as_json: bool) -> None:
         Console().print(queries_table(found))
 
 
-def list_dead_letters(limit: int, *, as_json: bool) -> None:
+def list_dead_letters(limit: int, *, texts: bool, as_json: bool) -> None:
     found = reads.dead_letters(connect(settings().database_url), limit)
     if as_json:
-        _print_json(found)
+        _print_json([_hidden(letter, texts=texts) for letter in found])
     else:
         Console().print(letters_table(found))
+
+
+def show_dead_letter(message_id: str, *, texts: bool, as_json: bool) -> None:
+    """Print a letter of the record. Raises CallerError where there is none of this id."""
+    latest = reads.dead_letters(connect(settings().database_url), ABBREVIATED_AMONG)
+    found = [letter for letter in latest if letter.message_id == message_id]
+    if not found:
+        raise CallerError(f"no letter {message_id!r}; 'colm dead recorded' lists them")
+    letter = _hidden(found[0], texts=texts)
+    if as_json:
+        _print_json(letter)
+        return
+    for name, value in asdict(letter).items():
+        Console().print(plain(f"{name:>12}  {value}"), soft_wrap=True)
+
+
+def _hidden(letter: reads.StoredLetter, *, texts: bool) -> reads.StoredLetter:
+    return letter if texts else replace(letter, body="hidden; --texts shows it")
 
 
 def _whole_id(engine: Engine, query: str) -> str:

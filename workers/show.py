@@ -80,7 +80,7 @@ def _figures(answer: Answer) -> RenderableType:
         f"{answer.tokens.prompt} prompt + {answer.tokens.completion} completion tokens"
     ]
     lines += [f"note: {note}" for note in answer.notes]
-    return _plain("\n".join(lines), "dim")
+    return plain("\n".join(lines), "dim")
 
 
 def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
@@ -91,13 +91,13 @@ def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
         yield Text.assemble(at, "  ", _headline(entry))
         yield from _body(entry, prompts=prompts)
     for letter in life.dead_letters:
-        yield _plain(f"dead letter {letter.message_id} from {letter.queue}: {letter.reason}", "red")
+        yield plain(f"dead letter {letter.message_id} from {letter.queue}: {letter.reason}", "red")
 
 
 def _headline(entry: Entry) -> Text:
     match entry.what:
         case Asked(strategy=strategy):
-            told = _plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
+            told = plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
             return Text.assemble(("asked", "bold"), told)
         case RoundStarted(round=number):
             return Text(f"round {number}", style="bold")
@@ -111,13 +111,13 @@ def _headline(entry: Entry) -> Text:
             )
         case StepTried(step_id=step_id, tried=tried):
             did = "handed back by" if tried.kind == "returned" else "started alone by"
-            return _plain(f"{step_id.split('.', 2)[2]} {did} {tried.worker}", "yellow")
+            return plain(f"{step_id.split('.', 2)[2]} {did} {tried.worker}", "yellow")
         case StepOutcome(step_id=step_id, outcome=outcome):
             return _outcome_line(step_id, outcome)
         case Decision(kind=kind, reason=reason):
-            return _plain(f"decision {kind}: {reason}", "magenta")
+            return plain(f"decision {kind}: {reason}", "magenta")
         case Ended(status=status, reason=reason):
-            return _plain(f"{status}{': ' + reason if reason else ''}", STATUS_STYLE[status])
+            return plain(f"{status}{': ' + reason if reason else ''}", STATUS_STYLE[status])
         case _:
             assert_never(entry.what)
 
@@ -127,8 +127,8 @@ def _outcome_line(step_id: str, outcome: Outcome) -> Text:
     style = STATUS_STYLE[outcome.status]
     completion = outcome.completion
     if completion is None:
-        return _plain(f"{act} by {by} {outcome.reason}", style)
-    return _plain(
+        return plain(f"{act} by {by} {outcome.reason}", style)
+    return plain(
         f"{act} by {by} {outcome.status}: {completion.prompt_tokens} prompt "
         f"({completion.cached_tokens} cached) + {completion.completion_tokens} completion tokens, "
         f"queued {completion.queued_s:.2f} s, first token {completion.first_token_s:.2f} s, total "
@@ -165,8 +165,8 @@ def queries_table(states: Iterable[AnswerState]) -> Table:
         asked = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
         status = Text(s.status, style=STATUS_STYLE[s.status])
         question = " ".join((s.question or "").split())[:80]
-        head = (_plain(s.query_id[:8]), asked, _plain(s.strategy or ""))
-        table.add_row(*head, status, seconds, _plain(question))
+        head = (plain(s.query_id[:8]), asked, plain(s.strategy or ""))
+        table.add_row(*head, status, seconds, plain(question))
     return table
 
 
@@ -177,7 +177,7 @@ def letters_table(letters: Sequence[StoredLetter]) -> Table:
     for letter in letters:
         rest = (letter.task, letter.queue, letter.query_id or "", letter.reason)
         at = f"{letter.at:%m-%d %H:%M:%S}"
-        table.add_row(_plain(letter.message_id), at, *map(_plain, rest))
+        table.add_row(plain(letter.message_id), at, *map(plain, rest))
     return table
 
 
@@ -205,11 +205,11 @@ def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
 
 
 def _panel(title: str, text: str, style: str) -> Panel:
-    shown = _plain(text.strip() or "(empty)")
-    return Panel(shown, title=_plain(title), title_align="left", style=style)
+    shown = plain(text.strip() or "(empty)")
+    return Panel(shown, title=plain(title), title_align="left", style=style)
 
 
-def _plain(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
     """A text of somebody else's: without markup, and without what would steer the terminal."""
     return Text(text.encode("utf-8", "replace").decode().translate(_VISIBLE), style=style)
 

@@ -123,7 +123,7 @@ def test_a_submission_for_a_step_that_was_never_asked_is_recorded_as_a_dead_lett
         "print(json.dumps(None))"
     )
 
-    site.wait_until(lambda: len(json.loads(site.colm("dead", "--json"))) == 2)
-    reasons = {letter["reason"] for letter in json.loads(site.colm("dead", "--json"))}
+    site.wait_until(lambda: len(json.loads(site.colm("dead", "recorded", "--json"))) == 2)
+    reasons = {letter["reason"] for letter in json.loads(site.colm("dead", "recorded", "--json"))}
     assert any("no-such-query" in reason for reason in reasons)
     assert any("'bo' may not submit under 'draft.ada'" in reason for reason in reasons)

@@ -139,7 +139,9 @@ def test_a_mistake_in_the_settings_is_one_line_too(
         assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["dead", "--limit", "0"], ["client"], ["nonsense"], ["ask"]])
+@pytest.mark.parametrize(
+    "arguments", [["dead", "recorded", "--limit", "0"], ["client"], ["nonsense"], ["ask"]]
+)
 def test_a_command_line_that_is_none_is_a_usage_error(arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
 
@@ -160,7 +162,7 @@ def test_the_record_is_read_without_anything_running(
     environment(COLM_DATABASE=sqlite_url, COLM_BROKER="amqp://localhost:1/none")
     assert run("migrate") == (0, "nothing to do\n")
     assert run("queries", "--json") == (0, "[]\n")
-    assert run("dead", "--json") == (0, "[]\n")
+    assert run("dead", "recorded", "--json") == (0, "[]\n")
     assert "strategy" in run("queries")[1]
     message = fails(capsys, monkeypatch, "show", "nothing")
     assert message == "UnknownQuery: no query begins with 'nothing'; 'colm queries' lists them\n"

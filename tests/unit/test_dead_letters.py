@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import Connection
+from kombu import Connection, Message, Queue
 
 from models.messages import MAX_QUESTION_CHARS, Step
+from tasks.origins import Origin, origin_of
 from tasks.ports import DeadLetter
 from tasks.queries import KEPT_BODY
 from tasks.settings import BrokerLimits
-from tasks.topology import Topology
+from tasks.topology import DEAD, Topology
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import NOW, QUESTION, a_step
-from workers.dead_letters import DeadLetterReader, read_letter, read_step, settle
+from workers.dead_letters import DeadLetterReader, dead_step, read_letter, read_step, settle
+from workers.parking import HEALED
 
 
 @pytest.fixture
@@ -36,14 +38,22 @@ def headers_of(step: Step, reason: str = "delivery_limit") -> dict[str, Any]:
     return {"id": step.step_id, "task": f"colm.{step.act}", "x-death": [death]}
 
 
+TOPOLOGY = Topology(limits=BrokerLimits(), clients=("ada", "bo"), servers=("main",))
+
+
 def settled(site: Site, headers: dict[str, Any], body: str) -> DeadLetter:
-    letter = read_letter(headers, body, NOW)
-    settle(letter, read_step(body), site.coordinator)
+    origin = origin_of(DEAD, "any", headers)
+    letter = read_letter(headers, body, origin, NOW)
+    settle(letter, dead_step(body, origin, TOPOLOGY), site.coordinator)
     return letter
 
 
+def letter_of(headers: dict[str, Any], body: str, at: datetime = NOW) -> DeadLetter:
+    return read_letter(headers, body, origin_of(DEAD, "any", headers), at)
+
+
 def test_a_dead_step_is_read_with_its_query_its_queue_and_the_reason_in_words() -> None:
-    letter = read_letter(headers_of(a_step()), body_of(a_step()), NOW)
+    letter = letter_of(headers_of(a_step()), body_of(a_step()))
     assert letter == DeadLetter(
         message_id="query-0001.1.draft.ada.0",
         task="colm.draft",
@@ -67,18 +77,25 @@ def test_a_dead_step_is_read_with_its_query_its_queue_and_the_reason_in_words() 
     ],
 )
 def test_the_reason_is_told_in_words(code: str, reason: str) -> None:
-    assert read_letter(headers_of(a_step(), code), "", NOW).reason == reason
+    assert letter_of(headers_of(a_step(), code), "").reason == reason
+
+
+DEAD_ASK = {
+    "id": ID,
+    "task": "colm.ask",
+    "x-death": [{"queue": "colm.ask", "reason": "rejected", "exchange": "colm.ask"}],
+}
 
 
 def test_a_dead_ask_is_its_query() -> None:
-    letter = read_letter({"id": ID, "task": "colm.ask"}, json.dumps([["Why?"], {}, {}]), NOW)
+    letter = letter_of({**DEAD_ASK, "id": ID}, json.dumps([["Why?"], {}, {}]))
     assert (letter.query_id, letter.step_id) == (ID, None)
 
 
 def test_letters_without_an_id_are_not_taken_for_one_another() -> None:
     later = datetime(2026, 3, 2, tzinfo=UTC)
     for headers in ({}, {"id": None}, {"id": ""}):
-        ids = {read_letter(headers, "", at).message_id for at in (NOW, later)}
+        ids = {letter_of(headers, "", at).message_id for at in (NOW, later)}
         assert len(ids) == 2
 
 
@@ -135,14 +152,47 @@ def test_a_step_with_a_long_prompt_is_settled_though_its_letter_keeps_only_the_b
 
 
 def test_a_dead_ask_is_refused_so_that_its_caller_hears_of_it(site: Site) -> None:
-    settled(site, {"id": ID, "task": "colm.ask", "x-death": [{"reason": "rejected"}]}, "")
+    settled(site, DEAD_ASK, "")
     assert "the ask was dead-lettered: rejected" in site.record.refused[ID].reason
 
 
 def test_a_dead_ask_of_a_query_that_runs_changes_nothing(site: Site) -> None:
     site.ask()
-    settled(site, {"id": ID, "task": "colm.ask"}, "")
+    settled(site, DEAD_ASK, "")
     assert site.record.refused == {}
+
+
+def test_what_only_says_that_it_is_an_ask_refuses_nobody(site: Site) -> None:
+    """A participant may submit anything, and the coordinators reject it."""
+    death = {"queue": "colm.submissions", "reason": "rejected", "routing-keys": ["draft.ada"]}
+    settled(site, {"id": ID, "task": "colm.ask", "x-death": [death]}, "")
+    assert site.record.refused == {}
+
+
+def test_a_participant_cannot_fail_a_step_by_submitting_it(site: Site) -> None:
+    site.ask(strategy="single", participant="bo")
+    (step,) = site.sent
+    death = {"queue": "colm.submissions", "reason": "rejected", "routing-keys": ["draft.ada"]}
+    for task in ("colm.submit", "colm.draft", "colm.ask"):
+        headers = {"id": step.step_id, "task": task, "x-death": [death]}
+        letter = settled(site, headers, body_of(step))
+        assert letter.message_id == f"draft.ada:{step.step_id}"  # nor occupy its letter
+    assert all(state.open for state in site.record.lives[ID].steps.values())
+
+
+def test_what_came_by_the_alternate_exchange_has_no_death_to_believe() -> None:
+    origin = origin_of("colm.steps", "draft.bo", headers_of(a_step()))
+    assert (origin.queue, origin.exchange, origin.routing_key) == (None, "colm.steps", "draft.bo")
+    assert origin.reason == "unroutable: no queue reads 'draft.bo' on colm.steps"
+
+
+def test_a_step_that_no_queue_took_fails(site: Site) -> None:
+    site.ask(strategy="single")
+    (step,) = site.sent
+    origin = origin_of("colm.steps", "draft.ada", {})
+    letter = read_letter(headers_of(step), body_of(step), origin, NOW)
+    settle(letter, dead_step(body_of(step), origin, TOPOLOGY), site.coordinator)
+    assert "unroutable" in str(site.answers[0].reason)
 
 
 def test_a_dead_step_of_no_query_is_only_kept(site: Site) -> None:
@@ -157,22 +207,59 @@ def test_a_dead_submission_settles_nothing(site: Site) -> None:
     assert all(state.open for state in site.record.lives[ID].steps.values())
 
 
+class Notes:
+    """Stands where letters are parked, and notes what else had been done by then."""
+
+    def __init__(self, site: Site, *, heals: bool = False) -> None:
+        self.site, self.heals, self.done = site, heals, list[tuple[str, list[str]]]()
+
+    def park(self, _message: Message, letter: str, _origin: Origin) -> None:
+        self.done.append((f"park {letter}", list(self.site.record.letters)))
+
+    def deliver(self, queue: Queue, _message: Message, _origin: Origin) -> bool:
+        self.done.append((f"deliver to {queue.name}", list(self.site.record.letters)))
+        return self.heals
+
+    def ack(self) -> None:
+        self.done.append(("ack", list(self.site.record.letters)))
+
+
+def reading(site: Site, notes: Any) -> DeadLetterReader:
+    return DeadLetterReader(Connection("memory://"), TOPOLOGY, site.coordinator, site.record, notes)
+
+
 @pytest.mark.parametrize("body", [body_of(a_step()).encode(), body_of(a_step()), b"\xff", None])
-def test_a_letter_is_acked_after_it_is_on_the_record(site: Site, body: bytes | str | None) -> None:
+def test_a_letter_is_recorded_then_parked_then_acked(site: Site, body: bytes | str | None) -> None:
     site.coordinator.accept(ID, QUESTION, {"strategy": "single"})
-    reader = DeadLetterReader(
-        Connection("memory://"),
-        Topology(limits=BrokerLimits(), clients=(), servers=()).dead(),
-        site.coordinator,
-        site.record,
-    )
-    acked_after: list[list[str]] = []
+    notes = Notes(site)
     message: Any = SimpleNamespace(
-        headers=headers_of(a_step()),
-        body=body,
-        ack=lambda: acked_after.append(list(site.record.letters)),
+        headers=headers_of(a_step()), body=body, ack=notes.ack, delivery_info={"exchange": DEAD}
     )
-    reader._on_message(message)
-    assert acked_after == [[a_step().step_id]]
+    reading(site, notes)._on_message(message)
+    known = [a_step().step_id]
+    assert notes.done == [(f"park {a_step().step_id}", known), ("ack", known)]
     whole = body is not None and body != b"\xff"
     assert bool(site.answers) == whole
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_a_message_whose_queue_was_deleted_goes_on_or_becomes_a_letter(
+    site: Site, heals: bool
+) -> None:
+    notes = Notes(site, heals=heals)
+    message: Any = SimpleNamespace(
+        headers={"id": "x.submit", "task": "colm.submit"}, body=b"", ack=notes.ack,
+        delivery_info={"exchange": "colm.drafts", "routing_key": "draft.ada"},
+    )  # fmt: skip
+    reading(site, notes)._on_message(message)
+    done = [what for what, _ in notes.done]
+    if heals:
+        assert done == ["deliver to colm.submissions", "ack"]
+        assert site.record.letters == {}
+    else:
+        assert done == ["deliver to colm.submissions", "park x.submit", "ack"]
+        assert "unroutable" in site.record.letters["x.submit"].reason
+    message.headers[HEALED] = "yes"
+    notes.done.clear()
+    reading(site, notes)._on_message(message)
+    assert [what for what, _ in notes.done] == ["park x.submit", "ack"]  # once, and no more

@@ -1,4 +1,4 @@
-"""`colm ask`, `show`, `queries`, `dead`: what a caller and an operator ask."""
+"""`colm ask`, `show`, `queries`: what a caller asks."""
 
 from __future__ import annotations
 
@@ -67,15 +67,6 @@ def queries(
     from workers.reading import list_queries
 
     list_queries(limit, status, as_json=as_json)
-
-
-def dead(
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20, as_json: Json = False
-) -> None:
-    """List the latest dead letters: messages given up on, with the reason."""
-    from workers.reading import list_dead_letters
-
-    list_dead_letters(limit, as_json=as_json)
 
 
 def _standard_input() -> str:
