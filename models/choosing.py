@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
+from models.answers import Kind, extract, vote
+
 
 class Choice(NamedTuple):
     """The name whose answer was chosen, and why in words."""
@@ -36,6 +38,26 @@ def most_central(answers: Mapping[str, str]) -> Choice:
     }
     name = max(agreement, key=lambda key: agreement[key])
     return Choice(name, f"agrees most with the other answers (mean token F1 {agreement[name]:.2f})")
+
+
+def most_agreed(answers: Mapping[str, str], kind: Kind | None) -> Choice:
+    """The answer that most of them give; without a `kind` that tells, the most central text.
+
+    Among equally frequent answers, and among the texts that give the same one, the most central
+    goes first (`most_central`). Raises ValueError when there is nothing to choose from.
+    """
+    if kind is None or len(answers) < 2:
+        return most_central(answers)
+    names = list(answers)
+    votes = vote([extract(text, kind) for text in answers.values()], kind)
+    most = len(votes.majority)
+    if most == 0:
+        choice = most_central(answers)
+        return Choice(choice.name, f"{choice.because}; none holds an answer of the kind {kind}")
+    leading = sorted(i for members in votes.classes if len(members) == most for i in members)
+    pool = {names[i]: answers[names[i]] for i in leading}
+    name = most_central(pool).name
+    return Choice(name, f"gives the answer of {most} of {len(answers)} (kind {kind})")
 
 
 class Selection(NamedTuple):

@@ -8,6 +8,18 @@ from __future__ import annotations
 
 from models.strategies.base import Strategy
 from models.strategies.colm import Colm
+from models.strategies.cope import Cope
+from models.strategies.moa import Moa, SelfMoa
+from models.strategies.resample import Resample
 from models.strategies.single import Single
+from models.strategies.vote import Vote
 
-STRATEGIES: dict[str, Strategy] = {"colm": Colm(), "single": Single()}
+STRATEGIES: dict[str, Strategy] = {
+    "colm": Colm(),
+    "cope": Cope(),
+    "moa": Moa(),
+    "resample": Resample(),
+    "self-moa": SelfMoa(),
+    "single": Single(),
+    "vote": Vote(),
+}

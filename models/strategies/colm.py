@@ -22,8 +22,10 @@ from pydantic import Field
 from models import prompts
 from models.choosing import read_selection
 from models.errors import InvalidAsk
-from models.messages import Message, Participant, Query, Step
+from models.messages import Participant, Query, Step
 from models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
+from models.strategies.drawing import draws
+from models.strategies.formats import FormatOptions, question_of
 from models.strategies.stages import (
     ClosedStage,
     close_stage,
@@ -34,7 +36,7 @@ from models.strategies.stages import (
 from models.strategies.telling import client_answer, gone_without
 
 
-class ColmOptions(Message):
+class ColmOptions(FormatOptions):
     """Options of the strategy `colm`."""
 
     #: Rounds of guidance and refinement. The paper uses 2 for single-turn sets, 1 for multi-turn.
@@ -134,10 +136,7 @@ class _Turn:
     def ask_drafts(
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
     ) -> Move:
-        steps = [
-            make_step(self.query, c, "draft", 1, prompts.draft(c, self.query.question), self.now)
-            for c in clients
-        ]
+        steps = [step for c in clients for step in draws(self.query, self.options, c, 1, self.now)]
         return self.ask(*steps, decisions=why)
 
     def after_panel(self, round: int) -> Move:
@@ -181,7 +180,8 @@ class _Turn:
     def refinement(self, client: Participant, round: int, guidance: str) -> Step:
         own = _latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
         relevant = client.name in self.selected() if self.selected() else True
-        messages = prompts.refine(client, self.query.question, own, guidance, relevant=relevant)
+        asked = question_of(self.query, self.options)
+        messages = prompts.refine(client, asked, own, guidance, relevant=relevant)
         return make_step(self.query, client, "refine", round, messages, self.now)
 
     def selected(self) -> tuple[str, ...]:
@@ -215,6 +215,7 @@ class _Turn:
             self.state,
             self.now,
             candidates=refined or drafts,
+            kind=self.options.kind,
             closes=self.stage.closes if self.stage else (),
             notes=notes,
             failure=trouble if not drafts and not refined else None,

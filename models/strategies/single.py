@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from models import prompts
-from models.errors import InvalidAsk
-from models.messages import Message, Name, Participant, Query
+from models.messages import Name, Query
 from models.strategies.base import Ask, Move, QueryState, Wait
-from models.strategies.stages import close_stage, finish, make_step
+from models.strategies.drawing import draws, one_of
+from models.strategies.formats import FormatOptions
+from models.strategies.stages import close_stage, finish
 
 
-class SingleOptions(Message):
+class SingleOptions(FormatOptions):
     """Options of the strategy `single`."""
 
     #: The client or server that answers; None is the query's first client.
@@ -25,14 +25,14 @@ class Single:
 
     def check(self, query: Query) -> None:
         """Raises InvalidAsk when nobody of that name takes part."""
-        _answerer(query)
+        one_of(query, "single", SingleOptions.model_validate(query.options).participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
-        who = _answerer(state.query)
+        options = SingleOptions.model_validate(state.query.options)
+        who = one_of(state.query, "single", options.participant)
         if not state.steps:
-            messages = prompts.draft(who, state.query.question)
-            step = make_step(state.query, who, "draft", 1, messages, now)
-            return Ask(steps=(step,), wake_at=step.deadline_at)
+            steps = draws(state.query, options, who, 1, now)
+            return Ask(steps=steps, wake_at=steps[0].deadline_at)
         stage = close_stage(state, now)
         if isinstance(stage, Wait):
             return stage
@@ -46,17 +46,3 @@ class Single:
             closes=stage.closes,
             failure=None if candidates else stage.reasons(),
         )
-
-
-def _answerer(query: Query) -> Participant:
-    name = SingleOptions.model_validate(query.options).participant
-    if name is None:
-        if query.clients:
-            return query.clients[0]
-        raise InvalidAsk("strategy 'single' needs a client or participant='NAME'")
-    try:
-        return query.participant(name)
-    except KeyError:
-        raise InvalidAsk(
-            f"participant={name!r} is neither a client nor the server of this query"
-        ) from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from models import prompts
-from models.choosing import most_central
+from models.answers import Kind
+from models.choosing import most_agreed
 from models.messages import (
     Act,
     Answer,
@@ -46,8 +48,15 @@ def make_step(
     now: datetime,
     *,
     index: int = 0,
+    version: str = prompts.VERSION,
+    choices: tuple[str, ...] = (),
+    **sampling: Any,
 ) -> Step:
-    """A step whose seed depends on the query's seed and its place in the query, on nothing else."""
+    """A step whose seed depends on the query's seed and its place in the query, on nothing else.
+
+    `sampling` replaces what the participant samples with, where it is not None.
+    """
+    changes = {name: value for name, value in sampling.items() if value is not None}
     limit = timedelta(seconds=getattr(query.deadlines, act))
     seed = derive_seed(query.seed, round, act, participant.name, index)
     return Step(
@@ -58,9 +67,10 @@ def make_step(
         index=index,
         role=participant.role,
         messages=messages,
-        sampling=participant.sampling.model_copy(update={"seed": seed}),
-        prompt_version=prompts.VERSION,
+        sampling=participant.sampling.model_copy(update={"seed": seed, **changes}),
+        prompt_version=version,
         deadline_at=min(now + limit, query_deadline(query)),
+        choices=choices,
         lane=query.lane,
     )
 
@@ -134,44 +144,81 @@ def _why_closed(s: StepState, now: datetime) -> str:
     return f"nothing came from {who} before the {act} deadline, {waited:.1f} s after it was asked"
 
 
+class Chosen(NamedTuple):
+    """The text that the caller is given, who wrote it, and why it was chosen."""
+
+    name: str
+    text: str
+    because: str
+
+
+class Told(TypedDict, total=False):
+    """What a strategy may tell of its way with an answer."""
+
+    closes: tuple[Close, ...]
+    notes: Sequence[str]
+    selected: tuple[str, ...] | None
+    detail: dict[str, Any]
+    #: What a client ends with, where that is no refined answer of its own.
+    finals: Mapping[str, str]
+    decisions: tuple[Decision, ...]
+
+
 def finish(
     state: QueryState,
     now: datetime,
     *,
-    candidates: dict[str, str],
-    closes: tuple[Close, ...] = (),
-    notes: Sequence[str] = (),
+    candidates: Mapping[str, str],
+    kind: Kind | None = None,
     failure: str | None = None,
-    selected: tuple[str, ...] | None = None,
+    **told: Unpack[Told],
 ) -> Finish:
     """End the query: choose among `candidates` (participant to text), or fail with `failure`."""
-    query = state.query
-    choice = most_central(candidates) if candidates and failure is None else None
+    if not candidates or failure is not None:
+        return end(state, now, None, failure=failure, **told)
+    choice = most_agreed(candidates, kind)
+    chosen = Chosen(choice.name, candidates[choice.name], choice.because)
+    return end(state, now, chosen, **told)
+
+
+def end(
+    state: QueryState,
+    now: datetime,
+    chosen: Chosen | None,
+    *,
+    failure: str | None = None,
+    **told: Unpack[Told],
+) -> Finish:
+    """End the query with `chosen`, or fail with `failure` where there is nothing to choose."""
+    query, notes = state.query, tuple(told.get("notes", ()))
+    finals = told.get("finals", {})
     completions = [s.completion for s in state.steps if s.completion is not None]
     answer = Answer(
         query_id=query.query_id,
         strategy=query.strategy,
-        status="answered" if choice else "failed",
-        answer=candidates[choice.name] if choice else None,
-        chosen=choice.name if choice else None,
-        chosen_because=choice.because if choice else None,
-        reason=None if choice else failure or "nobody answered",
-        clients={c.name: client_answer(state, c.name) for c in query.clients},
+        status="answered" if chosen else "failed",
+        answer=chosen.text if chosen else None,
+        chosen=chosen.name if chosen else None,
+        chosen_because=chosen.because if chosen else None,
+        reason=None if chosen else failure or "nobody answered",
+        clients={c.name: client_answer(state, c.name, finals.get(c.name)) for c in query.clients},
         guidance=guidance_given(state),
-        selected=selected,
+        selected=told.get("selected"),
         rounds=max((s.step.round for s in state.steps), default=0),
         degraded=bool(notes) or any(s.completion is None for s in state.steps),
-        notes=tuple(notes),
+        notes=notes,
         tokens=tokens_of(completions),
         ledger=ledger(state),
+        detail=told.get("detail", {}),
         seconds=seconds_between(query.asked_at, now),
         asked_at=query.asked_at,
         ended_at=now,
     )
     decision = Decision(
-        kind="answer" if choice else "failure",
+        kind="answer" if chosen else "failure",
         round=max(1, answer.rounds),
-        reason=f"{choice.name}: {choice.because}" if choice else answer.reason or "",
-        detail={"chosen": choice.name} if choice else {},
+        reason=f"{chosen.name}: {chosen.because}" if chosen else answer.reason or "",
+        detail={"chosen": chosen.name} if chosen else {},
     )
-    return Finish(answer=answer, closes=closes, decisions=(decision,))
+    decisions = (*told.get("decisions", ()), decision)
+    return Finish(answer=answer, closes=told.get("closes", ()), decisions=decisions)

@@ -36,26 +36,28 @@ def ledger(state: QueryState) -> tuple[Spent, ...]:
     )
 
 
-def client_answer(state: QueryState, client: str) -> ClientAnswer:
-    """One client's way through the query, as far as it went."""
+def client_answer(state: QueryState, client: str, final: str | None = None) -> ClientAnswer:
+    """One client's way through the query, as far as it went.
+
+    Its draft is the first text of its own; a solution that follows a plan is one, a plan is not.
+    `final` is what it ends with where a strategy took that from several answers.
+    """
     mine = [s for s in state.steps if s.step.participant == client]
     done = [s.completion for s in mine if s.completion is not None]
-    texts: dict[str, list[str]] = {"draft": [], "refine": []}
-    for s in mine:
-        if s.completion is not None:
-            texts[s.step.act].append(s.completion.text)
+    drafts = [s.completion.text for s in mine if s.completion and s.step.act in ("draft", "solve")]
+    refined = [s.completion.text for s in mine if s.completion and s.step.act == "refine"]
     reasons = [s.outcome.reason for s in mine if s.outcome and s.outcome.completion is None]
     status: Literal["refined", "drafted", "failed", "idle"]
-    if texts["refine"]:
+    if refined:
         status = "refined"
-    elif texts["draft"]:
+    elif drafts:
         status = "drafted"
     else:
         status = "failed" if mine else "idle"
     return ClientAnswer(
         status=status,
-        draft=texts["draft"][0] if texts["draft"] else None,
-        refined=texts["refine"][-1] if texts["refine"] else None,
+        draft=drafts[0] if drafts else None,
+        refined=refined[-1] if refined else final,
         reason=reasons[0] if reasons else None,
         tokens=tokens_of(done),
         seconds=round(sum(c.total_s for c in done), 6),

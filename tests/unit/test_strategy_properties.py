@@ -18,6 +18,7 @@ from models.strategies.base import Ask, Finish, Move, QueryState, Wait
 from models.strategies.stages import query_deadline
 from tests.unit.examples import a_query
 from tests.unit.simulation import Play, Reply, answering, play
+from tests.unit.strategy_examples import a_query_for
 
 #: No name is the beginning of another's: hypothesis should not test our regular expressions here.
 NAMES = ("ada", "bo", "cy", "di")
@@ -211,8 +212,7 @@ def _watched(decide: Callable[[QueryState, datetime], Move], seen: set[str]) -> 
 def test_no_strategy_reads_a_clock_a_file_or_a_random_number() -> None:
     for name, strategy in STRATEGIES.items():
         seen: set[str] = set()
-        options = {"select": 1} if name == "colm" else {}
-        query = a_query("ada", "bo", strategy=name, options=options)
+        query = a_query_for(name, options={"select": 1} if name == "colm" else {})
         play(query, decide=_watched(strategy.next_move, seen))
         play(query, lambda _: None, decide=_watched(strategy.next_move, seen))
         assert seen == set()

@@ -9,10 +9,11 @@ import pytest
 from models.errors import InvalidAsk
 from models.messages import Step
 from models.strategies import STRATEGIES
-from models.strategies.base import Wait
+from models.strategies.base import Ask, Wait
 from tests.unit.examples import NOW, a_query, seconds
 from tests.unit.memory_record import MemoryLife
 from tests.unit.simulation import Reply, play
+from tests.unit.strategy_examples import a_query_for
 
 
 def test_one_participant_answers_alone() -> None:
@@ -74,9 +75,12 @@ def test_single_needs_no_server_and_colm_no_more_clients_than_one() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_asked_too_early_every_strategy_waits_for_the_deadline(strategy: str) -> None:
-    life = MemoryLife(query=a_query("ada", strategy=strategy))
+    life = MemoryLife(query=a_query_for(strategy))
     decide = STRATEGIES[strategy].next_move
-    life.apply(decide(life.state, NOW), NOW)
-    for moment in (0, 1, 19.999):
-        assert decide(life.state, NOW + seconds(moment)) == Wait(wake_at=NOW + seconds(20))
-    assert not isinstance(decide(life.state, NOW + seconds(20)), Wait)
+    first = decide(life.state, NOW)
+    assert isinstance(first, Ask)
+    life.apply(first, NOW)
+    left = (first.wake_at - NOW).total_seconds()
+    for moment in (0, 1, left - 0.001):
+        assert decide(life.state, NOW + seconds(moment)) == Wait(wake_at=first.wake_at)
+    assert not isinstance(decide(life.state, first.wake_at), Wait)

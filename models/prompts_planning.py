@@ -1,0 +1,57 @@
+"""The prompts of COPE (arXiv 2506.11578): plans, and solutions that follow them. Wording is ours.
+
+A solution's prompt begins with the draft's, so that an engine can reuse what it kept of the
+question; a plan comes after it, framed as a text of somebody else's.
+"""
+
+from __future__ import annotations
+
+from models import prompts
+from models.messages import Participant, Turn
+
+VERSION = "2026-11-plans-a"
+
+
+def goal_plan(planner: Participant, question: str) -> tuple[Turn, ...]:
+    """Ask a small model for the goal of the problem, in one sentence (COPE, stage 1)."""
+    return _asking(
+        planner,
+        f"Problem:\n{question}\n\n"
+        "Do not solve it. In one sentence, say what has to be found and what a solution must get "
+        "right on the way.",
+    )
+
+
+def guideline_plan(planner: Participant, question: str) -> tuple[Turn, ...]:
+    """Ask a large model for the way to a solution, in one or two sentences (COPE, stage 2)."""
+    return _asking(
+        planner,
+        f"Problem:\n{question}\n\n"
+        "Do not solve it. In one or two sentences, tell a less experienced colleague which way "
+        "leads to the solution and which mistake to avoid.",
+    )
+
+
+def solve(
+    solver: Participant, question: str, goal: str | None, guideline: str | None
+) -> tuple[Turn, ...]:
+    """Ask for a solution in the light of the plans that there are; without one it is a draft."""
+    told = [
+        f"{label}:\n<{tag}>\n{prompts._fenced(text.strip(), tag)}\n</{tag}>"
+        for label, tag, text in (
+            ("What matters in this problem", "goal", goal),
+            ("Advice on how to go about it", "guideline", guideline),
+        )
+        if text is not None
+    ]
+    asked = prompts.draft(solver, question)
+    if not told:
+        return asked
+    words = "\n\n".join([*told, "Follow it where it is right, and solve the problem."])
+    (*before, last) = asked
+    return (*before, Turn(role="user", content=f"{last.content}\n\n{words}"))
+
+
+def _asking(planner: Participant, words: str) -> tuple[Turn, ...]:
+    (*before, _) = prompts.draft(planner, "")
+    return (*before, Turn(role="user", content=words))

@@ -1,0 +1,193 @@
+"""Mixture of agents (arXiv 2406.04692), and with one model alone (Self-MoA, arXiv 2502.00674).
+
+moa       layer 1: every client drafts; layer l: every client reads all of layer l - 1 and
+          answers anew; in the end the aggregator reads the last layer and answers
+self-moa  one participant drafts n times, then reads its own drafts and answers
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import Field
+
+from models import prompts_panels
+from models.errors import InvalidAsk
+from models.messages import Name, Participant, Query, Step
+from models.strategies.base import Ask, Finish, Move, QueryState, Wait
+from models.strategies.drawing import draws, most_frequent, named
+from models.strategies.formats import FormatOptions, question_of
+from models.strategies.reckoning import without
+from models.strategies.stages import (
+    Chosen,
+    ClosedStage,
+    close_stage,
+    end,
+    finish,
+    make_step,
+    query_deadline,
+)
+
+
+class MoaOptions(FormatOptions):
+    """Options of the strategy `moa`."""
+
+    #: Layers of proposers before the aggregator.
+    layers: int = Field(default=2, ge=1, le=8)
+    #: The client or server that aggregates; None is the server.
+    aggregator: Name | None = None
+
+
+class SelfMoaOptions(FormatOptions):
+    """Options of the strategy `self-moa`."""
+
+    #: How often the participant proposes.
+    n: int = Field(default=6, ge=1, le=64)
+    #: The client or server that works alone, the best model there is; None is the server.
+    participant: Name | None = None
+
+
+class Moa:
+    """The strategy `moa`."""
+
+    options = MoaOptions
+
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when there is nobody to propose or to aggregate."""
+        if not query.clients:
+            raise InvalidAsk("strategy 'moa' needs at least one client; none is configured")
+        _one_or_server(
+            query, "moa", "aggregator", MoaOptions.model_validate(query.options).aggregator
+        )
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        query, options = state.query, MoaOptions.model_validate(state.query.options)
+        aggregator = _one_or_server(query, "moa", "aggregator", options.aggregator)
+        if not state.steps:
+            steps = [s for c in query.clients for s in draws(query, options, c, 1, now)]
+            return Ask(steps=tuple(steps), wake_at=steps[0].deadline_at)
+        return _after(_Panel(state, now, options, aggregator, query.clients, options.layers))
+
+
+class SelfMoa:
+    """The strategy `self-moa`."""
+
+    options = SelfMoaOptions
+
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when nobody of that name takes part."""
+        name = SelfMoaOptions.model_validate(query.options).participant
+        _one_or_server(query, "self-moa", "participant", name)
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        query, options = state.query, SelfMoaOptions.model_validate(state.query.options)
+        who = _one_or_server(query, "self-moa", "participant", options.participant)
+        if not state.steps:
+            steps = draws(query, options, who, options.n, now)
+            return Ask(steps=steps, wake_at=steps[0].deadline_at)
+        return _after(_Panel(state, now, options, who, (), 1))
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A query whose latest layer was asked, and how it goes on."""
+
+    state: QueryState
+    now: datetime
+    options: FormatOptions
+    aggregator: Participant
+    proposers: tuple[Participant, ...]
+    layers: int
+
+
+def _after(panel: _Panel) -> Move:
+    closed = close_stage(panel.state, panel.now)
+    if isinstance(closed, Wait):
+        return closed
+    last = closed.steps[-1].step
+    if last.act == "aggregate":
+        return _end(panel, closed)
+    answers = [text for _, text in _proposals(closed.state)]
+    if not answers:
+        return _end(panel, closed)
+    if panel.now >= query_deadline(panel.state.query):
+        return _end(panel, closed, "the query's deadline came before it could aggregate")
+    steps = _next_layer(panel, answers, last.round)
+    return Ask(steps=steps, wake_at=steps[0].deadline_at, closes=closed.closes)
+
+
+def _next_layer(panel: _Panel, answers: list[str], done: int) -> tuple[Step, ...]:
+    query, now = panel.state.query, panel.now
+    question = question_of(query, panel.options)
+    version = prompts_panels.VERSION
+    if done == panel.layers:
+        messages = prompts_panels.aggregate(panel.aggregator, question, answers)
+        return (
+            make_step(query, panel.aggregator, "aggregate", done, messages, now, version=version),
+        )
+    return tuple(
+        make_step(
+            query,
+            who,
+            "draft",
+            done + 1,
+            prompts_panels.propose(who, question, answers),
+            now,
+            version=version,
+        )
+        for who in panel.proposers
+    )
+
+
+def _proposals(state: QueryState) -> list[tuple[str, str]]:
+    """Who proposed what in the latest layer from which anything came."""
+    layers = sorted({s.step.round for s in state.steps}, reverse=True)
+    for layer in layers:
+        found = [
+            (s.step.participant, s.completion.text)
+            for s in state.stage("draft", layer)
+            if s.completion is not None
+        ]
+        if found:
+            return found
+    return []
+
+
+def _end(panel: _Panel, closed: ClosedStage, trouble: str | None = None) -> Finish:
+    """The aggregate, or else the proposal that most of the latest layer agree with."""
+    state, told = closed.state, [*([trouble] if trouble else []), *without(closed.state)]
+    made = [s.completion.text for s in state.steps if s.step.act == "aggregate" and s.completion]
+    proposals = _proposals(state)
+    finals = dict(proposals) if panel.layers > 1 else {}
+    detail = {"layers": max(s.step.round for s in state.steps), "aggregated": bool(made)}
+    if made:
+        chosen = Chosen(panel.aggregator.name, made[0], f"aggregates {len(proposals)} proposals")
+        return end(
+            state, panel.now, chosen, closes=closed.closes, notes=told, detail=detail, finals=finals
+        )
+    if not panel.proposers and proposals:
+        texts = [text for _, text in proposals]
+        pick = most_frequent(texts, panel.options, state.query.question)
+        assert pick is not None  # there are texts
+        chosen = Chosen(panel.aggregator.name, texts[pick.place], pick.because)
+        return end(state, panel.now, chosen, closes=closed.closes, notes=told, detail=detail)
+    return finish(
+        state,
+        panel.now,
+        candidates=dict(proposals),
+        kind=panel.options.kind,
+        failure=None if proposals else "; ".join(told),
+        closes=closed.closes,
+        notes=told,
+        detail=detail,
+        finals=finals,
+    )
+
+
+def _one_or_server(query: Query, strategy: str, option: str, name: str | None) -> Participant:
+    if name is not None:
+        return named(query, option, name)
+    if query.server is None:
+        raise InvalidAsk(f"strategy {strategy!r} needs a server or {option}='NAME'")
+    return query.server

@@ -1,0 +1,78 @@
+"""The control of `colm`: every client is asked again as often, without guidance from anybody.
+
+What a client gets right on a second try it may have got right by chance. The recovery that `colm`
+shows on questions failed before has to beat the recovery here, at the same calls for each client.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from models.errors import InvalidAsk
+from models.messages import Query
+from models.strategies.base import Ask, Move, QueryState, Wait
+from models.strategies.drawing import draws, most_frequent
+from models.strategies.formats import FormatOptions
+from models.strategies.reckoning import without
+from models.strategies.stages import close_stage, finish
+
+
+class ResampleOptions(FormatOptions):
+    """Options of the strategy `resample`."""
+
+    #: How often each client answers; `colm` with R rounds asks each client 1 + R times.
+    calls: int = Field(default=3, ge=1, le=128)
+    #: What a client ends with: its last answer, as in `colm`, or its most frequent one.
+    take: Literal["last", "vote"] = "last"
+
+
+class Resample:
+    """The strategy `resample`."""
+
+    options = ResampleOptions
+
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when there is no client to ask."""
+        if not query.clients:
+            raise InvalidAsk("strategy 'resample' needs at least one client; none is configured")
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        query, options = state.query, ResampleOptions.model_validate(state.query.options)
+        if not state.steps:
+            steps = tuple(
+                step
+                for client in query.clients
+                for step in draws(query, options, client, options.calls, now)
+            )
+            return Ask(steps=steps, wake_at=steps[0].deadline_at)
+        closed = close_stage(state, now)
+        if isinstance(closed, Wait):
+            return closed
+        finals = {
+            client.name: text
+            for client in query.clients
+            if (text := _final(closed.state, client.name, options)) is not None
+        }
+        return finish(
+            closed.state,
+            now,
+            candidates=finals,
+            kind=options.kind,
+            failure=None if finals else closed.reasons(),
+            closes=closed.closes,
+            notes=without(closed.state),
+            finals=finals,
+        )
+
+
+def _final(state: QueryState, client: str, options: ResampleOptions) -> str | None:
+    """What the client ends with; None where no answer of its own ever came."""
+    mine = [s.completion for s in state.steps if s.step.participant == client]
+    texts = [c.text if c else None for c in mine]
+    if options.take == "last":
+        return next((text for text in reversed(texts) if text is not None), None)
+    pick = most_frequent(texts, options, state.query.question)
+    return texts[pick.place] if pick else None

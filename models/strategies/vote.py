@@ -1,0 +1,57 @@
+"""Self-consistency (arXiv 2203.11171): one participant answers n times, the most frequent wins."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from models.messages import Name, Query
+from models.strategies.base import Ask, Move, QueryState, Wait
+from models.strategies.consensus import samples_of
+from models.strategies.drawing import draws, most_frequent, one_of
+from models.strategies.formats import FormatOptions
+from models.strategies.reckoning import without
+from models.strategies.stages import Chosen, close_stage, end
+
+
+class VoteOptions(FormatOptions):
+    """Options of the strategy `vote`."""
+
+    #: How often the participant answers.
+    n: int = Field(default=8, ge=1, le=128)
+    #: The client or server that answers; None is the query's first client.
+    participant: Name | None = None
+
+
+class Vote:
+    """The strategy `vote`."""
+
+    options = VoteOptions
+
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when nobody of that name takes part."""
+        one_of(query, "vote", VoteOptions.model_validate(query.options).participant)
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        options = VoteOptions.model_validate(state.query.options)
+        who = one_of(state.query, "vote", options.participant)
+        if not state.steps:
+            steps = draws(state.query, options, who, options.n, now)
+            return Ask(steps=steps, wake_at=steps[0].deadline_at)
+        closed = close_stage(state, now)
+        if isinstance(closed, Wait):
+            return closed
+        texts = [s.text for s in samples_of(closed.state, 1)]
+        pick = most_frequent(texts, options, state.query.question)
+        text = texts[pick.place] if pick else None
+        return end(
+            closed.state,
+            now,
+            Chosen(who.name, text, pick.because) if pick and text is not None else None,
+            failure=closed.reasons(),
+            closes=closed.closes,
+            notes=without(closed.state),
+            detail=pick.detail if pick else {},
+            finals={who.name: text} if text is not None else {},
+        )
