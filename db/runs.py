@@ -59,12 +59,18 @@ class Event:
 _RUN = select(*runs.c, *(c for c in run_states.c if c.name != "run")).join_from(runs, run_states)
 
 
-def order(engine: Engine, run: str, config: dict[str, Any], now: datetime) -> bool:
-    """Record a run, open. False where it was recorded before; InvalidAsk if as something else."""
+def order(
+    engine: Engine, run: str, config: dict[str, Any], now: datetime, problem: str | None = None
+) -> bool:
+    """Record a run: open, or failed where there is a problem with it.
+
+    False where it was recorded before; raises InvalidAsk if it was as something else.
+    """
     with writing(engine) as connection:
         row = {"run": run, "config": config, "ordered_at": now}
         if connection.execute(once(connection, runs), row).rowcount == 1:
-            connection.execute(insert(run_states), {"run": run, "state": "open"})
+            state = {"state": "open" if problem is None else "failed", "note": problem or ""}
+            connection.execute(insert(run_states), {"run": run, **state})
             _tell(connection, run, now, "ordered", "")
             return True
         known = connection.scalar(select(runs.c.config).where(runs.c.run == run))

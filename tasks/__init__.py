@@ -4,6 +4,7 @@ Light to import: no torch, no SQLAlchemy, and settings are read at the first use
 """
 
 from tasks.celery_app import app
+from tasks.evaluations import evaluate
 from tasks.queries import ask
 
-__all__ = ["app", "ask"]
+__all__ = ["app", "ask", "evaluate"]

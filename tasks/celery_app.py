@@ -7,6 +7,6 @@ from celery import Celery
 app = Celery(
     "colm",
     config_source="tasks.celery_config",
-    include=["tasks.queries", "tasks.generation"],
+    include=["tasks.queries", "tasks.generation", "tasks.evaluations"],
     set_as_current=False,
 )

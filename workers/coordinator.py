@@ -11,10 +11,12 @@ import logging
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from amqp.exceptions import AMQPError
 from kombu.exceptions import OperationalError
 
+from db import runs
 from db.engine import connect
 from db.record import SqlRecord
 from models.attempts import AttemptLimits
@@ -23,6 +25,7 @@ from models.messages import Answer
 from tasks import runtime
 from tasks.celery_app import app
 from tasks.coordination import Coordinator
+from tasks.evaluations import install_orders
 from tasks.publishing import send_step, topology
 from tasks.settings import Settings, settings
 from tasks.topology import declare
@@ -134,6 +137,7 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         ),
     )
     runtime.install_coordinator(coordinator, record)
+    install_orders(partial(runs.order, engine))
     clockwork = Clockwork(coordinator)
     reader = None
     if not found.embedded:

@@ -201,6 +201,7 @@ class Stack:
 def commands(found: Settings) -> Iterator[tuple[str, list[str]]]:
     """The name and the `colm` arguments of every process of a site, participants by engine."""
     yield "coordinator", ["coordinator"]
+    yield "evaluator", ["evaluator"]
     groups = [("server", group) for group in _by_engine(found.servers)]
     groups += [("client", group) for group in _by_engine(found.clients)]
     threads = max(1, (os.cpu_count() or 1) // max(1, len(groups)))

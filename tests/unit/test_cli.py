@@ -20,8 +20,8 @@ from workers.initial import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "ask", "client", "coordinator", "dead", "demo", "doctor", "flower", "init", "migrate",
-    "queries", "server", "show", "up",
+    "ask", "client", "coordinator", "dead", "demo", "doctor", "evaluate", "evaluator",
+    "flower", "init", "migrate", "queries", "run", "server", "show", "up",
 ]  # fmt: skip
 GROUP: Any = typer.main.get_command(cli.app)
 

@@ -85,7 +85,7 @@ def test_pauses_double_while_it_keeps_dying_and_start_anew_once_it_was_healthy(
 
 def test_participants_with_the_same_engine_share_a_process() -> None:
     names = [name for name, _ in commands(Settings())]
-    assert names == ["coordinator", "server-main", "client-ada-bo-cy"]
+    assert names == ["coordinator", "evaluator", "server-main", "client-ada-bo-cy"]
 
 
 def test_participants_with_their_own_engines_have_their_own_process(
@@ -96,6 +96,7 @@ def test_participants_with_their_own_engines_have_their_own_process(
     found = Settings(clients={"ada": own, "bo": ParticipantSettings(), "cy": own})
     assert list(commands(found)) == [
         ("coordinator", ["coordinator"]),
+        ("evaluator", ["evaluator"]),
         ("server-main", ["server", "main", "--threads", "2"]),
         ("client-ada-cy", ["client", "ada", "cy", "--threads", "2"]),
         ("client-bo", ["client", "bo", "--threads", "2"]),
@@ -106,7 +107,7 @@ def test_a_machine_with_fewer_cores_than_engines_has_a_thread_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert [arguments[-1] for _, arguments in commands(Settings())][1:] == ["1", "1"]
+    assert [arguments[-1] for _, arguments in commands(Settings())][2:] == ["1", "1"]
 
 
 def test_other_shells_find_the_running_stack_and_nobody_else_reads_its_password(

@@ -1,0 +1,186 @@
+"""What can be ordered of an evaluation: which strategies on which data, and how.
+
+One TOML file, or the same as a dict. Unknown keys are errors that name the nearest. Nothing here
+looks at the data: an evaluator does, where it lies.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeGuard, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from models.errors import InvalidAsk
+from models.messages import Message, Name, RunId
+from models.roster import check_options, nearest
+from tasks.windows import parse_window
+
+
+class DataSettings(Message):
+    """The `[data]` table: where the examples are, and which of them are asked."""
+
+    #: A file (.jsonl, .json, .csv), `hub:NAME` for a data set of the Hugging Face hub, or
+    #: `gym:NAME` for a generator of reasoning-gym.
+    source: str = Field(min_length=1, max_length=4_000)
+    #: How the rows are read; auto looks at their fields.
+    format: str = Field(default="auto", max_length=40)
+    #: The fields that hold the question and the answer, where no format says it.
+    question: str | None = Field(default=None, max_length=200)
+    answer: str | None = Field(default=None, max_length=200)
+    #: hub: which configuration and which split of the data set.
+    subset: str | None = Field(default=None, max_length=200)
+    split: str | None = Field(default=None, max_length=200)
+    #: At most so many examples, drawn by `seed`; none takes all, in their order.
+    limit: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    #: tuning: the share of the examples that settings may be tried on. test: the rest.
+    part: Literal["all", "tuning", "test"] = "all"
+    tuning_share: float = Field(default=0.3, gt=0, lt=1)
+
+
+class GraderSettings(Message):
+    """The `[grader]` table: how an answer is compared with what was expected."""
+
+    #: auto is what the data's format suggests.
+    kind: str = Field(default="auto", max_length=40)
+    #: judge: the participant that compares.
+    judge: Name | None = None
+    #: code: seconds and MiB that one program may take.
+    seconds: float = Field(default=10.0, gt=0, le=600)
+    memory: int = Field(default=1024, ge=16, le=65_536)
+
+
+class Price(Message):
+    """What a participant's tokens cost (dollars for a million tokens)."""
+
+    input: float = Field(default=0.0, ge=0)
+    output: float = Field(default=0.0, ge=0)
+
+
+class Entry(Message):
+    """One strategy with its options: a row of the report. What it leaves out the run says."""
+
+    name: Name
+    strategy: Name = "colm"
+    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=64)
+    server: Name | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
+    temperature: float | None = Field(default=None, ge=0.0, le=5.0)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        try:
+            check_options(self.strategy, self.options)
+        except InvalidAsk as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class RunConfig(Message):
+    """A whole evaluation. Every example is asked once for every entry and seed."""
+
+    #: The run's id begins with it.
+    name: RunId = "run"
+    data: DataSettings
+    entries: tuple[Entry, ...] = Field(min_length=1, max_length=200)
+    #: Entries that every other is compared with; none is the first.
+    baselines: tuple[Name, ...] = ()
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        default=(0,), min_length=1, max_length=1_000
+    )
+    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=64)
+    server: Name | None = None
+    max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
+    temperature: float | None = Field(default=None, ge=0.0, le=5.0)
+    #: Seconds for one query; none is the site's.
+    deadline: float | None = Field(default=None, gt=0, le=604_800)
+    grader: GraderSettings = GraderSettings()
+    #: Queries in flight at once.
+    concurrency: int = Field(default=8, ge=1, le=1_000)
+    #: When it may ask, as in "weekdays 22:00-06:00 Europe/Berlin"; none is always.
+    window: str | None = None
+    prices: dict[Name, Price] = Field(default_factory=dict)
+
+    @field_validator("window")
+    @classmethod
+    def _readable(cls, window: str | None) -> str | None:
+        if window is not None:
+            try:
+                parse_window(window)
+            except InvalidAsk as error:
+                raise ValueError(str(error)) from error
+        return window
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        names = [entry.name for entry in self.entries]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two entries are called {twice[0]!r}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds names the same seed twice")
+        for baseline in self.baselines:
+            if baseline not in names:
+                raise ValueError(f"no entry is called {baseline!r}{nearest(baseline, names)}")
+        return self
+
+
+def read_config(given: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
+    """The evaluation that a dict or a TOML file describes.
+
+    A file's own relative paths are relative to it. Raises InvalidAsk that names what is wrong.
+    """
+    if isinstance(given, RunConfig):
+        return given
+    if isinstance(given, Mapping):
+        return _validated(given, "the evaluation")
+    path = Path(given)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidAsk(f"{path} cannot be read: {error}") from error
+    found = _validated({"name": path.stem, **values}, str(path))
+    source = found.data.source
+    if source.startswith(("hub:", "gym:")):
+        return found
+    file = str((path.absolute().parent / Path(source).expanduser()).resolve())
+    return found.model_copy(update={"data": found.data.model_copy(update={"source": file})})
+
+
+def _validated(values: Mapping[str, Any], what: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(dict(values))
+    except ValidationError as error:
+        faults = [
+            _fault([str(part) for part in e["loc"]], e["type"], e["msg"])
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise InvalidAsk(f"{what} cannot be used: " + "; ".join(faults)) from error
+
+
+def _fault(loc: list[str], kind: str, message: str) -> str:
+    where = ".".join(loc)
+    if kind == "extra_forbidden":
+        return f"unknown key {where!r}{nearest(loc[-1], _keys_at(loc[:-1]))}"
+    said = message.removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
+
+
+def _keys_at(path: list[str]) -> list[str]:
+    """The valid keys of the table at `path`; a number is a place in a list."""
+    kind: Any = RunConfig
+    for key in path:
+        if _is_table(kind):
+            kind = kind.model_fields[key].annotation
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        elif get_origin(kind) is tuple:
+            kind = get_args(kind)[0]
+    return list(kind.model_fields) if _is_table(kind) else []
+
+
+def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,150 @@
+"""Ordering an evaluation: `colm.evaluate` records a run and ends; an evaluator works on it.
+
+No message is held while models work: a night of questions would outlive every broker's patience.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from celery import Task
+from celery.result import AsyncResult
+
+from tasks import runtime
+from tasks.celery_app import app
+from tasks.patience import patiently
+from tasks.queries import CALLERS_PATIENCE, refuse
+
+if TYPE_CHECKING:  # a caller imports this module too, and must stay light
+    from tasks.evaluation_config import RunConfig
+
+#: Records a run: its id, its configuration, the time, and why this site cannot do it, if so.
+Orders = Callable[[str, dict[str, Any], datetime, str | None], object]
+
+
+class _Installed:
+    orders: Orders | None = None
+
+
+def install_orders(orders: Orders) -> None:
+    """Say how this process records runs; a coordinator does at its start."""
+    _Installed.orders = orders
+
+
+class EvaluateTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
+    """A task whose configuration is checked in the caller's process, before anything is sent."""
+
+    def apply_async(  # type: ignore[override]  # the stubs name every option
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> AsyncResult[Any]:
+        """Check and publish; the id of the result is the run's.
+
+        Raises InvalidAsk, NoConsumer, Overloaded or TransientError.
+        """
+        from tasks.evaluation_config import read_config
+        from tasks.publishing import publish, topology
+
+        config, name = _bind(*(args or ()), **(kwargs or {}))
+        found = read_config(config)
+        run = name or task_id or run_name(found.name, datetime.now(UTC), uuid.uuid4().hex)
+        _check_name(run)
+        result: AsyncResult[Any] = publish(
+            self.app,
+            self.name,
+            topology().ask(),
+            task_id=run,
+            kwargs={"config": found.model_dump(mode="json")},
+            shown={"run": run, "entries": len(found.entries), "seeds": len(found.seeds)},
+            declare=True,
+            retry_policy=CALLERS_PATIENCE,
+            **options,
+        )
+        return result
+
+
+def run_name(name: str, now: datetime, chance: str) -> str:
+    """A run's id where the caller gives none: what it is, when it was ordered, and `chance`."""
+    return f"{name[:40]}-{now:%Y%m%d-%H%M%S}-{chance[:4]}"
+
+
+@app.task(bind=True, base=EvaluateTask, name="colm.evaluate")
+def evaluate(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
+    """Order an evaluation; the id of the AsyncResult is the run's, for `colm run show RUN`.
+
+    evaluate.delay("night.toml")     evaluate.delay({"data": ..., "entries": [...]}, name="night")
+
+    docs/evaluation.md has every key.
+    """
+    from models.errors import InvalidAsk
+    from tasks.evaluation_config import read_config
+
+    run = str(self.request.id)
+    try:
+        config, _ = _bind(*args, **fields)
+        _check_name(run)
+        found = read_config(config)
+        patiently(lambda: order(run, found))
+    except InvalidAsk as error:
+        refuse(self, str(error), {"args": args, **fields})
+    return {"run": run}
+
+
+def order(run: str, config: RunConfig) -> None:
+    """Record the run, at once as failed where this site has not the participants that it names."""
+    if _Installed.orders is None:
+        raise runtime.NotInstalled(runtime.NotInstalled.__doc__)
+    now = datetime.now(UTC)
+    _Installed.orders(run, config.model_dump(mode="json"), now, problem_of(config, now))
+
+
+def problem_of(config: RunConfig, now: datetime) -> str | None:
+    """Why this site cannot ask what the run would ask; None if it can."""
+    from models.errors import InvalidAsk
+    from models.roster import make_request, resolve
+
+    for entry in config.entries:
+        try:
+            request = make_request("Is this possible?", asked_by(config, entry.name))
+            resolve(request, runtime.coordinator().roster, "a-query-to-check", now)
+        except InvalidAsk as error:
+            return f"entry {entry.name!r}: {error}"
+    return None
+
+
+def asked_by(config: RunConfig, entry_name: str) -> dict[str, Any]:
+    """The options of `ask` for an entry: its own before the run's, without what neither says."""
+    entry = next(entry for entry in config.entries if entry.name == entry_name)
+    asked: dict[str, Any] = {"strategy": entry.strategy, **entry.options}
+    for name in ("clients", "server", "max_new_tokens", "temperature"):
+        own = getattr(entry, name)
+        asked[name] = own if own is not None else getattr(config, name)
+    asked["deadline"] = config.deadline
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _bind(config: Any = None, name: str | None = None, **unknown: Any) -> tuple[Any, str | None]:
+    from models.errors import InvalidAsk
+
+    if unknown or config is None:
+        raise InvalidAsk("evaluate takes a configuration, which is a dict or a file, and a name")
+    return config, name
+
+
+def _check_name(run: str) -> None:
+    """Raises InvalidAsk for an id that cannot name a run."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from models.errors import InvalidAsk
+    from models.messages import RunId, explain
+
+    try:
+        TypeAdapter(RunId).validate_python(run)
+    except ValidationError as error:
+        raise InvalidAsk(f"{run!r} cannot name a run: {explain(error)}") from error

@@ -1,0 +1,83 @@
+"""`colm evaluate`, `evaluator`, `run ...`: evaluations, ordered, worked on and watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.commands.options import Json
+
+Run = Annotated[str, typer.Argument(help="A run's name, or the beginning of one.")]
+
+run = typer.Typer(
+    help="List, watch, pause, resume and cancel evaluation runs.", no_args_is_help=True
+)
+
+
+def evaluate(
+    config: Annotated[Path, typer.Argument(help="What to evaluate: a TOML file.")],
+    name: Annotated[
+        str | None, typer.Option(help="The run's name; default: file and time.")
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Show the progress until the run ends.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Order an evaluation of strategies on a data set; a running evaluator does it."""
+    from workers.evaluating import order_run
+
+    raise typer.Exit(order_run(config, name, follow=follow, as_json=as_json))
+
+
+def evaluator() -> None:
+    """Run an evaluator: works on the runs that were ordered, until it is stopped."""
+    from workers.celery_worker import log_to_stderr
+    from workers.evaluator import run_evaluator
+
+    log_to_stderr()
+    raise typer.Exit(run_evaluator())
+
+
+@run.command("list")
+def list_runs(as_json: Json = False) -> None:
+    """List the latest runs."""
+    from workers.evaluating import list_runs as list_all
+
+    list_all(as_json=as_json)
+
+
+@run.command()
+def show(
+    run: Run,
+    follow: Annotated[bool, typer.Option("--follow", help="Until the run ends.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a run's progress: done, right, tokens, time left, and what sharing saved."""
+    from workers.evaluating import show_run
+
+    raise typer.Exit(show_run(run, follow=follow, as_json=as_json))
+
+
+@run.command()
+def pause(run: Run) -> None:
+    """Ask nothing more for a run; what is in flight ends."""
+    from workers.evaluating import change_run
+
+    change_run(run, "paused")
+
+
+@run.command()
+def resume(run: Run) -> None:
+    """Go on with a run that is paused or failed; what is done is not done again."""
+    from workers.evaluating import change_run
+
+    change_run(run, "resumed")
+
+
+@run.command()
+def cancel(run: Run) -> None:
+    """End a run for good; what is done stays."""
+    from workers.evaluating import change_run
+
+    change_run(run, "cancelled")

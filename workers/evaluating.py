@@ -1,0 +1,134 @@
+"""`colm evaluate` and `colm run ...`: order a run, follow it, change what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.live import Live
+from sqlalchemy import Engine
+
+from db import runs
+from db.engine import connect
+from db.run_summary import progress_of
+from models.errors import CallerError, ColmError, NoConsumer
+from tasks import evaluate
+from tasks.evaluation_config import read_config
+from tasks.inspection import listened_to
+from tasks.settings import settings
+from workers.evaluator_data import load
+from workers.run_view import run_picture, runs_table
+
+#: How often a watched run is looked at (seconds).
+LOOK_EVERY = 0.5
+
+
+def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) -> int:
+    """Order the run that `config` describes, after a look at its data; the exit status."""
+    found = read_config(config)
+    examples = load(found.data)
+    if not examples:
+        raise CallerError(f"there is no example in {found.data.source}")
+    run = str(evaluate.apply_async((found,), {"name": name} if name else {}).id)
+    engine = connect(settings().database_url)
+    _await_recorded(engine, run)
+    if follow:
+        return show_run(run, follow=True, as_json=as_json)
+    if as_json:
+        _print_json({"run": run})
+    else:
+        Console().print(f"ordered [bold]{run}[/]: colm run show {run}", highlight=False)
+    return 0
+
+
+def list_runs(*, as_json: bool) -> None:
+    engine = connect(settings().database_url)
+    now = datetime.now(UTC)
+    found = [(run, progress_of(engine, run.run, now)) for run in runs.known_runs(engine, limit=50)]
+    if as_json:
+        _print_json([_told(run, progress) for run, progress in found])
+    else:
+        Console().print(runs_table(found))
+
+
+def show_run(name: str, *, follow: bool, as_json: bool) -> int:
+    """Show how far a run is, once or until it ends; 1 if it failed."""
+    engine = connect(settings().database_url)
+    run = runs.find(engine, whole_name(engine, name))
+    if follow:
+        run = _follow(engine, run)
+    progress = progress_of(engine, run.run, datetime.now(UTC))
+    if as_json:
+        told = _told(run, progress)
+        told["events"] = [asdict(event) for event in runs.events(engine, run.run)]
+        _print_json(told)
+    else:
+        Console().print(run_picture(run, progress, datetime.now(UTC)))
+    return 1 if run.state == "failed" else 0
+
+
+def change_run(name: str, what: Literal["paused", "resumed", "cancelled"]) -> None:
+    engine = connect(settings().database_url)
+    run = whole_name(engine, name)
+    state = runs.change(engine, run, what, datetime.now(UTC))
+    Console().print(f"run {run} is {state}", highlight=False)
+
+
+def whole_name(engine: Engine, name: str) -> str:
+    """The run that `name` names or begins; raises CallerError when none or several do."""
+    known = [run.run for run in runs.known_runs(engine)]
+    found = [run for run in known if run.startswith(name)]
+    if name in known:
+        return name
+    if len(found) == 1:
+        return found[0]
+    problem = f"{len(found)} runs begin with" if found else "no run begins with"
+    raise CallerError(f"{problem} {name!r}; 'colm run list' lists them")
+
+
+def _await_recorded(engine: Engine, run: str) -> None:
+    """Until a coordinator has recorded the order. Raises NoConsumer when none listens."""
+    limit = settings().limits.listen_timeout
+    check_at = time.monotonic() + limit
+    while True:
+        try:
+            runs.find(engine, run)
+        except CallerError:
+            if time.monotonic() >= check_at:
+                if not listened_to(["colm.ask"]):
+                    raise NoConsumer(
+                        f"nobody reads the queue colm.ask: start `colm coordinator`; run {run} "
+                        "will be ordered then"
+                    ) from None
+                raise ColmError(
+                    f"run {run} was not recorded; `colm dead` tells whether it was refused"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _follow(engine: Engine, run: runs.Run) -> runs.Run:
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while (run := runs.find(engine, run.run)).state in ("open", "paused"):
+            if console.is_terminal:
+                now = datetime.now(UTC)
+                live.update(run_picture(run, progress_of(engine, run.run, now), now))
+            time.sleep(LOOK_EVERY)
+    return run
+
+
+def _told(run: runs.Run, progress: Any) -> dict[str, Any]:
+    return {**asdict(run), "done": progress.done, "progress": asdict(progress)}
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write("\n")

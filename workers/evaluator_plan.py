@@ -1,0 +1,80 @@
+"""Which queries a run asks, in which order, under which ids. Pure.
+
+Every example is asked once for every entry and seed. All entries of an example come before the next
+example, so that a run that stops early has compared its strategies on the same examples, and their
+equal steps meet. A query's id and seed follow from its place in the plan alone: asked again after a
+crash, it opens what is recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.units import UnitKey
+from models.messages import derive_seed
+from tasks.evaluation_config import Entry, RunConfig
+from tasks.evaluations import asked_by
+from workers.evaluator_data import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One query of a run."""
+
+    run: str
+    entry: Entry
+    example: Example
+    seed: int
+
+    @property
+    def key(self) -> UnitKey:
+        return UnitKey(self.entry.name, self.example.id, self.seed)
+
+    @property
+    def query_id(self) -> str:
+        return query_id_of(self.run, self.key)
+
+
+def query_id_of(run: str, key: UnitKey, *more: str) -> str:
+    """The id of a unit's query, or of another one for the same unit that `more` names."""
+    parts = json.dumps([run, *key, *more]).encode()
+    return f"u-{hashlib.sha256(parts).hexdigest()[:40]}"
+
+
+def plan(
+    run: str, config: RunConfig, examples: Sequence[Example], done: Collection[UnitKey]
+) -> Iterator[Planned]:
+    """What is left to do, in order."""
+    for seed in config.seeds:
+        for example in examples:
+            for entry in config.entries:
+                planned = Planned(run=run, entry=entry, example=example, seed=seed)
+                if planned.key not in done:
+                    yield planned
+
+
+def planned_units(config: RunConfig, examples: Sequence[Example]) -> int:
+    return len(config.seeds) * len(examples) * len(config.entries)
+
+
+def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
+    """The keyword arguments of `ask` for a query of the run.
+
+    The seed does not depend on the entry: strategies that need the same draft get the same one.
+    """
+    return {
+        **asked_by(config, planned.entry.name),
+        "seed": derive_seed("run", planned.seed, planned.example.id),
+        "lane": "overnight",
+        "run": planned.run,
+    }
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """What the examples are, in short: a run goes on only with those that it began with."""
+    told = [[example.id, example.question, example.reference] for example in examples]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
