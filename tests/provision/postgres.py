@@ -35,14 +35,14 @@ class PostgresServer:
     """One PostgreSQL server with its own data, on a port that it keeps over restarts.
 
     `durable=False` turns fsync off: as good as durable while the machine itself stays up, SIGKILL
-    of the server included, and much faster.
+    of the server included, and much faster. `parent` is where its folder is made.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, parent: Path | None = None) -> None:
         self._bin = binaries()
         self._durable = durable
         self._account = _unprivileged_account()
-        self._folder = _folder_that_others_can_enter()
+        self._folder = _folder_that_others_can_enter(parent)
         self._data = self._folder / "data"
         self._password = secrets.token_hex(8)
         self._child: Child | None = None
@@ -58,6 +58,15 @@ class PostgresServer:
     def processes(self) -> list[int]:
         """Every process of the server; empty while it is stopped."""
         return self._child.family if self._child else []
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def log(self) -> str:
+        """What the server has told so far."""
+        return (self._folder / "log").read_text(errors="replace")
 
     def start(self) -> Self:
         """Start on the same data and port as before; on new data the first time."""
@@ -163,10 +172,10 @@ def _unprivileged_account() -> tuple[str, int] | None:
     raise ServiceBroken("PostgreSQL refuses root, and there is no user postgres or nobody")
 
 
-def _folder_that_others_can_enter() -> Path:
+def _folder_that_others_can_enter(wanted: Path | None) -> Path:
     """A new temporary folder. Under root it belongs to the account that runs the server."""
     account = _unprivileged_account()
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+    for parent in [str(wanted)] if wanted else [tempfile.gettempdir(), "/tmp", "/var/tmp"]:
         ancestors = [Path(parent).resolve(), *Path(parent).resolve().parents]
         if account is None or all(path.stat().st_mode & 0o001 for path in ancestors):
             folder = Path(tempfile.mkdtemp(prefix="colm-postgres-", dir=parent))

@@ -78,6 +78,11 @@ class Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it lives."""
+        return self._process.poll()
+
     def wait_until(self, ready: Callable[[], bool], *, timeout: float) -> None:
         """Return once `ready()`; raises ServiceBroken with the log's end if that never comes."""
         deadline = time.monotonic() + timeout
@@ -123,8 +128,13 @@ def _send(pid: int, sign: signal.Signals) -> None:
 
 def running(pid: int) -> bool:
     """Whether the process exists and is more than an entry for its parent to collect."""
+    return state(pid) not in ("", "Z")
+
+
+def state(pid: int) -> str:
+    """The letter of proc(5) for what the process does: R, S, T (stopped), Z; none if it is gone."""
     stat = _stat(pid)
-    return stat is not None and stat[0] != "Z"
+    return stat[0] if stat else ""
 
 
 def descendants(pid: int) -> list[int]:

@@ -7,11 +7,12 @@ import secrets
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Self
 
-from tests.provision.faults import ServiceMissing
+from tests.provision.faults import ServiceBroken, ServiceMissing
 from tests.provision.process import Child, free_port
 
 _USER = "admin"
@@ -78,7 +79,7 @@ class RabbitMQServer:
             env=self._environment(),
         )
         try:
-            self._epmd.wait_until(lambda: _listens(self._epmd_port), timeout=10)
+            self._epmd.wait_until(lambda: listens(self._epmd_port), timeout=10)
             self._node = Child([self._script], log=self._folder / "log", env=self._environment())
             self._node.wait_until(self._accepts, timeout=120)
         except BaseException:
@@ -101,6 +102,20 @@ class RabbitMQServer:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def ctl(self, *arguments: str) -> str:
+        """What `rabbitmqctl` prints for the running node. Raises ServiceBroken."""
+        node = self._environment()["RABBITMQ_NODENAME"]
+        done = subprocess.run(
+            [self._script.with_name("rabbitmqctl"), "--node", node, "--quiet", *arguments],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if done.returncode != 0:
+            raise ServiceBroken(f"rabbitmqctl {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def close(self) -> None:
         """Stop for good and remove the data. Harmless when repeated."""
@@ -168,7 +183,7 @@ class RabbitMQServer:
 
     def _accepts(self) -> bool:
         ports = [self.port, *([self.management_port] if self._management else [])]
-        return all(map(_listens, ports))
+        return all(map(listens, ports))
 
     def _end(self, sign: signal.Signals) -> None:
         node, self._node = self._node, None
@@ -181,7 +196,7 @@ class RabbitMQServer:
                 epmd.end(signal.SIGKILL, timeout=10)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5):
             return True

@@ -1,0 +1,75 @@
+"""Many faults in a row: a site is kept from one to the next for as long as it is sound."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos import faults_network, faults_services, faults_workers
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.matrix import Row, inject
+from tests.chaos.site import ChaosSite
+from tests.chaos.small_disk import small_disk
+
+#: What registers further faults when it is imported.
+REGISTERED = (faults_network, faults_services, faults_workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """An injection that did not come to its end: a fault that did not happen, a site that stuck."""
+
+    fault: str
+    stage: str
+    error: str
+
+
+@dataclass
+class Campaign:
+    """Use as a context manager: it holds a site, and starts another after a broken injection."""
+
+    _entered: ExitStack = field(default_factory=ExitStack)
+    _site: ChaosSite | None = None
+
+    def __enter__(self) -> Campaign:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def run(self, cases: Sequence[tuple[Fault, str]], count: int) -> Iterator[Row | Broken]:
+        """Inject each fault at its stage into a wave of `count` queries."""
+        for fault, stage in cases:
+            try:
+                yield inject(self._site_for(fault), fault, stage, count)
+            except Exception as error:  # noqa: BLE001  # the other faults are wanted, too
+                self._leave()
+                yield Broken(fault=fault.name, stage=stage, error=f"{error!r}")
+
+    def _site_for(self, fault: Fault) -> ChaosSite:
+        if self._site is None or (self._site.small_disk is not None) != fault.small_disk:
+            self._leave()
+            folder = Path(self._entered.enter_context(tempfile.TemporaryDirectory(prefix="colm-")))
+            disk = self._entered.enter_context(small_disk()) if fault.small_disk else None
+            self._site = self._entered.enter_context(ChaosSite(folder, small_disk=disk))
+        return self._site
+
+    def _leave(self) -> None:
+        self._site = None
+        self._entered.close()
+
+
+def cases(names: Sequence[str] = (), stages_each: int | None = None) -> list[tuple[Fault, str]]:
+    """The faults whose names hold one of `names`, at each of their stages or the first few.
+
+    LookupError for a name that no fault has.
+    """
+    unknown = [name for name in names if not any(name in known for known in FAULTS)]
+    if unknown:
+        raise LookupError(f"no fault is called {unknown[0]!r}; there are: {'; '.join(FAULTS)}")
+    chosen = [f for f in FAULTS.values() if not names or any(name in f.name for name in names)]
+    chosen.sort(key=lambda fault: fault.small_disk)  # each kind of site is started once
+    return [(fault, stage) for fault in chosen for stage in fault.stages[:stages_each]]

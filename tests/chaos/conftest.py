@@ -1,0 +1,15 @@
+"""One site for all faults of a test run; whoever breaks it for good gives the next a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.campaign import Campaign
+
+
+@pytest.fixture(scope="session")
+def campaign(rabbitmq_installed: None, postgres_installed: None) -> Iterator[Campaign]:
+    with Campaign() as found:
+        yield found
