@@ -103,7 +103,7 @@ def _labelled(drafts: Sequence[prompts.LabelledDraft]) -> str:
 
 
 def _framed(text: str, tag: str) -> str:
-    return f"<{tag}>\n{_fenced(text, tag, prompts.MAX_PANEL_CHARS // 2)}\n</{tag}>"
+    return f"<{tag}>\n{_fenced(text, tag, prompts.MAX_PANEL_CHARS // 4)}\n</{tag}>"
 
 
 def _fenced(text: str, tag: str, share: int) -> str:

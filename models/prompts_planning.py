@@ -11,6 +11,9 @@ from models.messages import Participant, Turn
 
 VERSION = "2026-11-plans-a"
 
+#: A plan is a sentence or two; whatever is longer than this has run away (characters).
+MAX_PLAN_CHARS = 8_000
+
 
 def goal_plan(planner: Participant, question: str) -> tuple[Turn, ...]:
     """Ask a small model for the goal of the problem, in one sentence (COPE, stage 1)."""
@@ -37,7 +40,7 @@ def solve(
 ) -> tuple[Turn, ...]:
     """Ask for a solution in the light of the plans that there are; without one it is a draft."""
     told = [
-        f"{label}:\n<{tag}>\n{prompts._fenced(text.strip(), tag)}\n</{tag}>"
+        f"{label}:\n<{tag}>\n{prompts._fenced(_cut(text), tag)}\n</{tag}>"
         for label, tag, text in (
             ("What matters in this problem", "goal", goal),
             ("Advice on how to go about it", "guideline", guideline),
@@ -55,3 +58,7 @@ def solve(
 def _asking(planner: Participant, words: str) -> tuple[Turn, ...]:
     (*before, _) = prompts.draft(planner, "")
     return (*before, Turn(role="user", content=words))
+
+
+def _cut(plan: str) -> str:
+    return prompts._cut(plan.strip(), MAX_PLAN_CHARS)

@@ -9,7 +9,9 @@ from tests.unit.examples import a_query
 
 #: Options that make a strategy small, or that it cannot do without.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "cascade": {"n": 2},
     "cope": {"n": 3},
+    "judge": {"answers": ["Rayleigh scattering.", "The sea."]},
 }
 
 

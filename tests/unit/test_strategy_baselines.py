@@ -34,7 +34,7 @@ def drawing(**by_name: list[str | None]) -> Script:
 
 SHARING: dict[str, dict[str, Any]] = {
     "single": {}, "vote": {"n": 3}, "resample": {"calls": 2}, "moa": {}, "colm": {},
-    "self-moa": {"participant": "ada", "n": 2},
+    "self-moa": {"participant": "ada", "n": 2}, "cascade": {"n": 1},
 }  # fmt: skip
 
 
