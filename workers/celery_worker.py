@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery.worker.consumer import Consumer
-from kombu import Queue
+from kombu import Message, Queue
 
 from tasks.celery_app import app
 from tasks.settings import settings
+from workers.dead_letters import turn_away
+from workers.intake import fault_of, refuse_compression
 from workers.redelivery import take_back_unacked
+
+logger = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
 
@@ -25,7 +29,9 @@ _Blueprint: Any = Consumer.Blueprint
 
 
 class PlainConsumer(Consumer):
-    """Celery's consumer without native delayed delivery, and with events that hold up no task.
+    """Celery's consumer with a gate, without native delayed delivery; events hold up no task.
+
+    What the gate (`workers.gate`, `workers.intake`) does not let in becomes a dead letter.
 
     Our schedule is in the record, where it can be seen; without this every worker would declare 28
     queues and bind them to exchanges that a restricted client has no right to.
@@ -57,6 +63,23 @@ class PlainConsumer(Consumer):
             GATHER_EVENTS,
             self._flush_events,  # type: ignore[attr-defined]  # the stubs leave it out
         )
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:
+        handle: Callable[[Message], None] = super().create_task_handler(*args, **options)
+
+        def on_message(message: Message) -> None:
+            why = fault_of(message, self.app.tasks)
+            if why is None:
+                handle(message)
+            else:
+                turn_away(message, why, self.connection_errors)
+
+        return on_message
+
+    def on_decode_error(self, message: Any, exc: BaseException) -> None:
+        """Celery would ack it, and nobody would hear of it again."""
+        why = f"it cannot be unpacked ({type(exc).__name__})"
+        turn_away(message, why, self.connection_errors)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs return a thing
         """Nothing at once: the timer sends it."""
@@ -93,6 +116,7 @@ def serve(name: str, queues: Sequence[Queue], threads: int, *, events: bool = Tr
     names = [queue.name for queue in queues]
     if settings().embedded:
         take_back_unacked(names)
+    refuse_compression()
     worker = app.Worker(
         hostname=name,
         pool="threads",
@@ -106,7 +130,7 @@ def serve(name: str, queues: Sequence[Queue], threads: int, *, events: bool = Tr
         logfile=None,
         quiet=True,
     )
-    logging.getLogger(__name__).info(
+    logger.info(
         "%s reads %s with %d threads from %s",
         name,
         ", ".join(names),
