@@ -58,11 +58,17 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+#: The sha256 of an image's bytes. Messages carry this; the bytes lie in the site's image store.
+ImageId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Turn(Message):
     """One turn of a chat."""
 
     role: Literal["system", "user", "assistant"]
     content: str = Field(max_length=400_000)
+    #: What it shows beside its words, before them.
+    images: tuple[ImageId, ...] = Field(default=(), max_length=16)
 
 
 class Sampling(Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,6 +19,8 @@ class GenerationRequest:
     request_id: str
     messages: tuple[Turn, ...]
     sampling: Sampling
+    #: The bytes of every image that the turns name.
+    images: Mapping[str, bytes] = field(default_factory=dict)
     #: Reading of `time.monotonic()` after which the engine gives up with DeadlineExceeded.
     deadline: float | None = None
     #: "overnight" requests wait while "interactive" ones do, though never for ever.

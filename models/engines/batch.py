@@ -136,7 +136,9 @@ class Batch:
             chunk = generation.prompt[generation.filled : generation.filled + left]
             left -= len(chunk)
             try:
-                logits = self._runner.prefill(len(self._rows), chunk, generation.filled)
+                logits = self._runner.prefill(
+                    len(self._rows), chunk, generation.filled, self._features(generation, chunk)
+                )
             except FAULTS as error:
                 self._entering = None
                 self._decoding.fault(generation, error)
@@ -144,13 +146,24 @@ class Batch:
                 continue
             generation.filled += len(chunk)
             if generation.filled == len(generation.prompt):
-                self._entering = None
+                self._entering, generation.pixels, generation.features = None, None, None
                 if generation.choices:
                     self._score(generation, logits)
                     continue
                 self._rows.append(generation)
                 self._decoding.first(generation, logits)
                 generation.first_token = time.monotonic()
+
+    def _features(self, generation: Generation, chunk: list[int]) -> Tensor | None:
+        """What stands in the places of images in this chunk of the prompt; None if it has none."""
+        count = sum(token < 0 for token in chunk)
+        if not count or generation.pixels is None:
+            return None
+        if generation.features is None:
+            generation.features = self._runner.see(generation.pixels)
+        start = sum(token < 0 for token in generation.prompt[: generation.filled])
+        features: Tensor = generation.features[start : start + count]
+        return features
 
     def _score(self, generation: Generation, logits: Tensor) -> None:
         """Settle a request that asks how likely its choices are; it never joins the rows."""

@@ -12,8 +12,8 @@ from models.engines.kept import KeptPrefixes
 from models.engines.loading import LoadedModel
 from models.engines.local import LocalEngine
 from models.engines.parallel import LeadingRunner
+from models.engines.pictures import tokenizer_of
 from models.engines.runner import Runner
-from models.engines.text import ChatTokenizer
 from models.engines.waiting import Room
 from models.errors import EngineError, EngineLost
 
@@ -39,9 +39,7 @@ class ContinuousEngine(LocalEngine):
             context_length=context,
             capacity=settings.max_batch,
         )
-        super().__init__(
-            ChatTokenizer(loaded.tokenizer), info=info, context=context, ends=loaded.ends
-        )
+        super().__init__(tokenizer_of(loaded), info=info, context=context, ends=loaded.ends)
         leads = settings.tensor_parallel > 1
         kind = LeadingRunner if leads else Runner
         self._runner = kind(loaded, max_tokens=settings.max_batch_tokens)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import takewhile
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -33,6 +34,10 @@ class Generation:
     ends: frozenset[int]
     #: The tokens of each of the request's choices, where it has some.
     choices: tuple[list[int], ...] = ()
+    #: The images of the prompt, until it is computed.
+    pixels: Mapping[str, Any] | None = None
+    #: What the model's vision part made of them: (places, width).
+    features: Any = None
     #: Tokens drawn so far, the last of them not yet in the cache.
     drawn: list[int] = field(default_factory=list)
     #: Tokens of prompt and completion whose KV its row holds.
@@ -106,7 +111,9 @@ class Generation:
             self._lookup = Lookup(self.prompt)
         self._lookup.extend(self.drawn[self._looked_up :])
         self._looked_up = len(self.drawn)
-        return self._lookup.guess(min(most, left - 1))
+        guessed = self._lookup.guess(min(most, left - 1))
+        # A piece of an image is no token that can be drawn.
+        return list(takewhile(lambda token: token >= 0, guessed))
 
     def judge(self, guessed: int, right: int) -> None:
         """How many of the last guesses came true."""

@@ -18,7 +18,10 @@ import torch
 from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
     AutoTokenizer,
     GenerationConfig,
     GgufConfig,
@@ -26,8 +29,10 @@ from transformers import (
 )
 from transformers.distributed.configuration_utils import DistributedConfig
 from transformers.modeling_utils import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from models.engine_settings import EngineSettings
 from models.engines.gguf import mend_tokenizer
@@ -68,6 +73,8 @@ class LoadedModel:
     name: str
     #: Prompt and completion together, in tokens.
     context_length: int
+    #: Of a vision-language model: what turns chats and images into its inputs.
+    processor: Any = None
 
     @property
     def dtype(self) -> str:
@@ -107,16 +114,24 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
     device = _device(settings.device)
     source = model_path or settings.model
     with explained(source):
-        model, tokenizer = _read(source, DTYPES[settings.dtype], settings.tensor_parallel)
+        model, tokenizer, processor = _read(
+            source, DTYPES[settings.dtype], settings.tensor_parallel
+        )
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
     model.eval()  # type: ignore[no-untyped-call] # transformers is untyped
-    if not tokenizer.chat_template:
+    if not (tokenizer.chat_template or getattr(processor, "chat_template", None)):
         raise ModelUnusable(
             f"{source}: the tokenizer has no chat template. Use the model's instruct variant, or"
             " put its template into the folder as chat_template.jinja"
         )
     length = min(context_length(model.config), settings.context_length or 2**31)
-    return LoadedModel(model=model, tokenizer=tokenizer, name=settings.model, context_length=length)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=settings.model,
+        context_length=length,
+        processor=processor,
+    )
 
 
 def _device(wanted: str) -> torch.device:
@@ -133,7 +148,7 @@ def _device(wanted: str) -> torch.device:
 
 def _read(
     source: str, dtype: torch.dtype, parts: int = 1
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Any]:
     # A worker's log is no terminal.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call] # untyped
     path, extra = Path(source), {}
@@ -146,21 +161,38 @@ def _read(
         raise ModelUnusable(f"the folder {source} has no config.json: it is no transformers model")
     elif path.is_absolute() and not path.is_dir():
         raise ModelUnusable(f"there is no folder {source}")
+    if not extra and _sees(where):
+        factory: Any = AutoProcessor
+        processor = factory.from_pretrained(where)
+        model = _weights(AutoModelForImageTextToText, where, dtype, extra, parts)
+        return model, processor.tokenizer, processor
     tokenizer = AutoTokenizer.from_pretrained(where, **extra)
     if extra:
         mend_tokenizer(tokenizer, path)
-    return _weights(where, dtype, extra, parts), tokenizer
+    return _weights(AutoModelForCausalLM, where, dtype, extra, parts), tokenizer, None
 
 
-def _weights(where: str, dtype: torch.dtype, extra: dict[str, str], parts: int) -> PreTrainedModel:
+def _sees(where: str) -> bool:
+    """Whether it is a vision-language model, with what it takes to show it images."""
+    config = AutoConfig.from_pretrained(where)
+    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return False
+    return any(
+        cached_file(where, name, _raise_exceptions_for_missing_entries=False)
+        for name in ("processor_config.json", "preprocessor_config.json")
+    )
+
+
+def _weights(
+    factory: Any, where: str, dtype: torch.dtype, extra: dict[str, str], parts: int
+) -> PreTrainedModel:
     options: dict[str, Any] = {"dtype": dtype, **extra}
     if parts > 1:
         options["distributed_config"] = DistributedConfig(tp_size=parts)
     if extra:
         # Without it a GGUF stays in its blocks, which only special kernels can multiply.
         options["quantization_config"] = GgufConfig(dequantize=True)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(where, output_loading_info=True, **options)
-    model, report = loaded
+    model, report = factory.from_pretrained(where, output_loading_info=True, **options)
     if missing := sorted(report["missing_keys"]):
         # They would be random: the model would run, and say nothing of sense.
         raise ModelUnusable(

@@ -99,7 +99,8 @@ class LocalEngine(ABC):
         request = ticket.request
         if request.choices and not self.scores:
             raise cannot_score(self._info)
-        prompt = self._tokenizer.encode(request.messages)
+        made = self._tokenizer.prompt(request.messages, request.images)
+        prompt = made.tokens
         choices = tuple(self._tokenizer.continuation(choice) for choice in request.choices)
         if not all(choices):
             raise EngineError("one of the choices has no tokens")
@@ -118,6 +119,7 @@ class LocalEngine(ABC):
             decode=self._tokenizer.decode,
             ends=self._ends,
             choices=choices,
+            pixels=made.pixels,
         )
 
     def _arrived(self, *, wait: bool) -> list[Generation] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from models.engines.base import GenerationRequest
 from models.errors import EndpointError, EngineError, PromptTooLong
+from models.messages import Turn
 
 #: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
 FIRST_WAIT = 0.5
@@ -26,6 +28,13 @@ _CONTEXT = re.compile(
     r"context[ _](length|size|window)|prompt is too long|too many (input )?tokens", re.IGNORECASE
 )
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+#: Media types by how a file begins.
+_KINDS = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"RIFF": "image/webp",
+}
 #: A 429 that waiting does not cure.
 _FINAL_CODES = {"insufficient_quota"}
 
@@ -80,7 +89,7 @@ def payload(model: str, request: GenerationRequest) -> dict[str, Any]:
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [turn.model_dump() for turn in request.messages],
+        "messages": [_turn(turn, request.images) for turn in request.messages],
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -91,6 +100,23 @@ def payload(model: str, request: GenerationRequest) -> dict[str, Any]:
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     return body
+
+
+def _turn(turn: Turn, images: Mapping[str, bytes]) -> dict[str, Any]:
+    """A turn as the protocol has it: images are data URLs, before the words."""
+    if not turn.images:
+        return {"role": turn.role, "content": turn.content}
+    if missing := [name for name in turn.images if name not in images]:
+        raise EngineError(f"image {missing[0][:12]} was not handed to the engine")
+    shown = [{"type": "image_url", "image_url": {"url": _url(images[n])}} for n in turn.images]
+    return {"role": turn.role, "content": [*shown, {"type": "text", "text": turn.content}]}
+
+
+def _url(image: bytes) -> str:
+    kind = next((kind for start, kind in _KINDS.items() if image.startswith(start)), None)
+    if kind is None:
+        raise EngineError("an image is neither PNG, JPEG, GIF nor WebP")
+    return f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def read_reply(data: object) -> Reply:

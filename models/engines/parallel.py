@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -59,9 +59,15 @@ class LeadingRunner(Runner):
         self._tell("reserve", need, rows)
         super().reserve(need, rows=rows)
 
-    def prefill(self, row: int, tokens: Sequence[int], start: int) -> Tensor:
-        self._tell("prefill", row, list(tokens), start)
-        return super().prefill(row, tokens, start)
+    def prefill(
+        self, row: int, tokens: Sequence[int], start: int, features: Tensor | None = None
+    ) -> Tensor:
+        self._tell("prefill", row, list(tokens), start, features)
+        return super().prefill(row, tokens, start, features)
+
+    def see(self, pixels: Mapping[str, Tensor]) -> Tensor:
+        self._tell("see", dict(pixels))
+        return super().see(pixels)
 
     def decode(
         self, tokens: Sequence[list[int]], starts: Sequence[int], *, first: int = 0
@@ -98,10 +104,18 @@ class LeadingRunner(Runner):
         self._tell("stop")
 
     def _forward(
-        self, tokens: list[list[int]], *, first: int, starts: list[int], keep: int
+        self,
+        tokens: list[list[int]],
+        *,
+        first: int,
+        starts: list[int],
+        keep: int,
+        features: Tensor | None = None,
     ) -> Tensor:
         try:
-            return super()._forward(tokens, first=first, starts=starts, keep=keep)
+            return super()._forward(
+                tokens, first=first, starts=starts, keep=keep, features=features
+            )
         except RuntimeError as error:
             if len(multiprocessing.active_children()) < dist.get_world_size() - 1:
                 raise DeviceLost(f"{_GONE}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,9 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from models.engines.attention import SLOTS
 from models.engines.loading import LoadedModel
+from models.engines.pictures import features_of, image_token_of, trial
 from models.engines.slots import Aim, RowKV, Shape, SlotCache
+from models.engines.text import Prompt
 from models.errors import ModelUnusable
 
 #: Largest difference allowed between our logits and the model's own, relative to their size.
@@ -37,10 +39,13 @@ class Runner:
         _check_layers(loaded)
         with torch.inference_mode():
             expected = self._reference()
-            self._model.set_attn_implementation(SLOTS)
+            seen = self._seen(loaded)
+            self._model.set_attn_implementation(_for_text(self._model.config, SLOTS))
             layers = len(DynamicCache(config=self._model.config).layers)
             self._cache = SlotCache(layers, max_tokens)
             self._check(loaded.name, expected)
+            if seen is not None:
+                self._check_images(loaded.name, *seen)
         self._cache.release()
 
     @property
@@ -53,9 +58,20 @@ class Runner:
         with torch.inference_mode():
             self._cache.reserve(need, rows=rows)
 
-    def prefill(self, row: int, tokens: Sequence[int], start: int) -> Tensor:
-        """Append `tokens` to a row that holds `start` tokens; the logits after the last, (1, V)."""
-        return self._forward([list(tokens)], first=row, starts=[start], keep=1)[:, -1]
+    def prefill(
+        self, row: int, tokens: Sequence[int], start: int, features: Tensor | None = None
+    ) -> Tensor:
+        """Append `tokens` to a row that holds `start` tokens; the logits after the last, (1, V).
+
+        Negative tokens are the places of images: `features`, (places, width), stand there.
+        """
+        given = [list(tokens)]
+        return self._forward(given, first=row, starts=[start], keep=1, features=features)[:, -1]
+
+    def see(self, pixels: Mapping[str, Tensor]) -> Tensor:
+        """What the language part reads in the places of a prompt's images: (places, width)."""
+        with torch.inference_mode():
+            return features_of(self._model, pixels)
 
     def decode(
         self, tokens: Sequence[list[int]], starts: Sequence[int], *, first: int = 0
@@ -87,7 +103,13 @@ class Runner:
         self._cache.release()
 
     def _forward(
-        self, tokens: list[list[int]], *, first: int, starts: list[int], keep: int
+        self,
+        tokens: list[list[int]],
+        *,
+        first: int,
+        starts: list[int],
+        keep: int,
+        features: Tensor | None = None,
     ) -> Tensor:
         with torch.inference_mode():
             inputs = torch.tensor(tokens, device=self._device)
@@ -104,7 +126,7 @@ class Runner:
             )
             steps = torch.arange(queries, device=self._device)
             output = self._model(
-                input_ids=inputs,
+                **self._inputs(inputs, features),
                 position_ids=offsets[:, None] + steps,
                 past_key_values=self._cache,
                 use_cache=True,
@@ -112,6 +134,14 @@ class Runner:
             )
             logits: Tensor = output.logits
             return logits
+
+    def _inputs(self, tokens: Tensor, features: Tensor | None) -> dict[str, Tensor]:
+        if features is None:
+            return {"input_ids": tokens}
+        places = tokens < 0
+        embeddings = self._model.get_input_embeddings()(tokens.clamp(min=0))
+        embeddings[places] = features.to(embeddings)
+        return {"inputs_embeds": embeddings}
 
     def _reference(self) -> Tensor:
         """What the model itself says after two short prompts, before we touch it."""
@@ -123,6 +153,28 @@ class Runner:
                 for prompt in self._prompts()
             ]
         ).float()
+
+    def _seen(self, loaded: LoadedModel) -> tuple[Prompt, Tensor] | None:
+        """A prompt with an image, and what the model itself says after it."""
+        if loaded.processor is None:
+            return None
+        prompt = trial(loaded)
+        token = image_token_of(loaded)
+        tokens = [token if t < 0 else t for t in prompt.tokens]
+        pixels = {name: value.to(self._device) for name, value in (prompt.pixels or {}).items()}
+        logits = self._model(torch.tensor([tokens], device=self._device), **pixels).logits
+        return prompt, logits[:, -1].float()
+
+    def _check_images(self, name: str, prompt: Prompt, expected: Tensor) -> None:
+        self._cache.reserve(Shape(rows=1, tokens=len(prompt.tokens)), rows=0)
+        try:
+            features = self.see(prompt.pixels or {})
+            found = self.prefill(0, prompt.tokens, 0, features).float()
+        except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+            raise ModelUnusable(
+                f"{name} cannot see in a shared batch: {error}. {_ELSEWHERE}"
+            ) from error
+        self._compare(f"{name}, shown an image,", found, expected)
 
     def _prompts(self) -> tuple[list[int], list[int]]:
         vocabulary = self._model.config.get_text_config(decoder=True).vocab_size
@@ -144,12 +196,22 @@ class Runner:
             raise ModelUnusable(
                 f"{name} cannot be run with a shared batch: {error}. {_ELSEWHERE}"
             ) from error
+        self._compare(name, found, expected)
+
+    def _compare(self, name: str, found: Tensor, expected: Tensor) -> None:
         apart = float((found - expected).norm() / expected.norm())
         if not apart <= _TOLERANCE.get(self._model.dtype, _LOW_PRECISION_TOLERANCE):
             raise ModelUnusable(
                 f"{name} gives other results in a shared batch (logits differ by {apart:.1%})."
                 f" {_ELSEWHERE}"
             )
+
+
+def _for_text(config: Any, implementation: str) -> str | dict[str, str]:
+    """The attention of the language part alone: the vision part has no slots."""
+    text = config.get_text_config(decoder=True)
+    parts = [name for name in config.sub_configs if getattr(config, name, None) is text]
+    return {parts[0]: implementation} if parts else implementation
 
 
 def _check_layers(loaded: LoadedModel) -> None:

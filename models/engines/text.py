@@ -5,13 +5,24 @@ from __future__ import annotations
 import copy
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from models.errors import EngineError
 from models.messages import Turn
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """A prompt's tokens; where it holds images, negative numbers in their places, and pixels."""
+
+    tokens: list[int]
+    #: The model's own keyword arguments for its images.
+    pixels: Mapping[str, Any] | None = None
 
 
 class ChatTokenizer:
@@ -35,12 +46,21 @@ class ChatTokenizer:
         A control token that stands in the text of a turn is broken up: what a user or another model
         wrote must not end its own turn and begin another's.
         """
-        chat = [{"role": m.role, "content": self._defused(m.content)} for m in messages]
+        chat = [self._turn(turn) for turn in messages]
         with self._lock:
             prompt = self._rendered(chat)
             # The template writes the special tokens itself.
             tokens = self._encoder(prompt, add_special_tokens=False)["input_ids"]
         return list(tokens)
+
+    def prompt(self, messages: Sequence[Turn], images: Mapping[str, bytes]) -> Prompt:  # noqa: ARG002 - for heirs
+        """The prompt of a chat; EngineError for one with images, which this model cannot see."""
+        if any(turn.images for turn in messages):
+            raise EngineError(
+                "the question has an image and this model reads text only: ask participants that"
+                " see, or let this one read the others' descriptions (reads_descriptions = true)"
+            )
+        return Prompt(tokens=self.encode(messages))
 
     def continuation(self, text: str) -> list[int]:
         """The tokens of `text` where it goes on from a prompt."""
@@ -54,17 +74,23 @@ class ChatTokenizer:
         assert isinstance(text, str)
         return text
 
-    def _rendered(self, chat: list[dict[str, str]]) -> str:
+    def _turn(self, turn: Turn) -> dict[str, Any]:
+        return {"role": turn.role, "content": self._defused(turn.content)}
+
+    def _joined(self, one: Any, other: Any) -> Any:
+        return f"{one}\n\n{other}"
+
+    def _rendered(self, chat: list[dict[str, Any]]) -> str:
         try:
             return self._render(chat)
         except TemplateError as error:
             # Some models know no system role: their users put it into the first turn.
             if len(chat) > 1 and chat[0]["role"] == "system" and chat[1]["role"] == "user":
-                joined = f"{chat[0]['content']}\n\n{chat[1]['content']}"
+                joined = self._joined(chat[0]["content"], chat[1]["content"])
                 return self._rendered([{"role": "user", "content": joined}, *chat[2:]])
             raise EngineError(f"the model's chat template refuses the chat: {error}") from error
 
-    def _render(self, chat: list[dict[str, str]]) -> str:
+    def _render(self, chat: list[dict[str, Any]]) -> str:
         prompt = self._encoder.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         assert isinstance(prompt, str)
         return prompt

@@ -1,0 +1,118 @@
+"""Prompts that hold images: from turns and image bytes to tokens and pixels.
+
+In a prompt's tokens the places of images are negative numbers that depend on the images: a prefix
+that two prompts share is then one whose images are the same too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from models.engines.loading import LoadedModel
+from models.engines.text import ChatTokenizer, Prompt
+from models.errors import EngineError, ModelUnusable
+from models.messages import Turn
+
+Chat = list[dict[str, Any]]
+
+
+class ChatProcessor(ChatTokenizer):
+    """The tokenizer of a vision-language model, together with its image processor."""
+
+    def __init__(self, processor: Any, image_token: int) -> None:
+        super().__init__(processor.tokenizer)
+        self._processor = processor
+        self._image_token = image_token
+
+    def prompt(self, messages: Sequence[Turn], images: Mapping[str, bytes]) -> Prompt:
+        """EngineError for an image that is missing or cannot be read."""
+        wanted = [name for turn in messages for name in turn.images]
+        if not wanted:
+            return super().prompt(messages, images)
+        pictures = [_decoded(name, images) for name in wanted]
+        chat = [self._turn(turn) for turn in messages]
+        with self._lock:
+            found = self._processor(
+                text=[self._rendered(chat)], images=[pictures], return_tensors="pt",
+                add_special_tokens=False,
+            )  # fmt: skip
+        tokens = found.pop("input_ids")[0].tolist()
+        found.pop("attention_mask", None)
+        place = _place(wanted)
+        return Prompt(
+            tokens=[place if token == self._image_token else token for token in tokens],
+            pixels=dict(found),
+        )
+
+    def _turn(self, turn: Turn) -> dict[str, Any]:
+        text = {"type": "text", "text": self._defused(turn.content)}
+        return {"role": turn.role, "content": [*[{"type": "image"} for _ in turn.images], text]}
+
+    def _joined(self, one: Any, other: Any) -> Any:
+        return [*one, {"type": "text", "text": "\n\n"}, *other]
+
+    def _render(self, chat: Chat) -> str:
+        prompt = self._processor.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=True
+        )
+        assert isinstance(prompt, str)
+        return prompt
+
+
+def tokenizer_of(loaded: LoadedModel) -> ChatTokenizer:
+    """What makes prompts for this model."""
+    if loaded.processor is None:
+        return ChatTokenizer(loaded.tokenizer)
+    return ChatProcessor(loaded.processor, image_token_of(loaded))
+
+
+def image_token_of(loaded: LoadedModel) -> int:
+    """The token that stands for a piece of an image."""
+    token = getattr(loaded.model.config, "image_token_id", None)
+    if not isinstance(token, int):
+        raise ModelUnusable(
+            f"{loaded.name} ({loaded.model.config.model_type}) does not say which token stands for"
+            " an image. Serve it with an OpenAI-compatible server and set kind = 'openai'"
+        )
+    return token
+
+
+def features_of(model: Any, pixels: Mapping[str, Tensor]) -> Tensor:
+    """What the model's language part reads in the places of images: (places, width)."""
+    moved = {name: value.to(model.device) for name, value in pixels.items()}
+    seen = model.get_image_features(**moved).pooler_output
+    parts = [seen] if isinstance(seen, Tensor) else list(seen)
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def trial(loaded: LoadedModel) -> Prompt:
+    """A small prompt with an image, to try a model out with."""
+    side = 48
+    values = bytes((7 * place + 13) % 256 for place in range(side * side * 3))
+    file = io.BytesIO()
+    Image.frombytes("RGB", (side, side), values).save(file, "PNG")
+    name = hashlib.sha256(file.getvalue()).hexdigest()
+    turn = Turn(role="user", content="What is it?", images=(name,))
+    return tokenizer_of(loaded).prompt([turn], {name: file.getvalue()})
+
+
+def _decoded(name: str, images: Mapping[str, bytes]) -> Image.Image:
+    if name not in images:
+        raise EngineError(f"image {name[:12]} was not handed to the engine")
+    try:
+        with Image.open(io.BytesIO(images[name])) as picture:
+            return picture.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise EngineError(f"image {name[:12]} cannot be read: {error}") from error
+
+
+def _place(names: Sequence[str]) -> int:
+    digest = hashlib.sha256("\n".join(names).encode()).digest()
+    return -1 - (int.from_bytes(digest[:7], "big"))
