@@ -52,6 +52,9 @@ from models.strategies.base import (
 #: The same words as `tasks.ports.Receipt`, which this floor cannot import.
 Receipt = Literal["recorded", "repeated", "late", "unasked"]
 
+#: What is kept of outcomes that come late for one step: a participant may send any number.
+MOST_LATE = 8
+
 #: Rows before those that refer to them.
 WRITE_ORDER = (
     tables.rounds,
@@ -187,7 +190,8 @@ class SqlLife:
     def _keep_late(self, step_id: str, outcome: Outcome) -> Receipt:
         if step_id not in self._late:
             self._late[step_id] = self._read_late(step_id)
-        if any(replace(known, at=outcome.at) == outcome for known in self._late[step_id]):
+        known = self._late[step_id]
+        if len(known) >= MOST_LATE or any(replace(k, at=outcome.at) == outcome for k in known):
             return "repeated"
         self._late[step_id].append(outcome)
         self._add_outcome_row(step_id, outcome)

@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from celery import Task
@@ -20,6 +21,7 @@ from celery.result import AsyncResult
 
 from tasks import runtime
 from tasks.celery_app import app
+from tasks.limits import Allowance, letters_allowance
 from tasks.patience import patiently
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
@@ -151,14 +153,19 @@ def _take(
     """Hand what a participant sent to the coordinator, if it is what it should be, and its own."""
     from models.errors import BadMessage, UnknownQuery
     from models.messages import decode
-    from tasks.topology import submission_key
+    from tasks.origins import letter_id
+    from tasks.settings import settings
+    from tasks.topology import SUBMISSIONS, submission_key
 
+    came_by = str((task.request.delivery_info or {}).get("routing_key"))
     try:
+        if not _submissions().take(came_by):
+            most = settings().limits.submissions_per_second
+            raise BadMessage(f"{came_by!r} submits more than {most:g} times a second")
         if args or set(fields) != {name}:
             article = "an" if name[0] in "aeiou" else "a"
             raise BadMessage(f"{article} {name} is one keyword argument called {name!r}")
         told = decode(kind, fields[name], what=f"the {name}")
-        came_by = str((task.request.delivery_info or {}).get("routing_key"))
         own = {submission_key(role, told.participant) for role in ("client", "server")}
         if came_by not in own:
             raise BadMessage(f"{told.participant!r} may not submit under {came_by!r}")
@@ -166,17 +173,40 @@ def _take(
         if receipt == "unasked":
             raise BadMessage(f"step {told.step_id} was never asked")
     except (BadMessage, UnknownQuery) as error:
-        refuse(task, str(error), fields)
+        reason = str(error)
+        known = letter_id(task.request.id, came_by, SUBMISSIONS, datetime.now(UTC))
+        if not _letters.take(came_by):
+            raise Ignore("enough letters of this participant are recorded") from error
+        if denied := _letters.denied(came_by):
+            reason += f" (not recorded before it: {denied} of this participant)"
+        refuse(task, reason, fields, known)
     return {"receipt": receipt, "step": told.step_id}
 
 
-def refuse(task: Task, reason: str, fields: Mapping[str, Any]) -> NoReturn:  # type: ignore[type-arg]
+@cache
+def _submissions() -> Allowance:
+    """What each participant may submit to this process: two seconds' worth at once."""
+    from tasks.settings import settings
+
+    per_second = settings().limits.submissions_per_second
+    return Allowance(per_second, max(16.0, 2 * per_second))
+
+
+_letters = letters_allowance()
+
+
+def refuse(
+    task: Task,  # type: ignore[type-arg]
+    reason: str,
+    fields: Mapping[str, Any],
+    message_id: str | None = None,
+) -> NoReturn:
     """Record an unusable message with its reason and have the broker dead-letter it."""
     from tasks.ports import DeadLetter
 
     info = task.request.delivery_info or {}
     letter = DeadLetter(
-        message_id=str(task.request.id)[:KEPT_ID],
+        message_id=message_id or str(task.request.id)[:KEPT_ID],
         task=str(task.name),
         queue=str(info.get("routing_key")),
         reason=reason,

@@ -50,6 +50,11 @@ def coordinator() -> Coordinator:
     return _runtime.coordinator
 
 
+def has_record() -> bool:
+    """Whether this process is a coordinator."""
+    return _runtime.record is not None
+
+
 def record() -> Record:
     if _runtime.record is None:
         raise NotInstalled(NotInstalled.__doc__)

@@ -14,27 +14,35 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from kombu import Connection, Consumer, Message
 from kombu.mixins import ConsumerMixin
 
-from models.errors import BadMessage, InvalidAsk, UnknownQuery
+from models.errors import BadMessage, InvalidAsk, TransientError, UnknownQuery
 from models.messages import MAX_REASON_CHARS, Step, StepError, Submission, decode
 from models.roster import check_query_id
+from tasks import runtime
+from tasks.celery_app import app
 from tasks.coordination import Coordinator
+from tasks.limits import letters_allowance
 from tasks.origins import Origin, letter_id, origin_of
 from tasks.patience import patiently
 from tasks.ports import DeadLetter, Record
 from tasks.queries import KEPT_BODY
-from tasks.topology import ASK, Topology
+from tasks.settings import settings
+from tasks.topology import ASK, DRAFTS, SUBMISSIONS, Topology
+from workers.intake import fault_of
 from workers.parking import HEALED, Parking
 
 logger = logging.getLogger(__name__)
 
 #: Pause after a letter could not be settled (seconds).
 PAUSE = 5.0
+
+_letters = letters_allowance()
 
 
 class DeadLetterReader(ConsumerMixin):
@@ -53,6 +61,7 @@ class DeadLetterReader(ConsumerMixin):
         self._coordinator = coordinator
         self._record = record
         self._parking = parking
+        self._letters = letters_allowance()
         self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
 
     def start(self) -> None:
@@ -98,6 +107,11 @@ class DeadLetterReader(ConsumerMixin):
             if missing is not None and self._parking.deliver(missing, message, origin):
                 message.ack()
                 return
+        if origin.queue == SUBMISSIONS and not self._letters.take(str(origin.routing_key)):
+            message.ack()  # it has sent too many that were of no use: those before are recorded
+            return
+        if origin.reason.startswith("rejected"):
+            origin = replace(origin, reason=origin.reason + _fault(message, origin))
         body = _text(message.body or b"")
         letter = read_letter(headers, body, origin, datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
@@ -106,6 +120,29 @@ class DeadLetterReader(ConsumerMixin):
         patiently(lambda: self._record.add_dead_letter(letter))
         patiently(lambda: self._parking.park(message, letter.message_id, origin))
         message.ack()
+
+
+def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], ...]) -> None:
+    """Reject a message that no task may see.
+
+    RabbitMQ's dead letters are recorded by their reader, who finds the same fault. On the embedded
+    broker it would be gone: a coordinator records it here.
+    """
+    headers = message.headers if isinstance(message.headers, Mapping) else {}
+    delivery = message.delivery_info or {}
+    exchange, key = str(delivery.get("exchange", "")), str(delivery.get("routing_key", ""))
+    logger.warning("rejected a message that came by %r as %.100r: %s", exchange, key, fault)
+    message.reject_log_error(logger, errors)
+    if not (settings().embedded and runtime.has_record() and _letters.take(key)):
+        return
+    queue = SUBMISSIONS if exchange == DRAFTS else None
+    reason = f"rejected: {fault}"
+    origin = Origin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
+    letter = read_letter(headers, _text(message.body or b""), origin, datetime.now(UTC))
+    try:
+        runtime.record().add_dead_letter(letter)
+    except TransientError as error:
+        logger.warning("letter %s is not recorded: %s", letter.message_id, error)
 
 
 def read_letter(headers: Mapping[str, Any], body: str, origin: Origin, now: datetime) -> DeadLetter:
@@ -179,6 +216,20 @@ def read_step(body: str) -> Step | None:
                 return None
     except (ValueError, RecursionError, BadMessage):
         return None
+
+
+def _fault(message: Message, origin: Origin) -> str:
+    """What the worker that rejected it saw at once, if that was why."""
+    as_it_came = Message(
+        body=message.body,
+        headers=message.headers,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        delivery_info={"exchange": origin.exchange, "routing_key": origin.routing_key},
+        accept={"application/json"},
+    )
+    found = fault_of(as_it_came, app.tasks)
+    return f": {found}" if found else ""
 
 
 def _text(body: bytes | str) -> str:

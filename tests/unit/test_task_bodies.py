@@ -127,7 +127,8 @@ def test_a_submission_that_cannot_be_taken_is_kept_and_dead_lettered(
     told, requeue = rejected.value.args
     assert reason in told
     assert requeue is False
-    letter = site.record.letters["some-task"]
+    (letter,) = site.record.letters.values()
+    assert letter.message_id == f"{key}:some-task"  # a stranger's id takes nobody's place
     assert reason in letter.reason
     assert (letter.task, letter.queue) == ("colm.submit", key)
     assert "submission" in json.loads(letter.body)
@@ -143,7 +144,7 @@ def test_an_attempt_is_taken_from_its_own_participant_only(site: Site) -> None:
     assert site.who() == ["draft ada", "draft ada"]
     with message(queries.attempt, id="a-forgery", key="draft.bo") as task, pytest.raises(Reject):
         task.run(attempt=fields)
-    assert "may not submit" in site.record.letters["a-forgery"].reason
+    assert "may not submit" in site.record.letters["draft.bo:a-forgery"].reason
 
 
 def test_a_server_submits_under_its_own_key_too(site: Site) -> None:

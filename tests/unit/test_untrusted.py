@@ -1,0 +1,187 @@
+"""What strangers send: turned away before Celery sees it, rationed, and bounded in the record."""
+
+from __future__ import annotations
+
+import bz2
+import json
+from typing import Any
+
+import pytest
+from celery.exceptions import Ignore, Reject
+from kombu import Message, compression
+
+from db.engine import connect
+from db.history import StepOutcome
+from db.life import MOST_LATE
+from db.record import SqlRecord
+from tasks import queries, runtime
+from tasks.limits import Allowance, letters_allowance
+from tests.unit.conftest import SetEnvironment
+from tests.unit.coordination_site import Site
+from tests.unit.db_examples import LATER, NOW, a_query, a_step, asking, completed, history
+from tests.unit.test_task_bodies import message as delivered
+from workers.intake import MAX_BODY_BYTES, MAX_DEPTH, depth_of, fault_of, refuse_compression
+
+TASKS = {"colm.submit", "colm.draft", "celery.map"}
+HEADERS: dict[str, Any] = {
+    "task": "colm.submit", "id": "query-0001.1.draft.ada.0.submit", "eta": None, "retries": 0,
+    "timelimit": [None, None], "argsrepr": "", "kwargsrepr": "by='ada'", "stamps": {},
+    "ignore_result": True, "root_id": "x", "parent_id": None, "shadow": None,
+}  # fmt: skip
+BODY = json.dumps([[], {"submission": {}}, {"callbacks": None, "chain": None}])
+
+
+def a_message(body: str | bytes = BODY, **changes: Any) -> Message:
+    fields = {
+        "body": body,
+        "headers": HEADERS,
+        "content_type": "application/json",
+        "content_encoding": "utf-8",
+        "delivery_info": {"exchange": "colm.drafts", "routing_key": "draft.ada"},
+        "accept": {"application/json"},
+    }
+    return Message(**{**fields, **changes})
+
+
+def with_headers(**changes: Any) -> Message:
+    return a_message(headers={**HEADERS, **changes})
+
+
+def test_our_own_messages_are_taken() -> None:
+    assert fault_of(a_message(), TASKS) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        (a_message("x" * (MAX_BODY_BYTES + 1)), f"its body has {MAX_BODY_BYTES + 1} bytes"),
+        (a_message("{"), "cannot be decoded"),
+        (a_message(b"\xff\xfe"), "cannot be decoded"),
+        (a_message("[" * 100_000), "cannot be decoded"),
+        (a_message("9" * 10_000), "cannot be decoded"),
+        (a_message("[]"), "not of the form"),
+        (a_message('[[], {"a": ' + "[" * 40 + "]" * 40 + "}, null]"), "nested deeper than 32"),
+        (a_message(content_type="application/x-python-serialize"), "content type"),
+        (a_message(content_type=None), "content type"),
+        (a_message(content_encoding="utf-16"), "content encoding"),
+        (a_message(content_encoding="binary"), "content encoding"),
+        (a_message(headers=None), "no task of ours"),
+        (with_headers(task="colm.nonsense"), "does not come by colm.drafts"),
+        (
+            a_message(
+                headers={**HEADERS, "task": "colm.nonsense"},
+                delivery_info={"exchange": "colm.steps", "routing_key": "draft.ada"},
+            ),
+            "there is no task 'colm.nonsense'",
+        ),
+        (with_headers(task="celery.map"), "no task of ours"),
+        (with_headers(task="colm.draft"), "does not come by colm.drafts"),
+        (with_headers(id=None), "id"),
+        (with_headers(id=""), "it has no id"),
+        (with_headers(id="x" * 5_000), "id"),
+        (with_headers(shadow="colm.ask"), "'shadow' is not taken"),
+        (with_headers(timelimit=[0.001, 0.001]), "'timelimit' is not taken"),
+        (with_headers(compression="application/x-bz2"), "compressed"),
+        (with_headers(stamps={"a": "b"}), "'stamps' is not taken"),
+        (with_headers(kwargsrepr="x" * 4_001), "'kwargsrepr' is no text"),
+        (with_headers(argsrepr=["x"]), "'argsrepr' is no text"),
+        (with_headers(retries="many"), "'retries' is no number"),
+        (with_headers(retries=-1), "'retries' is no number"),
+        (with_headers(ignore_result="no"), "'ignore_result'"),
+    ],
+)
+def test_what_is_not_ours_is_refused_with_the_reason(message: Message, fault: str) -> None:
+    assert fault in str(fault_of(message, TASKS))
+
+
+def test_nothing_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_encoders", "_decoders", "_aliases"):
+        monkeypatch.setattr(compression, name, dict(getattr(compression, name)))
+    packed = bz2.compress(BODY.encode())
+    headers = {**HEADERS, "compression": "application/x-bz2"}
+    assert not a_message(packed, headers=headers).errors  # kombu would
+    refuse_compression()
+    bomb = a_message(packed, headers=headers)
+    assert bomb.errors
+    assert "compressed" in str(fault_of(bomb, TASKS))
+
+
+@pytest.mark.parametrize(
+    ("value", "depth"),
+    [(1, 0), ([], 1), ({}, 1), ([[]], 2), ({"a": [{"b": 1}]}, 3), ([1, [2, [3]]], 3)],
+)
+def test_depth_counts_lists_and_objects(value: object, depth: int) -> None:
+    assert depth_of(value, MAX_DEPTH) == depth
+
+
+def test_a_sender_may_send_a_burst_and_then_so_many_a_second() -> None:
+    now = [0.0]
+    allowance = Allowance(2.0, 3, clock=lambda: now[0])
+    assert [allowance.take("ada") for _ in range(5)] == [True, True, True, False, False]
+    assert allowance.take("bo")  # each has its own
+    assert allowance.denied("ada") == 2
+    assert allowance.denied("ada") == 0
+    now[0] = 0.5
+    assert [allowance.take("ada") for _ in range(2)] == [True, False]
+    now[0] = 100.0
+    assert [allowance.take("ada") for _ in range(4)] == [True, True, True, False]
+
+
+def test_senders_that_never_come_back_are_forgotten() -> None:
+    allowance = letters_allowance()
+    for n in range(10_000):
+        allowance.take(f"stranger-{n}")
+    assert len(allowance._left) <= 4_096
+
+
+@pytest.fixture
+def site(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> Site:
+    environment(
+        COLM_BROKER="amqp://host/colm",
+        COLM_DATABASE="sqlite:///unused.db",
+        COLM_LIMITS__SUBMISSIONS_PER_SECOND="1",
+    )
+    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    monkeypatch.setattr(queries, "_letters", letters_allowance())
+    queries._submissions.cache_clear()
+    site = Site()
+    runtime.install_coordinator(site.coordinator, site.record)
+    return site
+
+
+def flood(count: int) -> list[type[Exception]]:
+    ended: list[type[Exception]] = []
+    for n in range(count):
+        with delivered(queries.submit, id=f"task-{n}", key="draft.ada") as task:
+            try:
+                task.run(submission={"n": n})
+            except (Reject, Ignore) as error:
+                ended.append(type(error))
+    queries._submissions.cache_clear()
+    return ended
+
+
+def test_a_flood_is_refused_and_the_record_stays_small(site: Site) -> None:
+    ended = flood(500)
+    assert ended[:60] == [Reject] * 60
+    assert set(ended[60:]) == {Ignore}
+    assert len(site.record.letters) == 60
+    reasons = [letter.reason for letter in site.record.letters.values()]
+    assert "cannot be used" in reasons[0]
+    assert "'draft.ada' submits more than 1 times a second" in reasons[-1]
+
+
+def test_a_step_keeps_so_many_late_outcomes_and_no_more(sqlite_url: str) -> None:
+    engine = connect(sqlite_url)
+    record = SqlRecord(engine)
+    with record.begin(a_query()) as life:
+        life.apply(asking(a_step()), NOW)
+        life.apply(asking(close=a_step()), LATER)
+    receipts = []
+    for n in range(50):
+        with record.open("query-0001") as life:
+            receipts.append(life.add_outcome(a_step(), completed(f"again {n}")))
+    assert receipts == ["late"] * MOST_LATE + ["repeated"] * (50 - MOST_LATE)
+    kept = [e.what for e in history(engine).entries if isinstance(e.what, StepOutcome)]
+    assert len([o for o in kept if o.outcome.status == "late"]) == MOST_LATE
+    engine.dispose()
