@@ -12,6 +12,8 @@ from db.engine import reading
 from db.run_tables import shared_steps, units
 from db.tables import outcomes
 
+#: How the worker of an outcome begins that was handed on from an equal step.
+SHARED_WITH = "shared with "
 #: Over how long the pace of a run is taken.
 RECENT = timedelta(minutes=10)
 
@@ -109,21 +111,21 @@ def _entries(connection: Connection, run: str) -> tuple[EntryProgress, ...]:
 
 def _sharing(connection: Connection, run: str) -> Sharing:
     of_run = shared_steps.c.run == run
-    owned = _count(shared_steps.c.step_id == shared_steps.c.owner)
-    asked, generated = connection.execute(select(func.count(), owned).where(of_run)).one()
+    asked = connection.scalar(select(func.count()).select_from(shared_steps).where(of_run)) or 0
+    prompt, completion = outcomes.c.prompt_tokens, outcomes.c.completion_tokens
     saved = (
-        select(func.sum(outcomes.c.prompt_tokens), func.sum(outcomes.c.completion_tokens))
+        select(func.count(), func.sum(prompt), func.sum(completion))
         .join_from(shared_steps, outcomes, outcomes.c.step_id == shared_steps.c.step_id)
         .where(
             of_run,
             shared_steps.c.step_id != shared_steps.c.owner,
-            outcomes.c.status == "completed",
+            outcomes.c.worker.startswith(SHARED_WITH),
         )
     )
-    prompt, completion = connection.execute(saved).one()
+    handed_on, prompt, completion = connection.execute(saved).one()
     return Sharing(
         asked=asked,
-        generated=generated,
+        generated=asked - handed_on,
         prompt_tokens_saved=int(prompt or 0),
         completion_tokens_saved=int(completion or 0),
     )

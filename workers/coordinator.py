@@ -30,6 +30,7 @@ from tasks.publishing import send_step, topology
 from tasks.settings import Settings, settings
 from tasks.topology import declare
 from workers.celery_worker import serve, worker_name
+from workers.sharing import Sharing
 from workers.dead_letters import DeadLetterReader
 from workers.marks import GroupedMarks
 from workers.parking import Parking
@@ -125,10 +126,11 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
     engine = connect(found.database_url, pool_size=found.coordinator_threads + 3)
     record = SqlRecord(engine)
     marks = GroupedMarks(record)
+    sharing = Sharing(engine, send_step)
     coordinator = Coordinator(
         record=record,
         roster=found.roster,
-        send=send_step,
+        send=sharing.send,
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
@@ -138,6 +140,7 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
     )
     runtime.install_coordinator(coordinator, record)
     install_orders(partial(runs.order, engine))
+    sharing.start(coordinator.submit)
     clockwork = Clockwork(coordinator)
     reader = None
     if not found.embedded:
@@ -150,6 +153,7 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         yield coordinator
     finally:
         clockwork.close()
+        sharing.close()
         if reader:
             reader.close()
         marks.close()

@@ -1,0 +1,15 @@
+"""Shared steps on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.test_sharing import SharingContract
+
+pytestmark = pytest.mark.postgres
+
+
+class TestSharingOnPostgres(SharingContract):
+    @pytest.fixture
+    def url(self, postgres_url: str) -> str:
+        return postgres_url
