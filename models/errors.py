@@ -15,6 +15,7 @@ ColmError
     EndpointError             an HTTP endpoint refused or kept failing
     ModelUnusable             the configured model cannot be loaded
     EngineLost                the engine is gone for good; restart its process
+    SandboxUnusable           code cannot be confined on this machine; none of it was run
   TransientError              worth trying again: the broker or the database is away
     Overloaded                a queue is full and refuses new work
 """
@@ -78,6 +79,10 @@ class ModelUnusable(EngineError):
 
 class EngineLost(EngineError):
     """The engine is gone for good; its process must be started again."""
+
+
+class SandboxUnusable(EngineError):
+    """Code cannot be confined on this machine; none of it was run."""
 
 
 class TransientError(ColmError):

@@ -168,7 +168,7 @@ def test_no_formula_takes_a_thread_for_long(formula: str) -> None:
 def test_formulas_are_compared_in_many_threads_at_once() -> None:
     pairs = [(f"x^{{{n}}}+{n}", f"{n}+x^{{{n}}}") for n in range(2, 10)]
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(lambda pair: same(*pair, "math"), pairs))
+        assert all(pool.map(lambda pair: same(pair[0], pair[1], "math"), pairs))
     assert sys.getprofile() is None
     assert threading.current_thread() is threading.main_thread()
 
