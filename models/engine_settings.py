@@ -15,8 +15,10 @@ class EngineSettings(Message):
     #: transformers: in this process, batched by us. paged: in this process, batched by its
     #: own manager, which is made for GPUs. openvino: in this process, on Intel's and other CPUs.
     #: openai: any OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, Ollama). scripted: answers
-    #: at once without a model, for tests and benchmarks.
-    kind: Literal["transformers", "paged", "openvino", "openai", "scripted"] = "transformers"
+    #: at once without a model, for tests and benchmarks. sandbox: runs code with its tests.
+    kind: Literal["transformers", "paged", "openvino", "openai", "scripted", "sandbox"] = (
+        "transformers"
+    )
     #: transformers, paged: a local folder, a hub id, or a .gguf file. openvino: a local folder.
     #: openai: the endpoint's model name.
     model: str = Field(default="quickstart", min_length=1, max_length=400)
@@ -54,6 +56,9 @@ class EngineSettings(Message):
     #: scripted, for tests and demonstrations: a request that holds this text is never answered, and
     #: nothing moves any more.
     hangs_on: str | None = Field(default=None, min_length=1, max_length=200)
+    #: sandbox: seconds that one program may run, and megabytes of memory that it may use.
+    run_seconds: float = Field(default=10.0, gt=0, le=3_600)
+    run_megabytes: int = Field(default=512, ge=64, le=65_536)
 
     @property
     def local(self) -> bool:

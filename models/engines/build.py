@@ -35,6 +35,10 @@ def build_engine(
             return PagedEngine(load(settings, model_path=model_path), settings)
         case "openvino":
             return _openvino(settings, model_path)
+        case "sandbox":
+            from models.engines.sandbox import SandboxEngine
+
+            return SandboxEngine(settings)
         case _:
             assert_never(settings.kind)
 

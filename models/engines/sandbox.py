@@ -1,0 +1,131 @@
+"""An engine without a model: it runs code with its tests, so that checks travel as steps do.
+
+Each request's last turn is a `models.checks.CheckRequest`, each completion's text a
+`models.checks.CheckReport`. Nothing is drawn and no token counted.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from models.checks import CheckReport, read_request
+from models.engine_settings import EngineSettings
+from models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
+from models.engines.tickets import Ticket, Tickets
+from models.errors import BadMessage, Cancelled, EngineError, SandboxUnusable
+from models.messages import Completion
+from models.sandbox import Limits, Verdict, protections, run
+
+
+class SandboxEngine:
+    """Runs at most `max_batch` programs at once, each within `run_seconds` and `run_megabytes`.
+
+    A request that is cancelled while its program runs is settled at once; the program ends by its
+    own limits. Raises SandboxUnusable where this machine cannot confine code.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        found = protections()
+        if not found.passed:
+            raise SandboxUnusable(f"the sandbox cannot run Python: {found.reason}")
+        self._settings = settings
+        self._tickets = Tickets()
+        self._pool = ThreadPoolExecutor(settings.max_batch, thread_name_prefix="sandbox")
+        self._info = EngineInfo(
+            engine="sandbox",
+            model=f"python-{platform.python_version()}",
+            dtype="",
+            device=", ".join(found.kept)[:80],
+            context_length=None,
+            capacity=settings.max_batch,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    @property
+    def stats(self) -> EngineStats:
+        return self._tickets.stats
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]:
+        ticket = self._tickets.open(request)
+        if request.choices:
+            self._tickets.fail(ticket, cannot_score(self._info))
+        elif not ticket.settled:
+            self._pool.submit(self._serve, ticket)
+        return ticket.future
+
+    def cancel(self, request_id: str) -> bool:
+        return self._tickets.cancel(request_id)
+
+    def close(self) -> None:
+        self._tickets.close(Cancelled("the engine is closed"))
+        self._pool.shutdown(cancel_futures=True)
+
+    def _serve(self, ticket: Ticket) -> None:
+        started = time.monotonic()
+        if ticket.settled:
+            return
+        if ticket.overdue(started):
+            self._tickets.expire(ticket)
+            return
+        try:
+            completion = self._check(ticket, started)
+        except (BadMessage, EngineError) as error:
+            reason = error if isinstance(error, EngineError) else EngineError(str(error))
+            self._tickets.fail(ticket, reason)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not leave a caller waiting
+            self._tickets.fail(ticket, EngineError(f"the engine failed: {error!r}"))
+        else:
+            self._settle(ticket, completion)
+
+    def _settle(self, ticket: Ticket, completion: Completion | None) -> None:
+        if completion is None:
+            self._tickets.expire(ticket)
+        else:
+            self._tickets.count_step(1)
+            self._tickets.finish(ticket, completion)
+
+    def _check(self, ticket: Ticket, started: float) -> Completion | None:
+        """None: the step's deadline ended the program, which says nothing about the program."""
+        asked = read_request(ticket.request.messages[-1].content)
+        limits, deadline = self._limits(), ticket.request.deadline
+        whole = limits.seconds
+        if deadline is not None and deadline - started < whole:
+            limits = self._limits(seconds=deadline - started)
+        verdict = run(asked.code, asked.tests, limits=limits)
+        if verdict.status == "timeout" and limits.seconds < whole:
+            return None
+        return self._completion(ticket, verdict, started)
+
+    def _limits(self, seconds: float | None = None) -> Limits:
+        allowed = self._settings.run_seconds
+        return Limits(
+            seconds=allowed if seconds is None else seconds,
+            cpu_seconds=max(1, int(allowed)),
+            memory=self._settings.run_megabytes * 2**20,
+        )
+
+    def _completion(self, ticket: Ticket, verdict: Verdict, started: float) -> Completion:
+        report = CheckReport(
+            passed=verdict.passed,
+            status=verdict.status,
+            reason=verdict.reason,
+            seconds=verdict.seconds,
+            kept=verdict.kept,
+        )
+        return Completion(
+            text=report.model_dump_json(),
+            finish_reason="stop",
+            prompt_tokens=0,
+            completion_tokens=0,
+            queued_s=started - ticket.submitted,
+            total_s=time.monotonic() - ticket.submitted,
+            engine=self._info.engine,
+            model=self._info.model,
+            device=self._info.device,
+            seed=ticket.request.sampling.seed,
+        )
