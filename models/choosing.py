@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import fsum
+from math import fsum, log, sqrt
 from typing import NamedTuple
 
 from models.answers import Kind, extract, vote
+
+#: Letters that make a stem: "engineer" and "engineering", "science" and "scientist" share one.
+STEM = 5
+_STOP_WORDS = """
+about and any are but can did does for from had has have how its look looks more most much not one
+our out own should than that the their them then there these they this those very was were what when
+where which who whom whose why will with would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 class Choice(NamedTuple):
@@ -81,6 +90,44 @@ def read_selection(reply: str, known: Sequence[str], k: int) -> Selection:
     plain = re.sub(r"[\s,.;]+", ",", reply.strip().strip(".").lower())
     clean = plain.strip(",") == ",".join(names)
     return Selection(names, "as named" if clean else "repaired: names taken from a longer reply")
+
+
+def select_by_keywords(question: str, about: Mapping[str, str], k: int) -> Selection:
+    """The at most `k` names whose descriptions share most with the question, best first.
+
+    The cosine of two bags of word stems (a word's first letters), each weighted by how few of the
+    descriptions have it (TF-IDF; Salton and Buckley 1988). Ties fall to the name listed first. No
+    name is taken that shares nothing.
+    """
+    bags = {name: _stems(text) for name, text in about.items()}
+    weights = {
+        stem: log((1 + len(bags)) / (1 + sum(stem in bag for bag in bags.values())))
+        for bag in bags.values()
+        for stem in bag
+    }
+    asked = _stems(question)
+    scores = {name: _cosine(asked, bag, weights) for name, bag in bags.items()}
+    ranked = sorted((name for name in scores if scores[name] > 0), key=lambda n: -scores[n])[:k]
+    if not ranked:
+        return Selection((), "refused: no client shares a word with the question")
+    shares = ", ".join(f"{name} {scores[name]:.2f}" for name in ranked)
+    few = "" if len(ranked) == k else f", only {len(ranked)} of {k} share a word with the question"
+    return Selection(tuple(ranked), f"by keywords: {shares}{few}")
+
+
+def _stems(text: str) -> Counter[str]:
+    words = re.findall(r"[^\W\d_]{3,}", text.lower())
+    return Counter(word[:STEM] for word in words if word not in STOP_WORDS)
+
+
+def _cosine(asked: Counter[str], bag: Counter[str], weights: Mapping[str, float]) -> float:
+    """Of two weighted bags; stems that no description has weigh nothing."""
+    dot = fsum(weights[stem] ** 2 * asked[stem] * bag[stem] for stem in asked if stem in bag)
+    norms = [
+        fsum((weights.get(stem, 0.0) * count) ** 2 for stem, count in one.items())
+        for one in (asked, bag)
+    ]
+    return dot / sqrt(norms[0] * norms[1]) if dot else 0.0
 
 
 def _words(text: str) -> list[str]:

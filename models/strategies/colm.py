@@ -1,6 +1,8 @@
 """CoLM (arXiv 2511.06991, Algorithm 1): draft, synthesize, refine; one answer per client.
 
     select (optional) -> draft -> [synthesize -> refine] x rounds -> answer
+    synthesis=False:     draft -> [refine on the others' drafts] x rounds -> answer
+    refine=False:        draft -> synthesize -> the guidance is the answer
 
 Where the paper leaves a choice open it is an option here. The caller is given the refined answer
 that agrees most with the others (`models.choosing.most_central`); every client keeps its own.
@@ -17,16 +19,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
-from pydantic import Field
-
 from models import prompts
-from models.choosing import read_selection
 from models.errors import InvalidAsk
 from models.messages import Participant, Query, Step
+from models.prompts_panels import VERSION as PANELS_VERSION
+from models.prompts_panels import refine_on_drafts
 from models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
+from models.strategies.colm_options import ColmOptions, needs_server
 from models.strategies.drawing import draws
-from models.strategies.formats import FormatOptions, question_of
+from models.strategies.formats import question_of
+from models.strategies.selecting import ask_server, keywords_choice, servers_choice
 from models.strategies.stages import (
+    Chosen,
     ClosedStage,
     close_stage,
     finish,
@@ -34,21 +38,6 @@ from models.strategies.stages import (
     query_deadline,
 )
 from models.strategies.telling import client_answer, gone_without
-
-
-class ColmOptions(FormatOptions):
-    """Options of the strategy `colm`."""
-
-    #: Rounds of guidance and refinement. The paper uses 2 for single-turn sets, 1 for multi-turn.
-    rounds: int = Field(default=2, ge=1, le=8)
-    #: How many clients the server selects to draft; None lets every client draft.
-    select: int | None = Field(default=None, ge=1, le=64)
-    #: Answers a stage needs at its deadline to go on; None is half of those asked, rounded up.
-    quorum: int | None = Field(default=None, ge=1, le=64)
-    #: Whether the server reads the question beside the drafts. The paper's script does both.
-    server_sees_question: bool = True
-    #: Whether a client reads its own draft while refining.
-    client_sees_own_draft: bool = True
 
 
 class Colm:
@@ -59,7 +48,7 @@ class Colm:
     def check(self, query: Query) -> None:
         """Raises InvalidAsk when the query's participants cannot carry the options."""
         options = ColmOptions.model_validate(query.options)
-        if query.server is None:
+        if query.server is None and needs_server(options, len(query.clients)):
             raise InvalidAsk("strategy 'colm' needs a server; none is configured")
         if not query.clients:
             raise InvalidAsk("strategy 'colm' needs at least one client; none is configured")
@@ -112,26 +101,18 @@ class _Turn:
         k = self.options.select
         if k is None or k >= len(self.query.clients):
             return self.ask_drafts(self.query.clients)
-        messages = prompts.select(self.query.clients, self.query.question, k)
-        return self.ask(make_step(self.query, self.server, "select", 1, messages, self.now))
+        if self.options.selector == "keywords":
+            return self.ask_selected(keywords_choice(self.query, k))
+        return self.ask(ask_server(self.query, self.server, k, self.now))
 
     def after_select(self) -> Move:
         assert self.stage is not None
         assert self.options.select is not None
-        names = tuple(c.name for c in self.query.clients)
-        if not self.stage.completed:
-            reason = f"no selection, so every client drafts ({self.stage.reasons()})"
-            return self.ask_drafts(self.query.clients, _selected(names, reason, ok=False))
-        completion = self.stage.completed[-1].completion
-        assert completion is not None
-        selection = read_selection(completion.text, names, self.options.select)
-        if not selection.names:
-            reason = f"selection {selection.remark}, so every client drafts"
-            return self.ask_drafts(self.query.clients, _selected(names, reason, ok=False))
-        chosen = [c for c in self.query.clients if c.name in selection.names]
-        return self.ask_drafts(
-            chosen, _selected(selection.names, f"selection {selection.remark}", ok=True)
-        )
+        return self.ask_selected(servers_choice(self.query, self.stage, self.options.select))
+
+    def ask_selected(self, decision: Decision) -> Move:
+        names = decision.detail["clients"]
+        return self.ask_drafts([c for c in self.query.clients if c.name in names], decision)
 
     def ask_drafts(
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
@@ -148,15 +129,13 @@ class _Turn:
             what = "drafted" if round == 1 else "refined"
             note = f"only {len(done)} of {asked} clients {what}, {needed} needed"
             return self.end(f"{note} ({self.stage.reasons()})")
-        if round > self.options.rounds:
+        if round > self.options.rounds or not (self.options.refine or self.options.synthesis):
             return self.end()
         drafts = [
             prompts.LabelledDraft(self.query.participant(s.step.participant), s.completion.text)
             for s in done
             if s.completion is not None
         ]
-        seen = self.query.question if self.options.server_sees_question else None
-        messages = prompts.synthesize(drafts, seen)
         clients = [d.client.name for d in drafts]
         missing = self.stage.reasons()
         panel = Decision(
@@ -165,8 +144,19 @@ class _Turn:
             reason=f"{len(done)} of {asked} drafts" + (f"; without {missing}" if missing else ""),
             detail={"clients": clients},
         )
-        step = make_step(self.query, self.server, "synthesize", round, messages, self.now)
-        return self.ask(step, decisions=(panel,))
+        if self.options.synthesis:
+            return self.ask(self.synthesis(round, drafts), decisions=(panel,))
+        steps = [self.refinement(c, round, drafts) for c in self.query.clients]
+        return self.ask(*steps, decisions=(panel,))
+
+    def synthesis(self, round: int, drafts: list[prompts.LabelledDraft]) -> Step:
+        seen = None
+        if self.options.server_sees_question:
+            # Where nobody refines, the guidance is what is graded: it has to look like an answer.
+            plain, asked = self.query.question, question_of(self.query, self.options)
+            seen = plain if self.options.refine else asked
+        messages = prompts.synthesize(drafts, seen)
+        return make_step(self.query, self.server, "synthesize", round, messages, self.now)
 
     def after_synthesis(self, round: int) -> Move:
         """Guidance goes to every client, selected or not, silent until now or not."""
@@ -175,14 +165,25 @@ class _Turn:
             return self.end(f"no guidance in round {round} ({self.stage.reasons()})")
         completion = self.stage.completed[-1].completion
         assert completion is not None
+        if not self.options.refine:
+            return self.end(guidance=completion.text)
         return self.ask(*(self.refinement(c, round, completion.text) for c in self.query.clients))
 
-    def refinement(self, client: Participant, round: int, guidance: str) -> Step:
+    def refinement(
+        self, client: Participant, round: int, told: str | list[prompts.LabelledDraft]
+    ) -> Step:
+        """A client's next answer: in the light of guidance, or of the others' drafts."""
         own = _latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
         relevant = client.name in self.selected() if self.selected() else True
         asked = question_of(self.query, self.options)
-        messages = prompts.refine(client, asked, own, guidance, relevant=relevant)
-        return make_step(self.query, client, "refine", round, messages, self.now)
+        if isinstance(told, str):
+            messages = prompts.refine(client, asked, own, told, relevant=relevant)
+            return make_step(self.query, client, "refine", round, messages, self.now)
+        others = [d for d in told if own is None or d.client.name != client.name]
+        messages = refine_on_drafts(client, asked, own, others or told, relevant=relevant)
+        return make_step(
+            self.query, client, "refine", round, messages, self.now, version=PANELS_VERSION
+        )
 
     def selected(self) -> tuple[str, ...]:
         """The clients the server selected; empty where it selected none."""
@@ -201,8 +202,11 @@ class _Turn:
             decisions=decisions,
         )
 
-    def end(self, trouble: str | None = None) -> Finish:
-        """Answer with the refined answers; with the drafts where nobody refined; else fail."""
+    def end(self, trouble: str | None = None, *, guidance: str | None = None) -> Finish:
+        """Answer with the refined answers; with the drafts where nobody refined; else fail.
+
+        `guidance` is the answer where nobody is to refine.
+        """
         answers = {c.name: client_answer(self.state, c.name) for c in self.query.clients}
         refined = {n: a.refined for n, a in answers.items() if a.refined is not None}
         drafts = {n: a.draft for n, a in answers.items() if a.draft is not None}
@@ -211,22 +215,20 @@ class _Turn:
         notes += [trouble] if trouble else []
         told = self.stage.steps if self.stage and trouble else ()
         notes += gone_without(self.state, told)
+        chosen = None
+        if guidance is not None:
+            chosen = Chosen(self.server.name, guidance, "the server's synthesis: nobody refines")
         return finish(
             self.state,
             self.now,
             candidates=refined or drafts,
+            chosen=chosen,
             kind=self.options.kind,
+            failure=trouble if not drafts and not refined else None,
             closes=self.stage.closes if self.stage else (),
             notes=notes,
-            failure=trouble if not drafts and not refined else None,
             selected=self.selected() or None,
         )
-
-
-def _selected(names: tuple[str, ...], reason: str, *, ok: bool) -> Decision:
-    return Decision(
-        kind="selection", round=1, reason=reason, detail={"clients": list(names), "ok": ok}
-    )
 
 
 def _latest_text(state: QueryState, client: str) -> str | None:

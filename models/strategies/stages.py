@@ -169,16 +169,16 @@ def finish(
     now: datetime,
     *,
     candidates: Mapping[str, str],
+    chosen: Chosen | None = None,
     kind: Kind | None = None,
     failure: str | None = None,
     **told: Unpack[Told],
 ) -> Finish:
-    """End the query: choose among `candidates` (participant to text), or fail with `failure`."""
-    if not candidates or failure is not None:
-        return end(state, now, None, failure=failure, **told)
-    choice = most_agreed(candidates, kind)
-    chosen = Chosen(choice.name, candidates[choice.name], choice.because)
-    return end(state, now, chosen, **told)
+    """End the query with `chosen`, or choose among `candidates` (participant to text), or fail."""
+    if chosen is None and candidates and failure is None:
+        choice = most_agreed(candidates, kind)
+        chosen = Chosen(choice.name, candidates[choice.name], choice.because)
+    return end(state, now, chosen, failure=failure, **told)
 
 
 def end(

@@ -1,0 +1,35 @@
+"""What the strategy `colm` leaves open: the paper's choices, its ablations and ours."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from models.strategies.formats import FormatOptions
+from models.strategies.selecting import Selector
+
+
+class ColmOptions(FormatOptions):
+    """Options of the strategy `colm`."""
+
+    #: Rounds of guidance and refinement. The paper uses 2 for single-turn sets, 1 for multi-turn.
+    rounds: int = Field(default=2, ge=1, le=8)
+    #: How many clients the server selects to draft; None lets every client draft.
+    select: int | None = Field(default=None, ge=1, le=64)
+    #: Answers a stage needs at its deadline to go on; None is half of those asked, rounded up.
+    quorum: int | None = Field(default=None, ge=1, le=64)
+    #: Whether the server reads the question beside the drafts. The paper's script does both.
+    server_sees_question: bool = True
+    #: Whether a client reads its own draft while refining.
+    client_sees_own_draft: bool = True
+    #: Who selects: the server, or the words that the question shares with each client's domain.
+    selector: Selector = "server"
+    #: False: the server's guidance is the answer, and nobody refines.
+    refine: bool = True
+    #: False: each client refines on the drafts of the others, and no server synthesizes.
+    synthesis: bool = True
+
+
+def needs_server(options: ColmOptions, clients: int) -> bool:
+    """Whether a query with so many clients asks a server anything."""
+    selects = options.select is not None and options.select < clients
+    return options.synthesis or (selects and options.selector == "server")
