@@ -18,7 +18,7 @@ from tasks.topology import ASK, DRAFTS
 #: The tasks that may come by the two exchanges that others than coordinators can write to. Only
 #: coordinators write to the rest.
 BY_EXCHANGE = {
-    ASK: {"colm.ask", "colm.evaluate"},
+    ASK: {"colm.ask", "colm.cancel", "colm.evaluate"},
     DRAFTS: {"colm.submit", "colm.attempt"},
 }
 #: What makes Celery publish, in a message's third part.
