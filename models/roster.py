@@ -96,6 +96,9 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
     server = next(iter(roster.servers.values()), None)
     if request.server is not None:
         server = _find(request.server, roster.servers, "server")
+    if isinstance(checker := options.get("checker"), str):
+        # It is no participant of the query, but steps go to its queue.
+        _find(checker, roster.servers, "server")
     deadlines = roster.deadlines
     if request.deadline is not None:
         deadlines = deadlines.model_copy(update={"query": request.deadline})

@@ -7,11 +7,16 @@ from datetime import datetime
 from typing import NamedTuple
 
 from models.answers import extract
+from models.checks import CheckRequest
 from models.messages import Participant, Query, Sampling, Step, Turn
+from models.sandbox import MAX_PROGRAM
 from models.strategies.consensus import Sample
 from models.strategies.stages import make_step
 
 VERSION = "2026-11-check-a"
+
+#: Characters that a turn may have.
+MAX_TURN = 400_000
 
 
 class Tests(NamedTuple):
@@ -26,22 +31,27 @@ def check_steps(
 ) -> list[Step]:
     """A step for each sample that holds code, by its index; the others cannot pass."""
     checker = Participant(name=tests.checker, role="server", sampling=Sampling(temperature=0))
-    found = {
-        i: extract(s.text, "code", question=query.question)
-        for i, s in enumerate(samples)
-        if s.text is not None
-    }
+    requests = {i: _request(s, tests, query.question) for i, s in enumerate(samples)}
     return [
         make_step(
             query,
             checker,
             "check",
             stage,
-            (Turn(role="user", content=f"{code}\n\n{tests.code}"),),
+            (Turn(role="user", content=request),),
             now,
             index=index,
             version=VERSION,
         )
-        for index, code in found.items()
-        if code is not None
+        for index, request in requests.items()
+        if request is not None
     ]
+
+
+def _request(sample: Sample, tests: Tests, question: str) -> str | None:
+    """What the sandbox is asked about a sample; None where it holds no code, or far too much."""
+    code = None if sample.text is None else extract(sample.text, "code", question=question)
+    if code is None or len(code) > MAX_PROGRAM:
+        return None
+    request = CheckRequest(code=code, tests=tests.code).model_dump_json()
+    return request if len(request) <= MAX_TURN else None

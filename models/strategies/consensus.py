@@ -13,14 +13,14 @@ from math import exp
 from typing import Literal, NamedTuple
 
 from models.answers import Kind, Vote, extract, vote
+from models.checks import read_report
+from models.errors import BadMessage
 from models.messages import derive_seed
 from models.strategies.base import QueryState, StepState
 
 Confidence = Literal["vote", "tests", "perplexity"]
 Comparison = Literal[">=", ">"]
 
-#: How the report of a check begins where every test passed.
-PASSED = "passed"
 #: Above this many nats a token exp() would overflow.
 MOST_SURPRISED = 700.0
 
@@ -137,9 +137,17 @@ def _sample(solved: StepState | None, checked: StepState | None) -> Sample:
     completion = solved.completion if solved else None
     if completion is None:
         return Sample(None)
-    verdict = checked.completion if checked else None
-    passed = verdict.text.startswith(PASSED) if verdict else None
+    report = checked.completion if checked else None
+    passed = None if report is None else _passed(report.text)
     return Sample(completion.text, passed, completion.mean_logprob)
+
+
+def _passed(report: str) -> bool | None:
+    """What a sandbox reported; None where a server that is no sandbox said something else."""
+    try:
+        return read_report(report).passed
+    except BadMessage:
+        return None
 
 
 def _by_perplexity(samples: Sequence[Sample], rule: Rule, votes: Vote) -> Verdict:

@@ -27,6 +27,7 @@ class Reply:
     after: float = 1.0
     text: str | None = None
     error: str | None = None
+    mean_logprob: float | None = None
 
 
 Script = Callable[[Step], Reply | None]
@@ -99,11 +100,11 @@ def _outcome(reply: Reply, at: datetime) -> Outcome:
     if reply.error is not None:
         error = StepError(kind="EngineError", reason=reply.error)
         return Outcome(status="failed", at=at, worker="test", error=error)
-    return Outcome(status="completed", at=at, worker="test", completion=_said(reply.text or ""))
+    return Outcome(status="completed", at=at, worker="test", completion=_said(reply))
 
 
-def _said(text: str) -> Completion:
-    return a_completion(text)
+def _said(reply: Reply) -> Completion:
+    return a_completion(reply.text or "", mean_logprob=reply.mean_logprob)
 
 
 def through_json(state: QueryState) -> QueryState:

@@ -100,6 +100,10 @@ def test_a_request_can_be_made_again_from_what_it_sends() -> None:
     [
         ({"clients": ["bob"]}, r"client 'bob'; did you mean 'bo'\? \(there are: ada, bo, cy\)"),
         ({"clients": ["ada", "zoe"]}, r"unknown client 'zoe' \(there are"),
+        (
+            {"strategy": "cope", "confidence": "tests", "tests": "1", "checker": "box"},
+            "unknown server 'box'",
+        ),
         ({"server": "mian"}, "unknown server 'mian'; did you mean 'main'"),
         ({"select": 4}, "select=4 is more than the 3 clients"),
         ({"clients": ["ada"], "quorum": 2}, "quorum=2 is more than the 1 clients"),

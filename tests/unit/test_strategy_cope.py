@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import exp
 from typing import Any
 
 import pytest
 
+from models.checks import CheckReport, read_request
 from models.errors import InvalidAsk
 from models.messages import Query, Step
 from models.strategies import STRATEGIES
@@ -223,3 +225,80 @@ def test_what_cannot_be_carried_is_refused(
 
 def test_stage_1_alone_needs_no_server() -> None:
     STRATEGIES["cope"].check(a_query("ada", strategy="cope", options={"stages": [1]}, server=None))
+
+
+# Confidence by visible tests
+
+CODE = {0: "```python\nf = 1\n```", 1: "```python\nf = 2\n```", 2: "no code here", 3: "f = 2"}
+
+
+def a_coder(**options: Any) -> Query:
+    given = {"confidence": "tests", "tests": "assert f == 2", "checker": "box", "kind": "code"}
+    return a_cope(**(given | options))
+
+
+def running(step: Step) -> Reply:
+    """Solutions from `CODE`, and a sandbox that does what the real one would."""
+    if step.act == "solve":
+        return Reply(text=CODE[step.index])
+    if step.act != "check":
+        return answering(step)
+    asked = read_request(step.messages[-1].content)
+    passed = "f = 2" in asked.code and asked.tests == "assert f == 2"
+    return Reply(text=CheckReport(
+        passed=passed, status="passed" if passed else "failed", reason="", seconds=0
+    ).model_dump_json())  # fmt: skip
+
+
+def test_each_solution_with_code_is_checked_and_the_first_that_passes_is_the_answer() -> None:
+    game = play(a_coder(t1=0.5), running)
+    assert [(s.participant, s.role, s.index) for s in game.steps("check")] == [
+        ("box", "server", 0), ("box", "server", 1), ("box", "server", 3),
+    ]  # fmt: skip
+    assert game.answer.detail["stages"][0]["confidence"] == 0.5
+    assert game.answer.detail["stages"][0]["members"] == [1, 3]
+    assert (game.answer.answer, game.answer.chosen) == (CODE[1], "ada")
+    assert "share that passes 0.5" in str(game.answer.chosen_because)
+
+
+def test_a_sandbox_that_is_down_passes_nothing_and_the_stages_go_on() -> None:
+    def reply(step: Step) -> Reply | None:
+        return None if step.act == "check" else running(step)
+
+    game = play(a_coder(), reply)
+    assert game.answer.detail["stage"] == 3
+    assert game.answer.chosen == "main"
+    assert "3 of 3 of the act check never came from box" in " ".join(game.answer.notes)
+
+
+def test_a_server_that_is_no_sandbox_passes_nothing() -> None:
+    def reply(step: Step) -> Reply:
+        return Reply(text="passed") if step.act == "check" else running(step)
+
+    assert play(a_coder(), reply).answer.detail["stages"][0]["confidence"] == 0
+
+
+def test_where_no_solution_holds_code_nobody_checks() -> None:
+    def reply(step: Step) -> Reply:
+        return Reply(text="so sorry") if step.act == "solve" else running(step)
+
+    game = play(a_coder(), reply)
+    assert game.steps("check") == []
+    assert game.answer.answer == "so sorry"
+
+
+# Confidence by perplexity
+
+
+@pytest.mark.parametrize(("p1", "stage"), [(1.4, 1), (1.3, 3)])
+def test_the_lowest_perplexity_is_accepted_under_its_threshold(p1: float, stage: int) -> None:
+    query = a_cope(confidence="perplexity", p1=p1, p2=1.0, kind=None)
+    told = [-0.9, -0.3, -0.5, None]
+
+    def reply(step: Step) -> Reply:
+        return Reply(text=f"{step.act} {step.index}", mean_logprob=told[step.index])
+
+    game = play(query, reply)
+    assert game.answer.detail["stages"][0]["winner"] == 1
+    assert game.answer.detail["stages"][0]["confidence"] == pytest.approx(exp(0.3))
+    assert game.answer.detail["stage"] == stage
