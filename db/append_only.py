@@ -9,6 +9,7 @@ who can drop them: that is what the audit is for (docs/audit.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -16,6 +17,9 @@ from typing import Literal
 from sqlalchemy import Connection, Table, event, text
 
 Operation = Literal["purge", "erase"]
+
+#: Where a table keeps how it was made append-only.
+_OPTIONS = "append_only"
 
 _REFUSAL = "{table} is append-only: what was recorded of a query is never changed or removed"
 _NO_PERMIT = "NOT EXISTS (SELECT 1 FROM permits WHERE operation = '{operation}')"
@@ -88,6 +92,17 @@ def _on_sqlite(table: str, purged: bool, kept: Sequence[str]) -> Iterator[str]:
         )
 
 
+def triggers(dialect: str, table: Table) -> list[str]:
+    """The names of the triggers that keep `table` as it is; none for a table whose rows change."""
+    if _OPTIONS not in table.info:
+        return []
+    return re.findall(r"CREATE TRIGGER (\w+)", " ".join(_statements_of(dialect, table)))
+
+
+def _statements_of(dialect: str, table: Table) -> list[str]:
+    return statements(dialect, table.name, **table.info[_OPTIONS])
+
+
 def _update_of(columns: Iterable[str]) -> str:
     named = ", ".join(f'"{column}"' for column in columns)
     return f"UPDATE OF {named}" if named else "UPDATE"
@@ -96,10 +111,10 @@ def _update_of(columns: Iterable[str]) -> str:
 def refuse_changes(table: Table, *, purged: bool = False, erasable: Sequence[str] = ()) -> None:
     """Have `table` made append-only wherever it is created; see `statements`."""
     kept = [column.name for column in table.c if column.name not in erasable] if erasable else []
+    table.info[_OPTIONS] = {"purged": purged, "kept": kept}
 
     def protect(_table: Table, connection: Connection, **_options: object) -> None:
-        dialect = connection.dialect.name
-        for statement in statements(dialect, table.name, purged=purged, kept=kept):
+        for statement in _statements_of(connection.dialect.name, table):
             connection.execute(text(statement))
 
     event.listen(table, "after_create", protect)

@@ -108,11 +108,15 @@ Index("uq_shared_steps_owner", shared_steps.c.run, shared_steps.c.key, unique=Tr
 Index(None, shared_steps.c.owner)
 Index(None, shared_steps.c.run)
 
+#: What a unit quotes of its query, and an erasure replaces.
+UNIT_TEXTS = ("extracted", "reason", "detail")
 #: All of them: what `db.tables.metadata` holds beside the record once this module is imported.
 RUN_TABLES = (runs, run_states, run_events, units, shared_steps)
 
-for _table in (runs, run_events, units, shared_steps):
+for _table in (runs, run_events):
     refuse_changes(_table)
+refuse_changes(units, erasable=UNIT_TEXTS)
+refuse_changes(shared_steps, purged=True)
 
 
 def once(connection: Connection, table: Table) -> Any:

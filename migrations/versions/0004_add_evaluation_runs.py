@@ -22,19 +22,62 @@ SQLITE_TRIGGER = """
 CREATE TRIGGER {table}_append_only_{event} BEFORE {event} ON {table}
 BEGIN SELECT RAISE(ABORT, '{refusal} ({event})'); END
 """
+#: The columns of a unit that an erasure leaves as they are.
+UNIT_KEPT = (
+    '"run", "entry", "example", "seed", "query_id", "at", "status", "correct", "clients",'
+    ' "prompt_tokens", "completion_tokens", "ledger", "seconds"'
+)
+_FUNCTION = "FOR EACH STATEMENT EXECUTE FUNCTION colm_refuse_change"
+_ABORT = "BEGIN SELECT RAISE(ABORT, '{refusal} ({event})'); END"
+_UNLESS = "WHEN NOT EXISTS (SELECT 1 FROM permits WHERE operation = '{operation}')"
+
+
+def _refusing(table: str, event: str, operation: str = "") -> str:
+    abort = _ABORT.format(refusal=REFUSAL.format(table=table), event=event)
+    return f"{_UNLESS.format(operation=operation)}\n{abort}" if operation else f"\n{abort}"
+
+
+#: A purge removes what was shared of a query, an erasure what a unit quotes of it (db.append_only).
+_PERMITTING = {
+    "postgresql": (
+        "CREATE TRIGGER shared_steps_append_only BEFORE UPDATE OR TRUNCATE ON shared_steps"
+        f" {_FUNCTION}()",
+        "CREATE TRIGGER shared_steps_append_only_delete BEFORE DELETE ON shared_steps"
+        f" {_FUNCTION}('purge')",
+        f"CREATE TRIGGER units_append_only BEFORE UPDATE OF {UNIT_KEPT} OR TRUNCATE ON units"
+        f" {_FUNCTION}()",
+        f"CREATE TRIGGER units_append_only_delete BEFORE DELETE ON units {_FUNCTION}()",
+        f"CREATE TRIGGER units_append_only_update BEFORE UPDATE ON units {_FUNCTION}('erase')",
+    ),
+    "sqlite": (
+        "CREATE TRIGGER shared_steps_append_only_UPDATE BEFORE UPDATE ON shared_steps"
+        + _refusing("shared_steps", "UPDATE"),
+        "CREATE TRIGGER shared_steps_append_only_DELETE BEFORE DELETE ON shared_steps\n"
+        + _refusing("shared_steps", "DELETE", "purge"),
+        "CREATE TRIGGER units_append_only_UPDATE BEFORE UPDATE ON units\n"
+        + _refusing("units", "UPDATE", "erase"),
+        "CREATE TRIGGER units_append_only_DELETE BEFORE DELETE ON units"
+        + _refusing("units", "DELETE"),
+        f"CREATE TRIGGER units_append_only_KEPT BEFORE UPDATE OF {UNIT_KEPT} ON units"
+        + _refusing("units", "UPDATE"),
+    ),
+}
 
 
 def upgrade() -> None:
     _create_runs()
     _create_units()
     _create_shared_steps()
-    for table in ("runs", "run_events", "units", "shared_steps"):
+    for table in ("runs", "run_events"):
         if op.get_bind().dialect.name == "postgresql":
             op.execute(POSTGRESQL_TRIGGER.format(table=table))
             continue
         for event in ("UPDATE", "DELETE"):
             refusal = REFUSAL.format(table=table)
             op.execute(SQLITE_TRIGGER.format(table=table, event=event, refusal=refusal))
+    statements = _PERMITTING[op.get_bind().dialect.name]
+    for statement in statements:
+        op.execute(statement)
 
 
 def _create_runs() -> None:

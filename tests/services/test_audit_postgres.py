@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.test_audit import AuditContract
 from tests.unit.test_db_chain import ChainContract
 
 pytestmark = pytest.mark.postgres
@@ -16,4 +17,8 @@ class OnPostgres:
 
 
 class TestChainOnPostgres(OnPostgres, ChainContract):
+    pass
+
+
+class TestAuditOnPostgres(OnPostgres, AuditContract):
     pass

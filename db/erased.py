@@ -1,0 +1,46 @@
+"""What stands where a text was erased: readable by all who read the record, telling nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ERASED = "[erased]"
+#: The note of an answer whose texts are erased.
+NOTE = "the texts of this query were erased"
+
+
+def erased(table: str, column: str, value: Any) -> Any:
+    """What replaces the text `value` of that column; what is erased already stays as it is."""
+    if value is None:
+        return None
+    match table, column:
+        case "steps", "messages":
+            return [{"role": "user", "content": ERASED}]
+        case "steps", "choices":
+            return [ERASED]
+        case "answers", "answer":
+            return _answer(value)
+        case ("queries", "options") | ("outcomes", "choice_logprobs") | ("decisions", "detail"):
+            return {}
+        case _:
+            return ERASED
+
+
+def _answer(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of an answer without its words."""
+    return {
+        **document,
+        **_without(document, "answer", "chosen_because", "reason"),
+        "clients": {
+            name: {**client, **_without(client, "draft", "refined", "reason")}
+            for name, client in document["clients"].items()
+        },
+        "guidance": [{**each, "text": ERASED} for each in document["guidance"]],
+        "detail": {},
+        "notes": [NOTE],
+    }
+
+
+def _without(document: Mapping[str, Any], *names: str) -> dict[str, str | None]:
+    return {name: None if document.get(name) is None else ERASED for name in names}
