@@ -1,0 +1,231 @@
+"""Data sets are read whole: what cannot be used is told, and what can is the same every time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evaluation.datasets import load
+from evaluation.examples import Example, distinct, identified, part_of, sample
+from evaluation.formats import Columns
+from models.errors import InvalidAsk
+from models.sandbox import run
+
+
+def jsonl(folder: Path, *rows: object, name: str = "data.jsonl") -> str:
+    path = folder / name
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows) + "\n")
+    return str(path)
+
+
+def example(number: int, cluster: str = "") -> Example:
+    return identified(
+        Example(id="", question=f"q{number}", references=("1",), kind="numeric", cluster=cluster)
+    )
+
+
+def test_a_plain_row_is_an_example_of_the_kind_that_it_looks_like(tmp_path: Path) -> None:
+    source = jsonl(
+        tmp_path,
+        {"question": "What is 1 + 1?", "answer": 2},
+        {"question": "Is it?", "answer": ["yes", "aye"]},
+        {"question": "Which?", "choices": ["red", "blue"], "answer": "blue", "cluster": "colours"},
+        {"question": "Which one?", "choices": {"text": ["red", "blue"]}, "answer": 0},
+        {"question": "Add.", "tests": "assert f(1) == 2"},
+        {"question": "Simplify.", "answer": "x^2", "kind": "math"},
+    )
+
+    found = load(source)
+
+    assert found.bad == ()
+    assert [(e.kind, e.references) for e in found.examples] == [
+        ("numeric", ("2",)),
+        ("exact", ("yes", "aye")),
+        ("choice", ("B",)),
+        ("choice", ("A",)),
+        ("code", ()),
+        ("math", ("x^2",)),
+    ]
+    assert found.examples[2].question == "Which?\n\nA. red\nB. blue"
+    assert found.examples[2].cluster == "colours"
+
+
+def test_bad_rows_are_told_with_place_and_reason_and_lose_nothing(tmp_path: Path) -> None:
+    source = jsonl(
+        tmp_path,
+        {"question": "One?", "answer": "1"},
+        "{not json",
+        "[1, 2]",
+        {"question": "", "answer": "1"},
+        {"question": "No answer?"},
+        {"question": "Which?", "choices": ["a", "b"], "answer": "c"},
+        {"question": "Odd?", "answer": "1", "kind": "odd"},
+        {"question": "One?", "answer": "1"},
+        "",
+        {"question": "Last?", "answer": "9"},
+    )
+
+    found = load(source)
+
+    assert [e.question for e in found.examples] == ["One?", "Last?"]
+    assert [row.where.partition(":")[2] for row in found.bad] == ["2", "3", "4", "5", "6", "7", "8"]
+    reasons = [row.reason for row in found.bad]
+    words = ["JSON", "object", "empty", "'answer'", "none of the 2", "odd", "repeats"]
+    assert [word for word, reason in zip(words, reasons, strict=True) if word not in reason] == []
+
+
+def test_grade_school_mathematics_has_its_number_after_the_hashes(tmp_path: Path) -> None:
+    found = load(jsonl(tmp_path, {"question": "How many?", "answer": "1 + 1 = 2\n#### 1,234"}))
+
+    assert (found.examples[0].kind, found.examples[0].references) == ("numeric", ("1,234",))
+
+
+def test_a_function_to_complete_comes_with_tests_that_its_solution_passes(tmp_path: Path) -> None:
+    found = load(
+        jsonl(
+            tmp_path,
+            {
+                "task_id": "T/0",
+                "prompt": 'def double(x):\n    """Twice x."""\n',
+                "entry_point": "double",
+                "canonical_solution": "    return 2 * x\n",
+                "test": "def check(candidate):\n    assert candidate(2) == 4\n",
+            },
+        )
+    ).examples[0]
+
+    assert found.kind == "code"
+    assert run(found.references[0], found.tests).passed
+    assert not run("def double(x): return x", found.tests).passed
+
+
+def test_a_task_with_assertions_shows_them(tmp_path: Path) -> None:
+    row = {"text": "Add.", "code": "def f(a): return a + 1", "test_list": ["assert f(1) == 2"]}
+    found = load(jsonl(tmp_path, row)).examples[0]
+
+    assert (found.kind, found.tests) == ("code", "assert f(1) == 2")
+    assert "assert f(1) == 2" in found.question
+
+
+def test_numbered_answers_get_letters(tmp_path: Path) -> None:
+    question = (
+        "Please choose the correct answer to the question: What is warm?\n\nAnswer1: the sun "
+        "Answer2: the moon Answer3: a stone\n\nAnswer format: answer1/answer2/answer3"
+    )
+    found = load(jsonl(tmp_path, {"question": question, "answer": "answer1"})).examples[0]
+
+    assert found.question == "What is warm?\n\nA. the sun\nB. the moon\nC. a stone"
+    assert (found.kind, found.references) == ("choice", ("A",))
+    assert found.choices == ("the sun", "the moon", "a stone")
+
+
+def test_a_folder_of_tasks_is_read_by_name(tmp_path: Path) -> None:
+    options = "Which?\nOptions:\n(A) red\n(B) blue"
+    tasks = {
+        "b.json": {"examples": [{"input": "1 + 1 =", "target": "2"}, "no row"]},
+        "a.json": {"examples": [{"input": options, "target": "(B)"}]},
+        "c.json": {"examples": [{"input": "not True is", "target": "False"}]},
+    }
+    for name, task in tasks.items():
+        (tmp_path / name).write_text(json.dumps(task))
+
+    found = load(str(tmp_path))
+
+    assert [(e.kind, e.references[0]) for e in found.examples] == [
+        ("choice", "B"),
+        ("numeric", "2"),
+        ("exact", "False"),
+    ]
+    assert found.examples[0].choices == ("red", "blue")
+    assert [row.where for row in found.bad] == ["b.json:example 2"]
+
+
+def test_a_table_is_read_by_the_columns_that_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text('ask,right\n"Two\nlines?",4\nOne?,5,6\nThree?,\n')
+
+    found = load(str(path), columns=Columns(question="ask", answer="right"))
+
+    assert [(e.question, e.references) for e in found.examples] == [("Two\nlines?", ("4",))]
+    assert [row.where for row in found.bad] == ["data.csv:4", "data.csv:5"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("nowhere.jsonl", "cannot be read"),
+        ("data.parquet", "ends with none of"),
+        (".", "holds no"),
+    ],
+)
+def test_what_cannot_be_read_at_all_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidAsk, match=words):
+        load(source)
+
+
+def test_an_unknown_format_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(InvalidAsk, match="gsm8k"):
+        load(jsonl(tmp_path, {}), format="gsm8")
+
+
+def test_a_generator_makes_the_same_for_the_same_seed() -> None:
+    pytest.importorskip("reasoning_gym")
+    first, again, other = (load("gym:chain_sum", limit=5, seed=seed) for seed in (1, 1, 2))
+
+    assert first == again
+    assert first.digest == again.digest != other.digest
+    assert len(first.examples) == 5
+    with pytest.raises(InvalidAsk, match="chain_sum"):
+        load("gym:chain_sums")
+
+
+def test_a_hub_that_is_away_or_not_installed_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+    with pytest.raises(InvalidAsk, match=r"pip install 'colm\[evaluation\]'"):
+        load("hub:some/data")
+
+
+def test_ids_depend_on_content_and_not_on_place() -> None:
+    assert example(1).id == example(1, cluster="c").id != example(2).id
+    kept, repeated = distinct([example(1), example(2), example(1)])
+    assert ([e.question for e in kept], len(repeated)) == (["q1", "q2"], 1)
+
+
+EXAMPLES = [example(number) for number in range(200)]
+
+
+@given(st.integers(1, 200), st.integers(0, 5))
+def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(size: int, seed: int) -> None:
+    drawn = sample(EXAMPLES, size, seed)
+
+    assert drawn == sample(EXAMPLES, size, seed)
+    assert len(drawn) == size
+    assert [e for e in EXAMPLES if e in drawn] == drawn
+
+
+def test_no_example_is_in_both_parts_and_none_changes_sides() -> None:
+    tuning, test = (part_of(EXAMPLES, part, 0.3) for part in ("tuning", "test"))
+
+    assert sorted(e.id for e in (*tuning, *test)) == sorted(e.id for e in EXAMPLES)
+    assert 40 <= len(tuning) <= 80
+    assert part_of(EXAMPLES[50:], "tuning", 0.3) == [e for e in tuning if e in EXAMPLES[50:]]
+    assert part_of(EXAMPLES, "all", 0.3) == EXAMPLES
+
+
+def test_a_cluster_is_never_cut() -> None:
+    clustered = [example(number, cluster=f"c{number % 10}") for number in range(100)]
+    tuning = {e.cluster for e in part_of(clustered, "tuning", 0.5)}
+
+    assert 0 < len(tuning) < 10
+    assert not tuning & {e.cluster for e in part_of(clustered, "test", 0.5)}
