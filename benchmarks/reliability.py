@@ -29,12 +29,17 @@ FULL, QUICK = 240, 40
 #: What --quick injects, at the first stage of each.
 QUICK_FAULTS = ("kill one of two coordinators", "kill the server", "kill the broker")
 
+#: Of the table in a file or a pipe (characters).
+WIDTH = 140
+
 Result = Row | Broken
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console()
+    if not console.is_terminal:  # a file has room for the names of the faults
+        console = Console(width=WIDTH)
     if options.list:
         console.print("\n".join(f"{f.name} ({', '.join(f.stages)})" for f in FAULTS.values()))
         return 0

@@ -12,8 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.errors import ColmError, SettingsError, TransientError
 
-#: read_only_sql_transaction: a standby that has not taken over yet.
-_STANDBY = "25006"
+#: read_only_sql_transaction: a standby that has not taken over yet; insufficient_privilege: rights
+#: that somebody took away, and can give back. What is accepted waits for either.
+_REFUSED_FOR_NOW = ("25006", "42501")
 #: program_limit_exceeded and its kind: the row is too large for an index, a column, a message.
 _LIMIT_EXCEEDED = "54"
 #: undefined_table and undefined_column.
@@ -59,7 +60,7 @@ def _unmigrated(error: DBAPIError) -> bool:
 
 
 def _passing(error: DBAPIError) -> bool:
-    if getattr(error.orig, "pgcode", None) == _STANDBY:
+    if getattr(error.orig, "pgcode", None) in _REFUSED_FOR_NOW:
         return True
     if not isinstance(error, (OperationalError, InterfaceError)):
         return False

@@ -1,6 +1,7 @@
 """A caller's own process: asks many questions, or reads the results of ids that it is given.
 
-python -m tests.chaos.caller ask COUNT PREFIX OPTIONS LOG   one line "ID" in LOG for each accepted
+python -m tests.chaos.caller ask COUNT PREFIX OPTIONS LOG [SUFFIX]
+                                                            one line "ID" in LOG for each accepted
 python -m tests.chaos.caller read SECONDS < IDS             one JSON object: an id to its result
 """
 
@@ -24,11 +25,14 @@ def question_of(query_id: str) -> str:
     return f"What is {query_id} about?"
 
 
-def ask_all(count: int, prefix: str, options: dict[str, Any], log: Path) -> None:
-    """Ask `count` questions. What was accepted is noted only after `apply_async` has returned."""
+def ask_all(count: int, prefix: str, options: dict[str, Any], log: Path, suffix: str) -> None:
+    """Ask `count` questions, one of them in the middle with `suffix` at the end of its id.
+
+    What was accepted is noted only after `apply_async` has returned.
+    """
     with log.open("a", buffering=1) as accepted:
         for number in range(count):
-            query_id = f"{prefix}{number:05d}"
+            query_id = f"{prefix}{number:05d}{suffix if number == count // 2 else ''}"
             _insist(query_id, options)
             accepted.write(f"{query_id}\n")
 
@@ -56,6 +60,12 @@ def read_all(query_ids: list[str], timeout: float) -> dict[str, Any]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "ask":
-        ask_all(int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4]), Path(sys.argv[5]))
+        ask_all(
+            int(sys.argv[2]),
+            sys.argv[3],
+            json.loads(sys.argv[4]),
+            Path(sys.argv[5]),
+            "".join(sys.argv[6:]),
+        )
     else:
         json.dump(read_all(sys.stdin.read().split(), float(sys.argv[2])), sys.stdout)

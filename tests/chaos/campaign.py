@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos import faults_network, faults_services, faults_workers
+from tests.chaos import faults_network, faults_services, faults_steps, faults_workers
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.matrix import Row, inject
 from tests.chaos.site import ChaosSite
 from tests.chaos.small_disk import small_disk
 
 #: What registers further faults when it is imported.
-REGISTERED = (faults_network, faults_services, faults_workers)
+REGISTERED = (faults_network, faults_services, faults_workers, faults_steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,8 @@ class Fault:
     small_disk: bool
     #: Options of the asks, beside the participants and rounds.
     asked_with: Mapping[str, Any]
+    #: Processes that end by themselves are started again.
+    supervised: bool
 
 
 #: By name, in the order of the table.
@@ -62,6 +64,7 @@ def fault(
     missing: Callable[[], str | None] = lambda: None,
     small_disk: bool = False,
     asked_with: Mapping[str, Any] | None = None,
+    supervised: bool = False,
 ) -> Callable[[Operation], Operation]:
     """Register a generator that injects, yields what it saw, and lifts."""
 
@@ -75,6 +78,7 @@ def fault(
             missing=missing,
             small_disk=small_disk,
             asked_with=asked_with or {},
+            supervised=supervised,
         )
         return operation
 

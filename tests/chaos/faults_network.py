@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from db.engine import LOCK_TIMEOUT_S
 from tests.chaos.faults import Happened, fault
 from tests.chaos.site import HEARTBEAT, depth
 from tests.chaos.stages import Load
 
+#: How long PostgreSQL lets a silent transaction keep its locks (seconds).
+LOCKS_KEPT = LOCK_TIMEOUT_S
 #: RabbitMQ takes a silent connection for dead within two to three heartbeats (seconds).
 NOTICED_WITHIN = 6 * HEARTBEAT
 
@@ -63,7 +66,7 @@ def _reset(load: Load) -> Generator[Happened]:
     yield Happened(f"{broken} connections reset, {held} steps under way", ("bo",))
 
 
-@fault("cut a coordinator off from the database, silently", "drafting", hold=20)
+@fault("cut a coordinator off from the database, silently", "drafting", hold=LOCKS_KEPT + 5)
 def _silent_database(load: Load) -> Generator[Happened]:
     proxy = load.site.database_proxy
     assert proxy.connections > 0

@@ -33,7 +33,7 @@ class Row:
     wrong: Wrong
     #: Results that a process which knows only the id did not get as they are recorded.
     unresolved: Sequence[str]
-    #: How the queries ended: "answered", "answered, degraded", "failed", and how many.
+    #: How the innocent queries ended: "answered", "answered, degraded", "failed", and how many.
     statuses: dict[str, int]
     #: Outcomes that came too late and changed nothing.
     late: int
@@ -64,6 +64,7 @@ def inject(site: ChaosSite, fault: Fault, stage: str, count: int) -> Row:
     database = Database(site.postgres.url)
     ((since,),) = database.rows(NOW)
     load = Load(site=site, database=database, wave=site.ask_many(count, **fault.asked_with))
+    site.supervised = fault.supervised
     prefix = load.wave.prefix
     reach(load, stage)
     in_flight = len(load.wave.accepted) - database.count(ENDED, prefix)
@@ -75,6 +76,8 @@ def inject(site: ChaosSite, fault: Fault, stage: str, count: int) -> Row:
     recovered = time.monotonic()
     _until_ended(load)
     ended = time.monotonic()
+    site.tend()
+    site.supervised = False
     _until_quiet(site)
     journal = site.journal
     return Row(
@@ -85,7 +88,7 @@ def inject(site: ChaosSite, fault: Fault, stage: str, count: int) -> Row:
         in_flight=in_flight,
         wrong=database.wrong(prefix, load.wave.accepted, since),
         unresolved=_unresolved(load),
-        statuses=dict(database.rows(STATUSES, f"{prefix}%")),
+        statuses=dict(database.rows(STATUSES, f"{prefix}%", load.wave.suspects)),
         late=database.count(LATE, prefix),
         generations_again=journal.again(prefix),
         tokens_again=journal.tokens_again(prefix),

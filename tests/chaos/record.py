@@ -64,8 +64,9 @@ DRAFTS = (
 )
 STATUSES = (
     "SELECT status || CASE WHEN (answer::jsonb ->> 'degraded')::boolean THEN ', degraded' ELSE ''"
-    " END, count(*) FROM answers WHERE query_id LIKE %s GROUP BY 1"
+    " END, count(*) FROM answers WHERE query_id LIKE %s AND NOT query_id = ANY(%s) GROUP BY 1"
 )
+STATUS = "SELECT status, reason FROM answers WHERE query_id = %s"
 LATE = "SELECT count(*) FROM outcomes WHERE query_id LIKE %s AND status = 'late'"
 ANSWERS = "SELECT query_id, answer FROM answers WHERE query_id LIKE %s"
 NOW = "SELECT now()"

@@ -72,6 +72,11 @@ reply = "{name} has read: {{last}}"
 delay = {delay}
 max_batch = 8
 """
+#: What ends the id, and so the question, of a query that the clients' engines do not survive.
+DIES = "-dies"
+DEADLY = f"""\
+dies_on = "{DIES} about?"
+"""
 
 
 @dataclass(frozen=True)
@@ -82,11 +87,18 @@ class Wave:
     count: int
     caller: Child
     accepted_log: Path
+    #: What ends the id of the one query that is to blame; empty where there is none.
+    suffix: str
 
     @property
     def asked(self) -> bool:
         """Whether all of it is accepted."""
         return len(self.accepted) == self.count
+
+    @property
+    def suspects(self) -> list[str]:
+        """The ids of queries whose own steps are to blame."""
+        return [i for i in self.accepted if self.suffix and i.endswith(self.suffix)]
 
     @property
     def accepted(self) -> list[str]:
@@ -109,6 +121,9 @@ class ChaosSite(Site):
         self.database_proxy = Proxy(self.postgres.port)
         self._entered = ExitStack()
         self._journal = Journal(folder / "journal")
+        #: Whether `tend` starts processes again, and which it did.
+        self.supervised = False
+        self.deaths: list[str] = []
         self._waves = 0
 
     def __enter__(self) -> Self:
@@ -154,6 +169,7 @@ class ChaosSite(Site):
         )
         for role, name in (("server", "main"), ("client", "ada"), ("client", "bo")):
             text += ENGINE.format(role=role, name=name, delay=DELAY)
+            text += DEADLY if role == "client" else ""
         tomllib.loads(text)
         (self.folder / "colm.toml").write_text(text)
 
@@ -173,6 +189,13 @@ class ChaosSite(Site):
             env={**self._environment_of(name), **variables},
         )
         return self.children[name]
+
+    def tend(self) -> None:
+        """Start again what has ended by itself, as a supervisor would, while one is wanted."""
+        for name, child in list(self.children.items()):
+            if self.supervised and not child.alive:
+                self.deaths.append(name)
+                self.launch(name)
 
     def _environment_of(self, name: str) -> dict[str, str]:
         found = {**self.environment, "PYTHONPATH": str(REPOSITORY)}
@@ -224,18 +247,22 @@ class ChaosSite(Site):
 
     # The load
 
-    def ask_many(self, count: int, **options: Any) -> Wave:
-        """Begin to ask `count` questions in a process of its own, and return at once."""
+    def ask_many(self, count: int, suffix: str = "", **options: Any) -> Wave:
+        """Begin to ask `count` questions in a process of its own, and return at once.
+
+        With `suffix` one of them is a suspect, whose id ends so.
+        """
         self._waves += 1
         prefix = f"wave{self._waves:03d}-"
         log = self.folder / f"{prefix}accepted"
         asked = json.dumps({"clients": ["ada", "bo"], "rounds": 1, **options})
+        command = [sys.executable, "-m", "tests.chaos.caller", "ask", str(count), prefix, asked]
         caller = Child(
-            [sys.executable, "-m", "tests.chaos.caller", "ask", str(count), prefix, asked, log],
+            [*command, log, *([suffix] if suffix else [])],
             log=self.folder / f"{prefix}caller.log",
             env={**self.environment, "PYTHONPATH": str(REPOSITORY)},
         )
-        return Wave(prefix, count, caller, log)
+        return Wave(prefix, count, caller, log, suffix)
 
     def read_results(self, query_ids: Iterable[str], timeout: float = 20) -> dict[str, Any]:
         """What the AsyncResults of these ids give to a process that knows nothing else."""

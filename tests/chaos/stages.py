@@ -27,6 +27,7 @@ class Load:
         """Seconds until `condition`, which may be unknown while the database is away."""
 
         def holds() -> bool:
+            self.site.tend()
             with suppress(psycopg2.OperationalError):
                 return condition()
             return False

@@ -141,6 +141,21 @@ def test_a_standby_is_transient(postgres_url: str) -> None:
     engine.dispose()
 
 
+def test_rights_that_were_taken_away_are_transient(postgres_url: str) -> None:
+    role = f"reader_{make_url(postgres_url).database}"
+    owner = connect(postgres_url)
+    with owner.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    engine = connect(make_url(postgres_url).set(username=role, password="x"))
+    with pytest.raises(TransientError, match="permission denied"):
+        SqlRecord(engine).refuse("query-0001", "why?", "colm", "reason", NOW)
+    engine.dispose()
+    with owner.begin() as connection:
+        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    owner.dispose()
+
+
 def test_a_database_without_our_tables_says_what_to_run(empty_postgres_url: str) -> None:
     engine = connect(empty_postgres_url)
     with pytest.raises(SettingsError, match="colm migrate"):
