@@ -7,6 +7,6 @@ from celery import Celery
 app = Celery(
     "colm",
     config_source="tasks.celery_config",
-    include=["tasks.queries", "tasks.generation", "tasks.evaluations"],
+    include=["tasks.queries", "tasks.generation", "tasks.evaluations", "tasks.cancelling"],
     set_as_current=False,
 )

@@ -13,10 +13,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from models.attempts import MOST_ATTEMPTS, Again, AttemptLimits, GiveUp, what_next
-from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError
+from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError, UnknownQuery
 from models.messages import (
     MAX_REASON_CHARS,
     Answer,
@@ -24,17 +24,20 @@ from models.messages import (
     Step,
     StepError,
     Submission,
-    seconds_between,
 )
 from models.roster import Roster, make_request, resolve
-from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState
+from models.stopping import Cancel, Stop
+from models.strategies.base import Move, Outcome
+from tasks.moves import Todo, asked_again, cancelled, next_move, todo_after
 from tasks.ports import Life, Receipt, Record
 
 logger = logging.getLogger(__name__)
 
 #: How long a publish may take before its step counts as stranded (seconds).
 STRANDED_AFTER = timedelta(seconds=10)
+
+#: What became of the wish to cancel a query.
+Cancelled = Literal["cancelled", "ended", "unknown"]
 
 
 class Announcer(Protocol):
@@ -52,6 +55,8 @@ class Coordinator:
     record: Record
     roster: Roster
     send: Callable[[Step], None]
+    #: Tells every process of a participant to stop; TransientError where it cannot be told.
+    stop: Callable[[str, Stop], None]
     #: Marks steps as dispatched; may group many marks into one commit.
     mark: Callable[[Sequence[str]], None]
     announce: Announcer
@@ -66,14 +71,14 @@ class Coordinator:
             request = make_request(question, options)
             query = resolve(request, self.roster, query_id, now)
             with self.record.begin(query) as life:
-                move = self._advance(life, now) if not life.ended else None
+                todo = self._advance(life, now) if not life.ended else None
         except InvalidAsk as error:
             asked = question if isinstance(question, str) else repr(question)
             strategy = str(options.get("strategy", "colm"))
             self.record.refuse(query_id, asked, strategy, str(error), now)
             self.announce.refused(query_id, str(error))
             return
-        self._act(move)
+        self._act(todo)
 
     def submit(self, submission: Submission) -> Receipt:
         """Record what became of a step and ask what follows from it."""
@@ -85,12 +90,12 @@ class Coordinator:
             completion=submission.completion,
             error=submission.error,
         )
-        move = None
+        todo = None
         with self.record.open(submission.query_id) as life:
             receipt = life.add_outcome(submission, outcome)
             if receipt == "recorded" and not life.ended:
-                move = self._advance(life, now)
-        self._act(move)
+                todo = self._advance(life, now)
+        self._act(todo)
         return receipt
 
     def attempt(self, attempt: Attempt) -> Receipt:
@@ -98,25 +103,43 @@ class Coordinator:
 
         A repeat asks again, too: whoever recorded it may have died before the publish.
         """
-        now, move, again = self.clock(), None, None
+        now, todo, again = self.clock(), None, None
         with self.record.open(attempt.query_id) as life:
             receipt = life.add_attempt(attempt, now)
             if receipt in ("recorded", "repeated"):
                 match self._verdict(life, attempt):
                     case Again(alone=alone):
-                        again = _step(life.state, attempt.step_id, alone=alone)
+                        again = asked_again(life.state, attempt.step_id, alone=alone)
                     case GiveUp(reason=reason):
                         logger.error("step %s is given up: %s", attempt.step_id, reason)
                         error = StepError(kind="Poison", reason=reason[:MAX_REASON_CHARS])
                         outcome = Outcome(status="failed", at=now, error=error)
                         life.add_outcome(attempt, outcome)
-                        move = self._advance(life, now)
-        self._act(move)
+                        todo = self._advance(life, now)
+        self._act(todo)
         if again is not None:
             how = "alone" if again.alone else "in company"
             logger.warning("step %s came back and is asked again, %s", again.step_id, how)
             self._send([again])
         return receipt
+
+    def cancel(self, cancel: Cancel) -> Cancelled:
+        """End a query as failed and stop its steps. One that has ended stays as it is."""
+        now, todo = self.clock(), None
+        try:
+            with self.record.open(cancel.query_id) as life:
+                if not life.ended:
+                    move = cancelled(life.state, now, cancel.told)
+                    todo = self._apply(life, move, now)
+        except UnknownQuery:
+            logger.warning("query %s is not known and was not cancelled", cancel.query_id)
+            return "unknown"
+        if todo is None:
+            logger.info("query %s had ended when it was to be cancelled", cancel.query_id)
+            return "ended"
+        logger.info("query %s: %s", cancel.query_id, cancel.told)
+        self._act(todo)
+        return "cancelled"
 
     def _verdict(self, life: Life, attempt: Attempt) -> Again | GiveUp | None:
         """None for a start alone, which waits for what becomes of it."""
@@ -148,20 +171,29 @@ class Coordinator:
 
     def _wake(self, query_id: str, now: datetime) -> None:
         with self.record.open(query_id) as life:
-            move = self._advance(life, now) if not life.ended else None
-        self._act(move)
+            todo = self._advance(life, now) if not life.ended else None
+        self._act(todo)
 
-    def _advance(self, life: Life, now: datetime) -> Ask | Finish | None:
-        move = _next_move(life.state, now)
+    def _advance(self, life: Life, now: datetime) -> Todo:
+        return self._apply(life, next_move(life.state, now), now)
+
+    def _apply(self, life: Life, move: Move, now: datetime) -> Todo:
+        todo = todo_after(life.state, move, now)
         life.apply(move, now)
-        return move if isinstance(move, (Ask, Finish)) else None
+        return todo
 
-    def _act(self, move: Ask | Finish | None) -> None:
-        """After the commit: publish what was asked, announce what ended."""
-        if isinstance(move, Ask):
-            self._send(move.steps)
-        elif isinstance(move, Finish):
-            self.announce.ended(move.answer)
+    def _act(self, todo: Todo | None) -> None:
+        """After the commit: publish what was asked, stop what was closed, announce what ended."""
+        if todo is None:
+            return
+        self._send(todo.asked)
+        for participant, stop in todo.stops:
+            try:
+                self.stop(participant, stop)
+            except TransientError as error:  # what is generated in vain is recorded as late
+                logger.warning("%s", error)
+        if todo.ended is not None:
+            self.announce.ended(todo.ended)
 
     def _send(self, steps: Sequence[Step]) -> None:
         """Publish and mark; a step whose queue is missing or full stays stranded, for later."""
@@ -177,38 +209,3 @@ class Coordinator:
         finally:
             if sent:
                 self.mark(sent)
-
-
-def _step(state: QueryState, step_id: str, *, alone: bool) -> Step:
-    step = next(s.step for s in state.steps if s.step.step_id == step_id)
-    return step.model_copy(update={"alone": alone})
-
-
-def _next_move(state: QueryState, now: datetime) -> Move:
-    """What the strategy decides; a strategy that breaks ends its query, and no other.
-
-    Raising instead would roll back what came in, and again at every deadline: for ever.
-    """
-    try:
-        return STRATEGIES[state.query.strategy].next_move(state, now)
-    except Exception as error:  # the outermost call into a strategy, which may be anyone's
-        logger.exception("query %s: the strategy failed", state.query.query_id)
-        return _give_up(state, now, f"the strategy failed: {error!r}")
-
-
-def _give_up(state: QueryState, now: datetime, reason: str) -> Finish:
-    """Fail a query whose strategy cannot go on. Looks at nothing that could be at fault."""
-    query = state.query
-    reason = reason[:MAX_REASON_CHARS]
-    answer = Answer(
-        query_id=query.query_id,
-        strategy=query.strategy,
-        status="failed",
-        answer=None,
-        reason=reason,
-        degraded=True,
-        seconds=seconds_between(query.asked_at, now),
-        asked_at=query.asked_at,
-        ended_at=now,
-    )
-    return Finish(answer=answer, decisions=(Decision(kind="failure", round=1, reason=reason),))

@@ -19,9 +19,10 @@ from kombu.exceptions import OperationalError
 
 from models.errors import NoConsumer, Overloaded, TransientError
 from models.messages import Attempt, Step, Submission
+from models.stopping import Stop
 from tasks.celery_app import app
 from tasks.settings import settings
-from tasks.topology import Topology, topology_of
+from tasks.topology import EMBEDDED_STOPS, Topology, topology_of
 
 #: How long the broker may take to confirm one attempt: it confirms nothing while it has a memory or
 #: disk alarm (seconds).
@@ -93,6 +94,24 @@ def send_attempt(attempt: Attempt, *, routing_key: str) -> None:
             "query": attempt.query_id,
         },
     )
+
+
+def send_stop(participant: str, stop: Stop) -> None:
+    """Tell every process of a participant that nobody waits for some steps any more."""
+    embedded = settings().embedded
+    exchange = EMBEDDED_STOPS if embedded else topology().stops(participant).exchange
+    try:
+        with app.producer_or_acquire() as producer:
+            producer.publish(
+                stop.model_dump(mode="json"),
+                exchange=exchange,
+                routing_key="" if embedded else f"cancel.{participant}",
+                declare=[exchange] if embedded else [],
+                serializer="json",
+                confirm_timeout=CONFIRM_WITHIN,
+            )
+    except (ChannelError, OperationalError, OSError) as error:
+        raise TransientError(f"{participant} was not told to stop: {error!r}") from error
 
 
 def publish(

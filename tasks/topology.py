@@ -2,19 +2,22 @@
 
     exchange       key                    queue                     read by
     colm.ask       ask                    colm.ask                  coordinators
+    colm.ask       control                colm.control              coordinators
     colm.steps     draft.<client>         colm.draft.<client>       that client
     colm.guidance  refine.<client>        colm.refine.<client>      that client
     colm.steps     synthesize.<server>    colm.synthesize.<server>  the workers of that server
     colm.steps     overnight.<name>       colm.overnight.<name>     that client or server
+    colm.steps     cancel.<name>          colm.cancel.<name>        each process of that participant
     colm.drafts    draft.<client>,        colm.submissions          coordinators
                    guidance.<server>
     colm.dead      #                      colm.dead                 coordinators
     -              -                      colm.parked               an operator: `colm dead`
 
 What no queue of an exchange takes goes to colm.dead too (its alternate exchange), so that nothing
-that is published to CoLM's exchanges vanishes. The routing key of a submission is the identity of who sent it: on RabbitMQ a topic permission holds
-a client to its own. Every queue is a quorum queue that refuses what it cannot hold and dead-letters
-what is rejected or delivered too often. The embedded broker ignores those arguments.
+that is published to CoLM's exchanges vanishes. The routing key of a submission is the identity of
+who sent it: on RabbitMQ a topic permission holds a client to its own. Every queue is a quorum queue
+that refuses what it cannot hold and dead-letters what is rejected or delivered too often; only
+colm.cancel.* are streams. The embedded broker ignores those arguments.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ DRAFTS = "colm.drafts"
 DEAD = "colm.dead"
 PARKED = "colm.parked"
 SUBMISSIONS = "colm.submissions"
+CONTROL = "colm.control"
 
 EXCHANGES = {
     name: Exchange(
@@ -49,8 +53,13 @@ EXCHANGES = {
 
 #: Of the letters that wait for an operator: all of them are in the record, cut or whole.
 PARKED_BYTES = 256 * 2**20
+#: A stream drops whole segments; stops are small, and old ones of no use.
+STOPS_SEGMENT = 500_000
 #: Each look at a letter counts as a delivery, and RabbitMQ 4 drops after 20 where none is said.
 UNBOUNDED_DELIVERIES = 1_000_000
+
+#: The embedded broker has no streams: there every process hears every stop.
+EMBEDDED_STOPS = Exchange("colm.stops", type="fanout", durable=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +72,10 @@ class Topology:
 
     def ask(self) -> Queue:
         return self._work(ASK, ASK, "ask")
+
+    def control(self) -> Queue:
+        """What must not wait behind the questions; a thread of its own reads it."""
+        return self._work(CONTROL, ASK, "control")
 
     def submissions(self) -> Queue:
         return self._work(SUBMISSIONS, DRAFTS, "#")
@@ -79,6 +92,23 @@ class Topology:
     def overnight(self, participant: str) -> Queue:
         """Steps of queries that can wait, apart so that they do not delay the others."""
         return self._work(f"colm.overnight.{participant}", STEPS, f"overnight.{participant}")
+
+    def stops(self, participant: str) -> Queue:
+        """A stream: every process of the participant reads all of it, and declares nothing."""
+        return Queue(
+            f"colm.cancel.{participant}",
+            EXCHANGES[STEPS],
+            routing_key=f"cancel.{participant}",
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "stream",
+                "x-max-age": "1h",
+                "x-stream-max-segment-size-bytes": STOPS_SEGMENT,
+            },
+        )
+
+    def all_stops(self) -> tuple[Queue, ...]:
+        return tuple(self.stops(name) for name in (*self.servers, *self.clients))
 
     def dead(self) -> Queue:
         """Given up on, and not yet settled by a coordinator."""

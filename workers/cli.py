@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.errors import ColmError
-from workers.commands import asking, clients, dead, evaluating, running, serving
+from workers.commands import asking, cancelling, clients, dead, evaluating, running, serving
 
 app = typer.Typer(
     name="colm",
@@ -27,6 +27,7 @@ for command in (
     asking.ask,
     asking.show,
     asking.queries,
+    cancelling.cancel,
     evaluating.evaluate,
     evaluating.evaluator,
     serving.coordinator,

@@ -1,7 +1,8 @@
 """`colm coordinator`: the record, the strategy and the broker, wired together in one process.
 
-Beside the Celery worker run three threads: the clockwork, which wakes queries at their deadlines;
-the marks, which note in groups what was dispatched; and, on RabbitMQ, the dead letter reader.
+Beside the Celery worker run four threads: the clockwork, which wakes queries at their deadlines;
+the marks, which note in groups what was dispatched; control, which hears what is to be cancelled;
+and, on RabbitMQ, the dead letter reader.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from tasks import runtime
 from tasks.celery_app import app
 from tasks.coordination import Coordinator
 from tasks.evaluations import install_orders
-from tasks.publishing import send_step, topology
+from tasks.publishing import send_step, send_stop, topology
 from tasks.settings import Settings, settings
 from tasks.topology import declare
 from workers.celery_worker import serve, worker_name
-from workers.sharing import Sharing
+from workers.control import ControlReader
 from workers.dead_letters import DeadLetterReader
 from workers.marks import GroupedMarks
 from workers.parking import Parking
+from workers.redelivery import take_back_unacked
+from workers.sharing import Sharing
 
 logger = logging.getLogger(__name__)
 
@@ -108,9 +111,9 @@ def declare_topology() -> None:
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=20, interval_start=1, interval_max=2)
         try:
-            wanted = topology().everything()
-            if not settings().embedded:  # which keeps no dead letters
-                wanted = (*wanted, topology().parked())
+            wanted = (*topology().everything(), topology().control())
+            if not settings().embedded:  # which keeps no dead letters and has no streams
+                wanted = (*wanted, topology().parked(), *topology().all_stops())
             declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
             raise ColmError(
@@ -122,8 +125,8 @@ def declare_topology() -> None:
 @contextlib.contextmanager
 def _installed(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
-    # A connection for every task thread, the clockwork, the marks and the dead letters.
-    engine = connect(found.database_url, pool_size=found.coordinator_threads + 3)
+    # A connection for every task thread, the clockwork, marks, control, dead letters, shared steps.
+    engine = connect(found.database_url, pool_size=found.coordinator_threads + 5)
     record = SqlRecord(engine)
     marks = GroupedMarks(record)
     sharing = Sharing(engine, send_step)
@@ -131,17 +134,20 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         record=record,
         roster=found.roster,
         send=sharing.send,
+        stop=send_stop,
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
-        limits=AttemptLimits(
-            in_company=found.limits.attempts, alone=found.limits.attempts_alone
-        ),
+        limits=AttemptLimits(in_company=found.limits.attempts, alone=found.limits.attempts_alone),
     )
     runtime.install_coordinator(coordinator, record)
     install_orders(partial(runs.order, engine))
     sharing.start(coordinator.submit)
     clockwork = Clockwork(coordinator)
+    if found.embedded:
+        take_back_unacked([topology().control().name])
+    control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
+    control.start()
     reader = None
     if not found.embedded:
         parking = Parking(topology())
@@ -154,6 +160,7 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
     finally:
         clockwork.close()
         sharing.close()
+        control.close()
         if reader:
             reader.close()
         marks.close()

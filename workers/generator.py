@@ -27,6 +27,7 @@ from models.messages import (
     StepKey,
     Submission,
 )
+from models.stopping import Stop
 from tasks.patience import patiently
 from tasks.publishing import send_attempt
 from tasks.topology import submission_key
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: Submissions kept for steps that are delivered again after they were done.
 KEPT_SUBMISSIONS = 512
+#: Stops remembered, for steps that are still in a queue: by step, or by query.
+KEPT_STOPS = 10_000
 #: An engine keeps deadlines itself; this much later it is taken to hang (seconds).
 HANG_GRACE = 30.0
 #: The exit status of a process whose engine is gone (sysexits.h).
@@ -84,6 +87,7 @@ class EngineGenerator:
         self._waiting: Counter[str] = Counter()
         self._running: dict[str, Future[Completion]] = {}
         self._done: OrderedDict[str, Submission] = OrderedDict()
+        self._stopped: OrderedDict[str, None] = OrderedDict()
 
     def serves(self, step: Step) -> bool:
         return step.role == self._role and step.participant in self._names
@@ -111,6 +115,16 @@ class EngineGenerator:
                 if not self._waiting[step.step_id]:
                     del self._waiting[step.step_id]
 
+    def stop(self, stop: Stop) -> int:
+        """Generate these steps no more, nor when they come yet; returns how many were running."""
+        with self._lock:
+            for name in stop.step_ids or (stop.query_id,):
+                self._stopped[name] = None
+            while len(self._stopped) > KEPT_STOPS:
+                self._stopped.popitem(last=False)
+            running = [step_id for step_id in self._running if stop.covers(step_id)]
+        return sum(self._engine.cancel(step_id) for step_id in running)
+
     def _generate(self, step: Step) -> Submission:
         with self._company.alone() if step.alone else self._company.together():
             known = self._known(step)  # time has passed
@@ -125,12 +139,18 @@ class EngineGenerator:
         with self._lock:
             if step.step_id in self._done:
                 return self._done[step.step_id]
+            stopped = self._is_stopped(step)
+        if stopped:
+            return self._failed(step, "Cancelled", "nobody waits for it any more")
         left = self._left(step)
         if left > 0:
             return None
         return self._failed(
             step, "DeadlineExceeded", f"reached {self._worker} {-left:.1f} s too late"
         )
+
+    def _is_stopped(self, step: Step) -> bool:
+        return step.step_id in self._stopped or step.query_id in self._stopped
 
     def _left(self, step: Step) -> float:
         return (step.deadline_at - self._clock()).total_seconds()
@@ -144,6 +164,8 @@ class EngineGenerator:
                 logger.info("step %s %s, %.0f s left for it", step.step_id, how, left)
                 future = self._engine.submit(self._request(step, left))
                 self._running[step.step_id] = future
+                if self._is_stopped(step):  # said since it was looked at
+                    self._engine.cancel(step.step_id)
         return future
 
     def _settle(self, step: Step, future: Future[Completion]) -> Submission:

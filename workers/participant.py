@@ -21,6 +21,7 @@ from tasks.topology import topology_of
 from workers.celery_worker import log_to_stderr, serve, worker_name
 from workers.generator import EngineGenerator
 from workers.rights import settle
+from workers.stops import StopReader
 
 logger = logging.getLogger(__name__)
 
@@ -62,10 +63,17 @@ def _run(
     rights = settle(queues)
     engine = load_engine(engine_settings)
     worker = worker_name(f"{role}-{'-'.join(names)}{suffix}")
-    runtime.install_generator(EngineGenerator(engine, names, role, worker=worker))
+    generator = EngineGenerator(engine, names, role, worker=worker)
+    runtime.install_generator(generator)
+    stops = StopReader(
+        app.connection_for_read(), topology_of(settings()), names, generator.stop,
+        embedded=settings().embedded,
+    )  # fmt: skip
+    stops.start()
     try:
         return serve(worker, queues, threads=engine.info.capacity, events=rights.events)
     finally:
+        stops.close()
         engine.close()
 
 

@@ -8,7 +8,7 @@ is therefore its identity: nobody else can publish under it.
     role          configure  writes to                    under the key       reads
     client        nothing    colm.drafts                  draft.<client>      its own queues
     server        nothing    colm.drafts                  guidance.<server>   its own queues
-    caller        nothing    colm.ask                     ask                 nothing
+    caller        nothing    colm.ask                     ask, control        nothing
     coordinator   all        all                          any                 all
 
 A client or server that shows in Flower may also write to `celeryev`. Patterns end in \\z and not in
@@ -47,15 +47,18 @@ def of_participant(role: Role, name: str, *, events: bool) -> Permissions:
     return Permissions(
         configure=NOTHING,
         write=exactly(*exchanges),
-        read=exactly(*queue_names(role, name)),
+        read=exactly(*queue_names(role, name), stops_name(name)),
         keys={DRAFTS: exactly(submission_key(role, name))},
     )
 
 
 def of_caller() -> Permissions:
-    """The rights of a program that asks; the answers come from the database."""
+    """The rights of a program that asks and cancels; the answers come from the database."""
     return Permissions(
-        configure=NOTHING, write=exactly(ASK), read=NOTHING, keys={ASK: exactly("ask")}
+        configure=NOTHING,
+        write=exactly(ASK),
+        read=NOTHING,
+        keys={ASK: exactly("ask", "control")},
     )
 
 
@@ -69,6 +72,11 @@ def queue_names(role: Role, name: str) -> list[str]:
     site = Topology(limits=BrokerLimits(), clients=(), servers=())
     queues = site.of_client(name) if role == "client" else site.of_server(name)
     return [queue.name for queue in queues]
+
+
+def stops_name(name: str) -> str:
+    """The stream from which a participant hears what is not waited for any more."""
+    return Topology(limits=BrokerLimits(), clients=(), servers=()).stops(name).name
 
 
 def exactly(*names: str) -> str:

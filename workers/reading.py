@@ -24,7 +24,7 @@ ABBREVIATED_AMONG = 10_000
 
 def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
     engine = connect(settings().database_url)
-    life = history.query_life(engine, _whole_id(engine, query))
+    life = history.query_life(engine, whole_id(engine, query))
     if life is None:
         raise UnknownQuery(f"no query {query!r}")
     if as_json:
@@ -73,7 +73,7 @@ def _hidden(letter: reads.StoredLetter, *, texts: bool) -> reads.StoredLetter:
     return letter if texts else replace(letter, body="hidden; --texts shows it")
 
 
-def _whole_id(engine: Engine, query: str) -> str:
+def whole_id(engine: Engine, query: str) -> str:
     """The id that `query` begins; raises UnknownQuery when none or several do."""
     if reads.answer_of(engine, query).status != "unknown":
         return query

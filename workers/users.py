@@ -21,7 +21,7 @@ from tasks.inspection import depths
 from tasks.settings import settings
 from tasks.topology import declare, topology_of
 from workers.management import Management
-from workers.permissions import of_participant, queue_names
+from workers.permissions import of_participant, queue_names, stops_name
 
 #: Bytes of randomness in a password.
 PASSWORD_BYTES = 32
@@ -89,7 +89,7 @@ def remove(broker: Management, wanted: Account, *, queues: bool, force: bool) ->
         return [f"kept its queues: {', '.join(names)} (--queues deletes them)"]
     if not force:
         _check_empty(wanted)  # what it held unacked has come back by now
-    for name in names:
+    for name in (*names, stops_name(wanted.name)):
         broker.delete_queue(name)
     return [f"deleted its queues: {', '.join(names)}"]
 
@@ -150,7 +150,7 @@ def _declare_for(wanted: Account) -> None:
         try:
             connection.ensure_connection(max_retries=1, interval_start=1)
             channel = connection.default_channel
-            declare(channel, [site.dead(), *own(wanted.name)])
+            declare(channel, [site.dead(), site.stops(wanted.name), *own(wanted.name)])
             event_exchange(channel).declare()  # it may publish there, and not declare it
         except PreconditionFailed as error:
             raise ColmError(

@@ -10,6 +10,7 @@ from typing import Any
 from models.attempts import AttemptLimits
 from models.messages import Answer, Step
 from models.roster import Roster
+from models.stopping import Stop
 from tasks.coordination import Coordinator
 from tasks.ports import Record
 from tests.unit.examples import DEADLINES, NOW, QUESTION, SERVER, a_client, submitted
@@ -28,6 +29,7 @@ class Site:
     #: Raised by the publish of a step whose participant is named.
     broken: dict[str, Exception] = field(default_factory=dict)
     marking: bool = True
+    stopped: list[tuple[str, Stop]] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
 
@@ -42,6 +44,7 @@ class Site:
                 defaults={"colm": {"rounds": 1}},
             ),
             send=self._send,
+            stop=self._stop,
             mark=self._mark,
             announce=self,
             clock=lambda: self.now,
@@ -53,6 +56,11 @@ class Site:
             raise self.broken[step.participant]
         self.sent.append(step)
         self.record.log.append(f"send {step.act} {step.participant}")
+
+    def _stop(self, participant: str, stop: Stop) -> None:
+        if participant in self.broken:
+            raise self.broken[participant]
+        self.stopped.append((participant, stop))
 
     def _mark(self, step_ids: Sequence[str]) -> None:
         self.record.log.append(f"mark {len(step_ids)}")

@@ -20,7 +20,7 @@ from workers.initial import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "ask", "client", "coordinator", "dead", "demo", "doctor", "evaluate", "evaluator",
+    "ask", "cancel", "client", "coordinator", "dead", "demo", "doctor", "evaluate", "evaluator",
     "flower", "init", "migrate", "queries", "run", "server", "show", "up",
 ]  # fmt: skip
 GROUP: Any = typer.main.get_command(cli.app)

@@ -5,15 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
 
 from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo, EngineStats, GenerationRequest
-from models.errors import EngineError, PromptTooLong, SettingsError
-from models.messages import MAX_COMPLETION_CHARS, MAX_REASON_CHARS, Completion, Step, Submission
+from models.errors import Cancelled, EngineError, PromptTooLong, SettingsError
+from models.messages import (
+    MAX_COMPLETION_CHARS,
+    MAX_REASON_CHARS,
+    Completion,
+    Step,
+    StepError,
+    Submission,
+)
+from models.stopping import Stop
 from tasks.settings import ParticipantSettings
 from tests.unit.examples import NOW, a_completion, a_step, seconds
 from workers import generator as generating
@@ -260,3 +268,27 @@ def test_a_key_that_is_not_set_is_named_before_anything_is_loaded(
     )
     with pytest.raises(SettingsError, match="NO_SUCH_KEY is not set"):
         load_engine(found)
+
+
+def test_a_running_step_is_stopped_and_one_that_comes_later_is_not_begun(
+    hand: HandEngine,
+) -> None:
+    worker = generator(hand)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(worker.submission, a_step())
+        assert hand.submitted.acquire(timeout=5)
+        assert worker.stop(Stop(query_id="query-0001")) == 1
+        assert hand.cancelled == [a_step().step_id]
+        hand.futures[0].set_exception(Cancelled("withdrawn"))
+        assert running.result(5).error == StepError(kind="Cancelled", reason="withdrawn")
+    later = worker.submission(a_step(act="refine"))
+    assert later.error is not None
+    assert later.error.kind == "Cancelled"
+    assert len(hand.requests) == 1
+
+
+def test_a_stop_of_one_step_leaves_the_others_of_its_query() -> None:
+    worker = generator(QuickEngine(a_completion()))
+    assert worker.stop(Stop(query_id="query-0001", step_ids=(a_step().step_id,))) == 0
+    assert worker.submission(a_step()).completion is None
+    assert worker.submission(a_step(act="refine")).completion is not None

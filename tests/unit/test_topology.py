@@ -157,3 +157,16 @@ def test_declaring_binds_each_queue_to_its_exchange() -> None:
         declare(channel, SITE.everything())
         bound = {(key.queue, key.exchange, key.routing_key) for key in channel.state.bindings}
     assert bound >= {(q.name, q.exchange.name, q.routing_key) for q in SITE.everything()}
+
+
+def test_what_is_cancelled_waits_behind_no_question_and_reaches_every_process() -> None:
+    control = SITE.control()
+    assert (control.name, control.exchange.name, control.routing_key) == (
+        "colm.control", "colm.ask", "control",
+    )  # fmt: skip
+    stops = {queue.name: queue for queue in SITE.all_stops()}
+    assert set(stops) == {f"colm.cancel.{name}" for name in ("ada", "bo", "main")}
+    assert stops["colm.cancel.ada"].routing_key == "cancel.ada"
+    for queue in stops.values():
+        assert (queue.queue_arguments or {})["x-queue-type"] == "stream"
+        assert queue.name not in {q.name for q in SITE.everything()}
