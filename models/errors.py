@@ -7,6 +7,7 @@ ColmError
     UnknownQuery              no such query in the record
   QueryFailed                 the query ended without an answer; the reason is in the message
   NoConsumer                  a queue that the caller needs has no worker
+  ImageUnavailable            an image cannot be had from the site's image store
   BadMessage                  bytes or fields from the broker that cannot be used: dead-lettered
   EngineError                 a generation cannot be done; the step is recorded as failed
     PromptTooLong             the prompt and its completion do not fit the context
@@ -47,6 +48,10 @@ class QueryFailed(ColmError):
 
 class NoConsumer(ColmError):
     """A queue has no worker that listens to it."""
+
+
+class ImageUnavailable(ColmError):
+    """The site's image store does not have the image, or does not give it to this token."""
 
 
 class BadMessage(ColmError):

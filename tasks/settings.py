@@ -19,13 +19,14 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Any, Literal, Self, get_args, get_origin
 from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from models.engine_settings import EngineSettings
 from models.errors import InvalidAsk, SettingsError
+from models.images import MAX_BYTES, MAX_PIXELS
 from models.messages import Deadlines, Message, Name, Participant, Role, Sampling
 from models.roster import Roster, check_options, nearest
 from tasks.tls import TlsSettings
@@ -85,6 +86,26 @@ class BrokerLimits(Message):
     heartbeat: int = Field(default=30, ge=5, le=600)
 
 
+class ImageSettings(Message):
+    """The `[images]` table: where images lie, and what is taken."""
+
+    #: The address of `colm images`; None is a folder in `home`, for a site on one machine.
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    #: Where `colm images` keeps them.
+    keep: Literal["folder", "database"] = "folder"
+    #: A file that callers, coordinators and `colm images` share: tokens are signed with it.
+    secret_file: str | None = None
+    max_bytes: int = Field(default=MAX_BYTES, ge=1_000, le=1_000_000_000)
+    #: Width times height.
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1_000, le=1_000_000_000)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.url is not None and self.secret_file is None:
+            raise ValueError("url needs secret_file, with which tokens are signed")
+        return self
+
+
 def _default_clients() -> dict[str, ParticipantSettings]:
     personas = {
         "ada": ("You are a careful mathematician who checks every step.", "mathematics and logic"),
@@ -123,6 +144,7 @@ class Settings(Message):
     #: Default options by strategy, as in `[strategies.colm]`.
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: BrokerLimits = BrokerLimits()
+    images: ImageSettings = ImageSettings()
     tls: TlsSettings = TlsSettings()
     #: Coordinator threads, in each coordinator process.
     coordinator_threads: int = Field(default=4, ge=1, le=128)

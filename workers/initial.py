@@ -92,6 +92,14 @@ shutdown = 20
 listen_timeout = 10
 heartbeat = 30
 
+# --- Where images lie; for a site of several machines, the address of `colm images`. --------------
+[images]
+# url = "http://images.example:8700"
+# secret_file = "/etc/colm/images.secret"  # shared by callers, coordinators and `colm images`
+keep = "folder"
+max_bytes = 20000000
+max_pixels = 40000000
+
 # --- For amqps:// and https://. Paths of PEM files; without ca the system's authorities count. ----
 [tls]
 # ca = "/etc/colm/ca.pem"

@@ -1,0 +1,188 @@
+"""The image store: the same promises as a folder and over HTTP; here with real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from models.errors import ImageUnavailable, InvalidAsk, TransientError
+from models.images import examine, image_id_of, sign
+from tasks import images
+from tasks.images import FolderStore, HttpStore, ImageStore
+from tasks.settings import ImageSettings, settings
+from tests.unit.conftest import SetEnvironment
+from tests.unit.engines_seeing import picture
+from workers.image_server import application
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+PICTURE = examine(picture(1))
+LIMITS = ImageSettings(max_bytes=100_000, max_pixels=100_000)
+
+
+class Running:
+    """The image server in a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.kept = FolderStore(folder)
+        self._socket, port = bind_unused_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        self._ready.wait(10)
+
+    async def _serve(self) -> None:
+        server = HTTPServer(application(self.kept, SECRET, LIMITS), max_body_size=LIMITS.max_bytes)
+        server.add_sockets([self._socket])
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        await self._stop.wait()
+        server.stop()
+        await server.close_all_connections()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path / "kept")
+    yield running
+    running.close()
+
+
+def soon(*image_ids: str, seconds: float = 60, **more: Any) -> str:
+    return sign(SECRET, image_ids, datetime.now(UTC) + timedelta(seconds=seconds), **more)
+
+
+@pytest.fixture(params=["folder", "http"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    if request.param == "folder":
+        return FolderStore(tmp_path)
+    server: Running = request.getfixturevalue("server")
+    return HttpStore(server.url, SECRET)
+
+
+def test_what_was_put_can_be_had_by_its_name(store: ImageStore) -> None:
+    store.put(PICTURE)
+    store.put(PICTURE)
+    assert store.get(PICTURE.image_id, soon(PICTURE.image_id)) == PICTURE.data
+
+
+def test_what_was_never_put_is_unavailable(store: ImageStore) -> None:
+    with pytest.raises(ImageUnavailable):
+        store.get("0" * 64, soon("0" * 64))
+
+
+def test_what_was_changed_in_the_store_is_not_given_out(tmp_path: Path) -> None:
+    kept = FolderStore(tmp_path)
+    kept.put(PICTURE)
+    (path,) = tmp_path.rglob(PICTURE.image_id)
+    path.write_bytes(picture(2))
+    with pytest.raises(ImageUnavailable, match="was changed"):
+        kept.get(PICTURE.image_id)
+
+
+def test_nobody_reads_or_writes_without_a_token(server: Running) -> None:
+    server.kept.put(PICTURE)
+    other = "0" * 64
+    where = f"{server.url}/images/{PICTURE.image_id}"
+    good = soon(PICTURE.image_id)
+    for token in (
+        "x",
+        soon(other),
+        soon(PICTURE.image_id, seconds=-1),
+        soon(may="write"),
+        good[:-1],
+    ):
+        answer = httpx.get(where, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 403, token
+        assert PICTURE.data not in answer.content
+    assert httpx.get(where).status_code == 403
+    body = picture(3)
+    target = f"{server.url}/images/{image_id_of(body)}"
+    for token in ("x", soon(image_id_of(body))):
+        answer = httpx.put(target, content=body, headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 403
+    with pytest.raises(ImageUnavailable):
+        server.kept.get(image_id_of(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "reason"),
+    [
+        (picture(3), "0" * 64, "not those of that name"),
+        (b"no image", image_id_of(b"no image"), "is no PNG"),
+        (picture(3)[:300], image_id_of(picture(3)[:300]), "damaged or cut short"),
+    ],
+)
+def test_the_server_keeps_nothing_but_images(
+    server: Running, body: bytes, name: str, reason: str
+) -> None:
+    answer = httpx.put(
+        f"{server.url}/images/{name}",
+        content=body,
+        headers={"Authorization": f"Bearer {soon(may='write')}"},
+    )
+    assert answer.status_code == 400
+    assert reason in answer.text
+    with pytest.raises(ImageUnavailable):
+        server.kept.get(name)
+
+
+def test_a_body_beyond_the_limit_is_not_read(server: Running) -> None:
+    body = b"\x89PNG" + bytes(LIMITS.max_bytes)
+    try:
+        answer = httpx.put(
+            f"{server.url}/images/{image_id_of(body)}",
+            content=body,
+            headers={"Authorization": f"Bearer {soon(may='write')}"},
+        )
+    except httpx.TransportError:
+        return  # it hung up, which is all that it owes
+    assert answer.status_code in (400, 413)
+
+
+def test_a_store_that_is_away_is_worth_another_try() -> None:
+    away = HttpStore("http://127.0.0.1:9", SECRET)
+    with pytest.raises(TransientError, match="cannot be reached"):
+        away.get(PICTURE.image_id, soon(PICTURE.image_id))
+
+
+@pytest.fixture
+def home(tmp_path: Path, environment: SetEnvironment) -> Path:
+    environment(COLM_HOME=str(tmp_path))
+    return tmp_path
+
+
+def test_a_caller_gives_a_path_bytes_or_a_name(home: Path) -> None:
+    path = home / "sign.png"
+    path.write_bytes(PICTURE.data)
+    (by_path,) = images.keep([str(path)])
+    assert images.keep([path, PICTURE.data, f"sha256:{by_path}"]) == (by_path,) * 3
+    assert images.fetch([by_path], "") == {by_path: PICTURE.data}
+    assert images.read_token([by_path], datetime.now(UTC)) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("nowhere.png", "cannot be read: No such file"),
+        ("https://example.com/a.png", "is not in this site's image store"),
+        ("sha256:123", "names no image"),
+    ],
+)
+def test_a_caller_hears_what_is_wrong_with_an_image(home: Path, given: str, reason: str) -> None:
+    assert settings().home == home
+    with pytest.raises(InvalidAsk, match=reason):
+        images.keep([given])

@@ -1,0 +1,128 @@
+"""`colm images`: the site's image store over HTTP, for a site of more than one machine.
+
+    PUT /images/<sha256>   a caller, with a token that may write; the body is the image
+    GET /images/<sha256>   a participant, with the token that came with its step
+
+Whoever sends a body has to prove first that it may, and what it sends is decoded before it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, HTTPError, RequestHandler
+
+from models.errors import ColmError, ImageUnavailable, InvalidAsk, SettingsError
+from models.images import May, Picture, check_token, examine, image_id_of
+from tasks.images import FolderStore, ImageStore, secret
+from tasks.settings import ImageSettings, Settings, settings
+
+logger = logging.getLogger(__name__)
+
+IMAGE = r"/images/([0-9a-f]{64})"
+
+
+class ImageHandler(RequestHandler):
+    """One image."""
+
+    def initialize(self, store: ImageStore, key: bytes, limits: ImageSettings) -> None:
+        self._store = store
+        self._key = key
+        self._limits = limits
+
+    def prepare(self) -> None:
+        image_id = self.path_args[0]
+        may: May = "write" if self.request.method == "PUT" else "read"
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        wanted = None if may == "write" else image_id
+        try:
+            if scheme != "Bearer":
+                raise ImageUnavailable("no token was sent")
+            check_token(self._key, token, datetime.now(UTC), image_id=wanted, may=may)
+        except ImageUnavailable as error:
+            raise HTTPError(403, reason=str(error)) from error
+
+    async def get(self, image_id: str) -> None:
+        try:
+            data = await asyncio.to_thread(self._store.get, image_id)
+        except ImageUnavailable as error:
+            raise HTTPError(404, reason="no such image") from error
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.finish(data)
+
+    async def put(self, image_id: str) -> None:
+        if image_id_of(self.request.body) != image_id:
+            raise HTTPError(400, reason="the bytes are not those of that name")
+        try:
+            picture = await asyncio.to_thread(self._examined, self.request.body)
+        except InvalidAsk as error:
+            raise HTTPError(400, reason=_line(error)) from error
+        await asyncio.to_thread(self._store.put, picture)
+        self.set_status(201)
+
+    def _examined(self, data: bytes) -> Picture:
+        return examine(data, max_bytes=self._limits.max_bytes, max_pixels=self._limits.max_pixels)
+
+    def write_error(self, status_code: int, **_: Any) -> None:  # noqa: ARG002 - tornado calls with it
+        self.finish(self._reason)
+
+
+def application(store: ImageStore, key: bytes, limits: ImageSettings) -> Application:
+    """The store over HTTP; tokens are those signed with `key`."""
+    given = {"store": store, "key": key, "limits": limits}
+    return Application([(IMAGE, ImageHandler, given)], log_function=_log)
+
+
+def keeper(found: Settings) -> ImageStore:
+    """Where this site's image server keeps what it is given."""
+    return FolderStore(found.home / "images")
+
+
+def run_image_server(address: str, port: int) -> int:
+    """Serve until SIGTERM or Ctrl-C; the exit status."""
+    found = settings()
+    key = secret(found.images)
+    if key is None:
+        raise SettingsError(
+            "[images] secret_file is not set: write 32 random bytes or more into a file, and name"
+            " it in the colm.toml of callers, coordinators and this server"
+        )
+    try:
+        asyncio.run(_serve(application(keeper(found), key, found.images), address, port, found))
+    except OSError as error:
+        raise ColmError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
+    return 0
+
+
+async def _serve(app: Application, address: str, port: int, found: Settings) -> None:
+    stop = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    server = HTTPServer(
+        app,
+        max_buffer_size=found.images.max_bytes + 65_536,
+        max_body_size=found.images.max_bytes,
+        body_timeout=60.0,
+        idle_connection_timeout=60.0,
+    )
+    server.listen(port, address)
+    logger.info("images at %s:%d, kept in the %s", address, port, found.images.keep)
+    await stop.wait()
+    server.stop()
+    await server.close_all_connections()
+
+
+def _line(error: Exception) -> str:
+    """As a reason phrase, which is one line of ASCII."""
+    return str(error).encode("ascii", "replace").decode().replace("\n", " ")[:200]
+
+
+def _log(handler: RequestHandler) -> None:
+    request = handler.request
+    logger.info("%s %s %d", request.method, request.path[:24], handler.get_status())
