@@ -101,8 +101,8 @@ def uncommented(text: str) -> list[str]:
 def test_every_commented_example_is_valid() -> None:
     examples = uncommented(TEMPLATE)
     assert [example.splitlines()[0].partition(" ")[0] for example in examples] == [
-        "broker", "[clients.cy.sampling]", "[clients.cy.engine]", "[clients.cy.engine]", "[tls]",
-        "[images]",
+        "broker", "[clients.cy.sampling]", "[clients.cy.engine]", "[clients.cy.engine]", "[images]",
+        "[tls]",
     ]  # fmt: skip
     for example in examples:
         validated(example)
