@@ -77,7 +77,7 @@ def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
                 server=s.step.participant,
                 drafts_of=tuple(panel.detail["clients"]) if panel else (),
                 tokens=tokens_of([s.completion]),
-                seconds=s.completion.total_s,
+                seconds=round(s.completion.total_s, 6),
             )
         )
     return tuple(given)

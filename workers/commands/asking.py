@@ -14,7 +14,7 @@ from workers.commands.options import Json
 
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
-    strategy: Annotated[str, typer.Option(help="colm or single.")] = "colm",
+    strategy: Annotated[str, typer.Option(help="colm, cope, vote, moa, single, ...")] = "colm",
     client: Annotated[
         list[str] | None, typer.Option(help="A client to ask; repeat for more. Default: all.")
     ] = None,
