@@ -62,6 +62,14 @@ def refine_on_drafts(
     )
 
 
+def choose(who: Participant, question: str, choices: Sequence[str]) -> tuple[Turn, ...]:
+    """Ask for one of the choices and nothing else, so that their likelihoods can be compared."""
+    (*before, _) = prompts.draft(who, question)
+    listed = ", ".join(choice.strip() for choice in choices)
+    words = f"{question}\n\nReply with one of these and nothing else: {listed}"
+    return (*before, Turn(role="user", content=words))
+
+
 def judge(question: str, first: str, second: str, reference: str | None) -> tuple[Turn, ...]:
     """Ask which of two answers is better; who wrote them is not told."""
     known = f"A correct answer:\n{_framed(reference, 'reference')}\n\n" if reference else ""

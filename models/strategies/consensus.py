@@ -9,6 +9,7 @@ so a sample that failed, or that holds no answer, agrees with nobody.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import exp
 from typing import Literal, NamedTuple
 
@@ -79,6 +80,12 @@ def decide(samples: Sequence[Sample], rule: Rule) -> Verdict:
 
 def votes_of(texts: Sequence[str | None], kind: Kind, question: str = "") -> Vote:
     """How the answers in `texts` agree; a text that is missing agrees with nobody."""
+    return _votes(tuple(texts), kind, question)
+
+
+@lru_cache(maxsize=256)
+def _votes(texts: tuple[str | None, ...], kind: Kind, question: str) -> Vote:
+    """Kept, because a surface of thresholds asks for the same votes at every point."""
     found = [None if text is None else extract(text, kind, question=question) for text in texts]
     return vote(found, kind)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Any
 
-from models.messages import Name, Query
+from pydantic import Field
+
+from models import prompts_panels
+from models.messages import Name, Participant, Query, Step
 from models.strategies.base import Ask, Move, QueryState, Wait
 from models.strategies.drawing import draws, one_of
 from models.strategies.formats import FormatOptions
-from models.strategies.stages import close_stage, finish
+from models.strategies.stages import ClosedStage, close_stage, finish, make_step
 
 
 class SingleOptions(FormatOptions):
@@ -16,6 +20,10 @@ class SingleOptions(FormatOptions):
 
     #: The client or server that answers; None is the query's first client.
     participant: Name | None = None
+    #: Where not empty nothing is written: the answer is the likeliest of these continuations.
+    choices: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), max_length=32
+    )
 
 
 class Single:
@@ -31,8 +39,8 @@ class Single:
         options = SingleOptions.model_validate(state.query.options)
         who = one_of(state.query, "single", options.participant)
         if not state.steps:
-            steps = draws(state.query, options, who, 1, now)
-            return Ask(steps=steps, wake_at=steps[0].deadline_at)
+            step = _step(state.query, options, who, now)
+            return Ask(steps=(step,), wake_at=step.deadline_at)
         stage = close_stage(state, now)
         if isinstance(stage, Wait):
             return stage
@@ -45,4 +53,26 @@ class Single:
             candidates=candidates,
             closes=stage.closes,
             failure=None if candidates else stage.reasons(),
+            detail=_likelihoods(stage),
         )
+
+
+def _step(query: Query, options: SingleOptions, who: Participant, now: datetime) -> Step:
+    if not options.choices:
+        return draws(query, options, who, 1, now)[0]
+    return make_step(
+        query,
+        who,
+        "draft",
+        1,
+        prompts_panels.choose(who, query.question, options.choices),
+        now,
+        version=prompts_panels.VERSION,
+        choices=options.choices,
+    )
+
+
+def _likelihoods(stage: ClosedStage) -> dict[str, Any]:
+    """How likely each of the choices is, as natural logs; nothing where none were given."""
+    told = [s.completion.choice_logprobs for s in stage.completed if s.completion is not None]
+    return {"choice_logprobs": dict(told[0])} if told and told[0] is not None else {}

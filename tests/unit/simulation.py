@@ -28,6 +28,7 @@ class Reply:
     text: str | None = None
     error: str | None = None
     mean_logprob: float | None = None
+    choice_logprobs: dict[str, float] | None = None
 
 
 Script = Callable[[Step], Reply | None]
@@ -104,7 +105,8 @@ def _outcome(reply: Reply, at: datetime) -> Outcome:
 
 
 def _said(reply: Reply) -> Completion:
-    return a_completion(reply.text or "", mean_logprob=reply.mean_logprob)
+    told = {"mean_logprob": reply.mean_logprob, "choice_logprobs": reply.choice_logprobs}
+    return a_completion(reply.text or "", **told)
 
 
 def through_json(state: QueryState) -> QueryState:

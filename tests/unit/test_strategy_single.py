@@ -49,6 +49,20 @@ def test_silence_ends_at_the_deadline() -> None:
     assert "nothing came from ada" in str(answer.reason)
 
 
+def test_of_given_choices_the_likeliest_is_the_answer_and_all_are_told() -> None:
+    def reply(_step: Step) -> Reply:
+        return Reply(text="B", choice_logprobs={"A": -2.0, "B": -0.5})
+
+    query = a_query("ada", strategy="single", options={"choices": ["A", "B"]})
+    game = play(query, reply)
+    (step,) = game.asked
+    assert step.choices == ("A", "B")
+    assert "nothing else: A, B" in step.messages[-1].content
+    assert game.answer.answer == "B"
+    assert game.answer.detail == {"choice_logprobs": {"A": -2.0, "B": -0.5}}
+    assert play(a_query("ada", strategy="single")).answer.detail == {}
+
+
 @pytest.mark.parametrize(
     ("strategy", "options", "changes", "complaint"),
     [
