@@ -24,9 +24,9 @@ class EntryProgress:
 
     entry: str
     done: int
-    graded: int
     correct: int
-    unparsed: int
+    unparsable: int
+    #: Without a verdict: the query failed, or the grader did.
     failed: int
     prompt_tokens: int
     completion_tokens: int
@@ -89,10 +89,9 @@ def _entries(connection: Connection, run: str) -> tuple[EntryProgress, ...]:
         select(
             units.c.entry,
             func.count().label("done"),
-            _count(units.c.status == "graded").label("graded"),
-            _count(units.c.correct).label("correct"),
-            _count(units.c.status == "unparsed").label("unparsed"),
-            _count(units.c.status == "failed").label("failed"),
+            _count(units.c.status == "correct").label("correct"),
+            _count(units.c.status == "unparsable").label("unparsable"),
+            _count(units.c.status.in_(("failed", "error"))).label("failed"),
             func.sum(units.c.prompt_tokens).label("prompt_tokens"),
             func.sum(units.c.completion_tokens).label("completion_tokens"),
             func.avg(units.c.seconds).label("seconds"),

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Connection,
@@ -82,7 +81,6 @@ units = Table(
     Column("query_id", PlainText, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("status", PlainText, nullable=False),
-    Column("correct", Boolean),
     Column("extracted", PlainText),
     Column("reason", PlainText),
     Column("clients", Json, nullable=False),
@@ -91,7 +89,9 @@ units = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("ledger", Json, nullable=False),
     Column("seconds", Double, nullable=False),
-    CheckConstraint("status IN ('graded', 'unparsed', 'failed')", name="status"),
+    CheckConstraint(
+        "status IN ('correct', 'wrong', 'unparsable', 'error', 'failed')", name="status"
+    ),
 )
 
 #: Steps of one run that ask for the same completion: `owner` is generated, the others wait for it.

@@ -160,14 +160,21 @@ def give_back(
         _set(connection, run, **changes)
 
 
-def describe(engine: Engine, run: str, owner: str, *, planned: int, data: str) -> bool:
-    """Note how many units the run has and of which data; False if it was of other data before."""
+def describe(
+    engine: Engine, run: str, owner: str, *, planned: int, data: str, at: datetime, told: str = ""
+) -> bool:
+    """Note how many units the run has and of which data; False if it was of other data before.
+
+    The first time `told` becomes an event: what there is to say of the data.
+    """
     with writing(engine) as connection:
         found = _locked(connection, run)
         if found.data is not None and found.data != data:
             return False
-        if found.owner == owner:
+        if found.owner == owner and found.data is None:
             _set(connection, run, units=planned, data=data)
+            if told:
+                _tell(connection, run, at, told, owner)
         return True
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import Engine, select
 from db.engine import glancing, writing
 from db.run_tables import once, units
 
-#: graded: right or wrong. unparsed: no answer was found in the text. failed: there is no text.
-UnitStatus = Literal["graded", "unparsed", "failed"]
+#: What the grader says; unparsable: it found no answer in the text; error: it could not do its
+#: work; failed: the query ended without an answer.
+UnitStatus = Literal["correct", "wrong", "unparsable", "error", "failed"]
 
 
 class UnitKey(NamedTuple):
@@ -37,13 +38,11 @@ class Unit:
     query_id: str
     at: datetime
     status: UnitStatus
-    #: None where there was nothing to grade.
-    correct: bool | None
     #: What the grader took for the answer.
     extracted: str | None
-    #: Why it was unparsed, wrong or failed, where there is something to say.
+    #: Why it is not right, where there is something to say.
     reason: str | None
-    #: Grades by client: {"ada": {"draft": true, "refined": false}}.
+    #: Grades by client: {"ada": {"draft": "wrong", "refined": "correct"}}; None without a text.
     clients: dict[str, Any]
     detail: dict[str, Any]
     prompt_tokens: int

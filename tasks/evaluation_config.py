@@ -44,13 +44,15 @@ class DataSettings(Message):
 class GraderSettings(Message):
     """The `[grader]` table: how an answer is compared with what was expected."""
 
-    #: auto is what the data's format suggests.
-    kind: str = Field(default="auto", max_length=40)
-    #: judge: the participant that compares.
+    #: auto is each example's own kind. judge asks a server to compare with the reference.
+    kind: Literal["auto", "exact", "numeric", "choice", "math", "text", "code", "vqa", "judge"] = (
+        "auto"
+    )
+    #: judge: the server that compares; none is the site's first.
     judge: Name | None = None
     #: code: seconds and MiB that one program may take.
     seconds: float = Field(default=10.0, gt=0, le=600)
-    memory: int = Field(default=1024, ge=16, le=65_536)
+    memory: int = Field(default=512, ge=64, le=65_536)
 
 
 class Price(Message):

@@ -30,9 +30,9 @@ from tasks import ask
 from tasks.evaluation_config import RunConfig
 from tasks.settings import settings
 from tasks.windows import Window, in_window, next_opening, parse_window
-from workers.evaluator_data import load
+from workers.evaluator_data import load, told_of
 from workers.evaluator_grading import grader_of
-from workers.evaluator_plan import digest, plan, planned_units
+from workers.evaluator_plan import plan, planned_units
 from workers.evaluator_work import GRADING_THREADS, Orders, Work
 
 logger = logging.getLogger(__name__)
@@ -100,11 +100,16 @@ def _work(engine: Engine, run: runs.Run, owner: str, stop: threading.Event) -> N
 
 def _evaluate(engine: Engine, run: runs.Run, owner: str, stop: threading.Event) -> tuple[str, bool]:
     config = RunConfig.model_validate(run.config)
-    examples = load(config.data)
-    if not examples:
-        raise InvalidAsk(f"there is no example in {config.data.source}")
-    planned = planned_units(config, examples)
-    if not runs.describe(engine, run.run, owner, planned=planned, data=digest(examples)):
+    data = load(config.data)
+    if not runs.describe(
+        engine,
+        run.run,
+        owner,
+        planned=planned_units(config, data.examples),
+        data=data.digest,
+        at=datetime.now(UTC),
+        told=told_of(data.bad),
+    ):
         raise InvalidAsk(
             f"{config.data.source} is not the data that this run began with; order a new one"
         )
@@ -113,9 +118,9 @@ def _evaluate(engine: Engine, run: runs.Run, owner: str, stop: threading.Event) 
     work = Work(
         engine=engine,
         config=config,
-        left=plan(run.run, config, examples, done_units(engine, run.run)),
+        left=plan(run.run, config, data.examples, done_units(engine, run.run)),
         ask=_ask,
-        grade=grader_of(config.grader),
+        grade=grader_of(config, engine, _ask),
         orders=keeper.orders,
         clock=lambda: datetime.now(UTC),
     )

@@ -2,64 +2,102 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from models import answers
+from sqlalchemy import Engine
+
+from db import reads
+from db.ends import known_among
+from evaluation import graders
+from evaluation.graders import Grade
+from models import sandbox
 from models.messages import Answer
-from tasks.evaluation_config import GraderSettings
-from workers.evaluator_data import Example
+from tasks.evaluation_config import GraderSettings, RunConfig
+from workers.evaluator_plan import Planned, query_id_of
 
+#: Grades a text as the answer to what was planned. May take as long as its programs or judges do.
+Grader = Callable[[Planned, str], Grade]
+#: Asks one query: its question, its id, its options.
+Asks = Callable[[str, str, dict[str, Any]], object]
 
-@dataclass(frozen=True, kw_only=True)
-class Graded:
-    """What a grader says of one text."""
-
-    #: None: no answer was found in the text.
-    correct: bool | None
-    extracted: str | None = None
-    reason: str | None = None
-
-
-Grade = Callable[[Example, str], Graded]
+#: How long one wait for a judge lasts before it is asked again (seconds).
+JUDGE_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradedAnswer:
     """What came of a query: the answer's grade, and each client's by stage."""
 
-    answer: Graded
-    #: {"ada": {"draft": True, "refined": None}}; None where there is no text or no answer in it.
-    clients: dict[str, dict[str, bool | None]]
+    answer: Grade
+    #: {"ada": {"draft": "wrong", "refined": "correct"}}; None where there is no text.
+    clients: dict[str, dict[str, str | None]]
 
 
-def grader_of(settings: GraderSettings) -> Grade:
-    """The grader that the settings name."""
+def grader_of(config: RunConfig, engine: Engine, ask: Asks) -> Grader:
+    """The grader that the configuration names."""
+    settings = config.grader
+    if settings.kind == "judge":
+        return partial(_judge, engine, ask, settings)
+    limits = sandbox.Limits(
+        seconds=settings.seconds,
+        cpu_seconds=max(1, round(settings.seconds)),
+        memory=settings.memory * 2**20,
+    )
 
-    def grade(example: Example, text: str) -> Graded:
-        kind: Any = example.kind if settings.kind == "auto" else settings.kind
-        found = answers.extract(text, kind, question=example.question)
-        if found is None:
-            return Graded(correct=None, reason=f"no {kind} answer was found in the text")
-        return Graded(correct=answers.same(found, example.reference, kind), extracted=found)
+    def grade(planned: Planned, text: str) -> Grade:
+        check = partial(sandbox.run, limits=limits)
+        return graders.grade(planned.example, text, grader=settings.kind, check=check)
 
     return grade
 
 
-def grade_answer(grade: Grade, example: Example, answer: Answer) -> GradedAnswer:
-    """Grade every text of an answer, equal ones once."""
-    known: dict[str, Graded] = {}
+def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bool) -> GradedAnswer:
+    """Grade the text of an answer, and those of its `clients`; equal ones once."""
+    known: dict[str, Grade] = {}
 
-    def once(text: str | None) -> Graded:
-        if text is None:
-            return Graded(correct=None, reason="there is no text")
+    def once(text: str) -> Grade:
         if text not in known:
-            known[text] = grade(example, text)
+            known[text] = grade(planned, text)
         return known[text]
 
-    clients = {
-        name: {"draft": once(client.draft).correct, "refined": once(client.refined).correct}
-        for name, client in answer.clients.items()
+    def status(text: str | None) -> str | None:
+        return None if text is None else once(text).status
+
+    if answer.answer is None:
+        raise ValueError("an answer without a text cannot be graded")
+    found = answer.clients.items() if clients else ()
+    return GradedAnswer(
+        answer=once(answer.answer),
+        clients={n: {"draft": status(c.draft), "refined": status(c.refined)} for n, c in found},
+    )
+
+
+def _judge(
+    engine: Engine, ask: Asks, settings: GraderSettings, planned: Planned, text: str
+) -> Grade:
+    """Ask a judge through the queue like everybody else; the same question is asked once."""
+    query_id = query_id_of(planned.run, planned.key, "judge", text)
+    options = {
+        **graders.judge_options(planned.example, text),
+        "strategy": "judge",
+        "server": settings.judge,
+        "lane": "overnight",
+        "run": planned.run,
     }
-    return GradedAnswer(answer=once(answer.answer), clients=clients)
+    options = {name: value for name, value in options.items() if value is not None}
+    while not reads.has_ended(engine, query_id):
+        if not known_among(engine, [query_id]):
+            ask(planned.example.question, query_id, options)
+        until = time.monotonic() + JUDGE_PATIENCE
+        while time.monotonic() < until and not reads.wait_for_answer(engine, query_id, 5.0):
+            pass
+    standing = reads.answer_of(engine, query_id)
+    if standing.answer is None or standing.answer.answer is None:
+        return Grade(status="error", reason=f"the judge gave no verdict: {standing.reason}")
+    verdict = standing.answer.detail
+    one, other = verdict["orders"]
+    return graders.judged(verdict["verdict"], (one, other))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.units import UnitKey
+from evaluation.examples import Example
 from models.messages import derive_seed
+from models.strategies import STRATEGIES
 from tasks.evaluation_config import Entry, RunConfig
 from tasks.evaluations import asked_by
-from workers.evaluator_data import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +66,14 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
     """The keyword arguments of `ask` for a query of the run.
 
     The seed does not depend on the entry: strategies that need the same draft get the same one.
+    What kind of answer it is, which every strategy can be told, is the example's own.
     """
+    asked = asked_by(config, planned.entry.name)
+    if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
+        asked.setdefault("kind", planned.example.kind)
     return {
-        **asked_by(config, planned.entry.name),
+        **asked,
         "seed": derive_seed("run", planned.seed, planned.example.id),
         "lane": "overnight",
         "run": planned.run,
     }
-
-
-def digest(examples: Sequence[Example]) -> str:
-    """What the examples are, in short: a run goes on only with those that it began with."""
-    told = [[example.id, example.question, example.reference] for example in examples]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -15,16 +15,15 @@ from sqlalchemy import Engine
 from db import reads
 from db.ends import Ends, known_among
 from db.units import Unit, UnitStatus, add_unit
-from models.errors import ColmError, InvalidAsk, TransientError
+from evaluation.graders import Grade
+from models.errors import InvalidAsk, TransientError
 from models.messages import Answer
 from tasks.evaluation_config import RunConfig
-from workers.evaluator_grading import Grade, Graded, GradedAnswer, grade_answer
+from workers.evaluator_grading import Asks, GradedAnswer, Grader, grade_answer
 from workers.evaluator_plan import Planned, options_of
 
 logger = logging.getLogger(__name__)
 
-#: Asks one query: its question, its id, its options.
-Asks = Callable[[str, str, dict[str, Any]], object]
 #: Whether to ask more: "ask"; to let what is in flight end: "drain"; or to stop at once: "stop".
 Orders = Literal["ask", "drain", "stop"]
 
@@ -48,7 +47,7 @@ class Work:
     config: RunConfig
     left: Iterator[Planned]
     ask: Asks
-    grade: Grade
+    grade: Grader
     #: What to do now; called at least every LOOK_EVERY seconds.
     orders: Callable[[], Orders]
     clock: Callable[[], datetime]
@@ -109,7 +108,7 @@ class Work:
                 )
             except InvalidAsk as error:
                 self._land(planned.query_id)
-                self._commit(planned, Graded(correct=None, reason=str(error)), "failed")
+                self._commit(planned, "failed", Grade(status="error", reason=str(error)))
                 return
         self._asked_at[planned.query_id] = time.monotonic()
 
@@ -141,29 +140,27 @@ class Work:
         answer = standing.answer
         if answer is None or answer.answer is None:
             reason = standing.reason or "there is no answer"
-            failed = Graded(correct=None, reason=reason)
-            self._commit(planned, failed, "failed", answer)
+            self._commit(planned, "failed", Grade(status="error", reason=reason), answer)
             return
         graded = self._graded(planned, answer)
-        status: UnitStatus = "unparsed" if graded.answer.correct is None else "graded"
-        self._commit(planned, graded.answer, status, answer, graded.clients)
+        self._commit(planned, graded.answer.status, graded.answer, answer, graded.clients)
 
     def _graded(self, planned: Planned, answer: Answer) -> GradedAnswer:
         try:
-            return grade_answer(self.grade, planned.example, answer)
-        except ColmError:
+            clients = self.config.grader.kind != "judge"  # who would cost as much as the query
+            return grade_answer(self.grade, planned, answer, clients=clients)
+        except TransientError:
             raise
         except Exception as error:  # a grader's fault on one example must not end the run
             logger.exception("unit %s cannot be graded", planned.key)
-            return GradedAnswer(
-                answer=Graded(correct=None, reason=f"the grader failed: {error!r}"), clients={}
-            )
+            reason = f"the grader failed: {error!r}"
+            return GradedAnswer(answer=Grade(status="error", reason=reason), clients={})
 
     def _commit(
         self,
         planned: Planned,
-        graded: Graded,
         status: UnitStatus,
+        graded: Grade,
         answer: Answer | None = None,
         clients: dict[str, Any] | None = None,
     ) -> None:
@@ -175,7 +172,6 @@ class Work:
             query_id=planned.query_id,
             at=self.clock(),
             status=status,
-            correct=graded.correct,
             extracted=graded.extracted[:KEPT] if graded.extracted is not None else None,
             reason=graded.reason[:KEPT] if graded.reason is not None else None,
             clients=clients or {},

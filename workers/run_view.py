@@ -83,7 +83,7 @@ def _waiting(run: Run, now: datetime) -> str:
 def _entries(progress: Progress) -> Table:
     table = Table(box=None, header_style="bold")
     table.add_column("entry")
-    for column in ("done", "right", "accuracy", "unparsed", "failed", "tokens", "s a query"):
+    for column in ("done", "right", "accuracy", "unparsable", "failed", "tokens", "s a query"):
         table.add_column(column, justify="right")
     for entry in progress.entries:
         accuracy = f"{entry.accuracy:.1%}" if entry.accuracy is not None else ""
@@ -93,7 +93,7 @@ def _entries(progress: Progress) -> Table:
             str(entry.done),
             str(entry.correct),
             accuracy,
-            str(entry.unparsed),
+            str(entry.unparsable),
             str(entry.failed),
             str(tokens),
             f"{entry.seconds:.1f}",

@@ -13,6 +13,7 @@ TIME = sa.DateTime(timezone=True)
 JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 OWNS = sa.text("step_id = owner")
 STATES = "state IN ('open', 'paused', 'cancelled', 'failed', 'done')"
+STATUSES = "status IN ('correct', 'wrong', 'unparsable', 'error', 'failed')"
 REFUSAL = "{table} is append-only: what was recorded of a query is never changed or removed"
 POSTGRESQL_TRIGGER = """
 CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
@@ -24,7 +25,7 @@ BEGIN SELECT RAISE(ABORT, '{refusal} ({event})'); END
 """
 #: The columns of a unit that an erasure leaves as they are.
 UNIT_KEPT = (
-    '"run", "entry", "example", "seed", "query_id", "at", "status", "correct", "clients",'
+    '"run", "entry", "example", "seed", "query_id", "at", "status", "clients",'
     ' "prompt_tokens", "completion_tokens", "ledger", "seconds"'
 )
 _FUNCTION = "FOR EACH STATEMENT EXECUTE FUNCTION colm_refuse_change"
@@ -124,7 +125,6 @@ def _create_units() -> None:
         sa.Column("query_id", sa.Text, nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
-        sa.Column("correct", sa.Boolean),
         sa.Column("extracted", sa.Text),
         sa.Column("reason", sa.Text),
         sa.Column("clients", JSON, nullable=False),
@@ -135,7 +135,7 @@ def _create_units() -> None:
         sa.Column("seconds", sa.Double, nullable=False),
         sa.ForeignKeyConstraint(["run"], ["runs.run"], name="fk_units_run"),
         sa.PrimaryKeyConstraint("run", "entry", "example", "seed", name="pk_units"),
-        sa.CheckConstraint("status IN ('graded', 'unparsed', 'failed')", name="status"),
+        sa.CheckConstraint(STATUSES, name="status"),
     )
 
 

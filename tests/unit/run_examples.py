@@ -16,11 +16,10 @@ def a_unit(entry: str = "alone", example: str = "1", seed: int = 0, **changes: A
     fields: dict[str, Any] = {
         "query_id": f"query-{entry}-{example}-{seed}",
         "at": LATER,
-        "status": "graded",
-        "correct": True,
+        "status": "correct",
         "extracted": "4",
         "reason": None,
-        "clients": {"ada": {"draft": True, "refined": None}},
+        "clients": {"ada": {"draft": "correct", "refined": None}},
         "detail": {},
         "prompt_tokens": 2**40,
         "completion_tokens": 7,

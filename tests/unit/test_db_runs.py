@@ -109,17 +109,23 @@ class RunContract:
 
     def test_a_run_keeps_to_the_data_it_began_with(self, engine: Engine) -> None:
         runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert runs.describe(engine, "night", "one", planned=8, data="abc")
-        assert runs.describe(engine, "night", "one", planned=8, data="abc")
-        assert not runs.describe(engine, "night", "one", planned=8, data="xyz")
+        assert runs.describe(
+            engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
+        )
+        assert runs.describe(
+            engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
+        )
+        assert not runs.describe(engine, "night", "one", planned=8, data="xyz", at=LATER)
         found = runs.find(engine, "night")
         assert (found.units, found.data) == (8, "abc")
+        told = [event.what for event in runs.events(engine, "night")]
+        assert told == ["ordered", "taken", "one row is bad"]
 
     def test_a_unit_is_committed_once(self, engine: Engine) -> None:
         assert units.add_unit(engine, "night", a_unit())
-        assert not units.add_unit(engine, "night", a_unit(correct=False))
+        assert not units.add_unit(engine, "night", a_unit(status="wrong"))
         assert units.add_unit(engine, "night", a_unit(seed=2**62))
-        failed = a_unit("vote", status="failed", correct=None, extracted=None, reason="no answer")
+        failed = a_unit("vote", status="failed", extracted=None, reason="no answer")
         assert units.add_unit(engine, "night", failed)
         assert units.units_of(engine, "night") == [a_unit(), failed, a_unit(seed=2**62)]
         assert units.done_units(engine, "night") == {

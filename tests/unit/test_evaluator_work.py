@@ -15,6 +15,8 @@ from db import runs
 from db.engine import connect
 from db.record import SqlRecord
 from db.units import Unit, done_units, units_of
+from evaluation.examples import Example
+from evaluation.graders import Grade
 from models.errors import InvalidAsk, TransientError
 from models.messages import Answer, ClientAnswer, Tokens
 from models.strategies.base import Finish
@@ -22,13 +24,11 @@ from tasks.evaluation_config import RunConfig, read_config
 from tests.unit.db_examples import a_query, an_answer
 from tests.unit.run_examples import NOW
 from workers import evaluator_work
-from workers.evaluator_data import Example
-from workers.evaluator_grading import Graded
-from workers.evaluator_plan import plan
+from workers.evaluator_plan import Planned, plan
 from workers.evaluator_work import Orders, Work
 
 EXAMPLES = [
-    Example(id=str(n), question=f"What is {n}?", reference=str(n), kind="numeric")
+    Example(id=str(n), question=f"What is {n}?", references=(str(n),), kind="numeric")
     for n in range(12)
 ]
 
@@ -104,8 +104,9 @@ def asked(engine: Engine) -> Iterator[Asked]:
     found.finish()
 
 
-def grade(example: Example, text: str) -> Graded:
-    return Graded(correct=text == example.reference, extracted=text)
+def grade(planned: Planned, text: str) -> Grade:
+    right = text in planned.example.references
+    return Grade(status="correct" if right else "wrong", extracted=text)
 
 
 def work(engine: Engine, asked: Asked, **changes: Any) -> Work:
@@ -129,8 +130,8 @@ def test_every_unit_is_committed_with_its_grades_and_its_cost(engine: Engine, as
     assert work(engine, asked).go_on()
     assert sorted(done(engine)) == sorted(example.id for example in EXAMPLES)
     unit = done(engine)["7"]
-    assert (unit.status, unit.correct, unit.extracted) == ("graded", True, "7")
-    assert unit.clients == {"ada": {"draft": False, "refined": True}}
+    assert (unit.status, unit.extracted) == ("correct", "7")
+    assert unit.clients == {"ada": {"draft": "wrong", "refined": "correct"}}
     assert (unit.prompt_tokens, unit.completion_tokens) == (5, 2)
     assert unit.seconds == pytest.approx(an_answer().seconds)
 
@@ -143,9 +144,8 @@ def test_no_more_is_in_flight_than_was_ordered(engine: Engine, asked: Asked) -> 
 def test_a_query_that_fails_is_one_failed_unit(engine: Engine, asked: Asked) -> None:
     asked.failing = {"What is 4?"}
     assert work(engine, asked).go_on()
-    assert Counter(unit.status for unit in done(engine).values()) == {"graded": 11, "failed": 1}
+    assert Counter(unit.status for unit in done(engine).values()) == {"correct": 11, "failed": 1}
     assert done(engine)["4"].reason == "nobody answered"
-    assert done(engine)["4"].correct is None
 
 
 def test_a_question_that_cannot_be_asked_is_one_failed_unit(engine: Engine, asked: Asked) -> None:
@@ -157,13 +157,13 @@ def test_a_question_that_cannot_be_asked_is_one_failed_unit(engine: Engine, aske
 
 
 def test_a_grader_that_breaks_costs_one_example(engine: Engine, asked: Asked) -> None:
-    def breaks(_example: Example, text: str) -> Graded:
-        return Graded(correct=bool(1 / (int(text) - 3)))
+    def breaks(_planned: Planned, text: str) -> Grade:
+        return Grade(status="correct" if 1 / (int(text) - 3) else "wrong")
 
     assert work(engine, asked, grade=breaks).go_on()
-    assert done(engine)["3"].status == "unparsed"
+    assert done(engine)["3"].status == "error"
     assert "ZeroDivisionError" in str(done(engine)["3"].reason)
-    assert Counter(unit.status for unit in done(engine).values())["graded"] == 11
+    assert Counter(unit.status for unit in done(engine).values())["correct"] == 11
 
 
 def test_an_away_broker_is_waited_for(
