@@ -14,7 +14,7 @@ from db import tables
 from db.append_only import permitted
 from db.audit_tables import erasures, seals
 from db.chain import TEXTS, Fields, row_hash
-from db.engine import writing
+from db.engine import glancing, writing
 from db.erased import ERASED, erased
 from db.run_tables import units
 from db.signing import Signer, erasure_statement, signed
@@ -123,6 +123,16 @@ def _replace_texts_in(connection: Connection, table: Table, query_id: str) -> in
         at = (table.c.query_id == bindparam("of"), table.c.seq == bindparam("at_seq"))
         connection.execute(update(table).where(*at), changed)
     return len(changed)
+
+
+def forget_what_is_freed(engine: Engine) -> bool:
+    """Bring SQLite's main file up to its log and empty that; False if a reader prevents it."""
+    if engine.dialect.name != "sqlite":
+        return True
+    with glancing(engine) as connection:
+        cursor = connection.connection.cursor()
+        blocked, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not blocked
 
 
 def overwrite_what_is_freed(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, Table, select
 
 from db import tables
+from db.audit_tables import erasures
 from db.engine import reading
 from db.reads import Status, StoredLetter
 from db.rows import Fields, attempt_of, decision_of, outcome_of, query_of, step_of
@@ -59,7 +60,15 @@ class Ended:
     answer: Answer | None
 
 
-What = Asked | RoundStarted | Step | StepTried | StepOutcome | Decision | Ended
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """Every text recorded before was erased."""
+
+    asked_by: str
+    reason: str
+
+
+What = Asked | RoundStarted | Step | StepTried | StepOutcome | Decision | Ended | Erased
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +154,11 @@ _KINDS = (
     ),
     _Kind(table=tables.decisions, at="at", what=decision_of),
     _Kind(table=tables.answers, at="ended_at", what=_ended),
+    _Kind(
+        table=erasures,
+        at="at",
+        what=lambda row: Erased(asked_by=row["asked_by"], reason=row["reason"]),
+    ),
 )
 
 

@@ -106,6 +106,15 @@ class ImageSettings(Message):
         return self
 
 
+class AuditSettings(Message):
+    """The `[audit]` table: the key that seals the record, and how often it does."""
+
+    #: The file with the site's private key; None is `audit.key` in `home`.
+    key: str | None = None
+    #: Minutes between two seals of a coordinator on a machine that has the key; 0: never.
+    seal_minutes: float = Field(default=60.0, ge=0, le=10_080)
+
+
 def _default_clients() -> dict[str, ParticipantSettings]:
     personas = {
         "ada": ("You are a careful mathematician who checks every step.", "mathematics and logic"),
@@ -144,6 +153,7 @@ class Settings(Message):
     #: Default options by strategy, as in `[strategies.colm]`.
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: BrokerLimits = BrokerLimits()
+    audit: AuditSettings = AuditSettings()
     images: ImageSettings = ImageSettings()
     tls: TlsSettings = TlsSettings()
     #: Coordinator threads, in each coordinator process.

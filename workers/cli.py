@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.errors import ColmError
-from workers.commands import asking, cancelling, clients, dead, evaluating, running, serving
+from workers.commands import asking, audit, cancelling, clients, dead, evaluating, running, serving
 
 app = typer.Typer(
     name="colm",
@@ -27,6 +27,8 @@ for command in (
     asking.ask,
     asking.show,
     asking.queries,
+    audit.purge,
+    audit.erase,
     cancelling.cancel,
     evaluating.evaluate,
     evaluating.evaluator,
@@ -39,6 +41,7 @@ for command in (
 for role in ("client", "server"):
     app.add_typer(clients.group(role), name=role)
 app.add_typer(dead.group, name="dead")
+app.add_typer(audit.group, name="audit")
 
 app.add_typer(evaluating.run, name="run")
 

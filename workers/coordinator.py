@@ -30,6 +30,7 @@ from tasks.evaluations import install_orders
 from tasks.publishing import send_step, send_stop, topology
 from tasks.settings import Settings, settings
 from tasks.topology import declare
+from workers.audit import sealer
 from workers.celery_worker import serve, worker_name
 from workers.control import ControlReader
 from workers.dead_letters import DeadLetterReader
@@ -144,6 +145,7 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
     install_orders(partial(runs.order, engine))
     sharing.start(coordinator.submit)
     clockwork = Clockwork(coordinator)
+    sealing = sealer(found, engine)
     if found.embedded:
         take_back_unacked([topology().control().name])
     control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
@@ -159,6 +161,8 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         yield coordinator
     finally:
         clockwork.close()
+        if sealing:
+            sealing.close()
         sharing.close()
         control.close()
         if reader:

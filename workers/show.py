@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from db.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome, StepTried
+from db.history import Asked, Ended, Entry, Erased, History, RoundStarted, StepOutcome, StepTried
 from db.reads import AnswerState, StoredLetter
 from models.messages import Answer, Step
 from models.strategies.base import Decision, Outcome
@@ -114,6 +114,8 @@ def _headline(entry: Entry) -> Text:
             return plain(f"{step_id.split('.', 2)[2]} {did} {tried.worker}", "yellow")
         case StepOutcome(step_id=step_id, outcome=outcome):
             return _outcome_line(step_id, outcome)
+        case Erased(asked_by=asked_by, reason=reason):
+            return _plain(f"texts erased, asked for by {asked_by}: {reason}", "yellow")
         case Decision(kind=kind, reason=reason):
             return plain(f"decision {kind}: {reason}", "magenta")
         case Ended(status=status, reason=reason):

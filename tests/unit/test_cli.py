@@ -20,8 +20,9 @@ from workers.initial import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "ask", "cancel", "client", "coordinator", "dead", "demo", "doctor", "evaluate", "evaluator",
-    "flower", "init", "migrate", "queries", "run", "server", "show", "up",
+    "ask", "audit", "cancel", "client", "coordinator", "dead", "demo", "doctor", "erase",
+    "evaluate", "evaluator", "flower", "init", "migrate", "purge", "queries", "run", "server",
+    "show", "up",
 ]  # fmt: skip
 GROUP: Any = typer.main.get_command(cli.app)
 
