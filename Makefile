@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MANIFESTS := setup.cfg pyproject.toml constraints.txt
-CODE := models db evaluation tasks workers tests benchmarks
+CODE := models db evaluation tasks workers tests benchmarks examples
 # Threads that wait by spinning take the cores that other processes would compute on.
 export OMP_WAIT_POLICY ?= PASSIVE
 
