@@ -1,0 +1,134 @@
+"""What answers cost, and which strategies nobody should use: cost ledgers, prices, the front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from models.messages import Spent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """Dollars for a million tokens of one participant."""
+
+    input: float = 0.0
+    output: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What some queries took together."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Completion tokens of plans (the act `plan`), which are among the others too.
+    plan_tokens: int = 0
+    dollars: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+def cost_of(ledger: Iterable[Spent], prices: Mapping[str, Price]) -> Cost:
+    """The cost of ledger lines; a participant without a price is free, as COPE's small model."""
+    calls = prompt = completion = plans = 0
+    dollars = 0.0
+    for line in ledger:
+        price = prices.get(line.participant, Price())
+        calls += line.calls
+        prompt += line.prompt
+        completion += line.completion
+        plans += line.completion if line.act == "plan" else 0
+        dollars += (line.prompt * price.input + line.completion * price.output) / 1e6
+    return Cost(
+        calls=calls,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        plan_tokens=plans,
+        dollars=dollars,
+    )
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    parts = list(costs)
+    return Cost(
+        calls=sum(part.calls for part in parts),
+        prompt_tokens=sum(part.prompt_tokens for part in parts),
+        completion_tokens=sum(part.completion_tokens for part in parts),
+        plan_tokens=sum(part.plan_tokens for part in parts),
+        dollars=sum(part.dollars for part in parts),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRow:
+    """One stage of COPE: how often it is reached and left, how right it is, what it costs."""
+
+    stage: int
+    #: Queries that got as far, that ended here, and that went on.
+    reached: int
+    ended: int
+    deferred: int
+    #: Right answers among those that ended here.
+    right: int
+    #: Dollars that queries which ended here cost, on average; None of none.
+    mean_dollars: float | None
+    mean_tokens: float | None
+
+    @property
+    def defer_rate(self) -> float | None:
+        return self.deferred / self.reached if self.reached else None
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.right / self.ended if self.ended else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageEnd:
+    """Where one query ended, whether it was right, and what it cost in all."""
+
+    stage: int
+    right: bool
+    cost: Cost
+
+
+def stage_rows(ends: Sequence[StageEnd], stages: Sequence[int] = (1, 2, 3)) -> list[StageRow]:
+    """The table of defer rate, accuracy and cost by stage. Stage 0 ended nowhere: it counts as
+    reached and deferred by every stage."""
+    rows = []
+    for stage in stages:
+        here = [end for end in ends if end.stage == stage]
+        reached = [end for end in ends if end.stage >= stage or end.stage == 0]
+        rows.append(
+            StageRow(
+                stage=stage,
+                reached=len(reached),
+                ended=len(here),
+                deferred=len(reached) - len(here),
+                right=sum(end.right for end in here),
+                mean_dollars=_mean([end.cost.dollars for end in here]),
+                mean_tokens=_mean([end.cost.tokens for end in here]),
+            )
+        )
+    return rows
+
+
+def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The names of (cost, accuracy) that no other beats on both, the cheapest first.
+
+    A point is beaten by one that is no dearer and no less right, and better in one of the two.
+    """
+    front = [
+        name
+        for name, (cost, right) in points.items()
+        if not any(c <= cost and r >= right and (c, r) != (cost, right) for c, r in points.values())
+    ]
+    return sorted(front, key=lambda name: points[name])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,159 @@
+"""Whether an answer is right: one grader for each kind of example.
+
+A text in which no answer is found is unparsable, which is no wrong answer and is counted apart; a
+grader that cannot do its work is an error. Nothing here asks a model: a judge's verdict is asked
+through the queue, and only put into words and read here.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from evaluation.examples import Example
+from evaluation.formats import LETTERS
+from models import answers, sandbox
+from models.answers import Kind
+from models.errors import SandboxUnusable
+
+Status = Literal["correct", "wrong", "unparsable", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """What a grader says of one text."""
+
+    status: Status
+    #: The answer that was found in the text.
+    extracted: str | None = None
+    reason: str | None = None
+
+    @property
+    def correct(self) -> bool | None:
+        """None where there is no verdict."""
+        return None if self.status in ("unparsable", "error") else self.status == "correct"
+
+
+Grader = Callable[[Example, str], Grade]
+#: Runs code with tests; `models.sandbox.run` with limits of its own.
+Check = Callable[[str, str], sandbox.Verdict]
+
+
+def grade(
+    example: Example, text: str, *, grader: str = "auto", check: Check = sandbox.run
+) -> Grade:
+    """Grade `text` as an answer to `example`, by its kind or by the grader that is named.
+
+    `grader` is auto, a kind of answer, or vqa. Safe from any thread; code runs in the sandbox.
+    """
+    name = example.kind if grader == "auto" else grader
+    if name == "code":
+        return _code(example, text, check)
+    if name == "vqa":
+        return visual(example, text)
+    if name not in _COMPARED:
+        raise ValueError(f"no grader is called {grader!r}; there are auto, code, {_NAMES}")
+    return _compared(example, text, name)
+
+
+def _compared(example: Example, text: str, kind: Any) -> Grade:
+    found = answers.extract(text, kind, question=example.question)
+    if found is None and kind == "choice":
+        found = _named_choice(example, text)
+    if found is None:
+        return Grade(status="unparsable", reason=f"no {kind} answer was found in the text")
+    right = any(answers.same(reference, found, kind) for reference in example.references)
+    return Grade(status="correct" if right else "wrong", extracted=found)
+
+
+def _named_choice(example: Example, text: str) -> str | None:
+    """The letter of the only option whose words are in the text."""
+    plain = text.casefold()
+    named = [n for n, choice in enumerate(example.choices) if choice.casefold() in plain]
+    return LETTERS[named[0]] if len(named) == 1 else None
+
+
+def _code(example: Example, text: str, check: Check) -> Grade:
+    program = answers.extract(text, "code", question=example.question)
+    if program is None:
+        return Grade(status="unparsable", reason="no Python program was found in the text")
+    try:
+        verdict = check(program, example.tests)
+    except SandboxUnusable as error:
+        return Grade(status="error", extracted=program, reason=str(error))
+    status: Status = "correct" if verdict.passed else "wrong"
+    return Grade(status=status, extracted=program, reason=verdict.reason or None)
+
+
+def likeliest(
+    example: Example, logprobs: Mapping[str, float] | None, *, per_character: bool = False
+) -> Grade:
+    """Grade a choice by the option that the model finds most likely (`choice_logprobs`).
+
+    The keys are letters or the options' own words, white space aside. `per_character` divides by
+    the length, so that long options are not unlikely for being long.
+    """
+    if not logprobs:
+        return Grade(status="error", reason="the completion says of no choice how likely it is")
+    score = {text: p / (len(text) if per_character else 1) for text, p in logprobs.items()}
+    best = max(score, key=score.__getitem__).strip()
+    if best in example.choices:
+        best = LETTERS[example.choices.index(best)]
+    right = best in example.references
+    return Grade(status="correct" if right else "wrong", extracted=best)
+
+
+def judged(verdict: str, orders: tuple[str, str]) -> Grade:
+    """Grade by a judge that compared the text (the first answer) with the reference (the second).
+
+    `verdict` and `orders` are those of the strategy `judge`, which shows both orders, blinded. As
+    good as the reference is right. Orders that contradict each other are no verdict.
+    """
+    if "unreadable" in orders:
+        return Grade(status="unparsable", reason="the judge's reply names no verdict")
+    if set(orders) == {"first", "second"}:
+        return Grade(status="unparsable", reason="the judge prefers whatever it reads in one place")
+    right = verdict in ("first", "tie")
+    return Grade(status="correct" if right else "wrong", reason=f"the judge's verdict: {verdict}")
+
+
+def judge_options(example: Example, text: str) -> dict[str, Any]:
+    """The options of a query of the strategy `judge` that compares `text` with the reference."""
+    if not example.references:
+        raise ValueError("an example without a reference cannot be judged")
+    reference = example.references[0]
+    return {"answers": [text, reference], "reference": reference}
+
+
+#: Of questions on images: words that answers leave out, and numbers that they write as words.
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_NUMBERS = {
+    word: str(value)
+    for value, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    )
+}
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation.replace("'", ""), " "))
+
+
+def visual(example: Example, text: str) -> Grade:
+    """Normalised exact match, as for questions on images: case, articles, punctuation and number
+    words do not count."""
+    found = answers.extract(text, "exact")
+    if found is None:
+        return Grade(status="unparsable", reason="no short answer was found in the text")
+    right = any(_normal(found) == _normal(reference) for reference in example.references)
+    return Grade(status="correct" if right else "wrong", extracted=found)
+
+
+def _normal(text: str) -> str:
+    text = re.sub(r"(?<=\d),(?=\d)", "", text.casefold())
+    words = _ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split()
+    return " ".join(_NUMBERS.get(word, word) for word in words)
+
+
+_COMPARED: Final[tuple[Kind, ...]] = ("exact", "numeric", "choice", "math", "text")
+_NAMES: Final = ", ".join([*_COMPARED, "vqa"])

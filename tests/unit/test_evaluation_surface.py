@@ -1,0 +1,126 @@
+"""COPE replayed from stored samples is COPE as it would have run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.costs import Price, cost_of
+from evaluation.surface import Stored, cost_to, replayed, stored_of, surface
+from models.messages import Query, Step
+from models.strategies.consensus import Comparison
+from tests.unit.examples import a_query
+from tests.unit.simulation import Play, Reply, Script, play
+
+N = 4
+PRICES = {"main": Price(input=2.0, output=8.0)}
+THRESHOLDS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+ANSWERS = st.lists(st.sampled_from(["1", "2", "3.0", "3", None]), min_size=N, max_size=N)
+
+
+def a_cope(**options: Any) -> Query:
+    return a_query("ada", strategy="cope", options={"n": N, "kind": "numeric", **options})
+
+
+def script_of(first: list[str | None], second: list[str | None], last: str) -> Script:
+    """The same samples whatever the thresholds are; None is a participant that fails."""
+
+    def reply(step: Step) -> Reply:
+        if step.act == "plan":
+            return Reply(text=f"plan {step.index}")
+        stages: list[list[str | None]] = [first, second, [last]]
+        said = stages[step.round - 1][step.index]
+        return Reply(error="out of memory") if said is None else Reply(text=f"Answer: {said}")
+
+    return reply
+
+
+def stored(game: Play) -> Stored:
+    return stored_of(
+        game.life.state, kind="numeric", is_right=lambda text: text == "Answer: 3", prices=PRICES
+    )
+
+
+def all_stages(script: Script) -> Stored:
+    return stored(play(a_cope(t1=1, t2=1, comparison=">"), script))
+
+
+@settings(deadline=None, max_examples=40)
+@given(ANSWERS, ANSWERS, THRESHOLDS, THRESHOLDS, st.sampled_from([">", ">="]))
+def test_a_replayed_query_is_the_live_one(
+    first: list[str | None],
+    second: list[str | None],
+    t1: float,
+    t2: float,
+    comparison: Comparison,
+) -> None:
+    script = script_of(first, second, "3")
+    live = play(a_cope(t1=t1, t2=t2, comparison=comparison), script).answer
+    taken = all_stages(script)
+
+    end = replayed(taken, t1, t2, N, comparison, "vote")
+
+    assert (end.text, end.stage) == (live.answer, live.detail["stage"])
+    assert end.accepted == live.detail["accepted"]
+    assert cost_to(taken, end, N) == cost_of(live.ledger, PRICES)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ANSWERS, st.sampled_from([1, 2, 3]))
+def test_a_smaller_n_is_the_live_one_in_stage_1(first: list[str | None], n: int) -> None:
+    script = script_of(first, ["1"] * N, "3")
+    live = play(a_cope(n=n, t1=0.5), script).answer
+    taken = all_stages(script)
+
+    end = replayed(taken, 0.5, 0.5, n, ">=", "vote")
+
+    assert (end.stage == 1) is (live.detail["stage"] == 1)
+    if end.stage == 1:
+        assert end.text == live.answer
+        assert cost_to(taken, end, n) == cost_of(live.ledger, PRICES)
+
+
+def test_the_surface_counts_ends_accuracy_and_cost_by_hand() -> None:
+    # One question agrees in stage 1 (3 of 4 say 3), one in stage 2 (all say 1), one nowhere.
+    questions = [
+        all_stages(script_of(["3", "3", "1", "3.0"], ["3"] * 4, "3")),
+        all_stages(script_of(["1", "2", "3", "4"], ["1"] * 4, "3")),
+        all_stages(script_of(["1", "2", "1", "2"], ["1", "1", "2", "2"], "3")),
+    ]
+
+    point, strict = surface(questions, t1s=[0.75, 1.0], t2s=[0.75], ns=[4])
+
+    assert (point.t1, point.t2, point.n) == (0.75, 0.75, 4)
+    assert point.ended == {0: 0, 1: 1, 2: 1, 3: 1}
+    assert point.accuracy == pytest.approx(2 / 3)  # 3 is right: stage 1, stage 3; stage 2 says 1
+    # Calls: 4 plans and 4 solutions; 1 guideline and 4 more; 1 more.
+    assert point.calls == pytest.approx((8 + 13 + 14) / 3)
+    assert strict.ended == {0: 0, 1: 0, 2: 2, 3: 1}
+    assert strict.calls == pytest.approx((13 + 13 + 14) / 3)
+    # In stage 2 the first question is right too, and only the server's tokens cost anything.
+    assert strict.accuracy == point.accuracy
+    assert 0 < point.dollars < strict.dollars
+
+
+def test_a_surface_of_nothing_says_so() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        surface([], t1s=[1], t2s=[1], ns=[1])
+
+
+def test_equal_answers_are_graded_once_and_texts_without_one_never() -> None:
+    graded: list[str] = []
+
+    def is_right(text: str) -> bool:
+        graded.append(text)
+        return True
+
+    game = play(
+        a_cope(t1=1, t2=1, comparison=">"), script_of(["3", "3.0", None, "1"], ["who?"] * 4, "3")
+    )
+    taken = stored_of(game.life.state, kind="numeric", is_right=is_right, prices={})
+
+    assert graded == ["Answer: 3", "Answer: 1", "Answer: 3"]
+    assert taken.right == {"Answer: 3": True, "Answer: 3.0": True, "Answer: 1": True}
