@@ -60,7 +60,7 @@ def _animated() -> bytes:
     [
         (b"", "sign.png", "'sign.png' is empty"),
         (b"hello", "", "is no PNG, JPEG, GIF or WebP"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "sign.svg", "is no PNG"),
+        (b"<svg width='3' height='3'/>", "sign.svg", "is no PNG"),
         (PNG[: len(PNG) // 2], "sign.png", "damaged or cut short"),
         (PNG, "sign.jpg", "is a PNG and not what its name says"),
         (_bomb(), "sign.png", "pixels"),
