@@ -45,6 +45,11 @@ HANG_GRACE = 30.0
 EX_SOFTWARE = 70
 
 
+def end_process() -> None:
+    """End at once, and without acks: the engine is of no use any more."""
+    os._exit(EX_SOFTWARE)
+
+
 def tell(attempt: Attempt, role: Role) -> None:
     """Publish an attempt and wait for the broker's confirm."""
     key = submission_key(role, attempt.participant)
@@ -69,7 +74,7 @@ class EngineGenerator:
         worker: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
-        end_process: Callable[[], None] = lambda: os._exit(EX_SOFTWARE),
+        end_process: Callable[[], None] = end_process,
         tell: Callable[[Attempt, Role], None] = tell,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -86,6 +91,7 @@ class EngineGenerator:
         self._lock = threading.Lock()
         self._waiting: Counter[str] = Counter()
         self._running: dict[str, Future[Completion]] = {}
+        self._begun: dict[str, float] = {}
         self._done: OrderedDict[str, Submission] = OrderedDict()
         self._stopped: OrderedDict[str, None] = OrderedDict()
 
@@ -164,6 +170,7 @@ class EngineGenerator:
                 logger.info("step %s %s, %.0f s left for it", step.step_id, how, left)
                 future = self._engine.submit(self._request(step, left))
                 self._running[step.step_id] = future
+                self._begun[step.step_id] = self._monotonic()
                 if self._is_stopped(step):  # said since it was looked at
                     self._engine.cancel(step.step_id)
         return future
@@ -173,14 +180,23 @@ class EngineGenerator:
             submission = self._await(step, future)
         except Exception:
             with self._lock:
-                self._running.pop(step.step_id, None)
+                self._forget(step)
             raise
         with self._lock:
-            self._running.pop(step.step_id, None)
+            self._forget(step)
             self._done[step.step_id] = submission
             while len(self._done) > KEPT_SUBMISSIONS:
                 self._done.popitem(last=False)
         return submission
+
+    def _forget(self, step: Step) -> None:
+        self._running.pop(step.step_id, None)
+        self._begun.pop(step.step_id, None)
+
+    def waiting_since(self) -> float | None:
+        """When the step that has been with the engine for longest was handed to it."""
+        with self._lock:
+            return min(self._begun.values(), default=None)
 
     def _request(self, step: Step, left: float) -> GenerationRequest:
         return GenerationRequest(

@@ -19,9 +19,10 @@ from tasks.celery_app import app
 from tasks.settings import ParticipantSettings, prepare_for_torch, secret, settings
 from tasks.topology import topology_of
 from workers.celery_worker import log_to_stderr, serve, worker_name
-from workers.generator import EngineGenerator
+from workers.generator import EngineGenerator, end_process
 from workers.rights import settle
 from workers.stops import StopReader
+from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,14 @@ def _run(
         embedded=settings().embedded,
     )  # fmt: skip
     stops.start()
+    watchdog = Watchdog(
+        lambda: engine.pulse, generator.waiting_since, settings().limits.hang, end_process
+    )
+    watchdog.start()
     try:
         return serve(worker, queues, threads=engine.info.capacity, events=rights.events)
     finally:
+        watchdog.close()
         stops.close()
         engine.close()
 

@@ -104,6 +104,14 @@ class Engine(Protocol):
     @property
     def stats(self) -> EngineStats: ...
 
+    @property
+    def pulse(self) -> int:
+        """Another number whenever something has moved for a request: tokens, prompts, an end.
+
+        A watchdog takes an engine that has work and whose pulse stands still to hang. An engine
+        whose every request is bounded by a timeout of its own may count the time instead.
+        """
+
     def submit(self, request: GenerationRequest) -> Future[Completion]: ...
 
     def cancel(self, request_id: str) -> bool: ...

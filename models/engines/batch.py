@@ -145,6 +145,7 @@ class Batch:
                 self._vacate(generation, len(self._rows))
                 continue
             generation.filled += len(chunk)
+            self._tickets.beat()
             if generation.filled == len(generation.prompt):
                 self._entering, generation.pixels, generation.features = None, None, None
                 if generation.choices:

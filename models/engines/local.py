@@ -59,6 +59,10 @@ class LocalEngine(ABC):
     def stats(self) -> EngineStats:
         return self._tickets.stats
 
+    @property
+    def pulse(self) -> int:
+        return self._tickets.pulse
+
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
         if ticket.settled:

@@ -83,6 +83,11 @@ class OpenAIEngine:
     def stats(self) -> EngineStats:
         return self._tickets.stats
 
+    @property
+    def pulse(self) -> int:
+        """Time: every attempt has a timeout of its own, and so has a request."""
+        return time.monotonic_ns()
+
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
         if request.choices:

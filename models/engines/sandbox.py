@@ -50,6 +50,11 @@ class SandboxEngine:
     def stats(self) -> EngineStats:
         return self._tickets.stats
 
+    @property
+    def pulse(self) -> int:
+        """Time: every program has a limit of its own."""
+        return time.monotonic_ns()
+
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
         if request.choices:

@@ -52,6 +52,11 @@ class ScriptedEngine:
     def stats(self) -> EngineStats:
         return self._tickets.stats
 
+    @property
+    def pulse(self) -> int:
+        """Time, unless it was told to hang: its timers cannot."""
+        return 0 if self._hanging else time.monotonic_ns()
+
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
         if ticket.settled:

@@ -46,6 +46,7 @@ class Tickets:
         self._open: dict[str, Ticket] = {}
         self._stats = EngineStats()
         self._closed: EngineError | None = None
+        self._pulse = 0
         self._pid = os.getpid()
 
     @property
@@ -53,6 +54,15 @@ class Tickets:
         """A copy of the counters as they are now."""
         with self._lock:
             return replace(self._stats, batch_sizes=dict(self._stats.batch_sizes))
+
+    @property
+    def pulse(self) -> int:
+        """Grows with every `beat`, every step and every completion."""
+        return self._pulse
+
+    def beat(self) -> None:
+        """Something has moved. For the engine's own thread."""
+        self._pulse += 1
 
     def open(self, request: GenerationRequest) -> Ticket:
         """A ticket for `request`; it is settled already when the request is refused."""
@@ -78,6 +88,7 @@ class Tickets:
             self._stats.prompt_tokens += completion.prompt_tokens
             self._stats.cached_tokens += completion.cached_tokens
             self._stats.completion_tokens += completion.completion_tokens
+            self.beat()
         ticket.future.set_result(completion)
         return True
 
@@ -113,6 +124,7 @@ class Tickets:
     def count_step(self, batch_size: int) -> None:
         with self._lock:
             self._stats.steps += 1
+            self.beat()
             sizes = self._stats.batch_sizes
             sizes[batch_size] = sizes.get(batch_size, 0) + 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from tests.journeys.site import Site
+from workers.generator import EX_SOFTWARE
 
 INNOCENT = 5
 
@@ -12,9 +13,10 @@ INNOCENT = 5
 class Restarting:
     """Starts a client again whenever it has died, as a service manager does."""
 
-    def __init__(self, site: Site, client: str) -> None:
+    def __init__(self, site: Site, client: str, *, status: int = -signal.SIGKILL) -> None:
         self.site = site
         self.client = client
+        self.status = status
         self.deaths = 0
 
     def look(self) -> None:
@@ -22,7 +24,7 @@ class Restarting:
         status = self.site.processes[name].poll()
         if status is None:
             return
-        assert status == -signal.SIGKILL
+        assert status == self.status
         self.deaths += 1
         self.site.start("client", self.client)
 
@@ -53,3 +55,27 @@ def test_a_poisonous_step_is_given_up_and_its_batch_mates_all_succeed(site: Site
     assert "Poison: its worker died: it came back 3 times" in end["reason"]
     assert "run alone once (by client-ada." in end["reason"]
     assert client.deaths == 3  # twice in company, once alone
+
+
+def test_a_step_that_hangs_ends_its_worker_and_is_given_up_like_one_that_kills_it(
+    site: Site,
+) -> None:
+    site.configure("ada", draft=60)
+    site.variables["COLM_CLIENTS__ADA__ENGINE__HANGS_ON"] = "POISON"
+    site.variables["COLM_LIMITS__HANG"] = "1"
+    site.start("coordinator")
+    client = Restarting(site, "ada", status=EX_SOFTWARE)
+    site.start("client", "ada")
+    single = {"strategy": "single", "participant": "ada"}
+    query = site.submit("POISON", single)
+
+    def ended() -> bool:
+        client.look()
+        return site.statuses().get(query, "open") != "open"
+
+    site.wait_until(ended, timeout=50)
+
+    assert "run alone once" in site.life(query)["entries"][-1]["what"]["reason"]
+    assert client.deaths == 3
+    assert "has not moved for" in (site.folder / "client-ada.log").read_text()
+    assert site.ask("Is it well again?", single)["status"] == "answered"

@@ -37,6 +37,7 @@ class HandEngine:
         engine="hand", model="none", dtype="", device="", context_length=None, capacity=4
     )
     stats = EngineStats()
+    pulse = 0
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
