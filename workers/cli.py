@@ -9,7 +9,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.errors import ColmError
-from workers.commands import asking, audit, cancelling, clients, dead, evaluating, running, serving
+from workers.commands import (
+    asking,
+    audit,
+    cancelling,
+    clients,
+    dead,
+    evaluating,
+    images,
+    replaying,
+    running,
+    serving,
+)
 
 app = typer.Typer(
     name="colm",
@@ -27,12 +38,14 @@ for command in (
     asking.ask,
     asking.show,
     asking.queries,
+    replaying.replay,
     audit.purge,
     audit.erase,
     cancelling.cancel,
     evaluating.evaluate,
     evaluating.evaluator,
     serving.coordinator,
+    images.images,
     running.migrate,
     running.flower,
     running.doctor,
