@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.test_audit import AuditContract
+from tests.unit.test_audit_upgraded import UpgradedContract
 from tests.unit.test_db_chain import ChainContract
+from tests.unit.test_db_permits import PermitsContract
 
 pytestmark = pytest.mark.postgres
 
@@ -22,3 +24,13 @@ class TestChainOnPostgres(OnPostgres, ChainContract):
 
 class TestAuditOnPostgres(OnPostgres, AuditContract):
     pass
+
+
+class TestPermitsOnPostgres(OnPostgres, PermitsContract):
+    pass
+
+
+class TestUpgradedOnPostgres(UpgradedContract):
+    @pytest.fixture
+    def url(self, empty_postgres_url: str) -> str:
+        return empty_postgres_url

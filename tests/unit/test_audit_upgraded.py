@@ -1,0 +1,104 @@
+"""A record from before migration 0003: its rows have no hashes, and nothing pretends otherwise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from db import migrate
+from db.auditing import Checked, check_everything
+from db.engine import connect, writing
+from db.erasing import erase
+from db.history import query_life
+from db.record import SqlRecord
+from db.seals import seal_ended
+from db.signing import Trust
+from tests.unit.db_examples import LATER, NOW, a_query, a_step, completed
+from workers import audit_keys
+
+BEFORE = ("0001", "0002")
+QUERY = "query-0001"
+
+
+class UpgradedContract:
+    """Heirs give the `url` of an empty database."""
+
+    @pytest.fixture
+    def engine(self, url: str, tmp_path: Path) -> Engine:
+        """An ended query of three rows, recorded by the version before."""
+        old = shutil.copytree(migrate.MIGRATIONS, tmp_path / "migrations")
+        for script in (old / "versions").glob("*.py"):
+            if not script.name.startswith(BEFORE):
+                script.unlink()
+        migrate.upgrade(url, old)
+        engine = connect(url)
+        with writing(engine) as connection:
+            for statement, values in _rows():
+                connection.execute(text(statement), values)
+        migrate.upgrade(url)
+        return engine
+
+    def test_old_rows_are_unchained_and_new_ones_begin_a_chain(self, engine: Engine) -> None:
+        trust = Trust(check=audit_keys.check)
+        found = sum(check_everything(engine, trust), Checked())
+        assert (found.findings, found.queries, found.unchained) == ((), 1, 1)
+        with SqlRecord(engine).open(QUERY) as life:
+            assert life.add_outcome(a_step(), completed()) == "late"
+        found = sum(check_everything(engine, trust), Checked())
+        assert (found.findings, found.rows) == ((), 4)
+        with writing(engine) as connection:
+            heads = "SELECT o.hash, p.head FROM outcomes o, progress p"
+            hash, head = connection.execute(text(heads)).one()
+        assert hash == head != None  # noqa: E711  # both are there
+
+    def test_an_old_query_can_be_sealed_and_erased(self, engine: Engine, tmp_path: Path) -> None:
+        key = audit_keys.create(tmp_path / "audit.key")
+        seal = seal_ended(engine, key, LATER)
+        assert seal is not None
+        assert seal.queries == 1
+        assert erase(engine, QUERY, asked_by="me", reason="asked", now=LATER, signer=key) == 3
+        trust = Trust(check=audit_keys.check, keys=frozenset({key.key}))
+        assert sum(check_everything(engine, trust), Checked()).findings == ()
+        life = query_life(engine, QUERY)
+        assert life is not None
+        assert "[erased]" in str(life.entries)
+
+
+def _rows() -> list[tuple[str, dict[str, object]]]:
+    query, step = a_query(), a_step()
+    plan = query.model_dump(mode="json", include={"options", "clients", "server", "deadlines"})
+    now = NOW.strftime("%Y-%m-%d %H:%M:%S.%f") + "+00:00"
+    if_sqlite = {"at": now.removesuffix("+00:00")}
+    asked = {
+        "query": QUERY, "step": step.step_id, "question": "Why?", **if_sqlite,
+        "messages": json.dumps([turn.model_dump() for turn in step.messages]),
+        "sampling": step.sampling.model_dump_json(),
+        **{name: json.dumps(value) for name, value in plan.items()},
+    }  # fmt: skip
+    statements = (
+        "INSERT INTO queries (query_id, seq, question, strategy, asked_at, deadline_at, options,"
+        " clients, server, deadlines, seed) VALUES (:query, 1, :question, 'colm', :at, :at,"
+        " :options, :clients, :server, :deadlines, 5)",
+        "INSERT INTO progress (query_id, open, wake_at, next_seq) VALUES (:query, false, :at, 4)",
+        "INSERT INTO steps (step_id, query_id, seq, round, act, participant, index, role, messages,"
+        " prompt_version, sampling, asked_at, deadline_at) VALUES (:step, :query, 2, 1, 'draft',"
+        " 'alice', 0, 'client', :messages, 'draft-1', :sampling, :at, :at)".replace(
+            "index,", '"index",'
+        ),
+        "INSERT INTO answers (query_id, seq, status, reason, asked_at, ended_at) VALUES (:query, 3,"
+        " 'failed', 'nobody came', :at, :at)",
+    )
+    return [
+        (statement, {name: value for name, value in asked.items() if f":{name}" in statement})
+        for statement in statements
+    ]
+
+
+class TestUpgradedOnSqlite(UpgradedContract):
+    @pytest.fixture
+    def url(self, empty_sqlite_url: str) -> str:
+        return empty_sqlite_url
