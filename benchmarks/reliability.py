@@ -36,7 +36,8 @@ Result = Row | Broken
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     console = Console()
     if not console.is_terminal:  # a file has room for the names of the faults
         console = Console(width=WIDTH)
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = machine.describe()
     count = options.queries or (QUICK if options.quick else FULL)
     names = options.faults or (QUICK_FAULTS if options.quick else ())
-    absent, chosen = _possible(cases(names, 1 if options.quick else None))
+    try:
+        absent, chosen = _possible(cases(names, 1 if options.quick else None))
+    except LookupError as error:
+        parser.error(str(error))
     results = _run(chosen, count)
     console.print(table(results, absent))
     for problem in problems(results):
@@ -90,7 +94,15 @@ def _run(chosen: Sequence[tuple[Fault, str]], count: int) -> list[Result]:
             bar.update(task, description=f"{fault.name} ({stage})")
             results.append(next(running))
             bar.advance(task)
+            if not bar.console.is_terminal:
+                sys.stderr.write(f"{_line(results[-1])}\n")
     return results
+
+
+def _line(result: Result) -> str:
+    """What a log is told of one injection."""
+    said = "; ".join(problems([result])) or f"kept: {getattr(result, 'seen', '')}"
+    return f"{result.fault} ({result.stage}): {said}"
 
 
 def problems(results: Sequence[Result]) -> list[str]:

@@ -18,6 +18,10 @@ from tests.chaos.small_disk import small_disk
 REGISTERED = (faults_network, faults_services, faults_workers, faults_steps)
 
 
+#: Of an error, which may carry the ends of many logs (characters).
+MOST_TOLD = 3_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Broken:
     """An injection that did not come to its end: a fault that did not happen, a site that stuck."""
@@ -47,7 +51,7 @@ class Campaign:
                 yield inject(self._site_for(fault), fault, stage, count)
             except Exception as error:  # noqa: BLE001  # the other faults are wanted, too
                 self._leave()
-                yield Broken(fault=fault.name, stage=stage, error=f"{error!r}")
+                yield Broken(fault=fault.name, stage=stage, error=f"{error!r}"[:MOST_TOLD])
 
     def _site_for(self, fault: Fault) -> ChaosSite:
         if self._site is None or (self._site.small_disk is not None) != fault.small_disk:

@@ -12,7 +12,7 @@ from tests.chaos.stages import Load
 #: How long PostgreSQL lets a silent transaction keep its locks (seconds).
 LOCKS_KEPT = LOCK_TIMEOUT_S
 #: RabbitMQ takes a silent connection for dead within two to three heartbeats (seconds).
-NOTICED_WITHIN = 6 * HEARTBEAT
+NOTICED_WITHIN = 12 * HEARTBEAT
 
 
 def _cut_off(load: Load, name: str, queue: str, left: int) -> float:

@@ -94,16 +94,16 @@ def _alarms(load: Load) -> bool:
 @fault("broker's memory alarm", "accepting", "drafting", "refining", hold=12)
 def _memory_alarm(load: Load) -> Generator[Happened]:
     load.site.rabbitmq.ctl("set_vm_memory_high_watermark", "0.0001")
-    poll(lambda: _alarms(load), timeout=30, what="the alarm")
+    poll(lambda: _alarms(load), timeout=60, what="the alarm")
     yield Happened("memory alarm on")
     load.site.rabbitmq.ctl("set_vm_memory_high_watermark", "0.6")
-    poll(lambda: not _alarms(load), timeout=30, what="the end of the alarm")
+    poll(lambda: not _alarms(load), timeout=60, what="the end of the alarm")
 
 
 @fault("broker's disk alarm", "drafting", hold=12)
 def _disk_alarm(load: Load) -> Generator[Happened]:
     load.site.rabbitmq.ctl("set_disk_free_limit", "1000000GB")
-    poll(lambda: _alarms(load), timeout=30, what="the alarm")
+    poll(lambda: _alarms(load), timeout=60, what="the alarm")
     yield Happened("disk alarm on")
     load.site.rabbitmq.ctl("set_disk_free_limit", "50MB")
-    poll(lambda: not _alarms(load), timeout=30, what="the end of the alarm")
+    poll(lambda: not _alarms(load), timeout=60, what="the end of the alarm")

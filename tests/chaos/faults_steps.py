@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
 from tests.chaos.faults import Happened, fault
-from tests.chaos.record import STATUS
-from tests.chaos.site import DIES
+from tests.chaos.record import OPEN, STATUS
+from tests.chaos.site import DIES, poll
 from tests.chaos.stages import Load
 
 
@@ -34,3 +35,33 @@ def _deadly(load: Load) -> Generator[Happened]:
     assert deaths
     yield Happened(f"{len(deaths)} workers died of it before it was given up", ("ada", "bo"))
     deaths.clear()
+
+
+#: What a cancelled query's steps may still be in an engine (seconds).
+STOPPED_WITHIN = 1.0
+
+
+@fault("cancel every fifth query", "drafting", "refining", hold=2)
+def _cancel(load: Load) -> Generator[Happened]:
+    """Those end as failed, their steps stop, and nothing more is generated for them."""
+    site = load.site
+    chosen = [row[0] for row in load.database.rows(OPEN, f"{load.wave.prefix}%")][::5]
+    load.wave.cancelled.extend(chosen)
+    began = time.monotonic()
+    site.python(
+        "from tasks import cancel\n"
+        f"for query_id in {chosen!r}:\n    cancel.delay(query_id, 'no longer wanted')\nprint(0)"
+    )
+    load.until(lambda: _ended(load, chosen), "the end of what was cancelled")
+    took = time.monotonic() - began
+    ids = set(chosen)
+    poll(lambda: site.journal.of(ids)[1] == 0, timeout=STOPPED_WITHIN, what="their steps stop")
+    begun, _ = site.journal.of(ids)
+    failed = sum(row[0] == "failed" for i in chosen for row in load.database.rows(STATUS, i))
+    assert failed > 0
+    yield Happened(f"{failed} of {len(chosen)} ended as cancelled within {took:.1f} s")
+    assert site.journal.of(ids) == (begun, 0), "generated although it was cancelled"
+
+
+def _ended(load: Load, query_ids: list[str]) -> bool:
+    return all(load.database.rows(STATUS, query_id) for query_id in query_ids)

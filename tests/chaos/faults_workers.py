@@ -71,14 +71,14 @@ def _frozen_coordinator(load: Load) -> Generator[Happened]:
     "freeze a client beyond the deadline",
     "drafting",
     degrades=True,
-    asked_with={"deadline": 45},
+    asked_with={"deadline": 60},
 )
 def _beyond_the_deadline(load: Load) -> Generator[Happened]:
     """It comes back when every query has ended: its drafts are kept as late and change nothing."""
     held = load.caught("draft", "client-bo")
     pid = _freeze(load, "client-bo")
     wave = load.wave
-    load.until(lambda: load.database.count(ENDED, wave.prefix) == wave.count, "every end", 150)
+    load.until(lambda: load.database.count(ENDED, wave.prefix) == wave.count, "every end", 200)
     _thaw(pid)
     load.until(lambda: load.database.count(LATE, wave.prefix) > 0, "a late draft")
     yield Happened(f"{held} drafts were under way", ("bo",))

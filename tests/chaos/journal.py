@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,12 @@ class Journal:
     def in_flight(self, pids: set[int], act: str = "") -> int:
         """Generations under way in these processes, of one act or of any."""
         return sum(not act or f".{act}." in step for pid in pids for step in self.running[pid])
+
+    def of(self, query_ids: Collection[str]) -> tuple[int, int]:
+        """Generations of these queries: how many were begun, and how many are under way."""
+        begun = sum(n for step, n in self.begun.items() if step.partition(".")[0] in query_ids)
+        running = [step for steps in self.running.values() for step in steps]
+        return begun, sum(step.partition(".")[0] in query_ids for step in running)
 
     def again(self, prefix: str) -> int:
         """Generations of a wave that were begun although the step had been begun before."""

@@ -66,6 +66,7 @@ STATUSES = (
     "SELECT status || CASE WHEN (answer::jsonb ->> 'degraded')::boolean THEN ', degraded' ELSE ''"
     " END, count(*) FROM answers WHERE query_id LIKE %s AND NOT query_id = ANY(%s) GROUP BY 1"
 )
+OPEN = "SELECT query_id FROM progress WHERE open AND query_id LIKE %s ORDER BY query_id"
 STATUS = "SELECT status, reason FROM answers WHERE query_id = %s"
 LATE = "SELECT count(*) FROM outcomes WHERE query_id LIKE %s AND status = 'late'"
 ANSWERS = "SELECT query_id, answer FROM answers WHERE query_id LIKE %s"

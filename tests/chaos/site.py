@@ -14,7 +14,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ DELAY = 0.4
 #: Without two signs of life, each within this, RabbitMQ takes a worker for dead (seconds).
 HEARTBEAT = 5
 #: Far above what a step takes here, so that a step that was lost shows as an expired one.
-PATIENCE = 120
+PATIENCE = 300
 #: The account of CoLM's processes in the database, with no right to change its tables' shape.
 ROLE = "colm"
 #: Which processes there are: their names, and the `colm` command of each.
@@ -61,7 +61,7 @@ listen_timeout = 30
 draft = {patience}
 synthesize = {patience}
 refine = {patience}
-query = 600
+query = 1200
 """
 ENGINE = """
 [{role}s.{name}]
@@ -89,6 +89,8 @@ class Wave:
     accepted_log: Path
     #: What ends the id of the one query that is to blame; empty where there is none.
     suffix: str
+    #: Ids of queries that were cancelled.
+    cancelled: list[str] = field(default_factory=list)
 
     @property
     def asked(self) -> bool:
@@ -97,8 +99,9 @@ class Wave:
 
     @property
     def suspects(self) -> list[str]:
-        """The ids of queries whose own steps are to blame."""
-        return [i for i in self.accepted if self.suffix and i.endswith(self.suffix)]
+        """The ids of queries that are not expected to be answered."""
+        to_blame = (i for i in self.accepted if self.suffix and i.endswith(self.suffix))
+        return [*to_blame, *self.cancelled]
 
     @property
     def accepted(self) -> list[str]:
@@ -213,7 +216,7 @@ class ChaosSite(Site):
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def wait_until_read(self, timeout: float = 60) -> None:
+    def wait_until_read(self, timeout: float = 120) -> None:
         """Until every process of the site reads its queues."""
         wanted = {"colm.ask": 2, "colm.draft.ada": 2, "colm.draft.bo": 1, "colm.synthesize.main": 1}
         self.wait_until(lambda: self._consumers(wanted), timeout)

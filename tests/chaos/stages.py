@@ -23,7 +23,7 @@ class Load:
     database: Database
     wave: Wave
 
-    def until(self, condition: Callable[[], bool], what: str, timeout: float = 60) -> float:
+    def until(self, condition: Callable[[], bool], what: str, timeout: float = 120) -> float:
         """Seconds until `condition`, which may be unknown while the database is away."""
 
         def holds() -> bool:
