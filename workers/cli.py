@@ -44,6 +44,7 @@ for command in (
     cancelling.cancel,
     evaluating.evaluate,
     evaluating.evaluator,
+    evaluating.report,
     serving.coordinator,
     images.images,
     running.migrate,

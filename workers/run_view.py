@@ -20,8 +20,9 @@ def run_picture(run: Run, progress: Progress, now: datetime) -> RenderableType:
     """Everything that is to be seen of one run."""
     parts: list[RenderableType] = [_headline(run, progress, now)]
     if run.units:
-        parts.append(ProgressBar(total=run.units, completed=progress.done, width=60))
-    parts.append(_entries(progress))
+        parts += [ProgressBar(total=run.units, completed=progress.done, width=60), ""]
+    order = [entry["name"] for entry in run.config["entries"]]
+    parts.append(_entries(progress, order))
     if progress.sharing.asked:
         parts.append(Text(saved_words(progress.sharing), style="dim"))
     return Group(*parts)
@@ -80,12 +81,12 @@ def _waiting(run: Run, now: datetime) -> str:
     return "no evaluator works on it: `colm evaluator`"
 
 
-def _entries(progress: Progress) -> Table:
+def _entries(progress: Progress, order: Sequence[str]) -> Table:
     table = Table(box=None, header_style="bold")
-    table.add_column("entry")
-    for column in ("done", "right", "accuracy", "unparsable", "failed", "tokens", "s a query"):
+    table.add_column("entry", no_wrap=True)
+    for column in ("done", "right", "accuracy", "unparsable", "failed", "tokens", "s/query"):
         table.add_column(column, justify="right")
-    for entry in progress.entries:
+    for entry in sorted(progress.entries, key=lambda entry: order.index(entry.entry)):
         accuracy = f"{entry.accuracy:.1%}" if entry.accuracy is not None else ""
         tokens = entry.prompt_tokens + entry.completion_tokens
         table.add_row(

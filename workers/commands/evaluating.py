@@ -39,6 +39,19 @@ def evaluator() -> None:
     raise typer.Exit(run_evaluator())
 
 
+def report(
+    runs: Annotated[list[str], typer.Argument(help="A run; or several, to compare them.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A folder; default: report-RUN.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run: accuracy, intervals, costs, recovery; or compare several runs."""
+    from workers.reporting import write_report
+
+    write_report(runs, output, as_json=as_json)
+
+
 @run.command("list")
 def list_runs(as_json: Json = False) -> None:
     """List the latest runs."""

@@ -1,0 +1,148 @@
+"""A report's data is what the record says, with or without the data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from db import runs
+from db.engine import connect
+from db.record import SqlRecord
+from db.units import add_unit
+from evaluation.analysis import analyse
+from models.messages import ClientAnswer, Completion, Spent
+from models.strategies.base import Outcome
+from models.strategies.cope import Cope
+from tasks.evaluation_config import read_config
+from tests.unit.db_examples import NOW, a_query, finishing
+from tests.unit.run_examples import a_unit
+from workers.evaluator_data import load
+from workers.reporting import numbers
+from workers.run_reading import read_run
+from workers.run_surface import state_of, takes_all_stages
+
+LEDGER = [
+    Spent(
+        participant="ada", role="client", act="draft", calls=1, prompt=5, completion=2
+    ).model_dump(mode="json")
+]
+
+
+@pytest.fixture
+def engine(sqlite_url: str) -> Iterator[Engine]:
+    engine = connect(sqlite_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    rows = [{"question": f"What is {n}?", "answer": str(n)} for n in range(3)]
+    path = tmp_path / "items.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"question": "?"}\n')
+    entries = [{"name": "alone", "strategy": "single"}, {"name": "colm"}]
+    prices = {"ada": {"input": 1.0, "output": 10.0}}
+    given = {"data": {"source": str(path)}, "entries": entries, "prices": prices}
+    return read_config(given).model_dump(mode="json")
+
+
+def unit(engine: Engine, entry: str, example: str, status: str, text: str) -> None:
+    found = a_unit(entry, example, status=status, ledger=LEDGER, detail={"stage": 2})
+    clients = {"ada": ClientAnswer(status="refined", draft="maybe", refined=text)}
+    record = SqlRecord(engine)
+    with record.begin(a_query(found.query_id, question=f"Q {example}")) as life:
+        life.apply(finishing(found.query_id, answer=text, clients=clients), NOW)
+    clients_found = {"ada": {"draft": "wrong", "refined": "correct"}}
+    add_unit(engine, "night", replace(found, clients=clients_found))
+
+
+def order(engine: Engine, config: dict[str, Any]) -> list[str]:
+    """Order a run of which one example is done; the ids of all."""
+    data = load(read_config(config).data)
+    runs.order(engine, "night", config, NOW)
+    runs.take(engine, "night", "me", now=NOW, until=NOW)
+    runs.describe(engine, "night", "me", planned=6, data=data.digest, at=NOW)
+    ids = [example.id for example in data.examples]
+    unit(engine, "alone", ids[0], "wrong", "7")
+    unit(engine, "colm", ids[0], "correct", "0")
+    return ids
+
+
+def test_units_come_with_their_texts_grades_and_prices(
+    engine: Engine, config: dict[str, Any]
+) -> None:
+    ids = order(engine, config)
+    data = read_run(engine, "night")
+    assert [(u.entry, u.status, u.correct) for u in data.units] == [
+        ("alone", "graded", False), ("colm", "graded", True),
+    ]  # fmt: skip
+    ada = data.units[1].clients["ada"]
+    assert (ada.draft, ada.refined, ada.draft_text, ada.refined_text) == (False, True, "maybe", "0")
+    assert data.units[1].stage == 2
+    assert data.examples[ids[1]].references == ("1",)
+    assert data.baselines == ("alone",)
+    assert data.bad_rows[0][0] == "items.jsonl:4"
+    assert data.notes == ("The run is open: 2 of 6 units are done.",)
+    found = analyse(data)
+    assert [(row.name, row.right, row.n) for row in found.entries] == [
+        ("alone", 0, 1), ("colm", 1, 1),
+    ]  # fmt: skip
+    assert found.entries[0].cost.dollars == pytest.approx((5 * 1 + 2 * 10) / 1e6)
+    assert json.loads(json.dumps(numbers(data, found)))["analysis"]["entries"][1]["right"] == 1
+
+
+@pytest.mark.parametrize("change", ["removed", "changed"])
+def test_without_its_data_a_run_is_told_from_the_record(
+    engine: Engine, config: dict[str, Any], change: str
+) -> None:
+    ids = order(engine, config)
+    path = Path(config["data"]["source"])
+    if change == "removed":
+        path.unlink()
+    else:
+        path.write_text('{"question": "Another?", "answer": "1"}\n')
+    data = read_run(engine, "night")
+    assert any("references are missing" in note for note in data.notes)
+    assert data.examples[ids[0]].question == f"Q {ids[0]}"
+    assert data.examples[ids[0]].references == ()
+    assert [u.correct for u in data.units] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"t1": 1.0, "t2": 1.0, "comparison": ">"}, True),
+        ({"t1": 1.0, "t2": 1.0}, False),
+        ({}, False),
+    ],
+)
+def test_thresholds_are_replayed_where_every_stage_was_gone_through(
+    config: dict[str, Any], options: dict[str, Any], expected: bool
+) -> None:
+    entries = [{"name": "cope", "strategy": "cope", "options": options}]
+    found = read_config({**config, "entries": entries, "baselines": []})
+    assert takes_all_stages(found.entries[0]) is expected
+
+
+def test_a_query_is_read_as_its_strategy_saw_it(engine: Engine) -> None:
+    record = SqlRecord(engine)
+    query = a_query("query-0001", strategy="cope", options={"n": 2})
+    completion = Completion(
+        text="I would add.", finish_reason="stop", prompt_tokens=3, completion_tokens=3,
+        engine="scripted", model="none",
+    )  # fmt: skip
+    with record.begin(query) as life:
+        life.apply(Cope().next_move(life.state, NOW), NOW)
+    with record.open("query-0001") as life:
+        step = life.state.steps[0].step
+        life.add_outcome(step, Outcome(status="completed", at=NOW, completion=completion))
+        seen = life.state
+    assert state_of(engine, "query-0001") == seen
+    with pytest.raises(LookupError, match="query-0002"):
+        state_of(engine, "query-0002")

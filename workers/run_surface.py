@@ -1,0 +1,91 @@
+"""COPE's thresholds replayed on the samples of a run; nothing is generated, texts are graded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+
+from db.history import Asked, StepOutcome, query_life
+from db.units import Unit
+from evaluation import graders
+from evaluation.costs import Price
+from evaluation.examples import Dataset, Example
+from evaluation.surface import Point, Stored, stored_of, surface
+from models.messages import Query, Step
+from models.strategies.base import Decision, Outcome, QueryState, StepState
+from models.strategies.cope import CopeOptions
+from tasks.evaluation_config import Entry, RunConfig
+
+#: The thresholds of a surface.
+THRESHOLDS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+GRADING_THREADS = 2
+
+
+def takes_all_stages(entry: Entry) -> bool:
+    """Whether every query of the entry has samples of every stage, to be replayed."""
+    if entry.strategy != "cope":
+        return False
+    options = CopeOptions.model_validate(entry.options)
+    return (options.t1, options.t2, options.comparison) == (1.0, 1.0, ">")
+
+
+def surfaces_of(
+    engine: Engine,
+    config: RunConfig,
+    units: Sequence[Unit],
+    data: Dataset,
+    prices: Mapping[str, Price],
+    tell: Callable[[str], None],
+) -> dict[str, tuple[Point, ...]]:
+    """A surface for each entry whose samples are complete."""
+    examples = {example.id: example for example in data.examples}
+    found = {}
+    for entry in (entry for entry in config.entries if takes_all_stages(entry)):
+        mine = [u for u in units if u.entry == entry.name and u.status != "failed"]
+        if not mine:
+            continue
+        tell(f"replaying {len(mine)} queries of {entry.name}")
+        with ThreadPoolExecutor(GRADING_THREADS) as pool:
+            stored = list(pool.map(lambda u: _stored(engine, u, examples[u.example], prices), mine))
+        n = CopeOptions.model_validate(entry.options).n
+        ns = sorted({n, max(1, n // 2)})
+        found[entry.name] = tuple(surface(stored, t1s=THRESHOLDS, t2s=THRESHOLDS, ns=ns))
+    return found
+
+
+def _stored(engine: Engine, unit: Unit, example: Example, prices: Mapping[str, Price]) -> Stored:
+    def is_right(text: str) -> bool:
+        return graders.grade(example, text).correct is True
+
+    state = state_of(engine, unit.query_id)
+    return stored_of(
+        state, kind=example.kind, is_right=is_right, prices=prices, question=example.question
+    )
+
+
+def state_of(engine: Engine, query_id: str) -> QueryState:
+    """A query as its strategy saw it in the end. Raises LookupError where there is none."""
+    life = query_life(engine, query_id)
+    query: Query | None = None
+    steps: dict[str, tuple[Step, StepState]] = {}
+    outcomes: dict[str, Outcome] = {}
+    decisions = []
+    for entry in life.entries if life else ():
+        match entry.what:
+            case Asked(query=asked):
+                query = asked
+            case Step() as step:
+                steps[step.step_id] = (step, StepState(step=step, asked_at=entry.at))
+            case StepOutcome(step_id=step_id, outcome=outcome) if outcome.status != "late":
+                outcomes[step_id] = outcome
+            case Decision() as decision:
+                decisions.append(decision)
+    if query is None:
+        raise LookupError(f"the record tells nothing of query {query_id}")
+    told = tuple(
+        StepState(step=step, asked_at=state.asked_at, outcome=outcomes.get(step_id))
+        for step_id, (step, state) in steps.items()
+    )
+    return QueryState(query=query, steps=told, decisions=tuple(decisions))
