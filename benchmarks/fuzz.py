@@ -5,7 +5,7 @@
 Each message goes the way of a delivered one: the gate of a coordinator's worker, the task body, the
 `Coordinator`, a `SqlRecord` on SQLite; a body that is JSON also through the decoders of every kind
 of message. A fault of ours ends the run with the smallest message that shows it: an exception that
-no worker expects, a message that takes longer than a second, a row that should not exist.
+no worker expects, a message that computes for seconds, a row that should not exist.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from workers.intake import MAX_BODY_BYTES, fault_of
 BATCH = 2_000
 #: Messages until the deadline of a stage passes.
 STAGE = 400
-#: The longest that one message may take on a busy machine (seconds).
+#: The longest that one message may compute; a busy machine may make it wait (seconds).
 MOST_SECONDS = 5.0
 KINDS = (Submission, Attempt, Step, AskRequest, Answer)
 DEADLINES = Deadlines(draft=80_000, synthesize=80_000, refine=80_000, query=600_000)
@@ -102,15 +102,15 @@ class Target:
 
     def take(self, sent: Sent) -> None:
         """Deliver one message. Raises what no worker expects."""
-        started = time.perf_counter()
+        started = time.thread_time()
         self.counts[self._deliver(sent)] += 1
-        took = time.perf_counter() - started
+        took = time.thread_time() - started
         self.slowest = max(self.slowest, took)
         if self.counts.total() % STAGE == 0:
             self.ahead += timedelta(seconds=DEADLINES.draft)
             self.coordinator.wake_due()
         if took > MOST_SECONDS:
-            raise AssertionError(f"a message took {took:.1f} s")
+            raise AssertionError(f"a message took {took:.1f} s of computing")
 
     def _deliver(self, sent: Sent) -> str:
         _decode(sent.body)
@@ -239,7 +239,10 @@ def main() -> None:
     started = time.perf_counter()
     counts, slowest = run(given.messages, given.seed)
     seconds = time.perf_counter() - started
-    print(f"{counts.total()} messages in {seconds:.0f} s, the slowest {slowest * 1000:.0f} ms")
+    print(
+        f"{counts.total()} messages in {seconds:.0f} s; "
+        f"the slowest computed for {slowest * 1000:.0f} ms"
+    )
     for what, count in counts.most_common():
         print(f"  {count:>8}  {what}")
     print("no crash, no hang, no row that should not exist")

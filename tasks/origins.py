@@ -60,7 +60,7 @@ def letter_id(task_id: object, routing_key: str | None, queue: str | None, now: 
     Otherwise a participant could give a submission the id of somebody else's step, whose letter
     would then count as recorded already.
     """
-    known = str(task_id or f"unknown.{now.timestamp()}")
+    known = task_id if isinstance(task_id, str) and task_id else f"unknown.{now.timestamp()}"
     if queue == SUBMISSIONS:
         known = f"{routing_key}:{known}"
     return known[:KEPT_ID]

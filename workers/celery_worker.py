@@ -95,8 +95,10 @@ class PlainConsumer(Consumer):
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Set up this process's log: one line an event, times in local time with milliseconds."""
     logging.basicConfig(level=level, format=LOG_FORMAT)
-    for noisy in ("httpx", "httpcore", "amqp", "filelock", "urllib3"):
+    for noisy in ("httpx", "httpcore", "amqp", "filelock", "pika", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Whoever connects tells what failed, in one line; pika would tell it in eight before.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     # It says that a task came; celery.app.trace says what came of it.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
 

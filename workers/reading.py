@@ -22,11 +22,17 @@ from workers.show import letters_table, life_view, plain, queries_table
 ABBREVIATED_AMONG = 10_000
 
 
-def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
+def recorded_life(query: str) -> history.History:
+    """All that is recorded of a query, or of the one whose id begins so. Raises UnknownQuery."""
     engine = connect(settings().database_url)
     life = history.query_life(engine, whole_id(engine, query))
     if life is None:
         raise UnknownQuery(f"no query {query!r}")
+    return life
+
+
+def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
+    life = recorded_life(query)
     if as_json:
         _print_json(life)
         return

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import json
+from typing import Any
 
+import pika
 import pytest
 
 from tests.journeys.site import Site
@@ -123,3 +126,73 @@ def test_a_caller_whose_limits_differ_from_the_sites_is_answered_all_the_same(si
     site.variables["COLM_LIMITS__DELIVERIES"] = "6"
 
     assert site.ask("With others?", {"rounds": 1})["status"] == "answered"
+
+
+GARBAGE: list[tuple[bytes, dict[str, Any]]] = [
+    (b"", {}),
+    (b"\xff\xfe\x00", {}),
+    (b"[" * 200_000, {}),
+    (b"9" * 10_000, {}),
+    (b"x" * (8 * 2**20 + 1), {}),
+    (b"[]", {}),
+    (b"{}", {}),
+    (b'[[], {"submission": ' + b"[" * 60 + b"]" * 60 + b"}, null]", {}),
+    (b'[[], {"submission": {}}, {"callbacks": [{"task": "colm.ask"}]}]', {}),
+    (b'[[], {"self": 1}, null]', {}),
+    (b'[[1, 2, 3], {"submission": null}, null]', {}),
+    (b"cos\nsystem\n(S'true'\ntR.", {"content_type": "application/x-python-serialize"}),
+    (b"[[], {}, null]", {"content_type": "text/plain"}),
+    (b"[[], {}, null]", {"content_encoding": "no-such-coding"}),
+    (bz2.compress(b"[" * 10_000_000), {"headers": {"compression": "application/x-bz2"}}),
+    (b"[[], {}, null]", {"headers": {"id": None}}),
+    (b"[[], {}, null]", {"headers": {"id": {"a": [1]}}}),
+    (b"[[], {}, null]", {"headers": {"task": None}}),
+    (b"[[], {}, null]", {"headers": {"task": "celery.chord"}}),
+    (b"[[], {}, null]", {"headers": {"task": 7}}),
+    (b"[[], {}, null]", {"headers": {"eta": "9999-01-01T00:00:00"}}),
+    (b"[[], {}, null]", {"headers": {"expires": "soon"}}),
+    (b"[[], {}, null]", {"headers": {"timelimit": "x"}}),
+    (b"[[], {}, null]", {"headers": {"kwargsrepr": "x" * 100_000}}),
+]
+
+
+def test_garbage_on_the_wire_kills_nobody_and_is_recorded_with_its_reason(site: Site) -> None:
+    if not site.broker.startswith("amqp"):
+        pytest.skip("the embedded broker has no wire for strangers")
+    site.configure("ada")
+    site.start_all("ada")
+    for name in ("coordinator", "server-main", "client-ada"):
+        log = site.folder / f"{name}.log"
+        site.wait_until(lambda log=log: " ready." in log.read_text(), timeout=60)
+    assert site.ask("Before?", {"rounds": 1})["status"] == "answered"
+
+    ways = [("colm.drafts", "draft.ada"), ("colm.steps", "draft.ada"), ("colm.ask", "ask"),
+            ("colm.steps", "synthesize.main"), ("colm.steps", "draft.nobody")]  # fmt: skip
+    with pika.BlockingConnection(pika.URLParameters(site.broker)) as connection:
+        channel = connection.channel()
+        for exchange, key in ways:
+            for n, (body, changes) in enumerate(GARBAGE):
+                task = {"colm.drafts": "colm.submit", "colm.ask": "colm.ask"}.get(exchange)
+                usual = {"task": task or f"colm.{key.split('.')[0]}", "id": f"garbage.{key}.{n}"}
+                fields = {"content_type": "application/json", "content_encoding": "utf-8"}
+                headers = {**usual, **changes.get("headers", {})}
+                sent = pika.BasicProperties(**{**fields, **changes, "headers": headers})
+                channel.basic_publish(exchange, key, body, sent)
+
+    assert site.ask("After?", {"rounds": 1}, timeout=90)["status"] == "answered"
+    found: list[Any] = []
+
+    def all_recorded() -> bool:
+        found[:] = json.loads(site.colm("dead", "recorded", "--limit", "500", "--json"))
+        # A letter whose id cannot be read gets one of its own.
+        return len(found) >= len(ways) * len(GARBAGE)
+
+    site.wait_until(all_recorded, timeout=40)
+    reasons = " ".join(letter["reason"] for letter in found)
+    for reason in ("cannot be decoded", "content type", "compressed", "it carries callbacks",
+                   "8388609 bytes", "unroutable", "deeper than 32", "has eta"):  # fmt: skip
+        assert reason in reasons
+    for process in site.processes.values():
+        assert process.poll() is None
+    for log in site.folder.glob("*.log"):
+        assert "Unrecoverable error" not in log.read_text(), log.name
