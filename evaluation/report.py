@@ -1,0 +1,170 @@
+"""Writes a run's report: one self-contained HTML file, the same as JSON, and its figures as PNGs.
+
+Every text of a model or a data set is escaped. The HTML needs no network and no script, and prints.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.analysis import Analysis, analyse, compare
+from evaluation.plots import Picture, pictures
+from evaluation.run_data import RunData
+from evaluation.statistics import Estimate
+from evaluation.tables import Comparison
+
+#: Characters of a question or an answer that the report shows.
+MAX_SHOWN = 4_000
+_TEMPLATE = "report.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What was written."""
+
+    html: Path
+    json: Path
+    pictures: tuple[Path, ...]
+
+
+def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: int = 0) -> Files:
+    """Write the report of `data` into `folder`, which is made; `before` is a run to compare with.
+
+    The same data and seed give the same files. What lies there under the same names is replaced.
+    """
+    found = analyse(data, seed=seed)
+    changes = compare(before, data, seed=seed) if before else ()
+    drawn = pictures(data, found)
+    folder.mkdir(parents=True, exist_ok=True)
+    html, plain = folder / "report.html", folder / "report.json"
+    html.write_text(render(data, found, drawn, before=before, changes=changes), encoding="utf-8")
+    told = as_json(data, found, before=before, changes=changes)
+    plain.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    files = []
+    for picture in drawn:
+        files.append(folder / f"{picture.name}.png")
+        files[-1].write_bytes(picture.png)
+    return Files(html=html, json=plain, pictures=tuple(files))
+
+
+def render(
+    data: RunData,
+    found: Analysis,
+    drawn: Sequence[Picture],
+    *,
+    before: RunData | None = None,
+    changes: Sequence[Comparison] = (),
+) -> str:
+    """The report as HTML."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "share": share, "interval": interval, "points": points, "p": p_value, "number": number,
+        "shown": shown,
+    }  # fmt: skip
+    figures = {picture.name: picture for picture in drawn}
+    return environment.get_template(_TEMPLATE).render(
+        data=data,
+        found=found,
+        before=before,
+        changes=changes,
+        figures=figures,
+        sources={name: _source(picture) for name, picture in figures.items()},
+        priced=any(row.cost.dollars for row in found.entries),
+    )
+
+
+def as_json(
+    data: RunData,
+    found: Analysis,
+    *,
+    before: RunData | None = None,
+    changes: Sequence[Comparison] = (),
+) -> dict[str, Any]:
+    """All numbers of the report, and the regressions' texts, as JSON has them."""
+    return {
+        "run": data.run,
+        "ordered": data.ordered,
+        "data": data.data,
+        "machine": data.machine,
+        "notes": list(data.notes),
+        "planned": data.planned,
+        "done": len(data.units),
+        "bad_rows": [list(row) for row in data.bad_rows],
+        "sharing": {
+            "steps_asked": data.steps_asked,
+            "steps_generated": data.steps_generated,
+            "tokens_saved": data.tokens_saved,
+        },
+        "analysis": _plain(found),
+        "surfaces": _plain(data.surfaces),
+        "compared_with": before.run if before else None,
+        "changes": _plain(changes),
+    }
+
+
+def share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """As in "47.0% (37.5 to 56.7)"."""
+    if estimate is None:
+        return ""
+    low, high = 100 * estimate.low, 100 * estimate.high
+    return f"{estimate.value:.1%} ({low:.1f} to {high:.1f})"
+
+
+def points(estimate: Estimate | None) -> str:
+    """A difference in percentage points, as in "+4.0 (-2.5 to 10.1)"."""
+    if estimate is None:
+        return ""
+    value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def number(value: float | None) -> str:
+    """Three digits that count, without powers of ten."""
+    if value is None:
+        return ""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{digits}f}" if abs(value) >= 0.001 else f"{value:.2g}"
+
+
+def shown(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " [cut]"
+
+
+def _source(picture: Picture) -> str:
+    """A figure as the address of an image that carries its own bytes."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.svg).decode()
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value
