@@ -25,6 +25,9 @@ _SPELLING = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 )
 
+#: Every whole number below is a double of its own.
+_EXACT = 2.0**53
+
 
 def plain(value: Any) -> Any:
     """`value` out of what JSON has, each thing in one form only.
@@ -73,10 +76,11 @@ def _number(value: float) -> float | int:
         if value != value or value in (float("inf"), float("-inf")):
             raise ValueError(f"{value} has no canonical form")
         return value
-    return int(Decimal(repr(value)))
+    # Beyond 2**53 the shortest form has other digits than the exact value.
+    return int(value) if abs(value) < _EXACT else int(Decimal(repr(value)))
 
 
 def _utc(value: datetime) -> str:
     if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} names no time zone")
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -31,8 +31,8 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "answers": ("reason", "answer"),
     "erasures": (),
 }
-#: What a row's hash is not taken over, beside the texts.
-_BESIDE = frozenset({"hash", "salts"})
+#: What a row's hash is not taken over.
+_LEFT_OUT = {table: frozenset({"hash", "salts", *texts}) for table, texts in TEXTS.items()}
 
 
 class Link(NamedTuple):
@@ -44,7 +44,7 @@ class Link(NamedTuple):
 
 def row_hash(table: str, row: Mapping[str, Any], previous: str | None) -> str:
     """The hash of a row whose digests are in it; `previous` is None for the first of a chain."""
-    left_out = {*TEXTS[table], *_BESIDE}
+    left_out = _LEFT_OUT[table]
     content = {
         name: plain(value)
         for name, value in row.items()
