@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models import prompts
+from models.framing import fenced
 from models.messages import Participant, Turn
 
 VERSION = "2026-11-panels-a"
@@ -115,4 +116,4 @@ def _framed(text: str, tag: str) -> str:
 
 
 def _fenced(text: str, tag: str, share: int) -> str:
-    return prompts._fenced(prompts._cut(text.strip(), share), tag)
+    return fenced(prompts._cut(text.strip(), share), tag)
