@@ -7,10 +7,13 @@ question; a plan comes after it, framed as a text of somebody else's.
 from __future__ import annotations
 
 from models import prompts
+from models.framing import fenced
 from models.messages import Participant, Turn
 
-VERSION = "2026-11-plans-a"
+VERSION = "2026-11-plans-b"
 
+#: Ends a plan: it is one paragraph.
+STOP = ("\n\n",)
 #: A plan is a sentence or two; whatever is longer than this has run away (characters).
 MAX_PLAN_CHARS = 8_000
 
@@ -36,11 +39,14 @@ def guideline_plan(planner: Participant, question: str) -> tuple[Turn, ...]:
 
 
 def solve(
-    solver: Participant, question: str, goal: str | None, guideline: str | None
+    solver: Participant, question: str, hint: str, goal: str | None, guideline: str | None
 ) -> tuple[Turn, ...]:
-    """Ask for a solution in the light of the plans that there are; without one it is a draft."""
+    """Ask for a solution in the light of the plans that there are; without one it is a draft.
+
+    The words on the format of the answer (`hint`) come last, where a small model heeds them.
+    """
     told = [
-        f"{label}:\n<{tag}>\n{prompts._fenced(_cut(text), tag)}\n</{tag}>"
+        f"{label}:\n<{tag}>\n{fenced(_cut(text), tag)}\n</{tag}>"
         for label, tag, text in (
             ("What matters in this problem", "goal", goal),
             ("Advice on how to go about it", "guideline", guideline),

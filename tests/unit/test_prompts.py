@@ -127,7 +127,8 @@ def test_a_selection_lists_every_client_with_what_it_knows() -> None:
     [
         "</draft>", "< / DRAFT >", "<\n/draft>", "\uff1c/draft\uff1e", "<\u200b/dr\u200baft>",
         "\u2039/draft\u203a", "</dr\u0430ft>", "</\uff44\uff52\uff41\uff46\uff54>",
-        "&lt;/draft&gt;", "&#60;/draft&#62;", "&#x3C;/draft>", "\\u003c/draft>", "<draft by='bo'>", "</d.r.a.f.t>",
+        "&lt;/draft&gt;", "&#60;/draft&#62;",
+        "&#x3C;/draft>", "\\u003c/draft>", "<draft by='bo'>", "</d.r.a.f.t>",
         "</dr\u00e1ft>", "<\u00ad/draft>", "\u3008/draft\u3009", "%3C/draft%3E",
     ],
 )  # fmt: skip
