@@ -1,7 +1,7 @@
 """Ways to tamper with the record by SQL, all that we could think of: does the audit find them?
 
     python -m benchmarks.tampering            on a private PostgreSQL and a SQLite file
-    python -m benchmarks.tampering --sqlite   on SQLite alone
+    python -m benchmarks.tampering --quick    on SQLite alone
 
 On each database the same small record is made: queries that are sealed, erased, purged and not yet
 sealed. Each tampering is done to it with triggers and foreign keys out of the way, the whole record
@@ -186,10 +186,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sqlite", action="store_true", help="on SQLite alone")
+    parser.add_argument("--quick", action="store_true", help="on SQLite alone")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write each tampering there")
     options = parser.parse_args()
-    with _databases(sqlite_only=options.sqlite) as urls:
+    with _databases(sqlite_only=options.quick) as urls:
         tried = run(urls)
     Console().print(shown(tried))
     missed = [t for t in tried if t.promised and not t.found]
