@@ -82,12 +82,14 @@ def _configure(**variables: str) -> None:
 def processor_seconds(stack: Stack) -> float:
     """What the site's own processes have computed so far, without broker and database."""
     pids = [child.process.pid for child in stack.children if child.process is not None]
-    return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+    return sum(map(processor_seconds_of, pids))
 
 
-def _ticks(pid: int) -> int:
+def processor_seconds_of(pid: int) -> float:
+    """What the process has computed so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])  # utime and stime, as proc(5) counts from field 3
+    ticks = int(fields[11]) + int(fields[12])  # utime and stime, as proc(5) counts from field 3
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def service_versions(found: Settings) -> dict[str, str]:

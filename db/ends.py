@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select
 from db.engine import glancing, postgresql_options
 from db.failures import unusable
 from db.record import ANSWERS_CHANNEL
-from db.tables import answers, queries
+from db.tables import OPEN, answers, progress, queries
 
 #: How often SQLite is asked (seconds).
 POLL_S = 0.05
@@ -38,6 +38,15 @@ def known_among(engine: Engine, query_ids: Collection[str]) -> set[str]:
     with glancing(engine) as connection:
         known = select(queries.c.query_id).where(queries.c.query_id.in_(tuple(query_ids)))
         return set(connection.scalars(known))
+
+
+def open_queries(engine: Engine, run: str) -> list[str]:
+    """The queries of a run that have not ended. Raises TransientError."""
+    with glancing(engine) as connection:
+        found = select(queries.c.query_id).where(
+            queries.c.query_id.in_(select(progress.c.query_id).where(OPEN)), queries.c.run == run
+        )
+        return list(connection.scalars(found))
 
 
 class Ends:

@@ -22,6 +22,7 @@ from tasks import evaluate
 from tasks.evaluation_config import read_config
 from tasks.inspection import listened_to
 from tasks.settings import settings
+from workers.evaluator import cancel_queries
 from workers.evaluator_data import load
 from workers.run_view import run_picture, runs_table
 
@@ -75,6 +76,8 @@ def change_run(name: str, what: Literal["paused", "resumed", "cancelled"]) -> No
     engine = connect(settings().database_url)
     run = whole_name(engine, name)
     state = runs.change(engine, run, what, datetime.now(UTC))
+    if state == "cancelled":
+        cancel_queries(engine, run)
     Console().print(f"run {run} is {state}", highlight=False)
 
 

@@ -23,10 +23,11 @@ from typing import Any
 from sqlalchemy import Engine
 
 from db import runs
+from db.ends import open_queries
 from db.engine import connect
 from db.units import done_units
 from models.errors import ColmError, InvalidAsk, TransientError
-from tasks import ask
+from tasks import ask, cancel
 from tasks.evaluation_config import RunConfig
 from tasks.settings import settings
 from tasks.windows import Window, in_window, next_opening, parse_window
@@ -126,7 +127,15 @@ def _evaluate(engine: Engine, run: runs.Run, owner: str, stop: threading.Event) 
     )
     with keeper.renewing():
         finished = work.go_on()
+    if keeper.state == "cancelled":
+        cancel_queries(engine, run.run)
     return keeper.note(), finished
+
+
+def cancel_queries(engine: Engine, run: str) -> None:
+    """Have every query of the run that is open ended: nobody wants its answer any more."""
+    for query_id in open_queries(engine, run):
+        cancel.delay(query_id, f"run {run} was cancelled")
 
 
 def _ask(question: str, query_id: str, options: dict[str, Any]) -> object:

@@ -119,6 +119,7 @@ def test_a_run_is_paused_resumed_and_cancelled(site: Site) -> None:
     site.wait_until(lambda: done(site) > before)
     assert "is cancelled" in site.colm("run", "cancel", "night")
     site.wait_until(lambda: shown(site)["owner"] is None)
+    site.wait_until(lambda: json.loads(site.colm("queries", "--status", "open", "--json")) == [])
     assert "cannot be resumed" in site.colm("run", "resume", "night", status=1)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from db import runs, units
-from db.ends import Ends, ended_among, known_among
+from db.ends import Ends, ended_among, known_among, open_queries
 from db.engine import connect, writing
 from db.record import SqlRecord
 from db.run_tables import RUN_TABLES, shared_steps
@@ -150,6 +150,15 @@ class RunContract:
             threading.Timer(0.3, end).start()
             assert ends.wait(ids, 20) == {"query-0002"}
         assert ended_among(engine, ids) == {"query-0002"}
+
+    def test_the_open_queries_of_a_run_are_its_own(self, engine: Engine) -> None:
+        record = SqlRecord(engine)
+        for number, run in enumerate(["night", "night", "day", None], start=1):
+            with record.begin(a_query(f"query-000{number}", run=run)):
+                pass
+        with record.open("query-0002") as life:
+            life.apply(finishing("query-0002"), LATER)
+        assert open_queries(engine, "night") == ["query-0001"]
 
     @pytest.mark.parametrize("table", [t.name for t in RUN_TABLES if t.name != "run_states"])
     def test_what_is_told_of_a_run_is_never_changed(self, engine: Engine, table: str) -> None:

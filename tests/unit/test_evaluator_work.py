@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from db import runs
-from db.engine import connect
+from db.engine import connect, writing
 from db.record import SqlRecord
+from db.run_tables import units
 from db.units import Unit, done_units, units_of
 from evaluation.examples import Example
 from evaluation.graders import Grade
@@ -22,8 +26,9 @@ from models.messages import Answer, ClientAnswer, Tokens
 from models.strategies.base import Finish
 from tasks.evaluation_config import RunConfig, read_config
 from tests.unit.db_examples import a_query, an_answer
-from tests.unit.run_examples import NOW
+from tests.unit.run_examples import NOW, a_unit
 from workers import evaluator_work
+from workers.evaluator_data import load
 from workers.evaluator_plan import Planned, plan
 from workers.evaluator_work import Orders, Work
 
@@ -109,7 +114,7 @@ def grade(planned: Planned, text: str) -> Grade:
     return Grade(status="correct" if right else "wrong", extracted=text)
 
 
-def work(engine: Engine, asked: Asked, **changes: Any) -> Work:
+def work(engine: Engine, asked: Any, **changes: Any) -> Work:
     fields: dict[str, Any] = {
         "engine": engine,
         "config": config(),
@@ -206,3 +211,29 @@ def test_a_run_of_which_everything_is_done_is_done(engine: Engine, asked: Asked)
     before = len(asked.ids)
     assert work(engine, asked).go_on()
     assert len(asked.ids) == before
+
+
+def test_a_run_of_10_000_examples_of_which_half_is_done_goes_on_within_2_s(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Processor time from the first look at its data to its first question; others do not count."""
+    path = tmp_path / "items.jsonl"
+    rows = ({"question": f"What is {n}?", "answer": str(n)} for n in range(10_000))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entries = [{"name": "alone", "strategy": "single"}, {"name": "colm"}]
+    found = read_config({"data": {"source": str(path)}, "entries": entries})
+    half = list(plan("night", found, load(found.data).examples, ()))[:10_000]
+    with writing(engine) as connection:
+        told = [{"run": "night", **vars(a_unit(*p.key, query_id=p.query_id))} for p in half]
+        connection.execute(units.insert(), told)
+    first: list[float] = []
+
+    def ask(_question: str, query_id: str, _options: dict[str, Any]) -> None:
+        first.append(time.process_time() - started)
+        assert query_id not in {p.query_id for p in half}
+
+    started = time.process_time()
+    left = plan("night", found, load(found.data).examples, done_units(engine, "night"))
+    orders = iter(["ask", "stop"])
+    assert not work(engine, ask, config=found, left=left, orders=lambda: next(orders)).go_on()
+    assert first[0] < 2
