@@ -16,14 +16,16 @@ from db.engine import connect
 from db.record import SqlRecord
 from db.units import add_unit
 from evaluation.analysis import analyse
+from models.errors import ColmError
 from models.messages import ClientAnswer, Completion, Spent
 from models.strategies.base import Outcome
 from models.strategies.cope import Cope
 from tasks.evaluation_config import read_config
+from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW, a_query, finishing
 from tests.unit.run_examples import a_unit
 from workers.evaluator_data import load
-from workers.reporting import numbers
+from workers.reporting import write_report
 from workers.run_reading import read_run
 from workers.run_surface import state_of, takes_all_stages
 
@@ -94,7 +96,27 @@ def test_units_come_with_their_texts_grades_and_prices(
         ("alone", 0, 1), ("colm", 1, 1),
     ]  # fmt: skip
     assert found.entries[0].cost.dollars == pytest.approx((5 * 1 + 2 * 10) / 1e6)
-    assert json.loads(json.dumps(numbers(data, found)))["analysis"]["entries"][1]["right"] == 1
+
+
+def test_a_report_is_written_from_the_record(
+    engine: Engine, config: dict[str, Any], tmp_path: Path, environment: SetEnvironment
+) -> None:
+    order(engine, config)
+    environment(COLM_DATABASE=engine.url.render_as_string(hide_password=False))
+    write_report("nigh", None, tmp_path / "told", as_json=False)
+    written = {path.name for path in (tmp_path / "told").iterdir()}
+    assert {"report.html", "report.json"} <= written
+    told = json.loads((tmp_path / "told" / "report.json").read_text())
+    assert (told["run"], told["done"], told["planned"]) == ("night", 2, 6)
+
+
+def test_nothing_done_is_nothing_to_report(
+    engine: Engine, config: dict[str, Any], environment: SetEnvironment
+) -> None:
+    runs.order(engine, "night", config, NOW)
+    environment(COLM_DATABASE=engine.url.render_as_string(hide_password=False))
+    with pytest.raises(ColmError, match="nothing of run night is done yet"):
+        write_report("night", None, None, as_json=True)
 
 
 @pytest.mark.parametrize("change", ["removed", "changed"])

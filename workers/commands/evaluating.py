@@ -40,16 +40,19 @@ def evaluator() -> None:
 
 
 def report(
-    runs: Annotated[list[str], typer.Argument(help="A run; or several, to compare them.")],
+    run: Run,
+    before: Annotated[
+        str | None, typer.Argument(help="An earlier run, to compare it with.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder; default: report-RUN.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run: accuracy, intervals, costs, recovery; or compare several runs."""
+    """Write the report of a run: accuracy, intervals, costs, recovery; or compare two runs."""
     from workers.reporting import write_report
 
-    write_report(runs, output, as_json=as_json)
+    write_report(run, before, output, as_json=as_json)
 
 
 @run.command("list")
