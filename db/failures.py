@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from models.errors import ColmError, SettingsError, TransientError
+from models.urls import shown
 
 #: read_only_sql_transaction: a standby that has not taken over yet; insufficient_privilege: rights
 #: that somebody took away, and can give back. What is accepted waits for either.
@@ -75,4 +76,4 @@ def _passing(error: DBAPIError) -> bool:
 
 
 def _safe(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    return shown(url.render_as_string(hide_password=True))

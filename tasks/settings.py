@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -29,6 +28,7 @@ from models.errors import InvalidAsk, SettingsError
 from models.images import MAX_BYTES, MAX_PIXELS
 from models.messages import Deadlines, Message, Name, Participant, Role, Sampling
 from models.roster import Roster, check_options, nearest
+from models.urls import shown
 from tasks.tls import TlsSettings
 
 #: Variables that say where settings are, not what they are.
@@ -212,20 +212,6 @@ class Settings(Message):
             deadlines=self.deadlines,
             defaults=self.strategies,
         )
-
-
-def shown(url: str) -> str:
-    """The URL without any password, in its login or among its parameters."""
-    bare = re.sub(r"([?&])([^=&?]+)=[^&]*", _without_secret, url)
-    if "@" in url and "@" not in bare:  # hidden with the end of the login: better too much
-        return re.sub(r"^([^:]+://[^:/@?]*):.*", r"\1:***", bare)
-    return re.sub(r"^([^:]+://[^:/@]*):.*@", r"\1:***@", bare)
-
-
-def _without_secret(parameter: re.Match[str]) -> str:
-    mark, key = parameter[1], parameter[2]
-    secret = re.search("pass|pwd|secret|token", unquote_plus(key), re.IGNORECASE)
-    return f"{mark}{key}=***" if secret else parameter[0]
 
 
 @cache

@@ -38,6 +38,7 @@ from workers.marks import GroupedMarks
 from workers.parking import Parking
 from workers.redelivery import take_back_unacked
 from workers.sharing import Sharing
+from workers.starting import check_start
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class FlowerAnnouncer:
 def run_coordinator() -> int:
     """Coordinate until SIGTERM; the exit status."""
     found = settings()
+    check_start(found)
     with _installed(found):
         return serve(
             worker_name("coordinator"), topology().of_coordinator(), found.coordinator_threads

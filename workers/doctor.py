@@ -4,100 +4,152 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Literal
+from functools import partial
 
 from kombu.exceptions import OperationalError
+from pika.exceptions import AMQPError
 from rich.console import Console
 from rich.markup import escape
 
-from db import migrate
-from models.errors import ColmError
-from tasks.inspection import depths
-from tasks.publishing import topology
-from tasks.settings import settings
+from models.errors import ColmError, SettingsError
+from models.messages import Role
+from models.roster import nearest
+from tasks.inspection import connected
+from tasks.settings import ParticipantSettings, Settings, settings
+from workers import checks_broker, checks_database, checks_machine, checks_topology
+from workers.checks import Finding, Findings, Grade, ok, problem, warning
+from workers.management import Management, management_of
 
-Grade = Literal["ok", "warning", "problem"]
 STYLE: dict[Grade, str] = {"ok": "green", "warning": "yellow", "problem": "red"}
+START = "start it, or correct its address in colm.toml or the COLM_* variables"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing looked at, and what to do when it is not well."""
+class Scope:
+    """What to look at."""
 
-    about: str
-    grade: Grade
-    found: str
-    do: str = ""
+    #: Without the database, which participants do not have.
+    broker_only: bool = False
+    #: As this participant, on its machine; None is as a coordinator, or as whoever the user is.
+    participant: str | None = None
+    #: Load every model, instead of looking whether it is there.
+    models: bool = False
 
 
-def run_doctor(*, broker_only: bool, as_json: bool) -> int:
+def run_doctor(scope: Scope, *, as_json: bool) -> int:
     """Print every finding; 1 if any is a problem, else 0."""
-    findings = list(examine(broker_only=broker_only))
+    findings = list(examine(scope))
     if as_json:
         json.dump([asdict(f) for f in findings], sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        console = Console()
-        for f in findings:
-            console.print(
-                f"[{STYLE[f.grade]}]{f.grade:>8}[/]  {escape(f.about)}: {escape(f.found)}"
-                + (f"\n          → {escape(f.do)}" if f.do else ""),
-                highlight=False,
-            )
+        _print(findings)
     return int(any(f.grade == "problem" for f in findings))
 
 
-def examine(*, broker_only: bool) -> Iterator[Finding]:
+def examine(scope: Scope) -> Iterator[Finding]:
     """Every finding; a check that cannot be done is a finding too."""
-    settings()  # nothing can be looked at without them: their error is the command's
-    checks: list[Callable[[], Iterator[Finding]]] = [_settings, _queues]
-    if not broker_only:
-        checks.insert(1, _database)
-    for check in checks:
-        try:
-            yield from check()
-        except (ColmError, OperationalError, OSError) as error:
-            yield Finding(
-                about=check.__name__.strip("_"),
-                grade="problem",
-                found=str(error),
-                do="start it, or correct its address in colm.toml or the COLM_* variables",
-            )
+    found = settings()  # nothing can be looked at without them: their error is the command's
+    asked = _asked(found, scope.participant)
+    participant = scope.broker_only or scope.participant is not None
+    yield from _settings(found)
+    yield from attempt("disks", partial(checks_machine.disks, found))
+    if not participant:
+        yield from attempt("database", partial(checks_database.database, found))
+    broker = _embedded if found.embedded else partial(_rabbitmq, scope=scope, asked=asked)
+    yield from attempt("broker", partial(broker, found))
+    if scope.participant is None:
+        yield from attempt("queues", partial(checks_topology.readers, found))
+    named = {name: table for (_, name), table in asked.items()}
+    yield from attempt("models", partial(checks_machine.models, found, named, load=scope.models))
 
 
-def _settings() -> Iterator[Finding]:
-    found = settings()
-    yield Finding(
-        about="settings",
-        grade="ok",
-        found=f"{len(found.clients)} clients, {len(found.servers)} servers, "
-        f"{'embedded broker' if found.embedded else 'RabbitMQ'}, {found.shown_database}",
+def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
+    """The findings of a check; its failure to look is one, too."""
+    try:
+        yield from check()
+    except (ColmError, OperationalError, AMQPError, OSError) as error:
+        yield problem(about, str(error) or repr(error), START)
+
+
+def _asked(found: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:
+    """The participants to look at. Raises SettingsError for a name that is none."""
+    tables: dict[tuple[Role, str], ParticipantSettings] = {}
+    tables |= {("client", n): table for n, table in found.clients.items()}
+    tables |= {("server", n): table for n, table in found.servers.items()}
+    if name is None:
+        return tables
+    kept = {key: table for key, table in tables.items() if key[1] == name}
+    if not kept:
+        names = [known for _, known in tables]
+        raise SettingsError(f"there is no participant {name!r}{nearest(name, names)}")
+    return kept
+
+
+def _settings(found: Settings) -> Findings:
+    broker = "embedded broker" if found.embedded else "RabbitMQ"
+    yield ok(
+        "settings",
+        f"{len(found.clients)} clients, {len(found.servers)} servers, {broker}, "
+        f"{found.shown_database}",
     )
+    if found.broker_url.startswith("amqps") and not found.tls.verify:
+        told = "tls.verify is off: whoever stands in between can read and change everything"
+        yield warning("tls", told, "set tls.ca to the authority of the broker's certificate")
 
 
-def _database() -> Iterator[Finding]:
-    pending = migrate.pending(settings().database_url)
-    if pending:
-        names = ", ".join(pending)
-        yield Finding(about="database", grade="problem", found=f"lacks {names}", do="colm migrate")
-    else:
-        yield Finding(about="database", grade="ok", found="reachable, nothing to migrate")
+def _embedded(found: Settings) -> Findings:
+    yield checks_topology.socket(found)
 
 
-def _queues() -> Iterator[Finding]:
-    names = [q.name for q in topology().everything() if q.name != topology().dead().name]
-    for name, waiting, consumers in depths(names):
-        if consumers:
-            yield Finding(about=name, grade="ok", found=f"{waiting} messages, {consumers} readers")
+def _rabbitmq(
+    found: Settings, scope: Scope, asked: dict[tuple[Role, str], ParticipantSettings]
+) -> Findings:
+    with ExitStack() as opened:
+        connection = opened.enter_context(connected())
+        yield checks_broker.version(connection)
+        api = _management(found, opened)
+        if api is not None and (alarms := checks_broker.alarms(api)).grade == "problem":
+            yield alarms  # until it has passed the broker answers no publish
+            return
+        everybody = [*_asked(found, None)]
+        if scope.participant is not None:
+            own = [*asked]
+        elif scope.broker_only:
+            own = checks_broker.readable(connection, everybody)
         else:
-            role = name.removeprefix("colm.").split(".")
-            start = "colm coordinator" if len(role) == 1 else _command(*role)
-            yield Finding(
-                about=name, grade="warning", found=f"{waiting} messages, no reader", do=start
-            )
+            own = []
+        for role, name in own:
+            yield from checks_broker.rights_of_participant(connection, role, name, everybody)
+        yield checks_broker.patience(found, api)
+        if not own:
+            yield checks_broker.rights_of_coordinator(connection)
+            queues = checks_topology.wanted(found)
+            yield from checks_topology.drift(connection, queues)
+            if api is not None:
+                yield from checks_topology.strangers(api, queues)
+                yield from checks_topology.orphans(api, found)
+        if api is None:
+            told = "not looked at: alarms, bindings, left-over queues, the broker's clock"
+            yield ok("management", f"{told} (COLM_MANAGEMENT would let doctor look)")
+            return
+        yield alarms
+        yield checks_broker.broker_clock(api, found.deadlines)
 
 
-def _command(act: str, name: str) -> str:
-    return f"colm {'server' if act == 'synthesize' else 'client'} {name}"
+def _management(found: Settings, opened: ExitStack) -> Management | None:
+    return None if found.management is None else opened.enter_context(management_of(found))
+
+
+def _print(findings: Iterable[Finding]) -> None:
+    console = Console()
+    for f in findings:
+        console.print(
+            f"[{STYLE[f.grade]}]{f.grade:>8}[/]  {escape(f.about)}: {escape(f.found)}"
+            + (f"\n          → {escape(f.do)}" if f.do else ""),
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ColmError, SettingsError
 from models.messages import Name, Role
-from tasks.settings import RESERVED, ParticipantSettings, Settings, settings, shown
+from models.urls import shown
+from tasks.settings import RESERVED, ParticipantSettings, Settings, settings
 from workers import users
 from workers.management import management_of
 

@@ -52,6 +52,10 @@ class Management:
         reply = self._send("GET", path)
         return None if reply.status_code == httpx.codes.NOT_FOUND else reply.json()
 
+    def check(self, *path: str) -> httpx.Response:
+        """The whole answer, where an error is an answer too. Raises TransientError."""
+        return self._request("GET", path)
+
     def put_user(self, user: str, password: str, tag: str) -> None:
         """Make the user, or give it this password and tag."""
         self._send("PUT", ("users", user), {"password": password, "tags": tag})
@@ -106,15 +110,7 @@ class Management:
     def _send(
         self, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None = None
     ) -> httpx.Response:
-        where = "/".join(quote(part, safe="") for part in path)
-        try:
-            reply = self._api.request(method, where, json=body)
-        except httpx.HTTPError as error:
-            why = str(error) or type(error).__name__
-            raise TransientError(
-                f"RabbitMQ's management API at {self.address} cannot be reached: {why}; is the "
-                "plugin rabbitmq_management enabled, and is this its address?"
-            ) from error
+        reply = self._request(method, path, body)
         if reply.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise Refused(
                 f"RabbitMQ's management API at {self.address} refuses {method} {path[0]}: the "
@@ -126,6 +122,19 @@ class Management:
                 f"{reply.status_code}: {_reason(reply)}"
             )
         return reply
+
+    def _request(
+        self, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        where = "/".join(quote(part, safe="") for part in path)
+        try:
+            return self._api.request(method, where, json=body)
+        except httpx.HTTPError as error:
+            why = str(error) or type(error).__name__
+            raise TransientError(
+                f"RabbitMQ's management API at {self.address} cannot be reached: {why}; is the "
+                "plugin rabbitmq_management enabled, and is this its address?"
+            ) from error
 
 
 def virtual_host(broker_url: str) -> str:

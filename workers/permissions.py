@@ -71,7 +71,7 @@ def queue_names(role: Role, name: str) -> list[str]:
     """The queues that a participant reads, whatever the site's limits are."""
     site = Topology(limits=BrokerLimits(), clients=(), servers=())
     queues = site.of_client(name) if role == "client" else site.of_server(name)
-    return [queue.name for queue in queues]
+    return [queue.name for queue in (*queues, site.stops(name))]
 
 
 def stops_name(name: str) -> str:

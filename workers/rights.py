@@ -111,7 +111,7 @@ def may_read(connection: pika.BlockingConnection, queue: str) -> bool | None:
         lambda channel: channel.basic_consume(
             queue,
             lambda *_: None,
-            arguments={"x-priority": "none", "x-stream-offset": "none"},
+            arguments={"x-priority": "none"},
         ),
     )
     return None if code == NOT_FOUND else code != ACCESS_REFUSED

@@ -30,6 +30,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.url = ""
         self.context = 4096
+        self.models: list[str] = []
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.canned: deque[Canned] = deque()
@@ -104,6 +105,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
         except OSError:
             self.close_connection = True  # the client was cancelled, or is out of time
+
+    def do_GET(self) -> None:
+        models = [{"id": model, "object": "model"} for model in self.endpoint.models]
+        data = json.dumps({"object": "list", "data": models}).encode()
+        self.send_response(200 if self.path == "/v1/models" else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

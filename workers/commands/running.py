@@ -79,9 +79,16 @@ def doctor(
     broker_only: Annotated[
         bool, typer.Option("--broker-only", help="Leave out the database: participants have none.")
     ] = False,
+    participant: Annotated[
+        str | None, typer.Option("--for", metavar="NAME", help="As this client or server.")
+    ] = None,
+    models: Annotated[
+        bool, typer.Option("--models", help="Load each model, which takes its time and memory.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check settings, database, broker and queues; say what to do about each finding."""
-    from workers.doctor import run_doctor
+    """Check settings, database, broker, queues, rights, clocks, models; say what to do."""
+    from workers.doctor import Scope, run_doctor
 
-    raise typer.Exit(run_doctor(broker_only=broker_only, as_json=as_json))
+    scope = Scope(broker_only=broker_only, participant=participant, models=models)
+    raise typer.Exit(run_doctor(scope, as_json=as_json))

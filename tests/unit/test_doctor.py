@@ -1,0 +1,226 @@
+"""What `colm doctor` makes of what it finds, and that every finding says what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from models.engine_settings import EngineSettings
+from models.errors import ColmError
+from models.messages import Deadlines
+from tasks.settings import Settings, settings
+from tests.unit.conftest import SetEnvironment
+from tests.unit.engines_endpoint import running_endpoint
+from workers import checks_broker, checks_database, checks_machine, checks_topology, cli
+from workers.checks import Finding, problem, warning
+from workers.doctor import Scope, examine
+from workers.starting import check_start, judge
+
+DEADLINES = Deadlines()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, ["doctor", *arguments])
+    return result.exit_code, result.output
+
+
+def graded(found: Finding) -> tuple[str, str]:
+    assert found.do or found.grade == "ok", found
+    return found.grade, found.found
+
+
+class Connection:
+    """As much of a connection as says which broker it is."""
+
+    def __init__(self, version: str) -> None:
+        self._impl: Any = type("Impl", (), {"server_properties": {"version": version}})
+
+
+@pytest.mark.parametrize(
+    ("version", "grade"),
+    [
+        ("3.10.8", "ok"), ("3.13.7", "ok"), ("4.0.5", "ok"), ("4.3.6-rc.1", "ok"),
+        ("3.9.29", "problem"), ("5.0.0", "problem"), ("unknown", "problem"),
+    ],
+)  # fmt: skip
+def test_a_broker_that_colm_is_not_made_for_is_a_problem(version: str, grade: str) -> None:
+    found: Any = checks_broker.version(Connection(version))
+    assert graded(found)[0] == grade
+    assert version in found.found
+
+
+@pytest.mark.parametrize(
+    ("timeout", "longest", "grade"),
+    [
+        (1_800.0, 600.0, "ok"), (1_800.0, 1_800.0, "problem"), (60.0, 600.0, "problem"),
+        (float("inf"), 90_000.0, "ok"), (None, 600.0, "ok"), (None, 2_000.0, "warning"),
+    ],
+)  # fmt: skip
+def test_a_consumer_timeout_below_our_longest_hold_is_a_problem(
+    timeout: float | None, longest: float, grade: str
+) -> None:
+    assert graded(checks_broker.judge_patience(timeout, longest))[0] == grade
+
+
+def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query() -> None:
+    assert checks_broker.longest_hold(DEADLINES) == 600
+    assert checks_broker.longest_hold(Deadlines(solve=3_600, query=9_000)) == 3_630
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("{ok,1800000}\n", 1800.0), ("undefined\n", float("inf")), ("{ok,undefined}", float("inf")),
+     ("Error: unable to perform", None)],
+)  # fmt: skip
+def test_what_rabbitmqctl_prints_is_read(told: str, seconds: float | None) -> None:
+    assert checks_broker.read_consumer_timeout(told) == seconds
+
+
+@pytest.mark.parametrize(
+    ("skew", "within", "grade"),
+    [(0.2, 0.0, "ok"), (-0.9, 0.0, "ok"), (3.0, 0.1, "warning"), (-3.0, 0.1, "warning"),
+     (7.0, 0.1, "problem"), (-120.0, 0.5, "problem"), (1.4, 0.5, "ok")],
+)  # fmt: skip
+def test_clocks_are_judged_by_the_shortest_deadline(skew: float, within: float, grade: str) -> None:
+    found = checks_machine.clock("database", skew, within, DEADLINES)
+    assert graded(found)[0] == grade
+    assert ("ahead" if skew > 0 else "behind") in found.found
+
+
+@pytest.mark.parametrize(
+    ("free", "grade"), [(10 * 2**30, "ok"), (2**30, "warning"), (10 * 2**20, "problem")]
+)
+def test_a_full_disk_is_a_problem(free: int, grade: str) -> None:
+    assert graded(checks_machine.room("home", Path("/data"), free))[0] == grade
+
+
+@pytest.mark.parametrize(("version", "grade"), [(15, "ok"), (17, "ok"), (14, "warning")])
+def test_an_old_database_is_a_warning(version: int, grade: str) -> None:
+    assert graded(checks_database.postgres_version("postgresql://h/db", version))[0] == grade
+
+
+def test_models_are_looked_for_without_loading_them(tmp_path: Path) -> None:
+    def look(model: str) -> str:
+        engine = EngineSettings(model=model)
+        return graded(checks_machine.look_at_model("model of ada", engine, tmp_path))[0]
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "config.json").touch()
+    assert look(str(tmp_path / "whole")) == "ok"
+    assert look(str(tmp_path / "empty")) == "problem"
+    assert look(str(tmp_path / "missing")) == "warning"
+    assert look("./missing.gguf") == "warning"
+    assert look("someone/a-hub-id") == "ok"
+    assert look("quickstart") == "ok"
+
+
+def test_an_endpoint_is_asked_which_models_it_has() -> None:
+    def look(url: str, model: str) -> tuple[str, str]:
+        engine = EngineSettings(kind="openai", model=model, base_url=url)
+        return graded(checks_machine.look_at_model("model of ada", engine, Path("/")))
+
+    with running_endpoint() as endpoint:
+        endpoint.models = ["qwen"]
+        assert look(endpoint.url, "qwen")[0] == "ok"
+        assert look(endpoint.url, "gwen") == ("problem", f"{endpoint.url} does not serve 'gwen'")
+    assert look(endpoint.url, "qwen")[0] == "problem"
+    assert "SECRET" not in look("http://user:SECRET@127.0.0.1:1/v1", "qwen")[1]
+
+
+def test_models_are_loaded_when_asked_for_and_each_engine_once(
+    environment: SetEnvironment, tmp_path: Path
+) -> None:
+    (tmp_path / "colm.toml").write_text(
+        "[clients.a.engine]\nkind = 'scripted'\n[clients.b.engine]\nkind = 'scripted'\n"
+        f"[servers.main.engine]\nmodel = '{tmp_path}/missing'\n"
+    )
+    environment()
+    found = settings()
+    tables = {**found.clients, **found.servers}
+    first, second = checks_machine.models(found, tables, load=True)
+    assert (first.about, first.grade) == ("model of a, b", "ok")
+    assert first.found.startswith("loaded in ")
+    assert (second.about, second.grade) == ("model of main", "problem")
+    assert "missing" in second.found
+
+
+def test_queues_that_nobody_knows_and_bindings_of_strangers_are_told() -> None:
+    found = Settings(broker="amqp://host/colm")
+    queues = checks_topology.wanted(found)
+    bindings = [
+        {"source": q.exchange.name, "destination": q.name, "destination_type": "queue",
+         "routing_key": q.routing_key}
+        for q in queues if q.exchange.name and q.name != "colm.draft.ada"
+    ] + [{"source": "colm.drafts", "destination": "spy", "destination_type": "queue",
+          "routing_key": "#"}]  # fmt: skip
+    there = [{"name": q.name} for q in queues] + [
+        {"name": "colm.draft.gone", "messages": 3}, {"name": "colm.what"}, {"name": "other"}
+    ]  # fmt: skip
+    answers = {"queues": there, "bindings": bindings}
+    api: Any = type("Api", (), {"vhost": "colm", "get": lambda _, what, __: answers[what]})()
+
+    told = {f.about: (f.grade, f.do) for f in checks_topology.strangers(api, queues)}
+
+    assert told["queue colm.draft.gone"][0] == "warning"
+    assert "colm client remove gone --queues" in told["queue colm.draft.gone"][1]
+    assert told["queue colm.what"][0] == "warning"
+    assert told["queue colm.draft.ada"][0] == "problem"
+    assert told["queue spy"][0] == "warning"
+    assert "queue other" not in told
+    assert "bindings" not in told
+
+
+def test_a_part_that_cannot_be_looked_at_is_a_problem_and_the_rest_goes_on(
+    environment: SetEnvironment, sqlite_url: str
+) -> None:
+    environment(COLM_DATABASE=sqlite_url, COLM_BROKER="amqp://colm:SECRET@127.0.0.1:1/colm")
+
+    code, out = run("--json")
+
+    assert code == 1
+    told = {f["about"]: f for f in json.loads(out)}
+    assert told["broker"]["grade"] == "problem"
+    assert told["migrations"]["grade"] == "ok"
+    assert all(f["do"] for f in told.values() if f["grade"] != "ok")
+    assert "SECRET" not in out
+
+
+def test_a_database_that_lacks_migrations_is_a_problem_and_stops_a_coordinator(
+    environment: SetEnvironment, empty_sqlite_url: str
+) -> None:
+    environment(COLM_DATABASE=empty_sqlite_url)
+    Path(empty_sqlite_url.removeprefix("sqlite:///")).touch()
+
+    (told,) = [f for f in examine(Scope()) if f.about == "migrations"]
+
+    assert (told.grade, told.do) == ("problem", "colm migrate")
+    with pytest.raises(ColmError, match=r"lacks 0001 .*colm migrate"):
+        check_start(settings())
+
+
+def test_what_is_not_fatal_is_logged_at_a_coordinators_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        judge([warning("disk", "little room", "make room"), problem("clock", "wrong", "run NTP")])
+    assert [r.getMessage() for r in caplog.records] == [
+        "disk: little room; make room", "clock: wrong; run NTP",
+    ]  # fmt: skip
+    with pytest.raises(ColmError, match=r"broker: RabbitMQ 3.8.0; use"):
+        judge([problem("broker", "RabbitMQ 3.8.0", "use RabbitMQ 3.10 to 4.x")])
+
+
+def test_a_participant_is_looked_at_by_its_name(environment: SetEnvironment) -> None:
+    environment(COLM_BROKER="amqp://127.0.0.1:1/colm")
+    abouts = {f.about for f in examine(Scope(participant="ada"))}
+    assert "model of ada" in abouts
+    assert abouts.isdisjoint({"database", "migrations"})
+    assert "no participant 'adda'; did you mean 'ada'?" in str(
+        CliRunner().invoke(cli.app, ["doctor", "--for", "adda"]).exception
+    )
