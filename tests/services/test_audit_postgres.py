@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.test_audit import AuditContract
 from tests.unit.test_audit_upgraded import UpgradedContract
+from tests.unit.test_benchmark_record_size import FilledContract
 from tests.unit.test_db_chain import ChainContract
 from tests.unit.test_db_permits import PermitsContract
 
@@ -34,3 +35,7 @@ class TestUpgradedOnPostgres(UpgradedContract):
     @pytest.fixture
     def url(self, empty_postgres_url: str) -> str:
         return empty_postgres_url
+
+
+class TestFilledOnPostgres(OnPostgres, FilledContract):
+    pass

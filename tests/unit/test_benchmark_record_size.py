@@ -1,0 +1,42 @@
+"""The record that the benchmark of its size fills is one as coordinators write it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select
+
+from benchmarks.record_size import ask, walks
+from benchmarks.record_size_fill import STEPS_A_QUERY, fill, query_name
+from db import tables
+from db.auditing import Checked, check_everything
+from db.engine import connect, reading
+from db.history import query_life
+from db.signing import Trust
+from workers import audit_keys
+
+
+class FilledContract:
+    """Heirs give the `url` of a migrated database."""
+
+    def test_a_filled_record_verifies_and_is_read_by_its_indexes(self, url: str) -> None:
+        engine = connect(url)
+        assert sum(fill(engine, 25)) == 25
+        list(ask(engine, "asked-0001"))
+        found = sum(check_everything(engine, Trust(check=audit_keys.check)), Checked())
+        assert (found.findings, found.queries, found.unchained) == ((), 26, 0)
+        with reading(engine) as connection:
+            steps = connection.scalar(select(func.count()).select_from(tables.steps))
+        assert steps == 26 * STEPS_A_QUERY
+        filled, asked = query_life(engine, query_name(24)), query_life(engine, "asked-0001")
+        assert filled is not None
+        assert asked is not None
+        kinds = [[type(entry.what).__name__ for entry in life.entries] for life in (filled, asked)]
+        assert kinds[0] == kinds[1]
+        assert walks(engine) == []
+        engine.dispose()
+
+
+class TestFilledOnSqlite(FilledContract):
+    @pytest.fixture
+    def url(self, sqlite_url: str) -> str:
+        return sqlite_url
