@@ -9,18 +9,25 @@ from models.answers import Kind
 
 #: Where a caller says what kind of answer is wanted and gives no words of its own.
 HINTS: dict[Kind, str] = {
-    "exact": "End with one line: 'Answer:' and the answer alone, as short as it can be.",
-    "numeric": "End with one line: 'Answer:' and the number alone.",
-    "choice": "End with one line: 'Answer:' and the letter of the right choice alone.",
-    "math": "End with the final answer alone in \\boxed{}.",
+    "exact": "First the reason, then one last line: 'Answer:' and the answer alone, in few words.",
+    "numeric": "First the reason, then one last line: 'Answer:' and the number alone.",
+    "choice": "First the reason, then one last line: 'Answer:' and the letter of the choice alone.",
+    "math": "First the reason, then one last line: the final answer alone in \\boxed{}.",
     "code": "Put the complete code into one block that begins with ```python and ends with ```.",
 }
 
 
-def with_format(question: str, kind: Kind | None, hint: str | None) -> str:
-    """`question`, then how its answer should look: `hint`, or the usual one for `kind`.
+def hint_of(kind: Kind | None, hint: str | None) -> str:
+    """How an answer should look: `hint`, or the usual words for `kind`; empty where there are none.
 
-    An empty `hint` adds nothing; neither does leaving out both.
+    An empty `hint` says nothing; neither does leaving out both.
     """
-    words = hint if hint is not None else HINTS.get(kind, "") if kind else ""
+    if hint is not None:
+        return hint
+    return HINTS.get(kind, "") if kind else ""
+
+
+def with_format(question: str, kind: Kind | None, hint: str | None) -> str:
+    """`question`, then how its answer should look."""
+    words = hint_of(kind, hint)
     return f"{question}\n\n{words}" if words else question

@@ -1,7 +1,7 @@
 """The prompts of COPE (arXiv 2506.11578): plans, and solutions that follow them. Wording is ours.
 
-A solution's prompt begins with the draft's, so that an engine can reuse what it kept of the
-question; a plan comes after it, framed as a text of somebody else's.
+A solution's prompt begins as the draft's does, with persona and question; a plan comes after it,
+framed as a text of somebody else's.
 """
 
 from __future__ import annotations
@@ -18,11 +18,24 @@ STOP = ("\n\n",)
 MAX_PLAN_CHARS = 8_000
 
 
+#: One worked example for each kind of plan: without it a small model begins to solve.
+_PROBLEM = "A shop sells 3 pens for 2 dollars. How much do 12 pens cost?"
+_GOAL = (
+    "Find the price of 12 pens, counting the groups of 3 pens before multiplying by the price of "
+    "one group."
+)
+_GUIDELINE = (
+    "Work in groups: divide the number of pens by the size of a group, then multiply by the price "
+    "of a group. Do not round the price of a single pen on the way."
+)
+
+
 def goal_plan(planner: Participant, question: str) -> tuple[Turn, ...]:
     """Ask a small model for the goal of the problem, in one sentence (COPE, stage 1)."""
     return _asking(
         planner,
-        f"Problem:\n{question}\n\n"
+        question,
+        _GOAL,
         "Do not solve it. In one sentence, say what has to be found and what a solution must get "
         "right on the way.",
     )
@@ -32,7 +45,8 @@ def guideline_plan(planner: Participant, question: str) -> tuple[Turn, ...]:
     """Ask a large model for the way to a solution, in one or two sentences (COPE, stage 2)."""
     return _asking(
         planner,
-        f"Problem:\n{question}\n\n"
+        question,
+        _GUIDELINE,
         "Do not solve it. In one or two sentences, tell a less experienced colleague which way "
         "leads to the solution and which mistake to avoid.",
     )
@@ -51,19 +65,20 @@ def solve(
             ("What matters in this problem", "goal", goal),
             ("Advice on how to go about it", "guideline", guideline),
         )
-        if text is not None
+        if text is not None and text.strip()
     ]
-    asked = prompts.draft(solver, question)
-    if not told:
-        return asked
-    words = "\n\n".join([*told, "Follow it where it is right, and solve the problem."])
-    (*before, last) = asked
-    return (*before, Turn(role="user", content=f"{last.content}\n\n{words}"))
+    follow = ["Follow this where it is right, and carry the solution out."] if told else []
+    return prompts.draft(solver, "\n\n".join([question, *told, *follow, *([hint] if hint else [])]))
 
 
-def _asking(planner: Participant, words: str) -> tuple[Turn, ...]:
+def _asking(planner: Participant, question: str, example: str, words: str) -> tuple[Turn, ...]:
     (*before, _) = prompts.draft(planner, "")
-    return (*before, Turn(role="user", content=words))
+    return (
+        *before,
+        Turn(role="user", content=f"Problem:\n{_PROBLEM}\n\n{words}"),
+        Turn(role="assistant", content=example),
+        Turn(role="user", content=f"Problem:\n{question}\n\n{words}"),
+    )
 
 
 def _cut(plan: str) -> str:

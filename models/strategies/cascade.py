@@ -12,11 +12,12 @@ from pydantic import Field
 
 from models.errors import InvalidAsk
 from models.messages import Name, Query
+from models.prompts_format import hint_of
 from models.strategies.base import Move, QueryState
 from models.strategies.consensus import Comparison, Rule
 from models.strategies.cope import small_model
 from models.strategies.deferral import Course, defer
-from models.strategies.formats import FormatOptions, question_of
+from models.strategies.formats import FormatOptions
 
 
 class CascadeOptions(FormatOptions):
@@ -53,7 +54,7 @@ class Cascade:
         course = Course(
             client=small_model(query, "cascade", options.client),
             server=query.server,
-            question=question_of(query, options),
+            hint=hint_of(options.kind, options.format_hint),
             stages=(1, 2, 3),
             rules=cascade_rules(query),
             plans=False,

@@ -12,11 +12,12 @@ from pydantic import Field, field_validator
 
 from models.errors import InvalidAsk
 from models.messages import Name, Participant, Query
+from models.prompts_format import hint_of
 from models.strategies.base import Move, QueryState
 from models.strategies.checking import Tests
 from models.strategies.consensus import Comparison, Confidence, Rule
 from models.strategies.deferral import Course, defer
-from models.strategies.formats import FormatOptions, question_of
+from models.strategies.formats import FormatOptions
 
 
 class CopeOptions(FormatOptions):
@@ -125,7 +126,7 @@ def _course(query: Query) -> Course:
     return Course(
         client=small_model(query, "cope", options.client),
         server=query.server,
-        question=question_of(query, options),
+        hint=hint_of(options.kind, options.format_hint),
         stages=options.stages,
         rules=rules_of(query),
         plans=options.plans,

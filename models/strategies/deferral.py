@@ -37,8 +37,8 @@ class Course:
 
     client: Participant
     server: Participant | None
-    #: The question with the words on the format of its answer.
-    question: str
+    #: The words on the format of an answer.
+    hint: str
     stages: tuple[int, ...]
     #: What stages 1 and 2 are held against; stage 3 has none.
     rules: Mapping[int, Rule]
@@ -121,7 +121,9 @@ class _Turn:
 
     def solution(self, who: Participant, stage: int, index: int, goal: str | None) -> Step:
         guideline = self.plans_of("server").get(0) if stage > 1 else None
-        messages = prompts_planning.solve(who, self.course.question, goal, guideline)
+        messages = prompts_planning.solve(
+            who, self.query.question, self.course.hint, goal, guideline
+        )
         return self.step(who, "solve" if self.course.plans else "draft", stage, messages, index)
 
     def check(self, stage: int, tests: Tests) -> Move:
@@ -189,6 +191,7 @@ class _Turn:
             version=prompts_planning.VERSION if course.plans else prompts.VERSION,
             temperature=(course.plan_at if plan else course.solve_at).get(stage),
             max_new_tokens=course.max_plan_tokens if plan else course.max_answer_tokens,
+            stop=(*who.sampling.stop, *prompts_planning.STOP)[:16] if plan else None,
         )
 
     def client_is_gone(self) -> bool:
