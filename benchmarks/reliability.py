@@ -101,8 +101,8 @@ def _run(chosen: Sequence[tuple[Fault, str]], count: int) -> list[Result]:
 
 def _line(result: Result) -> str:
     """What a log is told of one injection."""
-    said = "; ".join(problems([result])) or f"kept: {getattr(result, 'seen', '')}"
-    return f"{result.fault} ({result.stage}): {said}"
+    found = "; ".join(problems([result]))
+    return found or f"{result.fault} ({result.stage}): kept; {getattr(result, 'seen', '')}"
 
 
 def problems(results: Sequence[Result]) -> list[str]:

@@ -45,10 +45,14 @@ class Campaign:
         self._leave()
 
     def run(self, cases: Sequence[tuple[Fault, str]], count: int) -> Iterator[Row | Broken]:
-        """Inject each fault at its stage into a wave of `count` queries."""
+        """Inject each fault at its stage into a wave of `count` queries.
+
+        Raises ServiceBroken for a site that cannot even start.
+        """
         for fault, stage in cases:
+            site = self._site_for(fault)
             try:
-                yield inject(self._site_for(fault), fault, stage, count)
+                yield inject(site, fault, stage, count)
             except Exception as error:  # noqa: BLE001  # the other faults are wanted, too
                 self._leave()
                 yield Broken(fault=fault.name, stage=stage, error=f"{error!r}"[:MOST_TOLD])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
-from tests.chaos.faults import Happened, fault
+from tests.chaos.faults import Happened, fault, kill
 from tests.chaos.record import OPEN, STATUS
-from tests.chaos.site import DIES, poll
+from tests.chaos.site import DIES, HANGS, ChaosSite, poll
 from tests.chaos.stages import Load
 
 
@@ -15,7 +15,7 @@ def _until_given_up(load: Load) -> str:
     """Until the suspect has failed; its reason. Its workers are started again meanwhile."""
     load.until(lambda: bool(load.wave.suspects), "the suspect is accepted")
     (suspect,) = load.wave.suspects
-    load.until(lambda: bool(load.database.rows(STATUS, suspect)), "the suspect's end", 180)
+    load.until(lambda: bool(load.database.rows(STATUS, suspect)), "the suspect's end", 300)
     ((status, reason),) = load.database.rows(STATUS, suspect)
     assert status == "failed", status
     return str(reason)
@@ -35,6 +35,42 @@ def _deadly(load: Load) -> Generator[Happened]:
     assert deaths
     yield Happened(f"{len(deaths)} workers died of it before it was given up", ("ada", "bo"))
     deaths.clear()
+
+
+#: How long a hanging engine is put up with in this fault (seconds).
+HANG = 4
+CLIENTS = ("client-ada-1", "client-ada-2", "client-bo")
+
+
+@fault(
+    "a step that hangs its engine",
+    "drafting",
+    supervised=True,
+    asked_with={"suffix": HANGS},
+)
+def _hanging(load: Load) -> Generator[Happened]:
+    """Whoever takes it moves no more, notices that itself, and ends; then it is started again."""
+    site = load.site
+    site.variables["COLM_LIMITS__HANG"] = str(HANG)
+    _again(site)
+    site.deaths.clear()
+    reason = _until_given_up(load)
+    assert "its worker died" in reason, reason
+    ended = len(site.deaths)
+    assert ended
+    assert any("its engine has work and has not moved" in site.log(name) for name in CLIENTS)
+    yield Happened(f"{ended} processes ended themselves before it was given up", ("ada", "bo"))
+    site.deaths.clear()
+    del site.variables["COLM_LIMITS__HANG"]
+    _again(site)
+
+
+def _again(site: ChaosSite) -> None:
+    """Start the clients again, with the variables that are set now."""
+    for name in CLIENTS:
+        if site.children[name].alive:
+            kill(site, name)
+        site.launch(name)
 
 
 #: What a cancelled query's steps may still be in an engine (seconds).

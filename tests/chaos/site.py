@@ -73,9 +73,10 @@ delay = {delay}
 max_batch = 8
 """
 #: What ends the id, and so the question, of a query that the clients' engines do not survive.
-DIES = "-dies"
+DIES, HANGS = "-dies", "-hangs"
 DEADLY = f"""\
 dies_on = "{DIES} about?"
+hangs_on = "{HANGS} about?"
 """
 
 
