@@ -10,7 +10,7 @@ from models import prompts
 from models.framing import fenced
 from models.messages import Participant, Turn
 
-VERSION = "2026-11-plans-b"
+VERSION = "2026-11-plans-c"
 
 #: Ends a plan: it is one paragraph.
 STOP = ("\n\n",)
@@ -18,15 +18,13 @@ STOP = ("\n\n",)
 MAX_PLAN_CHARS = 8_000
 
 
-#: One worked example for each kind of plan: without it a small model begins to solve.
-_PROBLEM = "A shop sells 3 pens for 2 dollars. How much do 12 pens cost?"
-_GOAL = (
-    "Find the price of 12 pens, counting the groups of 3 pens before multiplying by the price of "
-    "one group."
-)
+#: One worked example for each kind of plan: without it a small model begins to solve. It is of an
+#: uncommon sort, for a small model copies an example that resembles its problem.
+_PROBLEM = "Today is a Tuesday. Which day of the week will it be in 100 days?"
+_GOAL = "Find the weekday 100 days after a Tuesday, counting what is left over after whole weeks."
 _GUIDELINE = (
-    "Work in groups: divide the number of pens by the size of a group, then multiply by the price "
-    "of a group. Do not round the price of a single pen on the way."
+    "Whole weeks do not change the weekday: divide the days by 7 and count the remainder on from "
+    "Tuesday. Do not count the Tuesday itself as the first day."
 )
 
 
