@@ -68,6 +68,13 @@ task_publish_retry_policy = {
     "interval_max": 2.0,
 }
 
+# What `celery -A tasks beat` orders, and where it keeps when it last did.
+if _found.schedules:
+    from tasks.schedules import beat_entries
+
+    beat_schedule = beat_entries(_found.schedules)
+    beat_schedule_filename = str(_found.home / "beat")
+
 worker_send_task_events = True
 # Workers tell of a task once they have it. To tell of its sending, too, would cost every message a
 # second publish and its confirm: a tenth of all the work for a query, and more of its time.

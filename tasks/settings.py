@@ -30,6 +30,7 @@ from models.messages import Deadlines, Message, Name, Participant, Role, Samplin
 from models.roster import Roster, check_options, nearest
 from models.urls import shown
 from tasks.tls import TlsSettings
+from tasks.windows import parse_moment
 
 #: Variables that say where settings are, not what they are.
 PLACES = {"COLM_CONFIG"}
@@ -84,6 +85,24 @@ class BrokerLimits(Message):
     listen_timeout: float = Field(default=10.0, gt=0)
     #: Seconds between a worker's signs of life; without two of them RabbitMQ takes it for dead.
     heartbeat: int = Field(default=30, ge=5, le=600)
+
+
+class ScheduleSettings(Message):
+    """A `[schedules.NAME]` table: an evaluation that Celery beat orders."""
+
+    #: The evaluation's TOML file, read when it is due; relative to where beat was started.
+    evaluate: str = Field(default="evaluation.toml", min_length=1, max_length=4_000)
+    #: Days, time and time zone, as in "weekdays 22:00 Europe/Berlin".
+    when: str = "weekdays 22:00"
+
+    @field_validator("when")
+    @classmethod
+    def _readable(cls, when: str) -> str:
+        try:
+            parse_moment(when)
+        except InvalidAsk as error:
+            raise ValueError(str(error)) from error
+        return when
 
 
 class ImageSettings(Message):
@@ -153,6 +172,7 @@ class Settings(Message):
     #: Default options by strategy, as in `[strategies.colm]`.
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: BrokerLimits = BrokerLimits()
+    schedules: dict[Name, ScheduleSettings] = Field(default_factory=dict)
     audit: AuditSettings = AuditSettings()
     images: ImageSettings = ImageSettings()
     tls: TlsSettings = TlsSettings()

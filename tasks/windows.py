@@ -48,6 +48,23 @@ def parse_window(text: str) -> Window:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A time of day on some days of the week."""
+
+    days: frozenset[str]
+    at: time
+    zone: ZoneInfo
+
+
+def parse_moment(text: str) -> Moment:
+    """Read `DAYS HH:MM [ZONE]`, as in `weekdays 22:00 Europe/Berlin`. Raises InvalidAsk."""
+    days, clock, zone = (*text.split(), "", "", "")[:3]
+    if not clock or len(text.split()) > 3:
+        raise InvalidAsk(f"{text!r} is not of the form 'weekdays 22:00 Europe/Berlin'")
+    return Moment(days=_days(days.lower()), at=_time(clock), zone=zone_of(zone or "UTC"))
+
+
 def in_window(now: datetime, window: Window) -> bool:
     """Whether the window is open at `now` (aware, any zone)."""
     local = now.astimezone(window.zone)
@@ -97,8 +114,9 @@ def _days(text: str) -> frozenset[str]:
 
 
 def _time(text: str) -> time:
+    """24:00 is the midnight at which the day ends."""
     hour, _, minute = text.partition(":")
     try:
-        return time(int(hour) % 24 if int(hour) <= 24 else 99, int(minute))
+        return time(0 if (hour, minute) == ("24", "00") else int(hour), int(minute))
     except ValueError as error:
         raise InvalidAsk(f"there is no time {text!r}: write it like 22:00") from error

@@ -92,6 +92,11 @@ shutdown = 20
 listen_timeout = 10
 heartbeat = 30
 
+# --- Evaluations that 'celery -A tasks beat' orders by the clock. --------------------------------
+# [schedules.night]
+# evaluate = "evaluation.toml"
+# when = "weekdays 22:00"                  # UTC, or with a zone: "weekdays 22:00 Europe/Berlin"
+
 # --- Where images lie; for a site of several machines, the address of `colm images`. --------------
 [images]
 # url = "http://images.example:8700"

@@ -34,11 +34,15 @@ CAPACITY = 8
 
 
 def order(site: Site, name: str = "night") -> None:
+    write_night(site)
+    site.colm("evaluate", "night.toml", "--name", name, "--no-follow")
+
+
+def write_night(site: Site) -> None:
     rows = [{"id": f"e{n}", "question": f"What is {n}?", "answer": str(n)} for n in range(EXAMPLES)]
     rows = [{**row, "kind": "numeric"} for row in rows]
     (site.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (site.folder / "night.toml").write_text(CONFIG)
-    site.colm("evaluate", "night.toml", "--name", name, "--no-follow")
 
 
 def shown(site: Site, name: str = "night") -> Any:
@@ -130,3 +134,36 @@ def test_a_run_that_this_site_cannot_do_fails_at_once_and_says_why(site: Site) -
     run = shown(site)
     assert run["state"] == "failed"
     assert "unknown participant" in run["note"] or "ada" in run["note"]
+
+
+TICK = """
+import json
+from datetime import UTC, datetime, timedelta
+from celery.beat import Scheduler
+from tasks import app
+app.loader.init_worker()
+app.finalize()
+scheduler = Scheduler(app=app)
+scheduler.schedule["nightly"].last_run_at = datetime.now(UTC) - timedelta(days=2)
+scheduler.tick()
+print(json.dumps(sorted(scheduler.schedule)))
+"""
+
+
+def test_beat_orders_an_evaluation_when_it_is_due(site: Site) -> None:
+    """Celery's own scheduler, which was last at it two days ago."""
+    site.configure("ada", "bo")
+    with (site.folder / "colm.toml").open("a") as settings:
+        settings.write('[schedules.nightly]\nevaluate = "night.toml"\nwhen = "daily 22:00"\n')
+    site.start_all("ada", "bo")
+    site.start("evaluator")
+    write_night(site)
+
+    assert "nightly" in site.python(TICK)
+
+    def found() -> Any:
+        return json.loads(site.colm("run", "list", "--json"))
+
+    site.wait_until(lambda: [run["state"] for run in found()] == ["done"], timeout=60)
+    assert found()[0]["run"].startswith("night-")
+    assert found()[0]["done"] == EXAMPLES * ENTRIES
