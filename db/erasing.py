@@ -16,12 +16,19 @@ from db.audit_tables import erasures, seals
 from db.chain import TEXTS, Fields, row_hash
 from db.engine import glancing, writing
 from db.erased import ERASED, erased
-from db.run_tables import units
+from db.run_tables import GOING_ON, run_states, units
 from db.signing import Signer, erasure_statement, signed
 from models.errors import CallerError, UnknownQuery
 
 _LOCK = select(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 _GROW = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
+
+#: What a query says may be handed to others of its run until that is over.
+_RUN_GOING_ON = (
+    select(run_states.c.run)
+    .join(tables.queries, tables.queries.c.run == run_states.c.run)
+    .where(tables.queries.c.query_id == bindparam("id"), GOING_ON)
+)
 
 
 def erase(
@@ -35,8 +42,8 @@ def erase(
 ) -> int:
     """Erase every text of an ended query; how many rows held one. 0: all were erased before.
 
-    Raises UnknownQuery, and CallerError while the query is open or the key of a sealed record is
-    missing. On SQLite the freed bytes are overwritten; PostgreSQL keeps them until VACUUM.
+    Raises UnknownQuery, and CallerError while the query or its run is open or the key of a sealed
+    record is missing. SQLite overwrites the freed bytes; PostgreSQL keeps them until VACUUM.
     """
     with writing(engine) as connection:
         check_key(connection, signer)
@@ -46,6 +53,10 @@ def erase(
         if stands.open:
             raise CallerError(
                 f"query {query_id} is open: its texts can be erased when it has ended"
+            )
+        if run := connection.scalar(_RUN_GOING_ON, {"id": query_id}):
+            raise CallerError(
+                f"query {query_id} is of run {run}, which goes on: cancel it, or wait"
             )
         count = _replace_texts(connection, query_id)
         if count:

@@ -18,7 +18,7 @@ from db.audit_tables import tombstones
 from db.chain import Fields
 from db.engine import glancing, writing
 from db.erasing import check_key, overwrite_what_is_freed
-from db.run_tables import shared_steps
+from db.run_tables import GOING_ON, run_states, shared_steps
 from db.signing import Signer, signed, tombstone_statement
 
 _QUERIES, _ANSWERS, _LETTERS = tables.queries.c, tables.answers.c, tables.dead_letters.c
@@ -81,7 +81,9 @@ def purge_letters(engine: Engine, before: datetime, limit: int) -> int:
 def _ended(before: datetime) -> Select[Any]:
     """Told by when it was asked, too: that column has the index."""
     ended = select(_QUERIES.query_id).join(tables.answers)
-    return ended.where(_QUERIES.asked_at < before, _ANSWERS.ended_at < before)
+    # What one query says is handed to others of its run until that is over.
+    going_on = exists().where(run_states.c.run == _QUERIES.run, GOING_ON)
+    return ended.where(_QUERIES.asked_at < before, _ANSWERS.ended_at < before, ~going_on)
 
 
 def _tombstone(

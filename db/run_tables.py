@@ -110,6 +110,8 @@ Index(None, shared_steps.c.run)
 
 #: What a unit quotes of its query, and an erasure replaces.
 UNIT_TEXTS = ("extracted", "reason", "detail")
+#: Of a run that may still ask, and hand what one query said to another.
+GOING_ON = run_states.c.state.not_in(("cancelled", "done"))
 #: All of them: what `db.tables.metadata` holds beside the record once this module is imported.
 RUN_TABLES = (runs, run_states, run_events, units, shared_steps)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
 from db import append_only, tables
@@ -15,13 +15,16 @@ from db.erasing import erase
 from db.history import Ended, StepTried
 from db.purging import ended_before, purge
 from db.record import SqlRecord
+from db.run_tables import run_states, runs
 from db.seals import seal_ended
+from models.errors import CallerError
 from models.messages import Answer, Completion, Query, Step
 from tests.unit.db_examples import (
     LATER,
     NOW,
     DatabaseContract,
     a_query,
+    finishing,
     history,
     record_whole_life,
 )
@@ -109,6 +112,23 @@ class PermitsContract(DatabaseContract):
         assert purge(engine, both, reason="old", now=LATER, signer=None) == 1
         assert purge(engine, both, reason="old", now=LATER, signer=None) == 0
         assert len(history(engine, "query-0002").entries) == 1
+
+    def test_queries_of_a_run_that_goes_on_are_left_alone(
+        self, engine: Engine, record: SqlRecord
+    ) -> None:
+        with record.begin(a_query("query-0002", run="night")) as life:
+            life.apply(finishing("query-0002"), LATER)
+        with writing(engine) as connection:
+            connection.execute(insert(runs), {"run": "night", "config": {}, "ordered_at": NOW})
+            connection.execute(insert(run_states), {"run": "night", "state": "paused"})
+        year = LATER.replace(year=2027)
+        assert ended_before(engine, year, 10) == ["query-0001"]
+        with pytest.raises(CallerError, match="run night, which goes on"):
+            erase(engine, "query-0002", asked_by="me", reason="asked", now=NOW, signer=None)
+        with writing(engine) as connection:
+            connection.execute(update(run_states).values(state="done"))
+        assert ended_before(engine, year, 10) == ["query-0001", "query-0002"]
+        assert erase(engine, "query-0002", asked_by="me", reason="x", now=NOW, signer=None) == 3
 
     def test_what_is_erased_still_reads_as_messages(
         self, engine: Engine, record: SqlRecord
