@@ -130,6 +130,11 @@ def _cosine(asked: Counter[str], bag: Counter[str], weights: Mapping[str, float]
     return dot / sqrt(norms[0] * norms[1]) if dot else 0.0
 
 
+def overlap(one: str, other: str) -> float:
+    """Token F1 of two texts: 1 where they hold the same words as often, 0 where they share none."""
+    return _f1(Counter(_words(one)), Counter(_words(other)))
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 

@@ -37,6 +37,7 @@ from workers.dead_letters import DeadLetterReader
 from workers.marks import GroupedMarks
 from workers.parking import Parking
 from workers.redelivery import take_back_unacked
+from workers.reliability import watch
 from workers.sharing import Sharing
 from workers.starting import check_start
 
@@ -128,8 +129,9 @@ def declare_topology() -> None:
 @contextlib.contextmanager
 def _installed(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
-    # A connection for every task thread, the clockwork, marks, control, dead letters, shared steps.
-    engine = connect(found.database_url, pool_size=found.coordinator_threads + 5)
+    # A connection for every task thread, the clockwork, marks, control, letters, shared steps,
+    # reliability.
+    engine = connect(found.database_url, pool_size=found.coordinator_threads + 6)
     record = SqlRecord(engine)
     marks = GroupedMarks(record)
     sharing = Sharing(engine, send_step)
@@ -146,6 +148,7 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
     runtime.install_coordinator(coordinator, record)
     install_orders(partial(runs.order, engine))
     sharing.start(coordinator.submit)
+    reliability = watch(engine, coordinator.roster)
     clockwork = Clockwork(coordinator)
     sealing = sealer(found, engine)
     if found.embedded:
@@ -163,6 +166,8 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         yield coordinator
     finally:
         clockwork.close()
+        if reliability:
+            reliability.close()
         if sealing:
             sealing.close()
         sharing.close()

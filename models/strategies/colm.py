@@ -38,6 +38,7 @@ from models.strategies.stages import (
     query_deadline,
 )
 from models.strategies.telling import client_answer, gone_without
+from models.strategies.trust import discounted
 
 
 class Colm:
@@ -136,8 +137,11 @@ class _Turn:
             for s in done
             if s.completion is not None
         ]
+        without = discounted({d.client.name: d.text for d in drafts}, self.options)
+        drafts = [d for d in drafts if d.client.name not in without]
         clients = [d.client.name for d in drafts]
-        missing = self.stage.reasons()
+        left_out = [f"{name}: {why}" for name, why in without.items()]
+        missing = "; ".join(filter(None, [self.stage.reasons(), *left_out]))
         panel = Decision(
             kind="panel",
             round=round,
@@ -202,6 +206,11 @@ class _Turn:
             decisions=decisions,
         )
 
+    def counted(self, answers: dict[str, str], drafts: dict[str, str]) -> dict[str, str]:
+        """The answers among which one is chosen."""
+        without = discounted({n: drafts.get(n, text) for n, text in answers.items()}, self.options)
+        return {name: text for name, text in answers.items() if name not in without}
+
     def end(self, trouble: str | None = None, *, guidance: str | None = None) -> Finish:
         """Answer with the refined answers; with the drafts where nobody refined; else fail.
 
@@ -221,7 +230,7 @@ class _Turn:
         return finish(
             self.state,
             self.now,
-            candidates=refined or drafts,
+            candidates=self.counted(refined or drafts, drafts),
             chosen=chosen,
             kind=self.options.kind,
             failure=trouble if not drafts and not refined else None,

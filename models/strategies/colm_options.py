@@ -6,9 +6,10 @@ from pydantic import Field
 
 from models.strategies.formats import FormatOptions
 from models.strategies.selecting import Selector
+from models.strategies.trust import TrustOptions
 
 
-class ColmOptions(FormatOptions):
+class ColmOptions(FormatOptions, TrustOptions):
     """Options of the strategy `colm`."""
 
     #: Rounds of guidance and refinement. The paper uses 2 for single-turn sets, 1 for multi-turn.
