@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.errors import InvalidAsk, SettingsError
-from tasks.schedules import LocalCrontab, beat_entries, schedule_of
+from tasks.schedules import beat_entries, schedule_of
 from tasks.settings import ScheduleSettings, load
 from tasks.windows import parse_moment
 
