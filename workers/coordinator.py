@@ -130,8 +130,8 @@ def declare_topology() -> None:
 def _installed(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
     # A connection for every task thread, the clockwork, marks, control, letters, shared steps,
-    # reliability.
-    engine = connect(found.database_url, pool_size=found.coordinator_threads + 6)
+    # reliability, the sealer.
+    engine = connect(found.database_url, pool_size=found.coordinator_threads + 7)
     record = SqlRecord(engine)
     marks = GroupedMarks(record)
     sharing = Sharing(engine, send_step)
