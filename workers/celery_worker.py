@@ -15,6 +15,8 @@ from tasks.celery_app import app
 from tasks.settings import settings
 from workers.dead_letters import turn_away
 from workers.intake import fault_of, refuse_compression
+from workers.lanes import lanes_of
+from workers.plain_worker import PlainWorker
 from workers.redelivery import take_back_unacked
 
 logger = logging.getLogger(__name__)
@@ -44,10 +46,12 @@ class PlainConsumer(Consumer):
     connection_errors: tuple[type[BaseException], ...]
 
     class Blueprint(_Blueprint):  # type: ignore[misc]  # the stubs hide its class
-        """The default steps but one."""
+        """The default steps but one, and another for one."""
 
         default_steps = tuple(
-            step for step in _Blueprint.default_steps if "delayed_delivery" not in step
+            step.replace("celery.worker.consumer.tasks:Tasks", "workers.lanes:LanedTasks")
+            for step in _Blueprint.default_steps
+            if "delayed_delivery" not in step
         )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -108,8 +112,10 @@ def worker_name(kind: str) -> str:
     return f"{kind}.{os.getpid()}@{socket.gethostname()}"
 
 
-def serve(name: str, queues: Sequence[Queue], threads: int, *, events: bool = True) -> int:
+def serve(name: str, queues: Sequence[Queue], capacity: int, *, events: bool = True) -> int:
     """Consume `queues` until SIGTERM or Ctrl-C; the exit status. Running tasks are finished first.
+
+    `capacity` tasks run at once, and the share of it that overnight steps may hold beside them.
 
     Threads, because an engine must not be forked and a coordinator waits more than it computes.
     Gossip and mingle are off: no worker needs to know the others, and a restricted one may not.
@@ -119,10 +125,14 @@ def serve(name: str, queues: Sequence[Queue], threads: int, *, events: bool = Tr
     if settings().embedded:
         take_back_unacked(names)
     refuse_compression()
-    worker = app.Worker(
+    lanes = lanes_of(names, capacity)
+    worker = PlainWorker(
+        app=app,
+        lanes=lanes,
+        within=settings().limits.shutdown,
         hostname=name,
         pool="threads",
-        concurrency=threads,
+        concurrency=lanes.threads,
         queues=names,
         task_events=events,
         without_heartbeat=not events,  # the event, not the connection's sign of life
@@ -136,7 +146,7 @@ def serve(name: str, queues: Sequence[Queue], threads: int, *, events: bool = Tr
         "%s reads %s with %d threads from %s",
         name,
         ", ".join(names),
-        threads,
+        lanes.threads,
         "the embedded broker" if settings().embedded else "RabbitMQ",
     )
     worker.start()

@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from kombu import Connection, Consumer, Message, Queue
-from kombu.mixins import ConsumerMixin
 
 from models.errors import BadMessage
 from models.messages import decode
 from models.stopping import Cancel
 from tasks.coordination import Coordinator
 from tasks.patience import patiently
+from workers.reader import Reader
 
 logger = logging.getLogger(__name__)
 
-#: Pause after a message could not be settled (seconds).
-PAUSE = 2.0
 
-
-class ControlReader(ConsumerMixin):
-    """Runs in a thread of the coordinator until `close`; reconnects by itself."""
+class ControlReader(Reader):
+    """Runs in a thread of the coordinator. What cannot be settled is delivered again."""
 
     def __init__(self, connection: Connection, queue: Queue, coordinator: Coordinator) -> None:
-        self.connection = connection
+        super().__init__(connection, "control")
         self._queue = queue
         self._coordinator = coordinator
-        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self.should_stop = True
-        self._thread.join(timeout=2.0)
-
-    def _run(self) -> None:
-        """Read until `close`. What cannot be settled is delivered again after a pause."""
-        while not self.should_stop:
-            try:
-                self.run()
-            except Exception:  # the outermost loop: what is to be cancelled waits for it
-                logger.exception("control waits")
-                time.sleep(PAUSE)
 
     def get_consumers(
         self,

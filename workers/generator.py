@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -32,6 +33,7 @@ from tasks.patience import patiently
 from tasks.publishing import send_attempt
 from tasks.topology import submission_key
 from workers.company import Company
+from workers.lanes import overnight_share
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,8 @@ class EngineGenerator:
         self._tell = tell
         self._new_id = new_id
         self._company = Company()
+        # One place in the batch stays free for interactive steps.
+        self._overnight = threading.BoundedSemaphore(overnight_share(engine.info.capacity))
         self._lock = threading.Lock()
         self._waiting: Counter[str] = Counter()
         self._running: dict[str, Future[Completion]] = {}
@@ -132,7 +136,8 @@ class EngineGenerator:
         return sum(self._engine.cancel(step_id) for step_id in running)
 
     def _generate(self, step: Step) -> Submission:
-        with self._company.alone() if step.alone else self._company.together():
+        own = self._overnight if step.lane == "overnight" else contextlib.nullcontext()
+        with own, self._company.alone() if step.alone else self._company.together():
             known = self._known(step)  # time has passed
             if known is not None:
                 return known

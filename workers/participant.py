@@ -68,7 +68,7 @@ def _run(
     runtime.install_generator(generator)
     stops = StopReader(
         app.connection_for_read(), topology_of(settings()), names, generator.stop,
-        embedded=settings().embedded,
+        embedded=settings().embedded, declare=rights.declare,
     )  # fmt: skip
     stops.start()
     watchdog = Watchdog(
@@ -76,7 +76,7 @@ def _run(
     )
     watchdog.start()
     try:
-        return serve(worker, queues, threads=engine.info.capacity, events=rights.events)
+        return serve(worker, queues, engine.info.capacity, events=rights.events)
     finally:
         watchdog.close()
         stops.close()

@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: A child that lived this long is healthy: its pause starts anew (seconds).
 HEALTHY_AFTER = 60.0
-#: How long a child may take to finish its work after SIGTERM (seconds).
-STOP_WITHIN = 20.0
+#: How much longer than `limits.shutdown` a child may take to end after SIGTERM (seconds).
+STOP_GRACE = 5.0
 
 
 @dataclass(kw_only=True)
@@ -186,7 +186,7 @@ class Stack:
         for child in self.children:
             if child.process is not None:
                 child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_WITHIN
+        deadline = time.monotonic() + self.settings.limits.shutdown + STOP_GRACE
         for child in self.children:
             if child.process is not None:
                 _end(child.process, deadline)

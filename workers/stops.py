@@ -8,31 +8,27 @@ exchange. What is missed costs the generation of a step in vain, nothing more.
 from __future__ import annotations
 
 import logging
-import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kombu import Connection, Consumer, Message, Queue
-from kombu.mixins import ConsumerMixin
 
 from models.errors import BadMessage
 from models.messages import decode
 from models.stopping import Stop
 from tasks.topology import EMBEDDED_STOPS, Topology
+from workers.reader import Reader
 
 logger = logging.getLogger(__name__)
 
-#: Pause after the stream could not be read (seconds).
-PAUSE = 5.0
 #: How far back a process that starts reads: its queues may hold steps that were stopped by then.
 RECENT = timedelta(minutes=15)
 
 
-class StopReader(ConsumerMixin):
-    """Runs in a thread of a participant's process until `close`; reconnects by itself."""
+class StopReader(Reader):
+    """Runs in a thread of a participant's process. `declare` says whether this user may."""
 
     def __init__(
         self,
@@ -42,35 +38,18 @@ class StopReader(ConsumerMixin):
         stop: Callable[[Stop], int],
         *,
         embedded: bool,
+        declare: bool,
     ) -> None:
-        self.connection = connection
+        super().__init__(connection, "stops")
         self._topology = topology
         self._names = names
         self._stop = stop
         self._embedded = embedded
-        self._deaf = False
+        self._declare = declare
         #: Where to go on reading, by stream.
         self._next: dict[str, int | datetime] = dict.fromkeys(
             names, datetime.now(UTC).replace(microsecond=0) - RECENT
         )
-        self._thread = threading.Thread(target=self._run, name="stops", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self.should_stop = True
-        self._thread.join(timeout=2.0)
-
-    def _run(self) -> None:
-        while not self.should_stop:
-            try:
-                self.run()
-            except Exception as error:  # noqa: BLE001 - generating must go on without it
-                level = logging.DEBUG if self._deaf else logging.WARNING
-                logger.log(level, "what is cancelled is generated to its end: %r", error)
-                self._deaf = True
-                time.sleep(PAUSE)
 
     def get_consumers(
         self,
@@ -80,7 +59,6 @@ class StopReader(ConsumerMixin):
         if self._embedded:
             own = Queue(f"colm.stops.{uuid.uuid4().hex}", EMBEDDED_STOPS, auto_delete=True)
             return [consumer(queues=[own], on_message=self._on_message, accept=["json"])]
-        self._deaf = False
         return [
             consumer(
                 queues=[self._stream(name)],
@@ -92,10 +70,14 @@ class StopReader(ConsumerMixin):
         ]
 
     def _stream(self, name: str) -> Queue:
+        stream = self._topology.stops(name)
         return Queue(
-            self._topology.stops(name).name,
-            no_declare=True,  # a client has no right to
+            stream.name,
+            stream.exchange,
+            routing_key=stream.routing_key,
+            queue_arguments=stream.queue_arguments,
             consumer_arguments={"x-stream-offset": self._next[name]},
+            no_declare=not self._declare,
         )
 
     def _on_message(self, message: Message, name: str | None = None) -> None:
