@@ -74,7 +74,8 @@ def humaneval(row: Row, _columns: Columns) -> Example:
     """A function to complete (`prompt`), and a function `check` that tests it (`test`)."""
     prompt, name = _text(row, "prompt"), _text(row, "entry_point")
     question = (
-        "Complete this Python function. Reply with the whole function in one code block.\n\n"
+        "Complete this Python function. Reply with the function alone, without its docstring, in"
+        " one code block.\n\n"
         f"```python\n{prompt.rstrip()}\n```"
     )
     solution = str(row.get("canonical_solution") or "")

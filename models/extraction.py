@@ -39,6 +39,7 @@ _WRAPPING = " \t\r\n*_`\"'"
 
 _LETTER_FIRST = re.compile(r"\W*(?:(?:option|choice|answer)\b)?\W*([A-Ja-j])(?![\w'])")
 _LETTER_LABEL = re.compile(r"\W*([A-Ja-j])(?:[.):]|\W*$)")
+_OPTION_LINE = re.compile(r"^\W*([A-J])[.)]\s", re.M)
 _NUMBERED = re.compile(r"\b(?:answer|option|choice)\s?#?([1-9])\b", re.I)
 _LETTER_MARKED = re.compile(r"\(([A-Ja-j])\)")
 _LETTER_ALONE = re.compile(r"(?<![\w'])([A-HJ])(?![\w'])(?!\s+[a-z])")
@@ -70,12 +71,13 @@ def number_in(text: str) -> str | None:
 
 
 def letter_in(text: str) -> str | None:
-    """A capital letter; "answer 2" and "option 2" are B."""
+    """A capital letter; "answer 2" and "option 2" are B. To repeat the options is no answer."""
     found = _announced(text)
     first = _LETTER_FIRST.match(found) if found else None
     if first and found and not _is_a_word(first[1], found[first.end() :]):
         return first[1].upper()
-    if label := _LETTER_LABEL.match(text.strip()):
+    label = _LETTER_LABEL.match(text.strip())
+    if label and len(set(_OPTION_LINE.findall(text))) < 2:
         return label[1].upper()
     if numbered := _NUMBERED.findall(text):
         return "ABCDEFGHI"[int(numbered[-1]) - 1]

@@ -37,6 +37,8 @@ from models.answers import Kind, extract, same, vote
         ("choice", "B. Because (A) is wrong.", "B"),
         ("choice", "answer3", "C"),
         ("choice", "A cat is no dog.", None),
+        ("choice", "A. red\nB. blue\nC. green", None),
+        ("choice", "A. red\nB. blue\nC. green\nAnswer: B", "B"),
         ("choice", "I cannot tell.", None),
         ("math", r"The value of $x$ is $2\sqrt{3}$.", r"2\sqrt{3}"),
         ("math", r"Hence \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),

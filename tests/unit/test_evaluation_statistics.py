@@ -152,6 +152,18 @@ def test_repeating_every_item_does_not_narrow_an_interval_over_clusters() -> Non
     assert "10 clusters" in repeated.method
 
 
+def test_a_percentile_interval_leaves_out_one_in_forty_on_each_side() -> None:
+    # 400 clusters of one: the mean is nearly normal with the error s / 20, and 1.96 of that is
+    # the end. At 90 % it is 1.645 of it, 16 % nearer.
+    values = np.random.default_rng(3).normal(0, 1, 400)
+    found = cluster_bootstrap_mean(list(values), [str(n) for n in range(400)], seed=1)
+
+    assert found is not None
+    half = 1.96 * values.std() / 20
+    assert found.high - found.value == pytest.approx(half, rel=0.06)
+    assert found.value - found.low == pytest.approx(half, rel=0.06)
+
+
 def test_clusters_of_unequal_size_are_weighed_by_their_items() -> None:
     # Nine items of 1 in one cluster and one of 0 in another: the mean is 0.9, not 0.5. Of two
     # clusters a quarter of the resamples draws one twice: 1, or 0.
