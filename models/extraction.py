@@ -76,8 +76,9 @@ def letter_in(text: str) -> str | None:
     first = _LETTER_FIRST.match(found) if found else None
     if first and found and not _is_a_word(first[1], found[first.end() :]):
         return first[1].upper()
-    label = _LETTER_LABEL.match(text.strip())
-    if label and len(set(_OPTION_LINE.findall(text))) < 2:
+    if len(set(_OPTION_LINE.findall(text))) > 1:
+        text = _OPTION_LINE.sub(" ", text)
+    if label := _LETTER_LABEL.match(text.strip()):
         return label[1].upper()
     if numbered := _NUMBERED.findall(text):
         return "ABCDEFGHI"[int(numbered[-1]) - 1]
