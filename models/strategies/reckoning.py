@@ -67,7 +67,7 @@ def detail_of(state: QueryState, rules: Mapping[int, Rule], result: Replayed) ->
 def because(state: QueryState, result: Replayed) -> str:
     """Why this text is the answer, in words."""
     if result.stage == 3:
-        return "stage 3: the server's own solution, as the client's did not agree enough"
+        return "stage 3: the server's own solution; no stage before it was accepted"
     decision = state.decision("consensus", result.stage)
     reason = decision.reason if decision else "not decided"
     return f"stage {result.stage}, {reason}" + ("" if result.accepted else "; no later answer")
