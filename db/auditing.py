@@ -30,7 +30,7 @@ from db.auditing_seals import database_findings, seal_findings
 from db.chain import Fields, Link
 from db.engine import glancing, reading
 from db.signing import Trust
-from db.verifying import Finding, Remains, findings
+from db.verifying import NEVER_WRITTEN, Finding, Remains, findings
 
 #: Queries that are read at once.
 BATCH = 100
@@ -123,7 +123,7 @@ def _check(engine: Engine, ids: Sequence[str], trust: Trust) -> Checked:
     try:
         with reading(engine) as connection:
             found = remains_of(connection, ids)
-    except (TypeError, ValueError) as error:  # a value that we never write
+    except NEVER_WRITTEN as error:
         if len(ids) == 1:
             return _unreadable(ids[0], error)
         return sum((_check(engine, [one], trust) for one in ids), Checked())

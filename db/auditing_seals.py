@@ -14,7 +14,7 @@ from db.chain import Fields
 from db.engine import reading
 from db.seals import root_of, seal_statement
 from db.signing import Trust
-from db.verifying import Finding
+from db.verifying import NEVER_WRITTEN, Finding
 
 _TRIGGERS = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
@@ -46,7 +46,7 @@ def seal_findings(
             with reading(engine) as connection:
                 row = _next(connection, before)
                 members = [] if row is None else _members(connection, row["number"])
-        except (TypeError, ValueError) as error:  # what comes after it cannot be told
+        except NEVER_WRITTEN as error:  # what comes after it cannot be told
             number = 1 if before is None else before["number"] + 1
             yield 0, [_finding(number, f"holds a value that CoLM never writes: {error}")]
             return
@@ -97,7 +97,7 @@ def _faults(
 def _root(members: list[Fields]) -> str | None:
     try:
         return root_of(members)
-    except (TypeError, ValueError):  # none, or a value that we never write
+    except NEVER_WRITTEN:
         return None
 
 

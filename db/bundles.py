@@ -20,7 +20,7 @@ from db.chain import TEXTS, Fields, Link
 from db.engine import reading
 from db.seals import leaf_of, seal_statement
 from db.signing import Signer, Trust, statement
-from db.verifying import Finding, Remains, findings
+from db.verifying import NEVER_WRITTEN, Finding, Remains, findings
 from models.errors import BadMessage, UnknownQuery
 
 FORMAT = "colm audit bundle 1"
@@ -60,7 +60,7 @@ def bundle_findings(bundle: object, trust: Trust) -> tuple[Remains, list[Finding
             for told in _faults(bundle, remains, trust)
         ]
         return remains, [*found, *findings(remains, trust)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except NEVER_WRITTEN as error:
         raise BadMessage(f"the bundle is damaged: {error!r}") from error
 
 

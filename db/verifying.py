@@ -16,6 +16,9 @@ from db.chain import TEXTS, Fields, Link, row_hash, text_digest
 from db.erased import erased
 from db.signing import Trust, erasure_statement, tombstone_statement
 
+#: What comes of values that CoLM never writes, but whoever tampers may.
+NEVER_WRITTEN = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -115,7 +118,7 @@ def _of_hashes(remains: Remains) -> Iterator[Finding]:
 def _hashes_to(link: Link, previous: Any) -> bool:
     try:
         return bool(row_hash(link.table, link.row, previous) == link.row["hash"])
-    except (TypeError, ValueError):  # a value that we never write
+    except NEVER_WRITTEN:
         return False
 
 
@@ -153,14 +156,14 @@ def _of(stored: Any, name: str) -> Any:
 def _is_erased(table: str, column: str, text: Any) -> bool:
     try:
         return bool(erased(table, column, text) == text)
-    except (AttributeError, KeyError, TypeError):  # a document that we never write
+    except NEVER_WRITTEN:
         return False
 
 
 def _digests_to(text: Any, salt: Any, digest: Any) -> bool:
     try:
         return bool(text_digest(salt, text) == digest)
-    except (TypeError, ValueError):  # a salt or a value that we never write
+    except NEVER_WRITTEN:
         return False
 
 
@@ -175,7 +178,7 @@ def _of_erasures(remains: Remains, trust: Trust) -> Iterator[Finding]:
 def _complaint(trust: Trust, say: Any, row: Mapping[str, Any]) -> str | None:
     try:
         said = say(row)
-    except (TypeError, ValueError):
+    except NEVER_WRITTEN:
         return "has values that are never written"
     return trust.complaint(said, row["key"], row["signature"])
 

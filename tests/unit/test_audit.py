@@ -187,6 +187,22 @@ class TestAuditOnSqlite(AuditContract):
         assert found.queries == 9
 
 
+def test_a_document_too_deep_to_read_is_a_finding(sqlite_url: str) -> None:
+    engine = connect(sqlite_url)
+    record_whole_life(SqlRecord(engine))
+    deep = '{"a":' * 900 + "1" + "}" * 900
+    with behind_our_back(engine) as connection:
+        ruined = text("UPDATE decisions SET detail = :deep")
+        connection.execute(ruined, {"deep": deep})
+    found = check_query(engine, "query-0001", Trust(check=audit_keys.check)).findings
+    assert [f.query_id for f in found][:1] == ["query-0001"]
+    with pytest.raises(BadMessage):
+        bundle_findings(
+            {"format": "colm audit bundle 1", "rows": json.loads(deep)},
+            Trust(check=audit_keys.check),
+        )
+
+
 @pytest.mark.parametrize("bundle", [None, [], {}, {"format": "colm audit bundle 1"}, "bundle"])
 def test_what_is_no_bundle_is_said_to_be_none(bundle: object) -> None:
     with pytest.raises(BadMessage, match=r"no 'colm audit bundle 1'|damaged"):
