@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -208,6 +209,7 @@ def run(messages: int, seed: int) -> tuple[Counter[str], float]:
             counts += target.counts
             slowest = max(slowest, target.slowest)
             target.close()
+        print(f"{counts.total()} of {messages}", file=sys.stderr, flush=True)
     return counts, slowest
 
 
