@@ -26,6 +26,7 @@ from models.errors import ColmError, InvalidAsk, QueryFailed
 from tasks import runtime
 from tasks.settings import settings
 from workers.listening import check_somebody_listens
+from workers.run_results import run_meta
 
 #: How long one wait for a notification lasts before the state is looked at again (seconds).
 LOOK_AGAIN = 5.0
@@ -46,7 +47,9 @@ class RecordBackend(BaseBackend):
         return databases.connect(settings().database_url)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        return _meta(task_id, reads.answer_of(self._engine, task_id))
+        found = reads.answer_of(self._engine, task_id)
+        of_run = run_meta(self._engine, task_id) if found.status == "unknown" else None
+        return of_run or _meta(task_id, found)
 
     def _store_result(
         self,
@@ -92,10 +95,13 @@ class RecordBackend(BaseBackend):
             found = reads.answer_of(self._engine, task_id)
             if found.status in ("answered", "failed", "refused"):
                 return _meta(task_id, found)
+            of_run = run_meta(self._engine, task_id) if found.status == "unknown" else None
+            if of_run is not None and of_run["status"] in states.READY_STATES:
+                return of_run
             now = time.monotonic()
             if timeout is not None and now - started >= timeout:
                 raise CeleryTimeoutError(f"no answer to query {task_id} within {timeout:g} s")
-            if now >= check_at:
+            if now >= check_at and of_run is None:
                 check_somebody_listens(found)
                 check_at = now + settings().limits.listen_timeout
             if on_interval:

@@ -27,6 +27,7 @@ from tests.unit.run_examples import a_unit
 from workers.evaluator_data import load
 from workers.reporting import write_report
 from workers.run_reading import read_run
+from workers.run_results import run_meta
 from workers.run_surface import state_of, takes_all_stages
 
 LEDGER = [
@@ -168,3 +169,23 @@ def test_a_query_is_read_as_its_strategy_saw_it(engine: Engine) -> None:
     assert state_of(engine, "query-0001") == seen
     with pytest.raises(LookupError, match="query-0002"):
         state_of(engine, "query-0002")
+
+
+def test_a_result_of_evaluate_is_the_run(engine: Engine, config: dict[str, Any]) -> None:
+    assert run_meta(engine, "night") is None
+    order(engine, config)
+    assert run_meta(engine, "night") == {
+        "task_id": "night", "status": "STARTED", "result": None, "traceback": None,
+        "children": [], "date_done": None,
+    }  # fmt: skip
+    runs.give_back(engine, "night", "me", now=NOW, state="done")
+    done = run_meta(engine, "night")
+    assert done is not None
+    assert done["status"] == "SUCCESS"
+    assert [entry["done"] for entry in done["result"]["entries"]] == [1, 1]
+    runs.order(engine, "bad", config, NOW, "there is no 'ada'")
+    failed = run_meta(engine, "bad")
+    assert failed is not None
+    assert (failed["status"], str(failed["result"])) == ("FAILURE", "run bad: there is no 'ada'")
+    runs.change(engine, "bad", "cancelled", NOW)
+    assert (run_meta(engine, "bad") or {})["status"] == "REVOKED"
