@@ -28,6 +28,11 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
 GATHER_EVENTS = 0.1
 
 _Blueprint: Any = Consumer.Blueprint
+#: Celery's steps of a consumer, and what is used instead.
+OURS = {
+    "celery.worker.consumer.tasks:Tasks": "workers.lanes:LanedTasks",
+    "celery.worker.consumer.heart:Heart": "workers.heart:PlainHeart",
+}
 
 
 class PlainConsumer(Consumer):
@@ -46,10 +51,10 @@ class PlainConsumer(Consumer):
     connection_errors: tuple[type[BaseException], ...]
 
     class Blueprint(_Blueprint):  # type: ignore[misc]  # the stubs hide its class
-        """The default steps but one, and another for one."""
+        """The default steps but one, and others for two."""
 
         default_steps = tuple(
-            step.replace("celery.worker.consumer.tasks:Tasks", "workers.lanes:LanedTasks")
+            OURS.get(step, step)
             for step in _Blueprint.default_steps
             if "delayed_delivery" not in step
         )
