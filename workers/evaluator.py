@@ -112,7 +112,8 @@ def _evaluate(engine: Engine, run: runs.Run, owner: str, stop: threading.Event) 
         told=told_of(data.bad),
     ):
         raise InvalidAsk(
-            f"{config.data.source} is not the data that this run began with; order a new one"
+            f"{config.data.source} is not the data that this run began with, or is read in another "
+            "way since an upgrade; order a new run"
         )
     window = parse_window(config.window) if config.window else None
     keeper = Keeper(engine=engine, run=run.run, owner=owner, stop=stop, window=window)
