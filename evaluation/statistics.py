@@ -59,7 +59,11 @@ def wilson(right: int, n: int, *, level: float = LEVEL) -> Estimate | None:
     if n == 0:
         return None
     low, high = proportion_confint(right, n, alpha=1 - level, method="wilson")
-    return Estimate(value=right / n, low=float(low), high=float(high), n=n, method="Wilson")
+    value = right / n
+    # Of none or all right, rounding can put an end a hair beyond the value.
+    return Estimate(
+        value=value, low=min(float(low), value), high=max(float(high), value), n=n, method="Wilson"
+    )
 
 
 def bootstrap_mean(
