@@ -10,7 +10,7 @@ _found = settings()
 
 broker_url = _found.broker_url
 if broker_url.startswith("amqps"):
-    broker_use_ssl = _found.tls.for_celery()
+    broker_use_ssl = _found.tls.for_celery(broker_url)
 # The record is the result backend: an AsyncResult of `ask` resolves to the recorded answer.
 result_backend = "workers.results:RecordBackend"
 

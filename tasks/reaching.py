@@ -40,9 +40,13 @@ SIGNS = (
      "right to it: correct the URL of the broker, or set permissions"),
 )  # fmt: skip
 
-#: Likewise, for an amqp:// connection that was cut off before it was open.
+#: Likewise, for a connection that was cut off before it was open. That may pass by itself.
 CUT_OFF = r"Reset|closed connection|IncompatibleProtocol|EOF|StreamLost|unexpectedly"
 NO_AMQP = "the port did not answer in AMQP: if it is the broker's TLS listener, use amqps://"
+NO_TLS = (
+    "the broker ended the connection: if it wants a certificate of this side, set tls.certificate"
+)
+MAY_PASS = (NO_AMQP, NO_TLS)
 
 
 def pika_parameters(found: Settings) -> pika.URLParameters:
@@ -65,7 +69,7 @@ def where(url: str) -> str:
 def remedy(error: BaseException, url: str) -> str | None:
     """What to do about a connection that failed with `error`; None where waiting is all there is.
 
-    A failure with a remedy does not go away by itself.
+    A failure with a remedy does not go away by itself, unless that is one of MAY_PASS.
     """
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -75,7 +79,9 @@ def remedy(error: BaseException, url: str) -> str | None:
     for sign, advice in SIGNS:
         if re.search(sign, told):
             return advice
-    return NO_AMQP if url.startswith("amqp://") and re.search(CUT_OFF, told) else None
+    if re.search(CUT_OFF, told):
+        return NO_AMQP if url.startswith("amqp://") else NO_TLS
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -58,7 +59,7 @@ class TlsSettings(Message):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 
-    def for_celery(self) -> dict[str, Any]:
+    def for_celery(self, broker_url: str) -> dict[str, Any]:
         """Celery's `broker_use_ssl`. Raises SettingsError as `context` does."""
         self.context()  # py-amqp would say of a missing file, for ever, that there is none
         options: dict[str, Any] = {
@@ -68,8 +69,10 @@ class TlsSettings(Message):
             "keyfile": self.key,
             "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
         }
-        # None is how kombu is told to fill in the host of the URL, which is then checked.
-        return options | ({"server_hostname": None} if self.verify else {})
+        # Without it py-amqp checks no host name. Not left to kombu, which would take localhost for
+        # 127.0.0.1 first.
+        host = urlsplit(broker_url).hostname
+        return options | ({"server_hostname": host} if self.verify else {})
 
 
 def _load(what: str, path: str, load: Any) -> None:

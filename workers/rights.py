@@ -27,7 +27,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from models.errors import ColmError, NoConsumer, SettingsError
 from tasks.celery_app import app
 from tasks.publishing import NOT_FOUND
-from tasks.reaching import NO_AMQP, pika_parameters, remedy, where
+from tasks.reaching import MAY_PASS, pika_parameters, remedy, where
 from tasks.settings import Settings, settings
 from tasks.topology import declare
 from workers.permissions import EVENTS
@@ -88,7 +88,9 @@ def first_contact(
         except (AMQPError, OSError) as error:
             advice = remedy(error, found.broker_url)
             told = f"RabbitMQ at {where(found.broker_url)}: {advice or repr(error)}"
-            if advice and advice != NO_AMQP:  # a broker that is just starting looks like that, too
+            if (
+                advice and advice not in MAY_PASS
+            ):  # a broker that is just starting looks like that, too
                 raise SettingsError(told) from error
             logger.warning("%s; trying again in %.1f s", told, pause)
         sleep(pause)

@@ -127,7 +127,7 @@ def test_a_user_that_was_made_for_somebody_who_is_gone_is_told(site: IsolatedSit
 def test_an_alarm_of_the_broker_is_a_problem(tmp_path: Path, postgres_url: str) -> None:
     with RabbitMQServer(config="vm_memory_high_watermark.absolute = 1\n") as server:
         hosts = VirtualHosts(server.url, server.api_url)
-        with isolated_site(tmp_path, hosts, server.url, postgres_url) as site:
+        with hosts.fresh() as admin, isolated_site(tmp_path, hosts, admin, postgres_url) as site:
             told = doctor(site)["alarms"]
             assert told["grade"] == "problem"
             assert "memory" in told["found"]
