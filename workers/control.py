@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kombu import Connection, Consumer, Message, Queue
+from kombu.exceptions import KombuError
 
 from models.errors import BadMessage
 from models.messages import decode
@@ -54,6 +55,6 @@ def read_cancel(message: Message) -> Cancel:
         match message.decode():
             case [_, dict() as fields, *_]:
                 return decode(Cancel, fields, what="the cancel")
-    except (ValueError, RecursionError) as error:
+    except (KombuError, ValueError, RecursionError) as error:
         raise BadMessage(f"it is not JSON: {error}") from error
     raise BadMessage("it is not a task's message")

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kombu import Connection, Consumer, Message, Queue
+from kombu.exceptions import KombuError
 
 from models.errors import BadMessage
 from models.messages import decode
@@ -85,7 +86,7 @@ class StopReader(Reader):
             self._next[name] = int(message.headers["x-stream-offset"]) + 1
         try:
             stop = decode(Stop, message.decode(), what="the stop")
-        except (BadMessage, ValueError) as error:
+        except (BadMessage, KombuError, ValueError, RecursionError) as error:
             logger.warning("a stop cannot be used: %s", error)
         else:
             running = self._stop(stop)
