@@ -44,13 +44,22 @@ def repr_toml(text: str) -> str:
     return '"' + text.replace("\n", "\\n") + '"'
 
 
+def start(site: Site, *servers: str) -> None:
+    """Start everything; a busy machine takes its time, and nobody listening would be an error."""
+    site.start_all("ada", "bo")
+    for server in servers:
+        site.start("server", server)
+    log = site.folder / "coordinator.log"
+    site.wait_until(lambda: "ready." in log.read_text(), timeout=90)
+
+
 def test_every_strategy_has_its_journey() -> None:
     assert set(JOURNEYS) == set(STRATEGIES)
 
 
 def test_every_strategy_answers_on_real_queues(site: Site) -> None:
     configure(site)
-    site.start_all("ada", "bo")
+    start(site)
     ids = {name: site.submit("How much is 2 + 2?", {"strategy": name, **options})
            for name, (options, _) in JOURNEYS.items()}  # fmt: skip
     for name, query_id in ids.items():
@@ -64,8 +73,7 @@ def test_every_strategy_answers_on_real_queues(site: Site) -> None:
 
 def test_code_is_run_by_a_sandbox_and_what_passes_its_tests_is_the_answer(site: Site) -> None:
     configure(site)
-    site.start_all("ada", "bo")
-    site.start("server", "box")
+    start(site, "box")
     options = {"strategy": "cope", "n": 2, "confidence": "tests", "checker": "box", "kind": "code"}
 
     right = site.ask("Write f.", {**options, "tests": "assert f() == 4"})

@@ -11,6 +11,7 @@ import pytest
 from models.checks import CheckReport, read_request
 from models.errors import InvalidAsk
 from models.messages import Query, Step
+from models.roster import make_request
 from models.strategies import STRATEGIES
 from models.strategies.consensus import chosen_plan
 from tests.unit.examples import NOW, a_query, seconds
@@ -221,6 +222,24 @@ def test_what_cannot_be_carried_is_refused(
     query = a_query("ada", **{"strategy": "cope", "options": options, **changes})
     with pytest.raises(InvalidAsk, match=complaint):
         STRATEGIES["cope"].check(query)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"stages": [2, 1]}, "stages go up"),
+        ({"stages": [1, 1]}, "stages go up"),
+        ({"stages": []}, "stages"),
+        ({"plan_temperatures": [0.8, -1]}, "from 0 to 5"),
+        ({"solve_temperatures": [0.4, 0.8]}, "solve_temperatures"),
+        ({"t1": 1.1}, "t1"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_in_words(
+    options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InvalidAsk, match=complaint):
+        make_request("Why?", {"strategy": "cope", **options})
 
 
 def test_stage_1_alone_needs_no_server() -> None:
