@@ -56,7 +56,8 @@ class EngineSettings(Message):
     #: scripted, for tests and demonstrations: a request that holds this text is never answered, and
     #: nothing moves any more.
     hangs_on: str | None = Field(default=None, min_length=1, max_length=200)
-    #: sandbox: seconds that one program may run, and megabytes of memory that it may use.
+    #: sandbox: seconds of processor time of one program (by the clock three times as long), and
+    #: megabytes of memory.
     run_seconds: float = Field(default=10.0, gt=0, le=3_600)
     run_megabytes: int = Field(default=512, ge=64, le=65_536)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import selectors
@@ -46,13 +47,21 @@ class Limits:
     """What one run may use."""
 
     #: By the clock, and of one processor.
-    seconds: float = 10.0
-    cpu_seconds: int = 8
+    seconds: float = 30.0
+    cpu_seconds: int = 10
     #: Bytes of address space, the interpreter's own included.
     memory: int = 512 * 2**20
     #: Bytes of one file, and megabytes of all together where it has a root of its own.
     file_size: int = 4 * 2**20
     megabytes: int = 16
+
+    @classmethod
+    def of(cls, seconds: float, memory: int) -> Limits:
+        """`seconds` of processor time and `memory` bytes.
+
+        By the clock it is three times as long: a verdict must not depend on what else is running.
+        """
+        return cls(seconds=3 * seconds, cpu_seconds=max(1, math.ceil(seconds)), memory=memory)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,11 +42,7 @@ def grader_of(config: RunConfig, engine: Engine, ask: Asks) -> Grader:
     settings = config.grader
     if settings.kind == "judge":
         return partial(_judge, engine, ask, settings)
-    limits = sandbox.Limits(
-        seconds=settings.seconds,
-        cpu_seconds=max(1, round(settings.seconds)),
-        memory=settings.memory * 2**20,
-    )
+    limits = sandbox.Limits.of(settings.seconds, settings.memory * 2**20)
 
     def grade(planned: Planned, text: str) -> Grade:
         check = partial(sandbox.run, limits=limits)

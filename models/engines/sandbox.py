@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from models.checks import CheckReport, read_request
 from models.engine_settings import EngineSettings
@@ -20,7 +21,8 @@ from models.sandbox import Limits, Verdict, protections, run
 
 
 class SandboxEngine:
-    """Runs at most `max_batch` programs at once, each within `run_seconds` and `run_megabytes`.
+    """Runs at most `max_batch` programs at once, each within `run_seconds` of processor time
+    and `run_megabytes`.
 
     A request that is cancelled while its program runs is settled at once; the program ends by its
     own limits. Raises SandboxUnusable where this machine cannot confine code.
@@ -97,22 +99,14 @@ class SandboxEngine:
     def _check(self, ticket: Ticket, started: float) -> Completion | None:
         """None: the step's deadline ended the program, which says nothing about the program."""
         asked = read_request(ticket.request.messages[-1].content)
-        limits, deadline = self._limits(), ticket.request.deadline
-        whole = limits.seconds
-        if deadline is not None and deadline - started < whole:
-            limits = self._limits(seconds=deadline - started)
+        limits = Limits.of(self._settings.run_seconds, self._settings.run_megabytes * 2**20)
+        deadline, whole = ticket.request.deadline, limits.seconds
+        if deadline is not None:
+            limits = replace(limits, seconds=min(whole, deadline - started))
         verdict = run(asked.code, asked.tests, limits=limits)
-        if verdict.status == "timeout" and limits.seconds < whole:
+        if verdict.status == "timeout" and verdict.seconds >= limits.seconds < whole:
             return None
         return self._completion(ticket, verdict, started)
-
-    def _limits(self, seconds: float | None = None) -> Limits:
-        allowed = self._settings.run_seconds
-        return Limits(
-            seconds=allowed if seconds is None else seconds,
-            cpu_seconds=max(1, int(allowed)),
-            memory=self._settings.run_megabytes * 2**20,
-        )
 
     def _completion(self, ticket: Ticket, verdict: Verdict, started: float) -> Completion:
         report = CheckReport(

@@ -14,7 +14,7 @@ import pytest
 from models.sandbox import NOBODY, Limits, Verdict, run
 from tests.house.repository import ROOT
 
-QUICK = Limits(seconds=8, cpu_seconds=1)
+QUICK = Limits(seconds=30, cpu_seconds=2)
 _PROGRAM = """
 import json, sys
 from dataclasses import asdict
