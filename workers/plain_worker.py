@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CLOSE_WITHIN = 3.0
 
 
-class PlainWorker(Worker):  # type: ignore[misc]  # the stubs hide its class
+class PlainWorker(Worker):
     """Celery's worker with our signals; `within` is how long it may take to finish (seconds)."""
 
     def __init__(self, *args: Any, lanes: Lanes | None, within: float, **options: Any) -> None:
@@ -36,7 +36,7 @@ class PlainWorker(Worker):  # type: ignore[misc]  # the stubs hide its class
         self._asked = False
         super().__init__(*args, **options)
 
-    def install_platform_tweaks(self, worker: Worker) -> None:  # noqa: ARG002  # Celery calls with it
+    def install_platform_tweaks(self, worker: Any) -> None:  # noqa: ARG002  # Celery calls with it
         """Our signal handlers in the place of Celery's."""
         for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(sign, self._on_signal)
@@ -47,7 +47,7 @@ class PlainWorker(Worker):  # type: ignore[misc]  # the stubs hide its class
             self._hurry.set()
             return
         self._asked = True
-        state.should_stop = os.EX_OK
+        state.should_stop = os.EX_OK  # type: ignore[assignment]  # the stubs know None only
         threading.Thread(target=self._see_to_the_end, name="shutdown", daemon=True).start()
 
     def _see_to_the_end(self) -> None:

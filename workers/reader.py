@@ -40,7 +40,8 @@ class Reader(ConsumerMixin):
         lost = (*self.connection.connection_errors, *self.connection.channel_errors)
         while not self._closed.is_set():
             try:
-                for _ in self.consume(limit=None):
+                events: Any = self.consume(limit=None)  # type: ignore[func-returns-value]  # the stubs err
+                for _ in events:
                     pass
             except lost as error:
                 if not self._deaf:  # once, and not again with every attempt
