@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bz2
 import json
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -128,6 +130,10 @@ def test_a_caller_whose_limits_differ_from_the_sites_is_answered_all_the_same(si
     assert site.ask("With others?", {"rounds": 1})["status"] == "answered"
 
 
+def _says(log: Path, what: str) -> bool:
+    return what in log.read_text(errors="replace")
+
+
 GARBAGE: list[tuple[bytes, dict[str, Any]]] = [
     (b"", {}),
     (b"\xff\xfe\x00", {}),
@@ -163,7 +169,7 @@ def test_garbage_on_the_wire_kills_nobody_and_is_recorded_with_its_reason(site: 
     site.start_all("ada")
     for name in ("coordinator", "server-main", "client-ada"):
         log = site.folder / f"{name}.log"
-        site.wait_until(lambda log=log: " ready." in log.read_text(), timeout=60)
+        site.wait_until(partial(_says, log, " ready."), timeout=60)
     assert site.ask("Before?", {"rounds": 1})["status"] == "answered"
 
     ways = [("colm.drafts", "draft.ada"), ("colm.steps", "draft.ada"), ("colm.ask", "ask"),
