@@ -47,8 +47,9 @@ def test_nothing_failed_means_nothing_to_recover() -> None:
 
 def test_the_control_is_compared_on_the_items_that_failed_in_both() -> None:
     # Ten failed: here 8 are mended, by chance 2, one of those by both: 7 against 1 alone.
-    here = flow(*["01"] * 8, *["00"] * 2)
-    chance = flow("01", *["00"] * 8, "01")
+    # An eleventh failed here only, and says nothing.
+    here = flow(*["01"] * 8, *["00"] * 2, "01")
+    chance = flow("01", *["00"] * 8, "01", "11")
 
     found = against_control(here, chance | {"elsewhere": (False, True)}, seed=1)
 
@@ -56,7 +57,7 @@ def test_the_control_is_compared_on_the_items_that_failed_in_both() -> None:
     assert (found.above_chance.only_one, found.above_chance.only_other) == (7, 1)
     assert found.above_chance.gain.value == pytest.approx(0.6)
     assert found.above_chance.p == pytest.approx(2 * 9 / 2**8)  # (C(8,0) + C(8,1)) / 2^8, twice
-    assert found.control.n == 10
+    assert (found.above_chance.gain.n, found.control.n) == (10, 11)
     assert found.spoiled_above_chance is None
 
 
@@ -91,6 +92,12 @@ def test_the_stages_of_cope_by_hand() -> None:
     assert second.mean_dollars == pytest.approx(0.3)
     assert (third.reached, third.defer_rate, third.mean_tokens) == (1, 0.0, 90)
     assert stage_rows([])[0].defer_rate is None
+
+
+def test_what_ended_nowhere_was_deferred_by_every_stage() -> None:
+    ends = [StageEnd(stage=0, right=False, cost=Cost()), StageEnd(stage=1, right=True, cost=Cost())]
+
+    assert [(row.reached, row.deferred) for row in stage_rows(ends)] == [(2, 1), (1, 1), (1, 1)]
 
 
 def test_the_front_is_what_nobody_beats_on_both() -> None:

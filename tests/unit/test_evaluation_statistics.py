@@ -170,6 +170,10 @@ def test_clusters_of_unequal_size_are_weighed_by_their_items() -> None:
     found = cluster_bootstrap_mean([1.0] * 9 + [0.0], ["a"] * 9 + ["b"], seed=1)
     assert found is not None
     assert (found.value, found.low, found.high) == (0.9, 0.0, 1.0)
+    # Half of them draw each once: 9 of 10 items, which is all between the quantiles 0.3 and 0.7.
+    middle = cluster_bootstrap_mean([1.0] * 9 + [0.0], ["a"] * 9 + ["b"], seed=1, level=0.4)
+    assert middle is not None
+    assert (middle.low, middle.high) == (0.9, 0.9)
 
 
 def test_accuracy_without_clusters_is_wilsons() -> None:
