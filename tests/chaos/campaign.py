@@ -37,6 +37,7 @@ class Campaign:
 
     _entered: ExitStack = field(default_factory=ExitStack)
     _site: ChaosSite | None = None
+    _kind: tuple[object, ...] = ()
 
     def __enter__(self) -> Campaign:
         return self
@@ -58,11 +59,14 @@ class Campaign:
                 yield Broken(fault=fault.name, stage=stage, error=f"{error!r}"[:MOST_TOLD])
 
     def _site_for(self, fault: Fault) -> ChaosSite:
-        if self._site is None or (self._site.small_disk is not None) != fault.small_disk:
+        if self._site is None or self._kind != fault.site:
             self._leave()
+            self._kind = fault.site
             folder = Path(self._entered.enter_context(tempfile.TemporaryDirectory(prefix="colm-")))
             disk = self._entered.enter_context(small_disk()) if fault.small_disk else None
-            self._site = self._entered.enter_context(ChaosSite(folder, small_disk=disk))
+            site = ChaosSite(folder, small_disk=disk)
+            site.variables.update(fault.variables)
+            self._site = self._entered.enter_context(site)
         return self._site
 
     def _leave(self) -> None:
@@ -79,5 +83,5 @@ def cases(names: Sequence[str] = (), stages_each: int | None = None) -> list[tup
     if unknown:
         raise LookupError(f"no fault is called {unknown[0]!r}; there are: {'; '.join(FAULTS)}")
     chosen = [f for f in FAULTS.values() if not names or any(name in f.name for name in names)]
-    chosen.sort(key=lambda fault: fault.small_disk)  # each kind of site is started once
+    chosen.sort(key=lambda fault: str(fault.site))  # each kind of site is started once
     return [(fault, stage) for fault in chosen for stage in fault.stages[:stages_each]]

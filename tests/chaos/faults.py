@@ -50,6 +50,13 @@ class Fault:
     asked_with: Mapping[str, Any]
     #: Processes that end by themselves are started again.
     supervised: bool
+    #: Of a site of its own.
+    variables: Mapping[str, str]
+
+    @property
+    def site(self) -> tuple[object, ...]:
+        """What kind of site it needs: faults with equal ones can share it."""
+        return self.small_disk, *sorted(self.variables.items())
 
 
 #: By name, in the order of the table.
@@ -65,6 +72,7 @@ def fault(
     small_disk: bool = False,
     asked_with: Mapping[str, Any] | None = None,
     supervised: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> Callable[[Operation], Operation]:
     """Register a generator that injects, yields what it saw, and lifts."""
 
@@ -79,6 +87,7 @@ def fault(
             small_disk=small_disk,
             asked_with=asked_with or {},
             supervised=supervised,
+            variables=variables or {},
         )
         return operation
 

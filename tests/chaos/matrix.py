@@ -64,7 +64,7 @@ def inject(site: ChaosSite, fault: Fault, stage: str, count: int) -> Row:
     database = Database(site.postgres.url)
     ((since,),) = database.rows(NOW)
     load = Load(site=site, database=database, wave=site.ask_many(count, **fault.asked_with))
-    site.supervised = fault.supervised
+    site.supervised, site.deaths = fault.supervised, []
     prefix = load.wave.prefix
     reach(load, stage)
     in_flight = len(load.wave.accepted) - database.count(ENDED, prefix)

@@ -268,6 +268,25 @@ class ChaosSite(Site):
         )
         return Wave(prefix, count, caller, log, suffix)
 
+    def interpreter(self, prepare: str) -> Callable[[str], None]:
+        """A caller's process that has run `prepare`; what is returned runs one more line in it."""
+        code = f"{prepare}\nprint('ready', flush=True)\nexec(input())"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**self.environment, "PYTHONPATH": str(REPOSITORY)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+        def run(line: str) -> None:
+            process.communicate(f"{line}\n", timeout=120)
+            assert process.returncode == 0
+
+        return run
+
     def read_results(self, query_ids: Iterable[str], timeout: float = 20) -> dict[str, Any]:
         """What the AsyncResults of these ids give to a process that knows nothing else."""
         done = subprocess.run(
