@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from tasks.evaluation_config import read_config
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW, a_query, finishing
 from tests.unit.run_examples import a_unit
+from workers.commands import evaluating
 from workers.evaluator_data import load
 from workers.reporting import write_report
 from workers.run_reading import read_run
@@ -189,3 +191,9 @@ def test_a_result_of_evaluate_is_the_run(engine: Engine, config: dict[str, Any])
     assert (failed["status"], str(failed["result"])) == ("FAILURE", "run bad: there is no 'ada'")
     runs.change(engine, "bad", "cancelled", NOW)
     assert (run_meta(engine, "bad") or {})["status"] == "REVOKED"
+
+
+def test_what_a_report_needs_and_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "workers.reporting", None)
+    with pytest.raises(ColmError, match=r"pip install 'colm\[evaluation\]'"):
+        evaluating.report("night")

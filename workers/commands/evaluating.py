@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from models.errors import ColmError
 from workers.commands.options import Json
 
 Run = Annotated[str, typer.Argument(help="A run's name, or the beginning of one.")]
@@ -50,7 +51,10 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a run: accuracy, intervals, costs, recovery; or compare two runs."""
-    from workers.reporting import write_report
+    try:
+        from workers.reporting import write_report
+    except ModuleNotFoundError as error:  # statistics and plots are an extra
+        raise ColmError(f"{error.name} is not installed: pip install 'colm[evaluation]'") from error
 
     write_report(run, before, output, as_json=as_json)
 
