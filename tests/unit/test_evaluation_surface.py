@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.costs import Price, cost_of
@@ -18,6 +18,7 @@ from tests.unit.simulation import Play, Reply, Script, play
 N = 4
 PRICES = {"main": Price(input=2.0, output=8.0)}
 THRESHOLDS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+COMPARISONS = st.sampled_from([">", ">="])
 ANSWERS = st.lists(st.sampled_from(["1", "2", "3.0", "3", None]), min_size=N, max_size=N)
 
 
@@ -25,7 +26,7 @@ def a_cope(**options: Any) -> Query:
     return a_query("ada", strategy="cope", options={"n": N, "kind": "numeric", **options})
 
 
-def script_of(first: list[str | None], second: list[str | None], last: str) -> Script:
+def script_of(first: list[str | None], second: list[str | None], last: str | None) -> Script:
     """The same samples whatever the thresholds are; None is a participant that fails."""
 
     def reply(step: Step) -> Reply:
@@ -49,15 +50,17 @@ def all_stages(script: Script) -> Stored:
 
 
 @settings(deadline=None, max_examples=40)
-@given(ANSWERS, ANSWERS, THRESHOLDS, THRESHOLDS, st.sampled_from([">", ">="]))
+@given(ANSWERS, ANSWERS, st.sampled_from(["3", None]), THRESHOLDS, THRESHOLDS, COMPARISONS)
+@example(["1"] * N, [None] * N, None, 1.0, 1.0, ">")
 def test_a_replayed_query_is_the_live_one(
     first: list[str | None],
     second: list[str | None],
+    last: str | None,
     t1: float,
     t2: float,
     comparison: Comparison,
 ) -> None:
-    script = script_of(first, second, "3")
+    script = script_of(first, second, last)
     live = play(a_cope(t1=t1, t2=t2, comparison=comparison), script).answer
     taken = all_stages(script)
 
