@@ -339,7 +339,8 @@ def decode(kind: type[M], data: object, *, what: str) -> M:
             else (kind.model_validate(data, strict=False))
         )
     except ValidationError as error:
-        raise BadMessage(f"{what} cannot be used: {explain(error)}") from error
+        # Not `from error`: pydantic shows the values, and a log shows what a traceback shows.
+        raise BadMessage(f"{what} cannot be used: {explain(error)}") from None
 
 
 def explain(error: ValidationError) -> str:

@@ -76,7 +76,6 @@ def test_no_text_and_no_secret_is_seen_outside_the_record(site: Site) -> None:
         "events": "\n".join(seen),
         "dead recorded": site.colm("dead", "recorded") + site.colm("dead", "recorded", "--json"),
         "dead list": site.colm("dead", "list") + site.colm("dead", "list", "--json"),
-        "doctor": site.colm("doctor", "--json"),
         **{log.name: log.read_text(errors="replace") for log in site.folder.glob("*.log")},
     }
     assert "task-received" in shown["events"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import json
+import traceback
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from db.engine import connect
 from db.history import StepOutcome
 from db.life import MOST_LATE
 from db.record import SqlRecord
+from models.errors import BadMessage
+from models.messages import Submission, decode
 from tasks import queries, runtime
 from tasks.limits import Allowance, letters_allowance
 from tests.unit.conftest import SetEnvironment
@@ -185,3 +188,9 @@ def test_a_step_keeps_so_many_late_outcomes_and_no_more(sqlite_url: str) -> None
     kept = [e.what for e in history(engine).entries if isinstance(e.what, StepOutcome)]
     assert len([o for o in kept if o.outcome.status == "late"]) == MOST_LATE
     engine.dispose()
+
+
+def test_the_traceback_of_a_bad_message_shows_no_value_of_it() -> None:
+    with pytest.raises(BadMessage) as raised:
+        decode(Submission, {"worker": "xyzzy-text"}, what="the submission")
+    assert "xyzzy" not in "".join(traceback.format_exception(raised.value))
