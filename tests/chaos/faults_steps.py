@@ -61,7 +61,7 @@ def _hanging(load: Load) -> Generator[Happened]:
 STOPPED_WITHIN = 1.0
 
 
-@fault("cancel every fifth query", "drafting", "refining", hold=2)
+@fault("cancel every fifth query", "accepting", "drafting", hold=2)
 def _cancel(load: Load) -> Generator[Happened]:
     """Those end as failed, their steps stop, and nothing more is generated for them."""
     site = load.site
@@ -77,7 +77,7 @@ def _cancel(load: Load) -> Generator[Happened]:
     poll(lambda: site.journal.of(ids)[1] == 0, timeout=STOPPED_WITHIN, what="their steps stop")
     begun, _ = site.journal.of(ids)
     failed = sum(row[0] == "failed" for i in chosen for row in load.database.rows(STATUS, i))
-    assert failed > 0
+    assert failed > 0, f"all {len(chosen)} had ended when the cancels came"
     yield Happened(f"{failed} of {len(chosen)} ended as cancelled within {took:.1f} s")
     assert site.journal.of(ids) == (begun, 0), "generated although it was cancelled"
 
