@@ -191,6 +191,7 @@ def test_a_step_keeps_so_many_late_outcomes_and_no_more(sqlite_url: str) -> None
 
 
 def test_the_traceback_of_a_bad_message_shows_no_value_of_it() -> None:
+    secret = "-".join(["xyzzy", "text"])  # a traceback quotes these lines, too
     with pytest.raises(BadMessage) as raised:
-        decode(Submission, {"worker": "xyzzy-text"}, what="the submission")
-    assert "xyzzy" not in "".join(traceback.format_exception(raised.value))
+        decode(Submission, {"worker": secret}, what="the submission")
+    assert secret not in "".join(traceback.format_exception(raised.value))
