@@ -39,12 +39,14 @@ def query_row(query: Query, seq: int) -> Fields:
         "asked_at": query.asked_at,
         "deadline_at": query.asked_at + timedelta(seconds=query.deadlines.query),
         **plan,
+        "images": list(query.images) or None,
     }
 
 
 def query_of(row: Mapping[str, Any]) -> Query:
     fields = ("query_id", "question", "strategy", "asked_at", *_PLAN)
-    return Query.model_validate({name: row[name] for name in fields})
+    asked = {name: row[name] for name in fields}
+    return Query.model_validate(asked | {"images": row["images"] or ()})
 
 
 def step_row(step: Step, seq: int, asked_at: datetime) -> Fields:

@@ -59,6 +59,7 @@ queries = Table(
     Column("seed", BigInteger),
     Column("lane", PlainText, nullable=False, server_default="interactive"),
     Column("run", PlainText),
+    Column("images", Json),
     *text_digests(),
     row_hash(),
 )

@@ -5,6 +5,7 @@ The transaction, and the lock that keeps other processes out, belong to `db.migr
 
 from alembic import context
 
+import db.image_tables  # noqa: F401 - its table is one of the metadata
 from db.run_tables import metadata
 
 context.configure(

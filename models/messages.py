@@ -91,6 +91,10 @@ class Participant(Message):
     persona: str = Field(default="", max_length=4_000)
     domain: str = Field(default="", max_length=400)
     sampling: Sampling = Sampling()
+    #: Whether its model takes images.
+    sees: bool = False
+    #: Whether it is told what others saw, where it does not see itself.
+    reads_descriptions: bool = False
 
 
 class Deadlines(Message):
@@ -121,6 +125,8 @@ class AskRequest(Message):
     deadline: float | None = Field(default=None, gt=0, le=604_800)
     lane: Lane = "interactive"
     run: RunId | None = None
+    #: Images that lie in the site's store. A caller gives paths or bytes to `ask`, not these.
+    images: tuple[ImageId, ...] = Field(default=(), max_length=16)
     options: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -149,6 +155,7 @@ class Query(Message):
     lane: Lane = "interactive"
     #: The evaluation run that asked it. Queries of one run share equal steps.
     run: RunId | None = None
+    images: tuple[ImageId, ...] = ()
 
     def participant(self, name: str) -> Participant:
         """The participant called `name`; KeyError if the query has none."""
@@ -185,6 +192,8 @@ class Step(StepKey):
         default=(), max_length=32
     )
     lane: Lane = "interactive"
+    #: With it the participant fetches the images of its turns; made when the step is sent.
+    image_token: str = Field(default="", max_length=8_000)
     #: It may have killed a worker before: nothing else may run beside it.
     alone: bool = False
 

@@ -20,6 +20,7 @@ from models.messages import (
     derive_seed,
     explain,
 )
+from models.seeing import check_sight
 from models.strategies import STRATEGIES
 
 _QUERY_ID: TypeAdapter[str] = TypeAdapter(QueryId)
@@ -114,8 +115,10 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
         asked_at=now,
         lane=request.lane,
         run=request.run,
+        images=request.images,
     )
     STRATEGIES[request.strategy].check(query)
+    check_sight(query)
     return query
 
 

@@ -41,6 +41,11 @@ def topology() -> Topology:
 def send_step(step: Step) -> None:
     """Put a step into its participant's queue."""
     queue = topology().for_step(step)
+    if shown := {name for turn in step.messages for name in turn.images}:
+        from tasks.images import read_token
+
+        token = read_token(shown, step.deadline_at)
+        step = step.model_copy(update={"image_token": token})
     publish(
         app,
         f"colm.{step.act}",
@@ -51,6 +56,7 @@ def send_step(step: Step) -> None:
             "by": step.participant,
             "round": step.round,
             "turns": len(step.messages),
+            **({"images": len(shown)} if shown else {}),
             "characters": sum(len(turn.content) for turn in step.messages),
             "max_new_tokens": step.sampling.max_new_tokens,
             "query": step.query_id,

@@ -68,6 +68,8 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         if args and len(args) > 1:
             raise InvalidAsk("ask takes one argument by position, the question; name the others")
         question, asked = _bind(*(args or ()), **(kwargs or {}))
+        if asked.get("images"):
+            asked = {**asked, "images": _kept(asked["images"])}
         request = make_request(question, asked)
         task_id = task_id or str(uuid.uuid4())
         check_query_id(task_id)
@@ -98,6 +100,16 @@ def _bind(*args: Any, **asked: Any) -> tuple[Any, Mapping[str, Any]]:
     return args[0] if len(args) == 1 else args, asked
 
 
+def _kept(images: Any) -> tuple[str, ...]:
+    """The ids of a caller's images, which are in the site's store from now on."""
+    from models.errors import InvalidAsk
+    from tasks.images import keep
+
+    if isinstance(images, (str, bytes)) or not isinstance(images, Sequence):
+        raise InvalidAsk("images is a list of paths, bytes or names of images in our store")
+    return keep(images)
+
+
 @app.task(bind=True, base=AskTask, name="colm.ask", ignore_result=False)
 def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[type-arg]
     """Ask a question; the AsyncResult resolves to an Answer (see `models.messages.Answer`).
@@ -105,7 +117,8 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     ask.delay("question", strategy="colm", clients=["ada", "bo"], rounds=2, seed=7, ...)
 
     Options of every strategy: clients, server, seed, max_new_tokens, temperature, deadline
-    (seconds). A strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
+    (seconds), images (a list of paths, bytes, or `sha256:ID` of one in the site's store). A
+    strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
     """
     from models.errors import InvalidAsk
     from models.roster import check_query_id

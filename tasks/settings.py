@@ -45,6 +45,10 @@ class ParticipantSettings(Message):
 
     persona: str = Field(default="", max_length=4_000)
     domain: str = Field(default="", max_length=400)
+    #: Whether its model takes images.
+    sees: bool = False
+    #: Whether it is told what others saw, where it does not see itself.
+    reads_descriptions: bool = False
     sampling: Sampling = Sampling()
     engine: EngineSettings = EngineSettings()
 
@@ -56,9 +60,9 @@ class ParticipantSettings(Message):
         return sampling
 
     def participant(self, name: str, role: Role) -> Participant:
-        return Participant(
-            name=name, role=role, persona=self.persona, domain=self.domain, sampling=self.sampling
-        )
+        told = {field: getattr(self, field) for field in ParticipantSettings.model_fields}
+        del told["engine"]
+        return Participant(name=name, role=role, **told)
 
 
 class BrokerLimits(Message):

@@ -9,14 +9,14 @@ import threading
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
 from models.attempts import AttemptKind
 from models.engines.base import Engine, GenerationRequest
-from models.errors import EngineError, EngineLost
+from models.errors import EngineError, EngineLost, ImageUnavailable
 from models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
@@ -29,10 +29,8 @@ from models.messages import (
     Submission,
 )
 from models.stopping import Stop
-from tasks.patience import patiently
-from tasks.publishing import send_attempt
-from tasks.topology import submission_key
 from workers.company import Company
+from workers.errands import images_of, tell
 from workers.lanes import overnight_share
 
 logger = logging.getLogger(__name__)
@@ -50,12 +48,6 @@ EX_SOFTWARE = 70
 def end_process() -> None:
     """End at once, and without acks: the engine is of no use any more."""
     os._exit(EX_SOFTWARE)
-
-
-def tell(attempt: Attempt, role: Role) -> None:
-    """Publish an attempt and wait for the broker's confirm."""
-    key = submission_key(role, attempt.participant)
-    patiently(lambda: send_attempt(attempt, routing_key=key))
 
 
 class EngineGenerator:
@@ -78,6 +70,7 @@ class EngineGenerator:
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[], None] = end_process,
         tell: Callable[[Attempt, Role], None] = tell,
+        images_of: Callable[[Step], Mapping[str, bytes]] = images_of,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._engine = engine
@@ -88,6 +81,7 @@ class EngineGenerator:
         self._monotonic = monotonic
         self._end_process = end_process
         self._tell = tell
+        self._images_of = images_of
         self._new_id = new_id
         self._company = Company()
         # One place in the batch stays free for interactive steps.
@@ -143,7 +137,11 @@ class EngineGenerator:
                 return known
             if step.alone:
                 self._tell(self._attempt(step, "alone"), self._role)
-            return self._settle(step, self._start(step))
+            try:
+                images = self._images_of(step)
+            except ImageUnavailable as error:
+                return self._failed(step, "ImageUnavailable", str(error))
+            return self._settle(step, self._start(step, images))
 
     def _known(self, step: Step) -> Submission | None:
         """What can be said of a step without generating."""
@@ -166,14 +164,14 @@ class EngineGenerator:
     def _left(self, step: Step) -> float:
         return (step.deadline_at - self._clock()).total_seconds()
 
-    def _start(self, step: Step) -> Future[Completion]:
+    def _start(self, step: Step, images: Mapping[str, bytes]) -> Future[Completion]:
         with self._lock:
             future = self._running.get(step.step_id)
             if future is None:
                 left = self._left(step)
                 how = "alone" if step.alone else "taken"
                 logger.info("step %s %s, %.0f s left for it", step.step_id, how, left)
-                future = self._engine.submit(self._request(step, left))
+                future = self._engine.submit(self._request(step, left, images))
                 self._running[step.step_id] = future
                 self._begun[step.step_id] = self._monotonic()
                 if self._is_stopped(step):  # said since it was looked at
@@ -203,11 +201,12 @@ class EngineGenerator:
         with self._lock:
             return min(self._begun.values(), default=None)
 
-    def _request(self, step: Step, left: float) -> GenerationRequest:
+    def _request(self, step: Step, left: float, images: Mapping[str, bytes]) -> GenerationRequest:
         return GenerationRequest(
             request_id=step.step_id,
             messages=step.messages,
             sampling=step.sampling,
+            images=images,
             deadline=self._monotonic() + left,
             lane=step.lane,
             choices=step.choices,

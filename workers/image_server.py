@@ -81,7 +81,12 @@ def application(store: ImageStore, key: bytes, limits: ImageSettings) -> Applica
 
 def keeper(found: Settings) -> ImageStore:
     """Where this site's image server keeps what it is given."""
-    return FolderStore(found.home / "images")
+    if found.images.keep == "folder":
+        return FolderStore(found.home / "images")
+    from db.engine import connect
+    from db.images import SqlImages
+
+    return SqlImages(connect(found.database_url, pool_size=4))
 
 
 def run_image_server(address: str, port: int) -> int:

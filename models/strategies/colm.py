@@ -24,6 +24,7 @@ from models.errors import InvalidAsk
 from models.messages import Participant, Query, Step
 from models.prompts_panels import VERSION as PANELS_VERSION
 from models.prompts_panels import refine_on_drafts
+from models.seeing import described, drafters
 from models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
 from models.strategies.colm_options import ColmOptions, needs_server
 from models.strategies.drawing import draws
@@ -37,7 +38,7 @@ from models.strategies.stages import (
     make_step,
     query_deadline,
 )
-from models.strategies.telling import client_answer, gone_without
+from models.strategies.telling import client_answer, gone_without, latest_text
 from models.strategies.trust import discounted
 
 
@@ -101,7 +102,7 @@ class _Turn:
     def begin(self) -> Move:
         k = self.options.select
         if k is None or k >= len(self.query.clients):
-            return self.ask_drafts(self.query.clients)
+            return self.ask_drafts(drafters(self.query))
         if self.options.selector == "keywords":
             return self.ask_selected(keywords_choice(self.query, k))
         return self.ask(ask_server(self.query, self.server, k, self.now))
@@ -113,7 +114,8 @@ class _Turn:
 
     def ask_selected(self, decision: Decision) -> Move:
         names = decision.detail["clients"]
-        return self.ask_drafts([c for c in self.query.clients if c.name in names], decision)
+        able = drafters(self.query)
+        return self.ask_drafts([c for c in able if c.name in names] or able, decision)
 
     def ask_drafts(
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
@@ -160,7 +162,10 @@ class _Turn:
             plain, asked = self.query.question, question_of(self.query, self.options)
             seen = plain if self.options.refine else asked
         messages = prompts.synthesize(drafts, seen)
-        return make_step(self.query, self.server, "synthesize", round, messages, self.now)
+        sees = self.options.server_sees_question
+        return make_step(
+            self.query, self.server, "synthesize", round, messages, self.now, shows=sees
+        )
 
     def after_synthesis(self, round: int) -> Move:
         """Guidance goes to every client, selected or not, silent until now or not."""
@@ -177,9 +182,14 @@ class _Turn:
         self, client: Participant, round: int, told: str | list[prompts.LabelledDraft]
     ) -> Step:
         """A client's next answer: in the light of guidance, or of the others' drafts."""
-        own = _latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
+        own = latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
         relevant = client.name in self.selected() if self.selected() else True
-        asked = question_of(self.query, self.options)
+        seen = [
+            prompts.LabelledDraft(c, text)
+            for c in drafters(self.query)
+            if (text := latest_text(self.state, c.name)) is not None
+        ]
+        asked = described(self.query, client, question_of(self.query, self.options), seen)
         if isinstance(told, str):
             messages = prompts.refine(client, asked, own, told, relevant=relevant)
             return make_step(self.query, client, "refine", round, messages, self.now)
@@ -238,13 +248,3 @@ class _Turn:
             notes=notes,
             selected=self.selected() or None,
         )
-
-
-def _latest_text(state: QueryState, client: str) -> str | None:
-    """The client's newest answer, refined or drafted."""
-    texts = [
-        s.completion.text
-        for s in state.steps
-        if s.step.participant == client and s.completion is not None
-    ]
-    return texts[-1] if texts else None

@@ -21,6 +21,7 @@ from models.messages import (
     derive_seed,
     seconds_between,
 )
+from models.seeing import shown
 from models.strategies.base import (
     Close,
     Decision,
@@ -50,11 +51,13 @@ def make_step(
     index: int = 0,
     version: str = prompts.VERSION,
     choices: tuple[str, ...] = (),
+    shows: bool = True,
     **sampling: Any,
 ) -> Step:
     """A step whose seed depends on the query's seed and its place in the query, on nothing else.
 
-    `sampling` replaces what the participant samples with, where it is not None.
+    It shows the query's images, if `shows`. `sampling` replaces what the participant samples with,
+    where it is not None.
     """
     changes = {name: value for name, value in sampling.items() if value is not None}
     limit = timedelta(seconds=getattr(query.deadlines, act))
@@ -66,7 +69,7 @@ def make_step(
         participant=participant.name,
         index=index,
         role=participant.role,
-        messages=messages,
+        messages=shown(query, participant, act, messages) if shows else messages,
         sampling=participant.sampling.model_copy(update={"seed": seed, **changes}),
         prompt_version=version,
         deadline_at=min(now + limit, query_deadline(query)),

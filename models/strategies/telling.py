@@ -36,6 +36,16 @@ def ledger(state: QueryState) -> tuple[Spent, ...]:
     )
 
 
+def latest_text(state: QueryState, client: str) -> str | None:
+    """The client's newest answer, refined or drafted."""
+    texts = [
+        s.completion.text
+        for s in state.steps
+        if s.step.participant == client and s.completion is not None
+    ]
+    return texts[-1] if texts else None
+
+
 def client_answer(state: QueryState, client: str, final: str | None = None) -> ClientAnswer:
     """One client's way through the query, as far as it went.
 

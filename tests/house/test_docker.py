@@ -36,8 +36,9 @@ def _parse(words: list[str]) -> tuple[str, dict[str, Any]]:
     found = command.make_context(subcommand, rest, parent=context)
     if isinstance(command, TyperGroup):  # `colm client ada` is `colm client run ada`
         words = [*found._protected_args, *found.args]
-        name_, command, rest = command.resolve_command(found, words)
-        found = command.make_context(name_, rest, parent=found)
+        name_, inner, rest = command.resolve_command(found, words)
+        assert inner is not None
+        found = inner.make_context(name_, rest, parent=found)
     return subcommand, found.params
 
 

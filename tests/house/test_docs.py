@@ -84,7 +84,7 @@ def test_every_colm_command_in_the_documents_exists_with_its_options() -> None:
         subcommand, *rest = words
         if subcommand in {"COMMAND", "--help"}:
             continue
-        command = commands.get(subcommand)
+        command: Any = commands.get(subcommand)
         for word in rest:  # a group's own command, or the one that it runs unless told otherwise
             if hasattr(command, "commands"):
                 command = command.commands.get(word) or command.commands.get("run")

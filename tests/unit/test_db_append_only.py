@@ -8,13 +8,14 @@ from sqlalchemy.exc import IntegrityError
 
 from db.audit_tables import AUDIT_TABLES
 from db.engine import writing
+from db.image_tables import images
 from db.record import SqlRecord
 from db.run_tables import RUN_TABLES
 from db.tables import metadata
 from tests.unit.db_examples import DatabaseContract, history, record_whole_life
 
 #: Tables of which a query's life alone fills none or changes some.
-ELSEWHERE = {"progress", *(table.name for table in (*RUN_TABLES, *AUDIT_TABLES))}
+ELSEWHERE = {"progress", *(table.name for table in (*RUN_TABLES, *AUDIT_TABLES, images))}
 APPEND_ONLY = sorted(set(metadata.tables) - ELSEWHERE)
 
 

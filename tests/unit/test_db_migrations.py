@@ -18,6 +18,7 @@ from sqlalchemy import Connection, inspect, text
 
 from db import migrate
 from db.engine import connect, reading, writing
+from db.image_tables import images
 from db.run_tables import metadata
 from models.errors import SettingsError
 
@@ -97,6 +98,7 @@ class MigrationContract:
             del catalog[name]
         assert facts == expected
         assert catalog == expected_catalog
+        assert images.name in facts
         triggers = [name for name in catalog if "append_only" in name]
         assert len(triggers) >= len(metadata.tables) - len(CHANGING)
 

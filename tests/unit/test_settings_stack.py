@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from models.errors import SettingsError
-from models.strategies.colm import ColmOptions
+from models.strategies.colm_options import ColmOptions
 from tasks.settings import Settings, load, stack_file
 from workers.initial import TEMPLATE
 

@@ -24,6 +24,9 @@ def ask(
     seed: Annotated[int | None, typer.Option(help="Makes every draw repeatable.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Per completion.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds for the whole query.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A file that the question is about; repeat for more.")
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", help="Any other, as name=value.")
     ] = None,
@@ -41,6 +44,7 @@ def ask(
         "seed": seed,
         "max_new_tokens": max_new_tokens,
         "deadline": deadline,
+        "images": image or None,
         **_pairs(option or []),
     }
     text = _standard_input() if question == "-" else question

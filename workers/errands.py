@@ -1,0 +1,24 @@
+"""What a generator needs of the site beside its engine: to tell of attempts, to fetch images."""
+
+from __future__ import annotations
+
+from models.messages import Attempt, Role, Step
+from tasks.patience import patiently
+from tasks.publishing import send_attempt
+from tasks.topology import submission_key
+
+
+def tell(attempt: Attempt, role: Role) -> None:
+    """Publish an attempt and wait for the broker's confirm."""
+    key = submission_key(role, attempt.participant)
+    patiently(lambda: send_attempt(attempt, routing_key=key))
+
+
+def images_of(step: Step) -> dict[str, bytes]:
+    """The bytes of every image that the step shows. Raises ImageUnavailable."""
+    wanted = {name for turn in step.messages for name in turn.images}
+    if not wanted:
+        return {}
+    from tasks.images import fetch
+
+    return patiently(lambda: fetch(sorted(wanted), step.image_token))
