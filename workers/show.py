@@ -115,7 +115,7 @@ def _headline(entry: Entry) -> Text:
         case StepOutcome(step_id=step_id, outcome=outcome):
             return _outcome_line(step_id, outcome)
         case Erased(asked_by=asked_by, reason=reason):
-            return _plain(f"texts erased, asked for by {asked_by}: {reason}", "yellow")
+            return plain(f"texts erased, asked for by {asked_by}: {reason}", "yellow")
         case Decision(kind=kind, reason=reason):
             return plain(f"decision {kind}: {reason}", "magenta")
         case Ended(status=status, reason=reason):
