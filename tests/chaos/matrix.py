@@ -76,7 +76,7 @@ def inject(site: ChaosSite, fault: Fault, stage: str, count: int) -> Row:
     recovered = time.monotonic()
     _until_ended(load)
     ended = time.monotonic()
-    site.tend()
+    load.until(lambda: not load.wave.caller.alive, "the caller ends")
     site.supervised = False
     _until_quiet(site)
     journal = site.journal
