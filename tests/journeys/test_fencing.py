@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.journeys.site import Site, outcomes
 
 SINGLE = {"strategy": "single", "participant": "ada"}
@@ -15,6 +17,8 @@ def has(log: Path, text: str) -> bool:
 
 
 def test_what_a_frozen_worker_did_in_vain_overwrites_nothing(site: Site) -> None:
+    if site.broker.startswith("redis"):
+        pytest.skip("the embedded broker may hand a frozen process its own message again")
     site.configure("ada", delay=4, draft=100, query=120)
     site.variables["COLM_LIMITS__HEARTBEAT"] = "5"  # RabbitMQ gives the frozen one up within 15 s
     site.start("coordinator")
