@@ -64,6 +64,54 @@ def test_an_engine_may_take_longer_before_it_first_moves() -> None:
     assert scene.watchdog.stalled_for(FIRST * 10.0 + 1) == FIRST * 10.0 + 1
 
 
+def looks(scene: Scene, first: int, last: int) -> list[float]:
+    """What each look of the thread finds, one a second, where it finds anything."""
+    found = [scene.watchdog.look(float(second)) for second in range(first, last + 1)]
+    return [stood for stood in found if stood is not None]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_process_that_was_frozen_gives_its_engine_the_whole_time_again(moved: bool) -> None:
+    scene = Scene()
+    if moved:
+        scene.pulse = 1
+    limit = 10 if moved else int(FIRST * 10)
+    assert looks(scene, 1, 3) == []
+    scene.since = 3.0
+    assert looks(scene, 4, 5) == []
+    assert looks(scene, 1000, 1000 + limit) == []  # stopped for 995 s, and given its time since
+    assert looks(scene, 1001 + limit, 1001 + limit) == [limit + 1.0]
+
+
+def test_looks_that_come_a_little_late_hide_no_hang() -> None:
+    scene = Scene()
+    scene.moves(0.0)
+    scene.since = 0.0
+    assert [scene.watchdog.look(at) for at in (1.0, 5.5, 9.9)] == [None] * 3
+    assert scene.watchdog.look(12.0) == 12.0
+
+
+def test_the_thread_itself_notices_that_it_was_held_up() -> None:
+    times = iter([0.0, 1.0, 500.0, 500.1])
+    told: list[float] = []
+    enough = threading.Event()
+
+    def now() -> float:
+        told.append(next(times, 500.2))
+        if len(told) == 6:
+            enough.set()
+        return told[-1]
+
+    ended = threading.Event()
+    watchdog = Watchdog(lambda: 0, lambda: 0.0, 0.2, ended.set, monotonic=now)
+    watchdog.start()
+    try:
+        assert enough.wait(10)
+        assert not ended.is_set()
+    finally:
+        watchdog.close()
+
+
 def test_a_scripted_engine_that_hangs_ends_its_process() -> None:
     engine = ScriptedEngine(EngineSettings(kind="scripted", hangs_on="HANG"))
     worker = EngineGenerator(engine, ["ada"], "client", worker="w", clock=lambda: NOW)
