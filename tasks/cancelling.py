@@ -31,7 +31,7 @@ class CancelTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         task_id: str | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
-        """Check and publish. Raises InvalidAsk, NoConsumer, Overloaded or TransientError.
+        """Check and publish. Raises InvalidAsk and what `publish` raises.
 
         What becomes of it is told by the query's own result.
         """

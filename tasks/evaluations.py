@@ -46,7 +46,7 @@ class EvaluateTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     ) -> AsyncResult[Any]:
         """Check and publish; the id of the result is the run's.
 
-        Raises InvalidAsk, NoConsumer, Overloaded or TransientError.
+        Raises InvalidAsk and what `publish` raises.
         """
         from tasks.evaluation_config import read_config
         from tasks.publishing import publish, topology

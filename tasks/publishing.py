@@ -12,12 +12,19 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from amqp.exceptions import AccessRefused, ChannelError, MessageNacked, PreconditionFailed
+from amqp.exceptions import (
+    AccessRefused,
+    AMQPError,
+    ChannelError,
+    MessageNacked,
+    NotAllowed,
+    PreconditionFailed,
+)
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from models.errors import NoConsumer, Overloaded, TransientError
+from models.errors import NoConsumer, Overloaded, SettingsError, TransientError
 from models.messages import Attempt, Step, Submission
 from models.stopping import Stop
 from tasks.celery_app import app
@@ -136,8 +143,9 @@ def publish(
     """Publish one task message and return its AsyncResult.
 
     `shown` is all that Flower and the logs see of the arguments. Raises NoConsumer when there is no
-    such queue, Overloaded when the queue is full, TransientError when the broker cannot be reached.
-    With `declare` the queue is made first, if it is not there and the broker lets us.
+    such queue, Overloaded when the queue is full, SettingsError when the broker refuses the user,
+    the virtual host or the right, TransientError when the broker cannot be reached. With `declare`
+    the queue is made first, if it is not there and the broker lets us.
     """
     try:
         return celery.send_task(
@@ -155,8 +163,12 @@ def publish(
             kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
             **options,
         )
-    except (AccessRefused, PreconditionFailed):
+    except NotAllowed as error:
+        raise _refused(error) from error
+    except (AccessRefused, PreconditionFailed) as error:
         # No right to declare, or the site's limits are not ours: the queue is there all the same.
+        if not declare and isinstance(error, AccessRefused):
+            raise _refused(error) from error
         if not declare:
             raise
         return publish(
@@ -179,3 +191,12 @@ def publish(
             ) from error
         why = str(error) or repr(error)
         raise TransientError(f"the broker cannot be reached: {why}") from error
+
+
+def _refused(error: AMQPError) -> SettingsError:
+    """What the user of the broker's URL can do about a refusal, and the broker's own words."""
+    from tasks.reaching import remedy, where  # loads pika, which a caller needs only here
+
+    url = settings().broker_url
+    what = remedy(error, url) or "correct the URL of the broker"
+    return SettingsError(f"the broker at {where(url)} refuses this: {what}. It said: {error}")

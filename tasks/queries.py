@@ -53,7 +53,7 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         task_id: str | None = None,
         **options: Any,
     ) -> AsyncResult[Any]:
-        """Check and publish. Raises InvalidAsk, NoConsumer, Overloaded or TransientError."""
+        """Check and publish. Raises InvalidAsk and what `publish` raises."""
         from models.errors import InvalidAsk
         from models.roster import check_query_id, make_request
         from tasks.publishing import publish, topology

@@ -32,8 +32,8 @@ SIGNS = (
      r"|handshake failure|UNKNOWN_CA|unknown ca|DECRYPT_ERROR",
      "the broker refused this side's certificate, or wants one and got none: set tls.certificate "
      "and tls.key to a pair that the broker's authority has signed"),
-    (r"ACCESS_REFUSED - access to", "this user has no right to that: 'colm doctor' says what it "
-     "may do, and 'colm client add NAME' gives a participant a user of its own"),
+    (r"ACCESS_REFUSED - (\w+ )?access to", "this user has no right to that: 'colm doctor' says "
+     "what it may do, and 'colm client add NAME' gives a participant a user of its own"),
     (r"Login was refused|AuthenticationError", "user or password was refused: correct the URL "
      "of the broker; 'colm client rotate NAME' gives a client a new password"),
     (r"\b530\b|NOT_ALLOWED", "the virtual host of the URL does not exist, or this user has no "

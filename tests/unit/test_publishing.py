@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
+from amqp.exceptions import AccessRefused, ChannelError, MessageNacked, NotAllowed
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
-from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError
+from models.errors import InvalidAsk, NoConsumer, Overloaded, SettingsError, TransientError
 from models.messages import Step, Submission, decode
 from tasks import ask
 from tasks.celery_app import app
@@ -125,7 +125,8 @@ def test_flower_sees_the_question_where_the_settings_allow_it(
         (ChannelError("x", (0, 0), reply_code=404), NoConsumer, "colm.draft.ada does not exist"),
         (ChannelError("x", (0, 0), reply_code=312), NoConsumer, "start 'colm coordinator'"),
         (ChannelError("x", (0, 0), reply_code=406), ChannelError, "x"),
-        (AccessRefused("not yours", (0, 0)), AccessRefused, "not yours"),
+        (AccessRefused("not yours", (0, 0)), SettingsError, "refuses this: .* not yours"),
+        (NotAllowed("no such vhost"), SettingsError, "correct the URL of the broker"),
         (OperationalError("refused"), TransientError, "broker cannot be reached: refused"),
         (ConnectionResetError("reset"), TransientError, "broker cannot be reached: reset"),
     ],
@@ -143,7 +144,7 @@ def test_a_caller_who_may_not_declare_sends_all_the_same(broker: Broker) -> None
     assert ask.delay(QUESTION)
     assert broker.only["declare"] == []
     broker.errors = [AccessRefused("not yours", (0, 0))] * 2
-    with pytest.raises(AccessRefused):
+    with pytest.raises(SettingsError):
         ask.delay(QUESTION)
 
 
