@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.examples import BadRow, Dataset, Example, distinct
+from evaluation.examples import BadRow, Dataset, Example, distinct, identified
 from evaluation.formats import FORMATS, Columns, Row, UnusableRow, recognise
 from models.errors import InvalidAsk
 from models.roster import nearest
@@ -34,11 +35,15 @@ def load(
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    images: str | None = None,
 ) -> Dataset:
     """The data set `source`: a .jsonl, .csv or .json file, a folder of them, hub:NAME or gym:NAME.
 
     `subset` and `split` are the hub's. `limit` and `seed` say how many a generator makes, and
     which; of other sources all is read. An example that repeats another one is a bad row.
+
+    Images are named relative to the folder `images`; to the source itself where there is none. They
+    are not looked at here: an example whose image is missing is asked, and fails, on its own.
     """
     if format != "auto" and format not in FORMATS:
         raise InvalidAsk(f"no format is called {format!r}{nearest(format, ['auto', *FORMATS])}")
@@ -48,16 +53,25 @@ def load(
         rows = _hub_rows(source.removeprefix("hub:"), subset, split)
     else:
         rows = _file_rows(Path(source))
-    return _dataset(source, rows, format, columns or Columns())
+    folder = Path(images) if images is not None else _folder_of(source)
+    return _dataset(source, rows, format, columns or Columns(), folder)
 
 
-def _dataset(name: str, rows: Iterator[Found], format: str, columns: Columns) -> Dataset:
+def _folder_of(source: str) -> Path | None:
+    if source.startswith("hub:"):
+        return None
+    return Path(source) if Path(source).is_dir() else Path(source).parent
+
+
+def _dataset(
+    name: str, rows: Iterator[Found], format: str, columns: Columns, folder: Path | None = None
+) -> Dataset:
     examples: list[Example] = []
     places: dict[int, str] = {}
     bad: list[BadRow] = []
     for where, row in rows:
         try:
-            example = _example(row, format, columns)
+            example = _example(row, format, columns, folder)
         except UnusableRow as error:
             bad.append(BadRow(where=where, reason=str(error)))
         else:
@@ -68,11 +82,34 @@ def _dataset(name: str, rows: Iterator[Found], format: str, columns: Columns) ->
     return Dataset(name=name, examples=tuple(kept), bad=tuple(bad))
 
 
-def _example(row: Row | str, format: str, columns: Columns) -> Example:
+def _example(row: Row | str, format: str, columns: Columns, folder: Path | None) -> Example:
     if isinstance(row, str):
         raise UnusableRow(row)
     read = FORMATS[recognise(row, columns) if format == "auto" else format]
-    return read(row, columns)
+    example = read(row, columns)
+    if names := _image_names(row.get(columns.images)):
+        example = identified(replace(example, images=names))
+        example = replace(example, images=tuple(_placed(name, folder) for name in names))
+    return example
+
+
+def _image_names(value: Any) -> tuple[str, ...]:
+    """As the source has them: one, or a list."""
+    if value is None or value == "":
+        return ()
+    names = value if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(name, str) and name for name in names):
+        raise UnusableRow("images is no path, and no list of paths")
+    return tuple(names)
+
+
+def _placed(name: str, folder: Path | None) -> str:
+    """Where an image lies. The example's id does not depend on it."""
+    if name.startswith(("sha256:", "http://", "https://")):
+        return name
+    if folder is None:
+        raise UnusableRow(f"image {name!r} lies in no known folder: set data.images")
+    return str(folder / name)
 
 
 def _file_rows(path: Path) -> Iterator[Found]:

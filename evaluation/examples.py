@@ -36,8 +36,10 @@ class Example:
     tests: str = ""
     #: Examples of one cluster (a document, a template) are not independent of each other.
     cluster: str = ""
-    #: Names of images that belong to the question; none are read yet.
+    #: Images that the question is about: paths, or names in the site's image store.
     images: tuple[str, ...] = ()
+    #: Grades answers to this example in place of its kind's grader; vqa or none.
+    grader: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Dataset:
 
 
 def identified(example: Example) -> Example:
-    """With the id that its content gives it."""
+    """With the id that its content gives it; images count by their names as the source has them."""
     told = [
         example.question,
         example.references,
@@ -71,6 +73,7 @@ def identified(example: Example) -> Example:
         example.choices,
         example.tests,
         example.images,
+        *([example.grader] if example.grader else []),
     ]
     digest = hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
     return replace(example, id=digest[:ID_DIGITS])

@@ -35,6 +35,7 @@ class Columns:
     choices: str = "choices"
     tests: str = "tests"
     cluster: str = "cluster"
+    images: str = "images"
 
 
 def plain(row: Row, columns: Columns) -> Example:
@@ -45,9 +46,10 @@ def plain(row: Row, columns: Columns) -> Example:
     choices = _texts(row.get(columns.choices))
     tests = str(row.get(columns.tests) or "")
     answers = _texts(_field(row, columns.answer)) if not tests else _texts(row.get(columns.answer))
-    kind = row.get(columns.kind) or _kind_of(answers, choices, tests)
+    named = row.get(columns.kind) or _kind_of(answers, choices, tests)
+    kind = "exact" if named == "vqa" else named  # vqa finds what exact finds, and compares more freely
     if kind not in KINDS:
-        raise UnusableRow(f"kind is {kind!r}, not one of {', '.join(KINDS)}")
+        raise UnusableRow(f"kind is {kind!r}, not one of {', '.join([*KINDS, 'vqa'])}")
     if not answers and not tests:
         raise UnusableRow(f"{columns.answer!r} is empty")
     if choices:
@@ -59,6 +61,7 @@ def plain(row: Row, columns: Columns) -> Example:
         choices=choices,
         tests=tests,
         cluster=str(row.get(columns.cluster) or ""),
+        grader="vqa" if named == "vqa" else "",
     )
 
 
@@ -178,6 +181,7 @@ def _example(
     choices: tuple[str, ...] = (),
     tests: str = "",
     cluster: str = "",
+    grader: str = "",
 ) -> Example:
     return identified(
         Example(
@@ -188,6 +192,7 @@ def _example(
             choices=choices,
             tests=tests,
             cluster=cluster,
+            grader=grader,
         )
     )
 

@@ -45,11 +45,11 @@ Check = Callable[[str, str], sandbox.Verdict]
 def grade(
     example: Example, text: str, *, grader: str = "auto", check: Check = sandbox.run
 ) -> Grade:
-    """Grade `text` as an answer to `example`, by its kind or by the grader that is named.
+    """Grade `text` as an answer to `example`, as it says itself or by the grader that is named.
 
     `grader` is auto, a kind of answer, or vqa. Safe from any thread; code runs in the sandbox.
     """
-    name = example.kind if grader == "auto" else grader
+    name = (example.grader or example.kind) if grader == "auto" else grader
     if name == "code":
         return _code(example, text, check)
     if name == "vqa":

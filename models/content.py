@@ -19,7 +19,7 @@ def content_key(step: Step) -> str:
     told = {
         "role": step.role,
         "participant": step.participant,
-        "messages": [[turn.role, turn.content] for turn in step.messages],
+        "messages": [[turn.role, turn.content, *turn.images] for turn in step.messages],
         "sampling": step.sampling.model_dump(mode="json"),
         "choices": list(step.choices),
         "only": step.step_id if drawn and step.sampling.seed is None else None,

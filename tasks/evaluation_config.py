@@ -30,6 +30,8 @@ class DataSettings(Message):
     #: The fields that hold the question and the answer, where no format says it.
     question: str | None = Field(default=None, max_length=200)
     answer: str | None = Field(default=None, max_length=200)
+    #: The folder that `images` of a row are relative to; none is where the source lies.
+    images: str | None = Field(default=None, max_length=4_000)
     #: hub: which configuration and which split of the data set.
     subset: str | None = Field(default=None, max_length=200)
     split: str | None = Field(default=None, max_length=200)
@@ -145,11 +147,12 @@ def read_config(given: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidAsk(f"{path} cannot be read: {error}") from error
     found = _validated({"name": path.stem, **values}, str(path))
-    source = found.data.source
-    if source.startswith(("hub:", "gym:")):
-        return found
-    file = str((path.absolute().parent / Path(source).expanduser()).resolve())
-    return found.model_copy(update={"data": found.data.model_copy(update={"source": file})})
+    placed = {
+        name: str((path.absolute().parent / Path(value).expanduser()).resolve())
+        for name, value in (("source", found.data.source), ("images", found.data.images))
+        if value is not None and not value.startswith(("hub:", "gym:"))
+    }
+    return found.model_copy(update={"data": found.data.model_copy(update=placed)})
 
 
 def _validated(values: Mapping[str, Any], what: str) -> RunConfig:

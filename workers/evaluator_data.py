@@ -28,6 +28,7 @@ def load(settings: DataSettings) -> Dataset:
         split=settings.split,
         limit=settings.limit,
         seed=settings.seed,
+        images=settings.images,
     )
     chosen = sample(
         part_of(found.examples, settings.part, settings.tuning_share),

@@ -65,15 +65,19 @@ def planned_units(config: RunConfig, examples: Sequence[Example]) -> int:
 def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
     """The keyword arguments of `ask` for a query of the run.
 
-    The seed does not depend on the entry: strategies that need the same draft get the same one.
+    Unless the run shares nothing, the seed does not depend on the entry: strategies that need the
+    same draft get the same one.
     What kind of answer it is, which every strategy can be told, is the example's own.
     """
     asked = asked_by(config, planned.entry.name)
     if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
         asked.setdefault("kind", planned.example.kind)
+    if planned.example.images:
+        asked["images"] = list(planned.example.images)
+    own = () if config.share else (planned.entry.name,)
     return {
         **asked,
-        "seed": derive_seed("run", planned.seed, planned.example.id),
+        "seed": derive_seed("run", planned.seed, planned.example.id, *own),
         "lane": "overnight",
         "run": planned.run,
     }

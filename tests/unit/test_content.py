@@ -38,6 +38,7 @@ def test_where_and_when_it_is_asked_does_not_matter(change: dict[str, Any]) -> N
         {"role": "server"},
         {"messages": (Turn(role="system", content=STEP.messages[0].content),)},
         {"messages": (*STEP.messages, Turn(role="user", content="And?"))},
+        {"messages": (STEP.messages[0].model_copy(update={"images": ("a" * 64,)}),)},
         {"sampling": Sampling(seed=2)},
         {"sampling": Sampling(seed=1, temperature=0.1)},
         {"sampling": Sampling(seed=1, max_new_tokens=7)},
