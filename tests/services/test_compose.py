@@ -17,13 +17,22 @@ from tests.house.images import DOCKER, Service, our_services
 from tests.house.repository import ROOT
 from tests.provision import RabbitMQServer
 from tests.provision.process import Child, free_port
+from tests.unit.engines_seeing import picture
 
 VALUES = {"RABBITMQ_PASSWORD": "one", "POSTGRES_PASSWORD": "two"}
 #: Answers without a model, as docker/colm.env could say.
 SCRIPTED = {
     f"COLM_{participant}__ENGINE__KIND": "scripted"
     for participant in ("CLIENTS__ADA", "CLIENTS__BO", "CLIENTS__CY", "SERVERS__MAIN")
-}
+} | {"COLM_CLIENTS__ADA__SEES": "true"}
+RUN = """
+[data]
+source = "data.jsonl"
+[[entries]]
+name = "ada"
+strategy = "single"
+options = { participant = "ada" }
+"""
 
 
 class Site:
@@ -31,7 +40,12 @@ class Site:
 
     def __init__(self, folder: Path, broker: str, database: str) -> None:
         self._folder = folder
+        self.images_port = free_port()
+        secret = folder / "images.secret"
+        secret.write_text("0" * 44)
         self._elsewhere = {
+            "http://images:8700": f"http://127.0.0.1:{self.images_port}",
+            "/run/secrets/images": str(secret),
             "amqp://colm:one@rabbitmq:5672/colm": broker,
             "postgresql+psycopg2://colm:two@postgres:5432/colm": database,
         }
@@ -104,6 +118,31 @@ def test_the_services_become_healthy_answer_a_question_and_stop_when_told(site: 
     assert answer["status"] == "answered"
     assert set(answer["clients"]) == {"ada", "bo", "cy"}
     site.stop()
+
+
+@pytest.mark.slow
+def test_images_and_evaluations_have_services_that_do_them(site: Site, tmp_path: Path) -> None:
+    site.run("migrate")
+    site.start("coordinator")
+    site.wait_until_healthy("coordinator")
+    site.start("images", f"--port={site.images_port}", "--address=127.0.0.1")
+    for service in ("evaluator", "client-ada"):
+        site.start(service)
+    site.wait_until_healthy("images")
+    site.wait_until_healthy("evaluator")
+    (tmp_path / "sign.png").write_bytes(picture(2))
+    (tmp_path / "data.jsonl").write_text(
+        '{"question": "1 + 1?", "answer": "2", "kind": "numeric"}\n'
+    )
+    (tmp_path / "run.toml").write_text(RUN)
+
+    alone = ["--strategy=single", "--option=participant=ada", "--json"]
+    asked = site.run("colm", "ask", "--image=sign.png", *alone, "What does the sign say?")
+    site.run("colm", "evaluate", "run.toml", "--name=compose")
+    run = json.loads(site.run("colm", "run", "show", "compose", "--json"))
+
+    assert json.loads(asked)["status"] == "answered"
+    assert (run["state"], run["progress"]["entries"][0]["done"]) == ("done", 1)
 
 
 @pytest.mark.slow
