@@ -7,7 +7,7 @@ of each) into entries of an evaluation run; the run is then made, graded and rep
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import InvalidAsk
@@ -25,12 +25,20 @@ class Site:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """One entry of the run, and its place in the experiment's plot."""
+class Place:
+    """Where an entry stands in the experiment's plot."""
 
-    #: The line that it belongs to, and where on it.
+    #: The line that it belongs to, and where on it; no x is as good at every one.
     series: str
-    x: float
+    x: float | None
+    #: What stands at x on an axis that is not of numbers.
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point(Place):
+    """One entry of the run, and its place."""
+
     #: The fields of an entry: name, strategy, clients, server, options.
     entry: Mapping[str, Any]
 
@@ -41,8 +49,22 @@ class Experiment:
 
     name: str
     asks: str
+    #: What x counts; empty where the points have no order.
     axis: str
+    #: The series that the others are compared with at each x; empty for none.
+    against: str = ""
     plan: Callable[[Site], Sequence[Point]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a run was made for: its experiment, and the place of each of its entries."""
+
+    name: str
+    asks: str
+    axis: str
+    against: str
+    places: Mapping[str, Place]
 
 
 def plan_of(name: str, site: Site) -> tuple[Point, ...]:
@@ -66,12 +88,12 @@ def _number_of_clients(site: Site) -> list[Point]:
 def _weak_server(site: Site) -> list[Point]:
     _clients(site, 1)
     points = [
-        _point("client alone", 0, f"alone-{name}", "single", participant=name)
+        _point(f"{name} alone", None, f"alone-{name}", "single", participant=name)
         for name in site.clients
     ]
     for x, server in enumerate(_servers(site, 2)):
-        points.append(_point("colm", x, f"colm-{server}", server=server, rounds=1))
-        alone = _point("server alone", x, f"alone-{server}", "single", server=server)
+        points.append(_point("colm", x, f"colm-{server}", label=server, server=server, rounds=1))
+        alone = _point("server alone", x, f"alone-{server}", "single", label=server, server=server)
         points.append(_with(alone, participant=server))
     return points
 
@@ -87,9 +109,9 @@ def _same_or_different(site: Site) -> list[Point]:
             "this experiment needs clients of at least two models, and two clients of one of them"
         )
     size = min(len(different), max(map(len, copies)))
-    points = [_point("different", 0, "different", clients=different[:size], rounds=1)]
+    points = [_named("different", 0, "different", clients=different[:size], rounds=1)]
     points += [
-        _point("copies", x, f"copies-of-{names[0]}", clients=names[:size], rounds=1)
+        _named("copies", x, f"copies-of-{names[0]}", clients=names[:size], rounds=1)
         for x, names in enumerate((names for names in copies if len(names) >= size), 1)
     ]
     return points
@@ -108,7 +130,7 @@ def _ablations(site: Site) -> list[Point]:
         ("own-draft-hidden", {"rounds": 2, "client_sees_own_draft": False}),
         ("question-hidden", {"rounds": 2, "server_sees_question": False}),
     ]
-    return [_point("colm", x, name, **options) for x, (name, options) in enumerate(variants)]
+    return [_named("colm", x, name, **options) for x, (name, options) in enumerate(variants)]
 
 
 def _selection(site: Site) -> list[Point]:
@@ -120,12 +142,18 @@ def _selection(site: Site) -> list[Point]:
     return points
 
 
+def _named(series: str, x: float, name: str, **options: Any) -> Point:
+    """A point at its own name."""
+    return _point(series, x, name, label=name, **options)
+
+
 def _point(
     series: str,
-    x: float,
+    x: float | None,
     name: str,
     strategy: str = "colm",
     *,
+    label: str = "",
     clients: Sequence[str] | None = None,
     server: str | None = None,
     **options: Any,
@@ -135,12 +163,12 @@ def _point(
         entry["clients"] = list(clients)
     if server is not None:
         entry["server"] = server
-    return Point(series=series, x=x, entry=entry)
+    return Point(series=series, x=x, label=label, entry=entry)
 
 
 def _with(point: Point, **options: Any) -> Point:
     entry = {**point.entry, "options": {**point.entry["options"], **options}}
-    return Point(series=point.series, x=point.x, entry=entry)
+    return replace(point, entry=entry)
 
 
 def _clients(site: Site, least: int) -> list[str]:
@@ -162,12 +190,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             name="number-of-clients",
             asks="What does each further client add, in accuracy and in time?",
             axis="clients",
+            against="resample",
             plan=_number_of_clients,
         ),
         Experiment(
             name="weak-server",
             asks="Does guidance help that comes from a server weaker than its clients?",
-            axis="servers in the order of the settings",
+            axis="server",
+            against="server alone",
             plan=_weak_server,
         ),
         Experiment(
@@ -183,6 +213,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             name="selection",
             asks="Does it pay to select who drafts, and need a server do it?",
             axis="clients that draft",
+            against="server",
             plan=_selection,
         ),
     )

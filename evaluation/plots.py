@@ -25,7 +25,8 @@ from evaluation.tables import ClientRow, EntryRow
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
 COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKERS: Final = "osD^vPX*"
-_STYLE: Final[dict[Any, Any]] = {
+#: Of every figure.
+STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -58,7 +59,7 @@ def pictures(data: RunData, found: Analysis) -> list[Picture]:
     return made
 
 
-def _picture(name: str, title: str, words: str, figure: Figure) -> Picture:
+def picture_of(name: str, title: str, words: str, figure: Figure) -> Picture:
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
@@ -69,11 +70,11 @@ def _drawn(
     name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Axes], None]
 ) -> Picture:
     """One set of axes, drawn on by `draw`. Names in a figure are text, never formulas."""
-    with rc_context({**_STYLE, "text.parse_math": False}):
+    with rc_context({**STYLE, "text.parse_math": False}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure.add_subplot())
-        return _picture(name, title, words, figure)
+        return picture_of(name, title, words, figure)
 
 
 def _axes_of_cost(found: Analysis) -> list[tuple[str, str]]:
@@ -92,7 +93,7 @@ def _front(found: Analysis, cost: str, label: str) -> Picture:
             if estimate is not None:
                 colour, marker = COLOURS[place % 8], MARKERS[place % 8]
                 axes.errorbar(
-                    x, estimate.value, yerr=_reach(estimate), fmt=marker, color=colour,
+                    x, estimate.value, yerr=reach(estimate), fmt=marker, color=colour,
                     capsize=3, markersize=7, label=row.name,
                 )  # fmt: skip
         line = [(_cost(r, cost), r.right / r.n) for n in on_front for r in _named(found, n)]
@@ -122,7 +123,7 @@ def _recovery(rows: Sequence[ClientRow]) -> Picture:
             ):
                 if estimate is not None:
                     axes.barh(
-                        place + offset, estimate.value, 0.19, xerr=_reach(estimate), capsize=2,
+                        place + offset, estimate.value, 0.19, xerr=reach(estimate), capsize=2,
                         color=colour if not hatch else "white", edgecolor=colour, hatch=hatch,
                     )  # fmt: skip
         axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
@@ -192,7 +193,7 @@ def _latency(data: RunData, found: Analysis) -> Picture:
 def _surface(entry: str, points: Sequence[Point]) -> Picture:
     """Accuracy for each pair of thresholds, one panel for each n, with the server's share."""
     ns = sorted({point.n for point in points})
-    with rc_context({**_STYLE, "text.parse_math": False}):
+    with rc_context({**STYLE, "text.parse_math": False}):
         figure = Figure(figsize=(1.2 + 3.2 * len(ns), 3.4), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, len(ns), squeeze=False)[0]
@@ -203,7 +204,7 @@ def _surface(entry: str, points: Sequence[Point]) -> Picture:
         figure.colorbar(image, ax=list(panels), label="accuracy")
         words = f"Accuracy of {entry} for thresholds t1 and t2, replayed from stored samples."
         title = f"Replayed thresholds of {entry}"
-        return _picture(f"surface-{entry}", title, words, figure)
+        return picture_of(f"surface-{entry}", title, words, figure)
 
 
 def _heat(axes: Axes, points: Sequence[Point], low: float, high: float) -> Any:
@@ -229,7 +230,7 @@ def _keys(axes: Axes, kinds: Mapping[str, tuple[str, str]]) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
 
 
-def _reach(estimate: Estimate) -> list[list[float]]:
+def reach(estimate: Estimate) -> list[list[float]]:
     """The two arms of an error bar; rounding must not turn one around."""
     low, high = estimate.value - estimate.low, estimate.high - estimate.value
     return [[max(0.0, low)], [max(0.0, high)]]

@@ -61,6 +61,21 @@ def render(
     changes: Sequence[Comparison] = (),
 ) -> str:
     """The report as HTML."""
+    figures = {picture.name: picture for picture in drawn}
+    return page(
+        _TEMPLATE,
+        data=data,
+        found=found,
+        before=before,
+        changes=changes,
+        figures=figures,
+        sources={name: source(picture) for name, picture in figures.items()},
+        priced=any(row.cost.dollars for row in found.entries),
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A template of this folder filled with `values`, every text of which is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -74,16 +89,7 @@ def render(
         "share": share, "interval": interval, "points": points, "p": p_value, "number": number,
         "shown": shown,
     }  # fmt: skip
-    figures = {picture.name: picture for picture in drawn}
-    return environment.get_template(_TEMPLATE).render(
-        data=data,
-        found=found,
-        before=before,
-        changes=changes,
-        figures=figures,
-        sources={name: _source(picture) for name, picture in figures.items()},
-        priced=any(row.cost.dollars for row in found.entries),
-    )
+    return environment.get_template(template).render(**values)
 
 
 def as_json(
@@ -108,10 +114,10 @@ def as_json(
             "steps_generated": data.steps_generated,
             "tokens_saved": data.tokens_saved,
         },
-        "analysis": _plain(found),
-        "surfaces": _plain(data.surfaces),
+        "analysis": plain(found),
+        "surfaces": plain(data.surfaces),
         "compared_with": before.run if before else None,
-        "changes": _plain(changes),
+        "changes": plain(changes),
     }
 
 
@@ -155,16 +161,17 @@ def shown(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " [cut]"
 
 
-def _source(picture: Picture) -> str:
+def source(picture: Picture) -> str:
     """A figure as the address of an image that carries its own bytes."""
     return "data:image/svg+xml;base64," + base64.b64encode(picture.svg).decode()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of dataclasses as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return plain(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value

@@ -84,6 +84,28 @@ class Entry(Message):
         return self
 
 
+class PlaceSettings(Message):
+    """Where an entry stands in the table and the plot of an experiment."""
+
+    entry: Name
+    series: str = Field(max_length=200)
+    #: None is a level: the same at every x.
+    x: float | None = None
+    label: str = Field(default="", max_length=200)
+
+
+class ExperimentSettings(Message):
+    """The `experiment` table: what a run was made for, as `colm experiment run` writes it."""
+
+    name: Name
+    asks: str = Field(default="", max_length=400)
+    #: What x counts; empty where the points have no order.
+    axis: str = Field(default="", max_length=200)
+    #: The series that the others are compared with at each x.
+    against: str = Field(default="", max_length=200)
+    places: tuple[PlaceSettings, ...] = Field(min_length=1, max_length=200)
+
+
 class RunConfig(Message):
     """A whole evaluation. Every example is asked once for every entry and seed."""
 
@@ -105,9 +127,12 @@ class RunConfig(Message):
     grader: GraderSettings = GraderSettings()
     #: Queries in flight at once.
     concurrency: int = Field(default=8, ge=1, le=1_000)
+    #: Whether equal steps of the entries are generated once. Without it each entry draws its own.
+    share: bool = True
     #: When it may ask, as in "weekdays 22:00-06:00 Europe/Berlin"; none is always.
     window: str | None = None
     prices: dict[Name, Price] = Field(default_factory=dict)
+    experiment: ExperimentSettings | None = None
 
     @field_validator("window")
     @classmethod
@@ -129,6 +154,9 @@ class RunConfig(Message):
         for baseline in self.baselines:
             if baseline not in names:
                 raise ValueError(f"no entry is called {baseline!r}{nearest(baseline, names)}")
+        for place in self.experiment.places if self.experiment else ():
+            if place.entry not in names:
+                raise ValueError(f"experiment: no entry is called {place.entry!r}")
         return self
 
 
@@ -142,17 +170,30 @@ def read_config(given: RunConfig | Mapping[str, Any] | str | Path) -> RunConfig:
     if isinstance(given, Mapping):
         return _validated(given, "the evaluation")
     path = Path(given)
+    return _validated(read_values(path), str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """What an evaluation's TOML file says, with its name and paths, not yet checked.
+
+    Raises InvalidAsk where it cannot be read.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidAsk(f"{path} cannot be read: {error}") from error
-    found = _validated({"name": path.stem, **values}, str(path))
-    placed = {
-        name: str((path.absolute().parent / Path(value).expanduser()).resolve())
-        for name, value in (("source", found.data.source), ("images", found.data.images))
-        if value is not None and not value.startswith(("hub:", "gym:"))
-    }
-    return found.model_copy(update={"data": found.data.model_copy(update=placed)})
+    data = values.get("data")
+    for key in ("source", "images"):
+        if isinstance(data, dict) and isinstance(data.get(key), str):
+            data[key] = absolute(data[key], path.absolute().parent)
+    return {"name": path.stem, **values}
+
+
+def absolute(source: str, folder: Path) -> str:
+    """The data set `source` as an evaluator elsewhere on this machine finds it."""
+    if not source or source.startswith(("hub:", "gym:")):
+        return source
+    return str((folder / Path(source).expanduser()).resolve())
 
 
 def _validated(values: Mapping[str, Any], what: str) -> RunConfig:

@@ -16,6 +16,7 @@ from workers.commands import (
     clients,
     dead,
     evaluating,
+    experimenting,
     images,
     reliability,
     replaying,
@@ -60,6 +61,7 @@ app.add_typer(dead.group, name="dead")
 app.add_typer(audit.group, name="audit")
 
 app.add_typer(evaluating.run, name="run")
+app.add_typer(experimenting.group, name="experiment")
 
 
 def main() -> None:

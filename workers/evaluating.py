@@ -19,7 +19,7 @@ from db.engine import connect
 from db.run_summary import progress_of
 from models.errors import CallerError, ColmError, NoConsumer
 from tasks import evaluate
-from tasks.evaluation_config import read_config
+from tasks.evaluation_config import RunConfig, read_config
 from tasks.inspection import listened_to
 from tasks.settings import settings
 from workers.evaluator import cancel_queries
@@ -32,11 +32,7 @@ LOOK_EVERY = 0.5
 
 def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) -> int:
     """Order the run that `config` describes, after a look at its data; the exit status."""
-    found = read_config(config)
-    load(found.data)
-    run = str(evaluate.apply_async((found,), {"name": name} if name else {}).id)
-    engine = connect(settings().database_url)
-    _await_recorded(engine, run)
+    run = place_order(read_config(config), name)
     if follow:
         return show_run(run, follow=True, as_json=as_json)
     if as_json:
@@ -44,6 +40,14 @@ def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) ->
     else:
         Console().print(f"ordered [bold]{run}[/]: colm run show {run}", highlight=False)
     return 0
+
+
+def place_order(config: RunConfig, name: str | None) -> str:
+    """Order a run after a look at its data; its name, once it is recorded."""
+    load(config.data)
+    run = str(evaluate.apply_async((config,), {"name": name} if name else {}).id)
+    _await_recorded(connect(settings().database_url), run)
+    return run
 
 
 def list_runs(*, as_json: bool) -> None:
@@ -61,7 +65,7 @@ def show_run(name: str, *, follow: bool, as_json: bool) -> int:
     engine = connect(settings().database_url)
     run = runs.find(engine, whole_name(engine, name))
     if follow:
-        run = _follow(engine, run)
+        run = follow_run(engine, run)
     progress = progress_of(engine, run.run, datetime.now(UTC))
     if as_json:
         told = _told(run, progress)
@@ -115,7 +119,8 @@ def _await_recorded(engine: Engine, run: str) -> None:
             return
 
 
-def _follow(engine: Engine, run: runs.Run) -> runs.Run:
+def follow_run(engine: Engine, run: runs.Run) -> runs.Run:
+    """Show the progress on standard error until the run ends."""
     console = Console(stderr=True)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while (run := runs.find(engine, run.run)).state in ("open", "paused"):

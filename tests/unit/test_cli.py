@@ -21,9 +21,8 @@ from workers.initial import TEMPLATE
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     "ask", "audit", "cancel", "client", "coordinator", "dead", "demo", "doctor", "erase",
-    "evaluate", "evaluator", "flower", "images", "init", "migrate", "purge", "queries",
-    "reliability", "replay",
-    "report", "run", "server", "show", "up",
+    "evaluate", "evaluator", "experiment", "flower", "images", "init", "migrate", "purge",
+    "queries", "reliability", "replay", "report", "run", "server", "show", "up",
 ]  # fmt: skip
 GROUP: Any = typer.main.get_command(cli.app)
 

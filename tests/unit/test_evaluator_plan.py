@@ -72,3 +72,11 @@ def test_entries_ask_an_example_with_the_same_seed_and_other_examples_with_other
     assert len({options["seed"] for options in asked.values()}) == 10
     assert {options["kind"] for options in asked.values()} == {"numeric"}
     assert {(o["lane"], o["run"]) for o in asked.values()} == {("overnight", "night")}
+
+
+def test_where_nothing_is_shared_each_entry_draws_its_own() -> None:
+    apart = config().model_copy(update={"share": False})
+    seeds = [options_of(apart, p)["seed"] for p in plan("night", apart, EXAMPLES, done=())]
+    assert len(set(seeds)) == len(seeds) == 20
+    again = [options_of(apart, p)["seed"] for p in plan("night", apart, EXAMPLES, done=())]
+    assert again == seeds

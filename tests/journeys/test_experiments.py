@@ -1,0 +1,72 @@
+"""An experiment is one command: ordered, worked on by the site, reported with table and plot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.journeys.site import Site
+
+EXAMPLES = 4
+#: Clients 1 and 2 with and without guidance.
+ENTRIES = ["colm-1", "resample-1", "colm-2", "resample-2"]
+
+
+def ready(site: Site) -> None:
+    rows = [{"question": f"Is it {n}?", "answer": "look again", "kind": "text"} for n in range(3)]
+    rows.append({"question": "Is it 3?", "answer": "something else", "kind": "text"})
+    (site.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    site.configure("ada", "bo")
+    site.start_all("ada", "bo")
+    site.start("evaluator")
+    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text(), timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_an_experiment_is_one_command(site: Site) -> None:
+    ready(site)
+    listed = {one["name"]: one for one in json.loads(site.colm("experiment", "list", "--json"))}
+    assert listed["number-of-clients"]["entries"] == len(ENTRIES)
+    assert "2 servers" in listed["weak-server"]["problem"]
+
+    order = ["experiment", "run", "number-of-clients", "--data", "items.jsonl", "--name", "grow"]
+    out = site.colm(*order, timeout=180)
+
+    folder = site.folder / "experiment-grow"
+    assert str(folder.name) in out
+    assert (folder / "experiment.png").read_bytes().startswith(b"\x89PNG")
+    told = json.loads((folder / "experiment.json").read_text())
+    points = {point["entry"]: point for point in told["points"]}
+    assert list(points) == ENTRIES
+    assert {point["n"] for point in points.values()} == {EXAMPLES}
+    assert sum(point["failed"] for point in points.values()) == 0
+    assert [points[name]["x"] for name in ENTRIES] == [1, 1, 2, 2]
+    # One client: a draft and a refinement, guided once; the control asks twice.
+    calls = {name: points[name]["calls"] / EXAMPLES for name in ENTRIES}
+    assert calls == {"colm-1": 3, "resample-1": 2, "colm-2": 5, "resample-2": 4}
+    assert points["colm-1"]["difference"] is None
+    assert points["colm-2"]["difference"]["n"] == EXAMPLES
+    assert points["colm-2"]["difference_from_control"]["baseline"] == "resample-2"
+    assert any("steps were shared" in note for note in told["notes"])
+
+    run = json.loads(site.colm("run", "show", "grow", "--json"))
+    assert (run["state"], run["done"]) == ("done", EXAMPLES * len(ENTRIES))
+    again = json.loads(site.colm("experiment", "report", "grow", "--json"))
+    assert again == told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_nothing_is_shared_where_the_order_says_so(site: Site) -> None:
+    ready(site)
+    order = ["experiment", "run", "number-of-clients", "--data", "items.jsonl", "--limit", "2"]
+    more = ["--no-share", "--clients", "bo", "--concurrency", "1", "--name", "apart", "--json"]
+    told = json.loads(site.colm(*order, *more, timeout=180))
+
+    assert [point["entry"] for point in told["points"]] == ["colm-1", "resample-1"]
+    assert {point["n"] for point in told["points"]} == {2}
+    assert told["notes"] == []
+    refused = site.colm("experiment", "run", "weak-server", "--data", "items.jsonl", status=1)
+    assert "needs 2 servers; 1 configured" in refused

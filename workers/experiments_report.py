@@ -1,0 +1,108 @@
+"""`colm experiment run` and `report`: order an experiment, wait for it, show what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Lines
+from sqlalchemy import Engine
+
+from db import runs
+from db.engine import connect
+from evaluation import experiment_report
+from evaluation.experiment_report import Table, table_of
+from evaluation.run_data import RunData
+from models.errors import ColmError
+from tasks.settings import settings
+from workers.evaluating import follow_run, place_order, whole_name
+from workers.experiments import Order, config_of, layout_of, site_of
+from workers.run_reading import read_run
+
+
+def run_experiment(
+    name: str, order: Order, run_name: str | None, *, follow: bool, as_json: bool
+) -> int:
+    """Order an experiment; with `follow` wait for its end and report it. The exit status."""
+    config = config_of(name, site_of(settings()), order, Path.cwd())
+    run = place_order(config, run_name)
+    console = Console(stderr=as_json)
+    console.print(
+        f"ordered [bold]{escape(run)}[/] of {len(config.entries)} entries: "
+        f"colm run show {escape(run)}, then colm experiment report {escape(run)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not follow:
+        if as_json:
+            _print_json({"run": run, "entries": [entry.name for entry in config.entries]})
+        return 0
+    engine = connect(settings().database_url)
+    ended = follow_run(engine, runs.find(engine, run))
+    if ended.state == "failed":
+        raise ColmError(f"run {run} failed: {ended.note}")
+    report_experiment(run, None, as_json=as_json)
+    return 0
+
+
+def report_experiment(run: str, folder: Path | None, *, as_json: bool) -> None:
+    """Write the experiment's page, plot and numbers and print its table; or print it as JSON."""
+    engine = connect(settings().database_url)
+    data, table = read_experiment(engine, whole_name(engine, run))
+    if as_json:
+        _print_json(experiment_report.as_json(data, table))
+        return
+    console = Console()
+    console.print(lines_of(table))
+    for note in data.notes:
+        console.print(escape(note), style="yellow")
+    files = experiment_report.write(data, table, folder or Path(f"experiment-{data.run}"))
+    console.print(f"wrote {files['html']}", highlight=False, soft_wrap=True)
+
+
+def read_experiment(engine: Engine, run: str) -> tuple[RunData, Table]:
+    """An experiment's run and its table, however far it is. Raises ColmError if nothing is done."""
+    found = runs.find(engine, run)
+    layout = layout_of(run, found.config)
+    data = read_run(engine, run)
+    if not data.units:
+        raise ColmError(f"nothing of run {run} is done yet: there is nothing to report")
+    data = replace(data, notes=(*data.notes, *_cautions(data, found.config)))
+    return data, table_of(data, layout)
+
+
+def lines_of(table: Table) -> Lines:
+    """The table as the terminal shows it."""
+    head, rows = experiment_report.cells(table)
+    lines = Lines(title=escape(table.layout.asks), box=None, header_style="bold")
+    for place, words in enumerate(head):
+        lines.add_column(escape(words), justify="left" if place < 2 else "right")
+    for row in rows:
+        lines.add_row(*map(escape, row))
+    return lines
+
+
+def _cautions(data: RunData, config: dict[str, Any]) -> list[str]:
+    """What the seconds of this run hold besides the work of its queries."""
+    cautions = []
+    if data.steps_generated < data.steps_asked:
+        cautions.append(
+            f"{data.steps_asked - data.steps_generated} of {data.steps_asked} steps were shared "
+            "between queries, which were quicker for it: order with --no-share to compare seconds."
+        )
+    if config["concurrency"] > 1:
+        cautions.append(
+            f"{config['concurrency']} queries were in flight at once and waited for each other: "
+            "order with --concurrency 1 to see what one alone takes."
+        )
+    return cautions
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
