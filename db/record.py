@@ -7,6 +7,7 @@ query's life is chained to the one before as it is written (`db.chain`).
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,29 +15,20 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Protocol
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Insert,
-    Table,
-    bindparam,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, bindparam, exists, func, insert, select, update
 
 from db import tables
 from db.chain import Link, Salt, appended, linked
 from db.engine import glancing, writing
+from db.inserting import insert_new, insert_query, unless_known
 from db.life import SqlLife
 from db.loading import DECIDING, load
 from db.progress import FIRST_SEQ, Progress
-from db.rows import Fields, query_row, step_of
+from db.rows import query_row, step_of
 from models.errors import InvalidAsk, UnknownQuery
 from models.messages import MAX_QUESTION_CHARS, MAX_REASON_CHARS, Query, Step
+
+logger = logging.getLogger(__name__)
 
 #: PostgreSQL's channel on which the id of a query is told when its answer is committed.
 ANSWERS_CHANNEL = "colm_answers"
@@ -105,12 +97,12 @@ class SqlRecord:
     def begin(self, query: Query) -> Iterator[SqlLife]:
         """Open a query for its first move; a repeat opens what is recorded already.
 
-        Raises InvalidAsk if this query was refused before.
+        Raises InvalidAsk if this query was refused before, or was purged since it was recorded.
         """
         with writing(self._engine) as connection:
             # The row in `queries` is the lock of a query which has no row in `progress` yet.
             row = linked(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
-            if _insert_new(connection, tables.queries, row):
+            if insert_query(connection, row):
                 life = SqlLife.of_new(query)
                 yield life
                 links, head = appended(_new_links(life), row["hash"], self._salt)
@@ -132,7 +124,11 @@ class SqlRecord:
     def refuse(
         self, query_id: str, question: str, strategy: str, reason: str, now: datetime
     ) -> None:
-        """Record an ask that cannot become a query. A query recorded before stays as it is."""
+        """Record an ask that cannot become a query.
+
+        A query recorded before stays as it is, and of one that was purged no more than its
+        tombstone stays.
+        """
         asked = {
             "query_id": query_id,
             "seq": FIRST_SEQ,
@@ -152,10 +148,13 @@ class SqlRecord:
         told = [Link(tables.queries.name, asked), Link(tables.answers.name, answer)]
         (query, ended), head = appended(told, None, self._salt)
         progress = Progress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2, head=head)
-        with writing(self._engine) as connection:
-            if _insert_new(connection, tables.queries, query.row):
-                _create_progress(connection, query_id, progress)
-                _save_rows(connection, [ended])
+        try:
+            with writing(self._engine) as connection:
+                if insert_query(connection, query.row):
+                    _create_progress(connection, query_id, progress)
+                    _save_rows(connection, [ended])
+        except InvalidAsk as error:
+            logger.warning("an ask is not recorded: %s", error)
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:
         """Ids of open queries whose `wake_at` has passed, oldest first."""
@@ -173,7 +172,7 @@ class SqlRecord:
         rows = [{"step_id": step_id, "at": at} for step_id in step_ids]
         if rows:
             with writing(self._engine) as connection:
-                connection.execute(_unless_known(connection, tables.dispatches), rows)
+                connection.execute(unless_known(connection, tables.dispatches), rows)
 
     def add_dead_letter(self, letter: Letter) -> None:
         """Keep a message given up on. A second letter of the same message changes nothing."""
@@ -188,7 +187,7 @@ class SqlRecord:
             "step_id": letter.step_id,
         }
         with writing(self._engine) as connection:
-            _insert_new(connection, tables.dead_letters, row)
+            insert_new(connection, tables.dead_letters, row)
 
     @contextmanager
     def _kept(self, connection: Connection, life: SqlLife) -> Iterator[SqlLife]:
@@ -230,14 +229,3 @@ def _save_rows(connection: Connection, links: Sequence[Link]) -> None:
 def _announce(connection: Connection, query_id: str) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_notify(ANSWERS_CHANNEL, query_id)))
-
-
-def _unless_known(connection: Connection, table: Table) -> Insert:
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
-
-
-def _insert_new(connection: Connection, table: Table, row: Fields) -> bool:
-    """True if the row was not there yet. Waits for another transaction that is inserting it."""
-    return connection.execute(_unless_known(connection, table), row).rowcount == 1

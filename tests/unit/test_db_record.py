@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta, timezone
@@ -10,7 +11,9 @@ import pytest
 from sqlalchemy import Engine
 
 from db.columns import VISIBLE_NUL
+from db.history import query_life
 from db.life import SqlLife
+from db.purging import purge
 from db.reads import answer_of, dead_letters
 from db.record import SqlRecord
 from models.errors import InvalidAsk, UnknownQuery
@@ -164,6 +167,21 @@ class RecordContract(DatabaseContract):
             pass
         record.refuse("query-0001", "why?", "colm", "no such client", NOW)
         assert answer_of(engine, "query-0001").status == "open"
+
+    def test_a_purged_query_is_neither_begun_nor_refused_again(
+        self, record: SqlRecord, engine: Engine, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        record_whole_life(record)
+        assert purge(engine, ["query-0001"], reason="too old", now=LATER, signer=None) == 1
+        purged = r"query-0001 was purged on 2026-03-01 \(too old\) .* ask under another id"
+        with pytest.raises(InvalidAsk, match=purged), record.begin(a_query()):
+            pytest.fail("it was begun")
+        record.refuse("query-0001", "why?", "colm", "a reason", LATER)
+        assert answer_of(engine, "query-0001").status == "unknown"
+        assert query_life(engine, "query-0001") is None
+        assert re.search(purged, caplog.text)
+        with record.begin(a_query("query-0002")) as life:
+            assert not life.ended
 
     def test_a_dead_letter_is_kept_once(self, record: SqlRecord, engine: Engine) -> None:
         letter = Letter(message_id="m1", body="\x00", query_id="query-0001")
