@@ -177,3 +177,33 @@ def test_a_question_that_is_no_text_is_refused_in_one_line() -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.decode().startswith("ColmError: standard input is not text in UTF-8")
+
+
+def test_migrate_makes_the_home_that_its_default_database_is_in(
+    environment: SetEnvironment, tmp_path: Path
+) -> None:
+    home = tmp_path / "not" / "yet"
+    environment(COLM_HOME=str(home))
+    code, out = run("migrate")
+    assert (code, "applied 0001" in out) == (0, True)
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert (home / "record.sqlite").is_file()
+    assert run("migrate") == (0, "nothing to do\n")
+
+
+def test_migrate_says_where_home_cannot_be(
+    environment: SetEnvironment, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tmp_path / "gone").symlink_to(tmp_path / "unmounted")
+    environment(COLM_HOME=str(tmp_path / "gone"))
+    told = fails(capsys, monkeypatch, "migrate")
+    assert f"home ({tmp_path / 'gone'}) cannot be made: File exists; set COLM_HOME" in told
+
+
+def test_migrate_makes_no_home_for_a_database_elsewhere(
+    environment: SetEnvironment, tmp_path: Path
+) -> None:
+    environment(COLM_HOME=str(tmp_path / "no"), COLM_DATABASE=f"sqlite:///{tmp_path / 'a.db'}")
+    assert run("migrate")[0] == 0
+    assert not (tmp_path / "no").exists()
