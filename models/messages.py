@@ -58,6 +58,10 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+#: What an answer may be chosen from: so many continuations, and how long each is (characters).
+MAX_CHOICES = 32
+Choice = Annotated[str, Field(min_length=1, max_length=200)]
+
 #: The sha256 of an image's bytes. Messages carry this; the bytes lie in the site's image store.
 ImageId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -188,9 +192,7 @@ class Step(StepKey):
     deadline_at: AwareDatetime
     #: Where not empty nothing is drawn: the completion is the most likely of these continuations,
     #: and its `choice_logprobs` say how likely each is.
-    choices: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
-        default=(), max_length=32
-    )
+    choices: tuple[Choice, ...] = Field(default=(), max_length=MAX_CHOICES)
     lane: Lane = "interactive"
     #: With it the participant fetches the images of its turns; made when the step is sent.
     image_token: str = Field(default="", max_length=8_000)
@@ -221,7 +223,7 @@ class Completion(Message):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     mean_logprob: float | None = None  # natural log, per completion token, of the drawn tokens
     #: Natural log of the likelihood of each of `Step.choices`, summed over its tokens.
-    choice_logprobs: dict[str, float] | None = None
+    choice_logprobs: dict[Choice, float] | None = Field(default=None, max_length=MAX_CHOICES)
 
 
 class StepError(Message):

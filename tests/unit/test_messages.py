@@ -187,3 +187,29 @@ def test_a_question_with_a_nul_is_refused_and_a_completion_with_one_is_mended() 
         AskRequest(question="Why\x00?")
     assert a_completion("Because\x00.").text == "Because\N{REPLACEMENT CHARACTER}."
     assert StepError(kind="x", reason="a\x00").reason == "a\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "fits"),
+    [
+        ({f"{n}": -1.0 for n in range(32)}, True),
+        ({f"{n}": -1.0 for n in range(33)}, False),
+        ({"x" * 200: -1.0}, True),
+        ({"x" * 201: -1.0}, False),
+        ({"": -1.0}, False),
+        ({"x": float("-inf")}, False),
+        (None, True),
+    ],
+)
+def test_a_completion_tells_of_no_more_choices_than_a_step_may_name(
+    logprobs: dict[str, float] | None, fits: bool
+) -> None:
+    wire = submitted(a_step()).model_dump(mode="json")
+    wire["completion"]["choice_logprobs"] = logprobs
+    if fits:
+        completion = decode(Submission, wire, what="it").completion
+        assert completion is not None
+        assert completion.choice_logprobs == logprobs
+    else:
+        with pytest.raises(BadMessage, match="choice_logprobs"):
+            decode(Submission, wire, what="it")
