@@ -87,3 +87,50 @@ def test_missing_services_are_named_loudly_where_nothing_can_be_installed(tmp_pa
 
 def test_missing_services_are_a_failure_in_ci(tmp_path: Path) -> None:
     assert _find_services(tmp_path, CI="true").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("apt", "tries", "told"),
+    [
+        ("exit 0", ["install"], ""),
+        # Known after an update only; not at all; and there already.
+        (
+            '[ "$1" = update ] && touch "$0.updated"; [ -e "$0.updated" ]',
+            ["install", "update", "install"],
+            "",
+        ),
+        ("exit 100", ["install", "update"], "libfaketime is not installed"),
+        (None, [], ""),
+    ],
+)
+def test_libfaketime_is_installed_where_it_can_be_and_never_a_failure(
+    tmp_path: Path, apt: str | None, tries: list[str], told: str
+) -> None:
+    lib = tmp_path / "lib"
+    present = ["postgresql/15/bin/postgres", "rabbitmq/lib/rabbitmq_server-3/sbin/rabbitmq-server"]
+    present += [] if apt else ["x86_64-linux-gnu/faketime/libfaketimeMT.so.1"]
+    for file in present:
+        (lib / file).parent.mkdir(parents=True)
+        (lib / file).touch()
+    (tmp_path / "scripts").mkdir()
+    for script in ("install-services", "packages.sh"):
+        text = (ROOT / "scripts" / script).read_text()
+        text = text.replace("/usr/lib/", f"{lib}/").replace("/usr/local/", f"{tmp_path}/local/")
+        (tmp_path / "scripts" / script).write_text(text)
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for program in ("bash", "dirname", "env", "timeout", "touch"):
+        (bin_ / program).symlink_to(f"/usr/bin/{program}")
+    for program, body in (("id", "echo 0"), ("apt-get", apt or "exit 1")):
+        tried = f'echo "$1" >>{tmp_path}/tried\n' if program == "apt-get" else ""
+        (bin_ / program).write_text(f"#!/bin/bash\n{tried}{body}\n")
+        (bin_ / program).chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", tmp_path / "scripts" / "install-services"],
+        env={"PATH": str(bin_), "CI": "true"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    log = tmp_path / "tried"
+    assert (log.read_text().split() if log.exists() else []) == tries
+    assert told in done.stderr
+    assert bool(told) == bool(done.stderr)
