@@ -1,7 +1,7 @@
 # The entry points. Each works from a fresh clone, and makes what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up flower test test-unit check bench pin clean
+.PHONY: help demo demo-vlm up flower test test-unit check bench pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,9 @@ help: ## List these commands
 
 demo: $(VENV)/engine-installed ## Ask three small models and a server, and watch them work
 	@$(BIN)/colm demo
+
+demo-vlm: $(VENV)/examples-installed ## The same about an image, with models that it trains first
+	@$(BIN)/python -m examples.vision.demo
 
 up: $(VENV)/engine-installed ## Run a whole site on this machine until Ctrl-C
 	@$(BIN)/colm up
@@ -56,7 +59,12 @@ $(VENV)/engine-installed: $(BIN)/python $(MANIFESTS)
 	@$(PIP_INSTALL) -e ".[engine]"
 	@touch $@
 
+$(VENV)/examples-installed: $(BIN)/python $(MANIFESTS)
+	@echo "Installing CoLM and what its examples need into $(VENV) (the first time takes minutes)"
+	@$(PIP_INSTALL) -e ".[engine,examples]"
+	@touch $@ $(VENV)/engine-installed
+
 $(VENV)/dev-installed: $(BIN)/python $(MANIFESTS)
 	@echo "Installing CoLM and its tools into $(VENV) (the first time takes minutes)"
-	@$(PIP_INSTALL) -e ".[engine,evaluation,dev]"
-	@touch $@ $(VENV)/engine-installed
+	@$(PIP_INSTALL) -e ".[engine,evaluation,examples,dev]"
+	@touch $@ $(VENV)/engine-installed $(VENV)/examples-installed

@@ -100,6 +100,20 @@ def _picture(path: Path) -> Image.Image:
         return picture.convert("RGB")
 
 
+def train_both(out: Path, client_steps: int, server_steps: int, *, threads: int = 1) -> None:
+    """Train the client and the server, and save each with its processor in a folder of `out`."""
+    torch.set_num_threads(threads)
+    learned, unseen = easy_vqa("train"), easy_vqa("test")
+    words = {word for one in learned for word in one.question.strip("?").split()}
+    processor = make_processor(sorted(words | {one.answer for one in learned}))
+    for name, steps, seed in (("client", client_steps, 1), ("server", server_steps, 2)):
+        model = train(learned, processor, steps, seed)
+        model.save_pretrained(out / name)
+        processor.save_pretrained(out / name)
+        share = accuracy(model, processor, unseen[:960], CLIENTS[0])
+        Console().print(f"{name}: {steps} steps, {share:.1%} of 960 test questions alone")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("out", type=Path, help="folders client and server are made in it")
@@ -107,19 +121,7 @@ def main() -> None:
     options.add_argument("--server-steps", type=int, default=3000)
     options.add_argument("--threads", type=int, default=1)
     given = options.parse_args()
-    torch.set_num_threads(given.threads)
-    learned, unseen = easy_vqa("train"), easy_vqa("test")
-    words = {word for one in learned for word in one.question.strip("?").split()}
-    processor = make_processor(sorted(words | {one.answer for one in learned}))
-    for name, steps, seed in (
-        ("client", given.client_steps, 1),
-        ("server", given.server_steps, 2),
-    ):
-        model = train(learned, processor, steps, seed)
-        model.save_pretrained(given.out / name)
-        processor.save_pretrained(given.out / name)
-        share = accuracy(model, processor, unseen[:960], CLIENTS[0])
-        Console().print(f"{name}: {steps} steps, {share:.1%} of 960 test questions alone")
+    train_both(given.out, given.client_steps, given.server_steps, threads=given.threads)
 
 
 if __name__ == "__main__":

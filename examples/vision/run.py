@@ -1,0 +1,192 @@
+"""Evaluate collaboration between models that look at images, on the queue and on real images.
+
+    python -m examples.vision.run MODELS OUT [--items 200]
+
+MODELS is what `examples.vision.train` has made. OUT gets the data set, the site, the record and the
+report. Every strategy is asked the same questions about images that no model was trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from sqlalchemy import Engine
+
+from db import runs
+from db.engine import connect
+from db.run_summary import progress_of
+from evaluation.analysis import Analysis, analyse
+from evaluation.report import write
+from evaluation.run_data import RunData
+from evaluation.statistics import Estimate
+from examples.vision.site import CLIENTS, running, write_site
+from examples.vision.small_vlm import easy_vqa
+from models.errors import CallerError, ColmError
+from tasks import evaluate
+from tasks.evaluation_config import RunConfig, read_config
+from tasks.settings import settings
+from workers.run_reading import read_run
+from workers.stack import Stack
+
+#: Words that the models have not learned would be added to the question without it.
+PLAIN = {"format_hint": ""}
+#: Entries whose clients refine a draft, the control among them: as many calls, no guidance.
+REFINED = ("colm", "colm-no-synthesis", "resample")
+LOOK_EVERY = 0.5
+
+
+def write_questions(path: Path, items: int, seed: int = 0) -> Path:
+    """Write `items` test questions, drawn by `seed`; the folder that their images are in.
+
+    Questions about one image depend on each other: it is their cluster.
+    """
+    unseen = list(dict.fromkeys(easy_vqa("test")))
+    drawn = random.Random(seed).sample(unseen, min(items, len(unseen)))
+    rows = [
+        {
+            "question": one.question,
+            "answer": one.answer,
+            "kind": "vqa",
+            "images": one.picture.name,
+            "cluster": one.picture.stem,
+        }
+        for one in drawn
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return unseen[0].picture.parent
+
+
+def evaluation_of(questions: Path, images: Path) -> RunConfig:
+    """Each participant alone, both variants of CoLM, and what costs as much without guidance."""
+
+    def entry(name: str, strategy: str, **options: Any) -> dict[str, Any]:
+        return {"name": name, "strategy": strategy, "options": {**PLAIN, **options}}
+
+    return read_config(
+        {
+            "name": "vision",
+            "data": {"source": str(questions), "images": str(images)},
+            "baselines": ["ada", "server"],
+            "entries": [
+                *[entry(name, "single", participant=name) for name in CLIENTS],
+                entry("server", "single", participant="main"),
+                entry("colm", "colm", rounds=1),
+                entry("colm-no-synthesis", "colm", rounds=1, synthesis=False),
+                entry("resample", "resample", calls=2),
+                entry("vote", "vote", n=4),
+                entry("cope", "cope", n=4),
+            ],
+        }
+    )
+
+
+def await_run(engine: Engine, run: str, stack: Stack, console: Console) -> None:
+    """Until the run has ended. ColmError where it failed."""
+    bar = Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console,
+    )  # fmt: skip
+    with bar:
+        shown = bar.add_task("queries", total=None)
+        while True:
+            stack.watch()
+            try:
+                found = runs.find(engine, run)
+            except CallerError:  # the coordinator has not read the order yet
+                time.sleep(LOOK_EVERY)
+                continue
+            done = progress_of(engine, run, datetime.now(UTC)).done
+            bar.update(shown, completed=done, total=found.units)
+            if found.state not in ("open", "paused"):
+                break
+            time.sleep(LOOK_EVERY)
+    if found.state != "done":
+        raise ColmError(f"run {run} is {found.state}: {found.note}")
+
+
+def told_of(data: RunData, found: Analysis, seconds: float) -> str:
+    """The run's numbers as tables of Markdown."""
+    return "\n".join(
+        [
+            *_table("entry", "right", "accuracy, %", "calls", "median s", rows=_accuracies(found)),
+            "",
+            *_table(
+                "entry", "client", "drafts right, %", "refined right, %", "recovery, %",
+                "regression, %", "recovery above the control, points", rows=_changes(found),
+            ),
+            "",
+            f"{len(data.examples)} questions, {len(data.units)} queries, {data.steps_generated}"
+            f" steps in {seconds:.0f} s on {os.cpu_count()} cores; intervals at 95 %.",
+        ]
+    )  # fmt: skip
+
+
+def _accuracies(found: Analysis) -> Iterator[Sequence[str]]:
+    for row in found.entries:
+        calls, right = f"{row.cost.calls / row.n:.1f}", f"{row.right} of {row.n}"
+        yield row.name, right, _share(row.accuracy), calls, f"{row.seconds:.2f}"
+
+
+def _changes(found: Analysis) -> Iterator[Sequence[str]]:
+    """What became of each client's wrong and right drafts; in the control, by chance."""
+    for row in found.clients:
+        change, beside = row.change, row.controlled
+        above = beside.above_chance if beside else None
+        if row.entry in REFINED:
+            yield (
+                row.entry, row.client, _share(change.alone), _share(change.after),
+                _share(change.recovery), _share(change.regression),
+                _share(above.gain if above else None, "+.1f"),
+            )  # fmt: skip
+
+
+def _table(*names: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for cells in (names, ["---"] * len(names), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _share(found: Estimate | None, form: str = ".1f") -> str:
+    """A share and its interval at 95 %, in percent."""
+    if found is None:
+        return "-"
+    value, low, high = (format(100 * x, form) for x in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high})"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("models", type=Path, help="a folder that holds client and server")
+    options.add_argument("out", type=Path)
+    options.add_argument("--items", type=int, default=200)
+    given = options.parse_args()
+    console = Console()
+    site = write_site(given.out, given.models / "client", given.models / "server")
+    questions = given.out / "questions.jsonl"
+    config = evaluation_of(questions, write_questions(questions, given.items))
+    started = time.monotonic()
+    with running(site, console) as stack:
+        engine = connect(settings().database_url)
+        run = str(evaluate.delay(config).id)
+        await_run(engine, run, stack, console)
+    data = read_run(engine, run)
+    found = analyse(data)
+    files = write(data, given.out / "report")
+    engine.dispose()
+    told = told_of(data, found, time.monotonic() - started)
+    (given.out / "summary.md").write_text(told + "\n")
+    console.print(told, highlight=False, soft_wrap=True)
+    console.print(f"wrote {files.html}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
