@@ -198,7 +198,7 @@ def _of_gym(name: str, size: int, seed: int) -> Dataset:
     try:
         import reasoning_gym
     except ImportError as error:
-        raise InvalidAsk(_missing("reasoning-gym", error)) from error
+        raise InvalidAsk(_missing("reasoning-gym", error, "generators")) from error
     try:
         made: Any = reasoning_gym.create_dataset(name, size=size, seed=seed)
     except ValueError as error:
@@ -214,5 +214,5 @@ def _gym_row(item: dict[str, Any]) -> Row | str:
     return {"question": item["question"], "answer": str(item["answer"])}
 
 
-def _missing(package: str, error: ImportError) -> str:
-    return f"{package} is not installed ({error}): pip install 'colm[evaluation]'"
+def _missing(package: str, error: ImportError, extra: str = "evaluation") -> str:
+    return f"{package} is not installed ({error}): pip install 'colm[{extra}]'"
