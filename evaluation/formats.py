@@ -47,7 +47,8 @@ def plain(row: Row, columns: Columns) -> Example:
     tests = str(row.get(columns.tests) or "")
     answers = _texts(_field(row, columns.answer)) if not tests else _texts(row.get(columns.answer))
     named = row.get(columns.kind) or _kind_of(answers, choices, tests)
-    kind = "exact" if named == "vqa" else named  # vqa finds what exact finds, and compares more freely
+    # vqa finds what exact finds, and compares more freely.
+    kind = "exact" if named == "vqa" else named
     if kind not in KINDS:
         raise UnusableRow(f"kind is {kind!r}, not one of {', '.join([*KINDS, 'vqa'])}")
     if not answers and not tests:

@@ -1,4 +1,4 @@
-"""Data sets on images: where the images lie, what the queries are asked with, what is told apart."""
+"""Data sets on images: where they lie, what the queries are asked with, what is told apart."""
 
 from __future__ import annotations
 
