@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,32 @@ class Table:
     baseline: str
     points: tuple[PointRow, ...]
     clustered: bool
+    #: What else was measured at each entry, by the words of its column.
+    measured: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
-def table_of(data: RunData, layout: Layout, *, seed: int = 0) -> Table:
+def merged(runs: Mapping[str, RunData], name: str) -> RunData:
+    """Runs of one entry each as one run with an entry for each, by the name it is to have."""
+    first = next(iter(runs.values()))
+    return replace(
+        first,
+        run=name,
+        notes=tuple(dict.fromkeys(note for one in runs.values() for note in one.notes)),
+        examples={key: found for one in runs.values() for key, found in one.examples.items()},
+        entries=tuple(replace(one.entries[0], name=entry) for entry, one in runs.items()),
+        units=tuple(replace(u, entry=entry) for entry, one in runs.items() for u in one.units),
+        baselines=(next(iter(runs)),),
+        planned=sum(one.planned or 0 for one in runs.values()),
+    )
+
+
+def table_of(
+    data: RunData,
+    layout: Layout,
+    *,
+    seed: int = 0,
+    measured: Mapping[str, Mapping[str, float | None]] | None = None,
+) -> Table:
     """The numbers of an experiment; the same data and seed give the same ones."""
     clusters, units = clusters_of(data), units_of(data)
     baseline = data.entries[0].name
@@ -60,7 +83,13 @@ def table_of(data: RunData, layout: Layout, *, seed: int = 0) -> Table:
         for entry in data.entries
         if entry.name in units and entry.name in layout.places
     )
-    return Table(layout=layout, baseline=baseline, points=points, clustered=clusters is not None)
+    return Table(
+        layout=layout,
+        baseline=baseline,
+        points=points,
+        clustered=clusters is not None,
+        measured=measured or {},
+    )
 
 
 def _besides(units: Units, layout: Layout, clusters: Clusters, seed: int) -> dict[str, Comparison]:
@@ -98,6 +127,7 @@ def as_json(data: RunData, table: Table) -> dict[str, Any]:
         "against": layout.against,
         "clustered": table.clustered,
         "points": [_point(row) for row in table.points],
+        "measured": report.plain(table.measured),
     }
 
 
@@ -130,7 +160,14 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     head = ["point", "series", "n", "accuracy", "unparsed", "failed", f"against {table.baseline}"]
     head += ["p"] + ([f"against {table.layout.against}", "p"] if controlled else [])
     head += ["median s", "95th s", "tokens"]
-    return head, [_cells(point, controlled=controlled) for point in table.points]
+    more = list(dict.fromkeys(words for found in table.measured.values() for words in found))
+    rows = []
+    for point in table.points:
+        found = table.measured.get(point.row.name, {})
+        rows.append(
+            _cells(point, controlled=controlled) + [report.number(found.get(w)) for w in more]
+        )
+    return head + more, rows
 
 
 def _cells(point: PointRow, *, controlled: bool) -> list[str]:

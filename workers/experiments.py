@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.conditions import SURROUNDINGS
 from evaluation.experiments import EXPERIMENTS, Layout, Place, Point, Site, plan_of
 from models.engine_settings import EngineSettings
 from models.errors import CallerError, InvalidAsk
@@ -60,13 +61,26 @@ def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
 
     Raises InvalidAsk where the site cannot, or the order is wrong.
     """
+    if name not in EXPERIMENTS:
+        names = [*EXPERIMENTS, *SURROUNDINGS]
+        hint = nearest(name, names) or f" (there are: {', '.join(names)})"
+        raise InvalidAsk(f"no experiment {name!r}{hint}")
+    values, chosen = values_of(site, order, folder)
+    points = plan_of(name, chosen)
+    entries = [dict(point.entry) for point in points]
+    return read_config(
+        {**values, "name": name, "entries": entries, "experiment": _settings(name, points)}
+    )
+
+
+def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], Site]:
+    """What every run of the order says, and who of the site is asked. Raises InvalidAsk."""
     values = _values(order, folder)
     clients = order.clients or values.get("clients")
     chosen = Site(
         clients=_chosen(site.clients, clients, "client"),
         servers=_chosen(site.servers, order.servers, "server"),
     )
-    points = plan_of(name, chosen)
     if clients or order.servers:
         values["clients"] = list(chosen.clients)
     if order.servers:
@@ -76,10 +90,7 @@ def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
             values[key] = said
     if order.limit is not None:
         values["data"] = {**values["data"], "limit": order.limit}
-    entries = [dict(point.entry) for point in points]
-    return read_config(
-        {**values, "name": name, "entries": entries, "experiment": _settings(name, points)}
-    )
+    return values, chosen
 
 
 def layout_of(run: str, config: Mapping[str, Any]) -> Layout:
@@ -99,6 +110,9 @@ def told_experiments(site: Site) -> list[dict[str, Any]]:
         except InvalidAsk as error:
             entries, problem = 0, str(error)
         told.append({"name": name, "asks": one.asks, "entries": entries, "problem": problem})
+    for name, other in SURROUNDINGS.items():
+        entries, problem = len(other.conditions), ""
+        told.append({"name": name, "asks": other.asks, "entries": entries, "problem": problem})
     return told
 
 

@@ -54,6 +54,11 @@ def report_experiment(run: str, folder: Path | None, *, as_json: bool) -> None:
     """Write the experiment's page, plot and numbers and print its table; or print it as JSON."""
     engine = connect(settings().database_url)
     data, table = read_experiment(engine, whole_name(engine, run))
+    tell(data, table, folder or Path(f"experiment-{data.run}"), as_json=as_json)
+
+
+def tell(data: RunData, table: Table, folder: Path, *, as_json: bool) -> None:
+    """Print the table and write its files into `folder`; or print the numbers."""
     if as_json:
         _print_json(experiment_report.as_json(data, table))
         return
@@ -61,7 +66,7 @@ def report_experiment(run: str, folder: Path | None, *, as_json: bool) -> None:
     console.print(lines_of(table))
     for note in data.notes:
         console.print(escape(note), style="yellow")
-    files = experiment_report.write(data, table, folder or Path(f"experiment-{data.run}"))
+    files = experiment_report.write(data, table, folder)
     console.print(f"wrote {files['html']}", highlight=False, soft_wrap=True)
 
 

@@ -13,12 +13,15 @@ EXAMPLES = 4
 ENTRIES = ["colm-1", "resample-1", "colm-2", "resample-2"]
 
 
-def ready(site: Site) -> None:
+def ready(site: Site, *, clients: bool = True) -> None:
     rows = [{"question": f"Is it {n}?", "answer": "look again", "kind": "text"} for n in range(3)]
     rows.append({"question": "Is it 3?", "answer": "something else", "kind": "text"})
     (site.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     site.configure("ada", "bo")
-    site.start_all("ada", "bo")
+    if clients:
+        site.start("client", "ada", "bo")
+    site.start("coordinator")
+    site.start("server", "main")
     site.start("evaluator")
     site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text(), timeout=60)
 
@@ -70,3 +73,36 @@ def test_nothing_is_shared_where_the_order_says_so(site: Site) -> None:
     assert told["notes"] == []
     refused = site.colm("experiment", "run", "weak-server", "--data", "items.jsonl", status=1)
     assert "needs 2 servers; 1 configured" in refused
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_slow_network_is_put_before_clients_of_its_own(site: Site) -> None:
+    ready(site, clients=False)
+    order = ["experiment", "run", "network", "--data", "items.jsonl", "--limit", "2"]
+    order += ["--conditions", "direct,mobile", "--name", "net"]
+    site.colm(*order, timeout=240)
+
+    told = json.loads((site.folder / "experiment-net" / "experiment.json").read_text())
+    direct, mobile = told["points"]
+    assert (direct["entry"], mobile["entry"]) == ("direct", "mobile")
+    assert direct["n"] == mobile["n"] == 2
+    assert direct["failed"] == mobile["failed"] == 0
+    # A draft and a refinement, each there and back: four times 50 ms at least.
+    assert mobile["median_seconds"] > direct["median_seconds"] + 0.1
+    assert mobile["difference"]["n"] == 2
+    for name in ("direct", "mobile"):
+        measured = told["measured"][name]
+        assert all(measured[way] > 1 for way in ("KiB to broker", "KiB from broker"))
+        assert measured["clients' peak MiB"] > 20
+
+    again = json.loads(site.colm(*order, "--json"))
+    assert again == told, "what is done is not done again"
+
+
+@pytest.mark.timeout(120)
+def test_clients_that_run_already_are_not_measured(site: Site) -> None:
+    ready(site)
+    order = ["experiment", "run", "threads", "--data", "items.jsonl"]
+    site.wait_until(lambda: (site.folder / "client-ada-bo.log").read_text().count("ready.") > 0)
+    assert "ada, bo: these clients run already" in site.colm(*order, status=1)

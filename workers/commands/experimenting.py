@@ -58,6 +58,9 @@ def run_experiment(
     share: Annotated[
         bool | None, typer.Option("--share/--no-share", help="Generate equal steps once.")
     ] = None,
+    conditions: Annotated[
+        str | None, typer.Option(help="network, threads: only these; the first is the baseline.")
+    ] = None,
     run_name: Annotated[str | None, typer.Option("--name", help="The run's name.")] = None,
     follow: Annotated[bool, typer.Option(help="Until the run ends; then report it.")] = True,
     as_json: Json = False,
@@ -75,6 +78,16 @@ def run_experiment(
         share=share,
     )
     with _explained():
+        from evaluation.conditions import SURROUNDINGS
+
+        if name in SURROUNDINGS:
+            from workers.experiments_conditions import run_conditions
+
+            if not follow:
+                raise CallerError(f"{name} starts clients of its own: it cannot be left alone")
+            raise typer.Exit(
+                run_conditions(name, order, run_name, _names(conditions), as_json=as_json)
+            )
         from workers.experiments_report import run_experiment as run
 
         raise typer.Exit(run(name, order, run_name, follow=follow, as_json=as_json))

@@ -1,0 +1,229 @@
+"""Experiments on what surrounds the clients: a run for each condition, with clients of its own.
+
+The clients' process is started here, behind a slow link, and ended with the run. What was measured
+of it lies in `conditions.json` of the experiment's folder: an experiment that was killed goes on
+with the condition that it was at, when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from rich.console import Console
+from sqlalchemy import Engine
+
+from db import runs
+from db.engine import connect
+from evaluation.conditions import SURROUNDINGS, Condition, Surroundings
+from evaluation.experiment_report import merged, table_of
+from evaluation.experiments import Site
+from models.errors import CallerError, ColmError, InvalidAsk
+from models.roster import nearest
+from tasks.evaluation_config import RunConfig, read_config
+from tasks.inspection import listened_to
+from tasks.publishing import topology
+from tasks.settings import environment_with, settings
+from workers.evaluating import follow_run, place_order
+from workers.experiments import Order, site_of, values_of
+from workers.experiments_report import tell
+from workers.link import Address, Profile, SlowLink, socket_of
+from workers.run_reading import read_run
+
+#: The one entry of each run.
+ENTRY: Final = {"name": "colm", "strategy": "colm", "options": {"rounds": 1}}
+#: Seconds that a clients' process is given to end.
+END_WITHIN: Final = 30.0
+#: And to start: to load its models, and to greet the broker over a slow network.
+READY_WITHIN: Final = 600.0
+
+
+def run_conditions(
+    name: str, order: Order, base: str | None, only: Sequence[str] | None, *, as_json: bool
+) -> int:
+    """Make the experiment's runs, one after the other, and report them; the exit status."""
+    one, base = narrowed(SURROUNDINGS[name], only), base or name
+    site = site_of(settings())
+    config, clients = config_of(one, site, order, Path.cwd())
+    _alone(clients)
+    folder = Path(f"experiment-{base}")
+    folder.mkdir(exist_ok=True)
+    console = Console(stderr=True)
+    engine = connect(settings().database_url)
+    measured = _read(folder)
+    for condition in one.conditions:
+        run = f"{base}-{condition.name}"
+        if condition.name in measured and _state(engine, run) == "done":
+            continue
+        console.print(f"run {run}", highlight=False)
+        found = _one(engine, run, config, condition, clients, folder)
+        measured = {**measured, condition.name: found}
+        (folder / "conditions.json").write_text(json.dumps(measured, indent=1) + "\n")
+    data = merged({c.name: read_run(engine, f"{base}-{c.name}") for c in one.conditions}, base)
+    table = table_of(data, one.layout, measured=measured)
+    tell(data, table, folder, as_json=as_json)
+    return 0
+
+
+def narrowed(one: Surroundings, only: Sequence[str] | None) -> Surroundings:
+    """The experiment under the conditions that `only` names. Raises InvalidAsk."""
+    if not only:
+        return one
+    known = {condition.name: condition for condition in one.conditions}
+    for name in only:
+        if name not in known:
+            hint = nearest(name, list(known)) or f" (there are: {', '.join(known)})"
+            raise InvalidAsk(f"{one.name} has no condition {name!r}{hint}")
+    return replace(one, conditions=tuple(known[name] for name in only))
+
+
+def config_of(
+    one: Surroundings, site: Site, order: Order, folder: Path
+) -> tuple[RunConfig, Sequence[str]]:
+    """The run of every condition, and the clients that it asks. One query at once by default."""
+    values, chosen = values_of(site, order, folder)
+    names = list(chosen.clients)
+    told = {"concurrency": 1, **values, "name": one.name, "clients": names, "entries": [ENTRY]}
+    return read_config(told), names
+
+
+def _one(
+    engine: Engine,
+    run: str,
+    config: RunConfig,
+    condition: Condition,
+    clients: Sequence[str],
+    folder: Path,
+) -> dict[str, float | None]:
+    """Have a run worked on under a condition; what was measured beside it, for each query."""
+    if _state(engine, run) in ("cancelled", "failed"):
+        raise ColmError(f"run {run} is {_state(engine, run)}: give the experiment another --name")
+    with _link(condition) as (link, url), _clients(clients, condition, url, folder) as pid:
+        before = 0
+        if _state(engine, run) is None:
+            place_order(config, run)
+        else:
+            before = len(read_run(engine, run).units)
+        ended = follow_run(engine, runs.find(engine, run))
+        if ended.state != "done":
+            raise ColmError(f"run {run} is {ended.state}: {ended.note}")
+        memory = _peak(pid)
+    asked = (ended.units or 0) - before
+    return {
+        "KiB to broker": link.sent / 1024 / asked if asked else None,
+        "KiB from broker": link.received / 1024 / asked if asked else None,
+        "clients' peak MiB": memory,
+    }
+
+
+def _state(engine: Engine, run: str) -> str | None:
+    known = {found.run: found.state for found in runs.known_runs(engine)}
+    return known.get(run)
+
+
+def _alone(clients: Sequence[str]) -> None:
+    """Raises CallerError where a client runs already: its answers would come by another way."""
+    queues = {topology().overnight(name).name: name for name in clients}
+    if running := sorted(queues[name] for name in listened_to(queues)):
+        raise CallerError(
+            f"{', '.join(running)}: these clients run already, and this experiment starts its "
+            "own; stop them, or name others with --clients"
+        )
+
+
+@contextlib.contextmanager
+def _link(condition: Condition) -> Iterator[tuple[SlowLink, str]]:
+    """A link to the site's broker, and the broker's URL through it."""
+    url = settings().broker_url
+    profile = Profile(
+        name=condition.name,
+        delay=condition.delay,
+        bandwidth=condition.bandwidth,
+        loss=condition.loss,
+    )
+    # The path of a Unix socket must be short.
+    with tempfile.TemporaryDirectory(prefix="colm-") as short:
+        target, listen = addresses(url, Path(short) / "link.sock")
+        with SlowLink(listen=listen, target=target, profile=profile) as link:
+            yield link, through(url, link.listen)
+
+
+def addresses(url: str, beside: Path) -> tuple[Address, Address]:
+    """Where the broker is, and where a link to it may listen. Raises CallerError over TLS."""
+    parts = urlsplit(url)
+    if parts.scheme == "redis+socket":
+        return unquote(parts.netloc + parts.path), str(beside)
+    return socket_of(parts.hostname, parts.port, parts.scheme), ("127.0.0.1", 0)
+
+
+def through(url: str, link: Address) -> str:
+    """The URL with the link's address in place of the broker's."""
+    parts = urlsplit(url)
+    if isinstance(link, str):
+        host = parse_qs(parts.query).get("virtual_host", ["0"])[0]
+        return f"redis+socket://{quote(link)}?virtual_host={host}"
+    login, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login}{at}{link[0]}:{link[1]}").geturl()
+
+
+@contextlib.contextmanager
+def _clients(names: Sequence[str], condition: Condition, url: str, folder: Path) -> Iterator[int]:
+    """The clients in one process behind the link, which is ended at the end; its process id."""
+    threads = ["--threads", str(condition.threads)] if condition.threads else []
+    path = folder / f"clients-{condition.name}.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers", "client", *names, *threads],
+            env=environment_with(COLM_BROKER=url),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _await_ready(process, path)
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(END_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until Celery says that it takes tasks. Raises ColmError where it does not."""
+    give_up = time.monotonic() + READY_WITHIN
+    while "ready." not in log.read_text(errors="replace"):
+        if process.poll() is not None:
+            raise ColmError(f"the clients ended with {process.returncode}: {log} says why")
+        if time.monotonic() > give_up:
+            raise ColmError(f"the clients took more than {READY_WITHIN:g} s to start: {log}")
+        time.sleep(0.1)
+
+
+def _peak(pid: int) -> float | None:
+    """The most memory that the process has held (MiB); None where the system does not say."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0]) / 1024 if found else None
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "conditions.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ColmError(f"{folder}/conditions.json cannot be read: {error}") from error
