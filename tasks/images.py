@@ -78,7 +78,11 @@ class HttpStore:
     secret: bytes | None
 
     def put(self, picture: Picture) -> None:
-        assert self.secret is not None, "only those with the secret put images"
+        if self.secret is None:
+            raise SettingsError(
+                "images.secret_file is not set or cannot be read: who asks about images has to have"
+                " the site's secret"
+            )
         token = sign(self.secret, (), datetime.now(UTC) + WRITE_WITHIN, "write")
         answer = self._ask("PUT", picture.image_id, token, content=picture.data)
         if answer.status_code not in (200, 201):
@@ -136,7 +140,8 @@ def read_token(image_ids: Iterable[str], until: datetime) -> str:
     if settings().images.url is None:
         return ""
     key = secret(settings().images)
-    assert key is not None
+    if key is None:
+        raise SettingsError("images.url is set and images.secret_file is not: tokens need it")
     return sign(key, sorted(set(image_ids)), until)
 
 
@@ -155,7 +160,7 @@ def secret(found: ImageSettings, *, needed: bool = True) -> bytes | None:
 @cache
 def _secret(path: str | None, needed: bool) -> bytes | None:
     try:
-        key = Path(path).expanduser().read_bytes().strip() if path else b""
+        key = Path(path).expanduser().read_bytes() if path else b""
     except OSError as error:
         if not needed:  # a participant has its tokens from the coordinators
             return None

@@ -122,12 +122,6 @@ class ImageSettings(Message):
     #: Width times height.
     max_pixels: int = Field(default=MAX_PIXELS, ge=1_000, le=1_000_000_000)
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.url is not None and self.secret_file is None:
-            raise ValueError("url needs secret_file, with which tokens are signed")
-        return self
-
 
 class AuditSettings(Message):
     """The `[audit]` table: the key that seals the record, and how often it does."""

@@ -14,7 +14,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from models.errors import ImageUnavailable, InvalidAsk, TransientError
+from models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
 from models.images import examine, image_id_of, sign
 from tasks import images
 from tasks.images import FolderStore, HttpStore, ImageStore
@@ -157,6 +157,20 @@ def test_a_store_that_is_away_is_worth_another_try() -> None:
     away = HttpStore("http://127.0.0.1:9", SECRET)
     with pytest.raises(TransientError, match="cannot be reached"):
         away.get(PICTURE.image_id, soon(PICTURE.image_id))
+
+
+def test_who_has_no_secret_is_told_so() -> None:
+    with pytest.raises(SettingsError, match="secret_file is not set or cannot be read"):
+        HttpStore("http://127.0.0.1:9", None).put(PICTURE)
+
+
+def test_a_secret_is_every_byte_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\n" + bytes(30) + b" ")
+    assert images.secret(ImageSettings(secret_file=str(file))) == file.read_bytes()
+    file.with_name("short").write_bytes(b"guess me")
+    with pytest.raises(SettingsError, match="holds 8 bytes; 32 are the least"):
+        images.secret(ImageSettings(secret_file=str(file.with_name("short"))))
 
 
 @pytest.fixture
