@@ -29,7 +29,7 @@ reply = "ada, bo: look again"
 {deadlines}
 
 [limits]
-listen_timeout = 2
+listen_timeout = 20
 """
 
 CLIENT_TOML = """

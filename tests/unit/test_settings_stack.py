@@ -101,8 +101,8 @@ def uncommented(text: str) -> list[str]:
 def test_every_commented_example_is_valid() -> None:
     examples = uncommented(TEMPLATE)
     assert [example.splitlines()[0].partition(" ")[0] for example in examples] == [
-        "broker", "[clients.cy.sampling]", "[clients.cy.engine]", "[clients.cy.engine]", "[images]",
-        "[tls]",
+        "broker", "[clients.cy.sampling]", "[clients.cy.engine]", "[clients.cy.engine]",
+        "[schedules.night]", "[images]", "[audit]", "[tls]",
     ]  # fmt: skip
     for example in examples:
         validated(example)
@@ -112,6 +112,6 @@ def test_the_initial_file_names_every_key_but_the_options_left_to_the_strategies
     plain = tomllib.loads(TEMPLATE)
     commented = TEMPLATE.replace("# ", "")
     for name in Settings.model_fields:
-        assert name in plain or f"{name} = " in commented
+        assert name in plain or f"{name} = " in commented or f"[{name}." in commented
     assert set(plain["deadlines"]) == set(Settings().deadlines.model_dump())
     assert set(plain["limits"]) == set(Settings().limits.model_dump())
