@@ -16,6 +16,8 @@ CONNECT_WITHIN = 5.0
 
 #: What OpenSSL calls the faults of a certificate (X509_V_ERR_*), and what to do about each.
 CERTIFICATES = {
+    # 7: another authority of the same name, as 19 and 20 are of other names.
+    7: "is signed by an authority that is not trusted: name that authority's file in tls.ca",
     9: "is not valid yet: correct this machine's clock, or wait",
     10: "has expired: renew it on the broker, or correct this machine's clock",
     18: "is signed by itself: name it, or the authority that you trust, in tls.ca",

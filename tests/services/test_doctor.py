@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,8 +127,12 @@ def test_a_user_that_was_made_for_somebody_who_is_gone_is_told(site: IsolatedSit
 @pytest.mark.usefixtures("rabbitmq_installed")
 def test_an_alarm_of_the_broker_is_a_problem(tmp_path: Path, postgres_url: str) -> None:
     with RabbitMQServer(config="vm_memory_high_watermark.absolute = 1\n") as server:
-        hosts = VirtualHosts(server.url, server.api_url)
-        with hosts.fresh() as admin, isolated_site(tmp_path, hosts, admin, postgres_url) as site:
+        hosts = contextlib.closing(VirtualHosts(server.url, server.api_url))
+        with (
+            hosts as found,
+            found.fresh() as admin,
+            isolated_site(tmp_path, found, admin, postgres_url) as site,
+        ):
             told = doctor(site)["alarms"]
             assert told["grade"] == "problem"
             assert "memory" in told["found"]
