@@ -49,8 +49,8 @@ class Site:
         self._python, self._as_nobody = sys.executable, False
         if os.geteuid() == 0 and (user == "ordinary" or not namespaces):
             python = _public_python()
-            if python is None or not os.access(ROOT, os.R_OK):
-                pytest.skip("no interpreter that an ordinary user may run")
+            if python is None or not _public(ROOT):
+                pytest.skip("no interpreter or checkout that an ordinary user may read")
             self._python, self._as_nobody = python, user == "ordinary"
         elif os.geteuid() != 0 and user == "root":
             pytest.skip("needs root")
@@ -80,3 +80,8 @@ SITES = [
     pytest.param(("ordinary", True), id="ordinary user"),
     pytest.param(("ordinary", False), id="ordinary user without namespaces"),
 ]
+
+
+def _public(folder: Path) -> bool:
+    """Whether everybody may enter it, and all the folders above."""
+    return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, *folder.parents))
