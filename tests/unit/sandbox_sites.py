@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 
 import pytest
 
