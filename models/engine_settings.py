@@ -23,7 +23,7 @@ class EngineSettings(Message):
     #: openai: the endpoint's model name.
     model: str = Field(default="quickstart", min_length=1, max_length=400)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    #: auto is bfloat16.
+    #: auto is bfloat16, and float32 on a processor without instructions for it.
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     #: CPU threads of this process; None leaves torch's own choice.
     threads: int | None = Field(default=None, ge=1, le=512)

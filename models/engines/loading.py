@@ -36,16 +36,11 @@ from transformers.utils.hub import cached_file
 
 from models.engine_settings import EngineSettings
 from models.engines.gguf import mend_tokenizer
+from models.engines.precision import torch_dtype
 from models.errors import ModelUnusable
 
 log = logging.getLogger(__name__)
 
-DTYPES = {
-    "auto": torch.bfloat16,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float32": torch.float32,
-}
 #: Rotary embeddings that change with the longest sequence of a batch once it passes the length
 #: that the model was first trained at. Below it a result is free of its batch-mates.
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
@@ -115,7 +110,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
     source = model_path or settings.model
     with explained(source):
         model, tokenizer, processor = _read(
-            source, DTYPES[settings.dtype], settings.tensor_parallel
+            source, torch_dtype(settings.dtype, device), settings.tensor_parallel
         )
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
     model.eval()  # type: ignore[no-untyped-call] # transformers is untyped

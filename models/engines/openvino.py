@@ -25,6 +25,7 @@ from models.engines.foreign import ForeignEngine, News, Seats
 from models.engines.generation import Generation
 from models.engines.loading import context_length, end_tokens, explained, load
 from models.engines.openvino_export import MODEL, export
+from models.engines.precision import processor_has_bfloat16
 from models.engines.sampling import Drawn
 from models.engines.text import ChatTokenizer
 from models.errors import EngineError, ModelUnusable
@@ -32,7 +33,7 @@ from models.errors import EngineError, ModelUnusable
 #: Tokens of a page: what GenAI's CPU plugin uses.
 PAGE = 32
 STEP_TOKENS = 512
-_PRECISION = {"auto": "bf16", "bfloat16": "bf16", "float32": "f32"}
+_PRECISION = {"bfloat16": "bf16", "float32": "f32"}
 _DTYPE = {"bf16": "bfloat16", "f32": "float32"}
 
 
@@ -79,12 +80,21 @@ def prepared_folder(settings: EngineSettings, *, model_path: str | None = None) 
 
 
 def _precision(settings: EngineSettings) -> str:
-    if settings.device not in ("auto", "cpu") or settings.dtype not in _PRECISION:
+    able = processor_has_bfloat16()
+    wanted = settings.dtype
+    if wanted == "auto":
+        wanted = "bfloat16" if able else "float32"
+    if settings.device not in ("auto", "cpu") or wanted not in _PRECISION:
         raise ModelUnusable(
             f"the openvino engine runs on the CPU in bfloat16 or float32, not on"
             f" {settings.device!r} in {settings.dtype!r}"
         )
-    return _PRECISION[settings.dtype]
+    if wanted == "bfloat16" and not able:
+        raise ModelUnusable(
+            "this processor has no instructions for bfloat16, which OpenVINO then refuses:"
+            " set dtype = 'auto' or 'float32'"
+        )
+    return _PRECISION[wanted]
 
 
 class Pipeline:

@@ -105,8 +105,8 @@ def _said(settings: EngineSettings, model_path: Path | None = None) -> str:
 
 
 def test_a_folder_is_loaded_in_the_dtype_asked_for(folder: Path) -> None:
-    assert load(EngineSettings(model=str(folder), device="cpu")).dtype == "bfloat16"
-    assert load(EngineSettings(model=str(folder), device="cpu", dtype="float32")).dtype == "float32"
+    for dtype in ("bfloat16", "float32"):
+        assert load(EngineSettings(model=str(folder), device="cpu", dtype=dtype)).dtype == dtype
 
 
 def test_the_path_of_a_model_may_be_told_apart_from_its_name(folder: Path) -> None:
