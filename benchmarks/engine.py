@@ -35,6 +35,7 @@ from benchmarks.peers_weights import endless_weights
 from benchmarks.reporting import Report, parser, progress
 from models.engine_settings import EngineSettings
 from models.engines.loading import load
+from models.engines.precision import cpu_dtype
 from models.engines.text import ChatTokenizer
 from models.messages import Turn
 
@@ -75,7 +76,8 @@ def run_cpu(options: argparse.Namespace) -> Report:
         "engine",
         settings={
             "requests": options.requests, "queries": options.queries, "repeats": options.repeats,
-            "batch": BATCH, "threads": options.threads, "dtype": "bfloat16",
+            "batch": BATCH, "threads": options.threads,
+            "dtype": cpu_dtype(settings.dtype),
         },
     )  # fmt: skip
     with endless_weights() as folder, tempfile.TemporaryDirectory() as scratch:

@@ -1,7 +1,7 @@
 """The peers, as small as they can fairly be: plain transformers, the same weights and prompts.
 
-Both are given what their kind seldom has: sdpa attention, bfloat16, no pauses, one tokenizer for
-good, and no time for reading data or writing results.
+Both are given what their kind seldom has: sdpa attention, the precision of CoLM's engine, no
+pauses, one tokenizer for good, and no time for reading data or writing results.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.peers_work import Call, Query, Tally, Work, query
+from models.engines.precision import torch_dtype
 from models.engines.text import ChatTokenizer
 
 
@@ -29,9 +30,11 @@ class StaticModel:
         self._tokenizer = ChatTokenizer(tokenizer)
         self._pad: int = tokenizer.pad_token_id
         self._model: Any = None
+        # What CoLM's own engine takes there.
+        self._dtype = torch_dtype("auto", torch.device("cpu"))
 
     def load(self) -> None:
-        self._model = AutoModelForCausalLM.from_pretrained(self._folder, dtype=torch.bfloat16)
+        self._model = AutoModelForCausalLM.from_pretrained(self._folder, dtype=self._dtype)
         self._model.eval()
 
     def drop(self) -> None:

@@ -20,6 +20,7 @@ from benchmarks.queue_tax_runs import GIVE_UP, Plan, Samples, loading, measure
 from benchmarks.reporting import Report, parser
 from benchmarks.rig import THREADS, running, service_versions
 from models.engine_settings import EngineSettings
+from models.engines.precision import cpu_dtype
 
 CLIENT = "ada"
 FULL = Plan(repeats=7, requests=64, tokens=64, seconds=900)
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         default=max(1, (os.cpu_count() or 1) // 2),
         help="CPU threads of either engine; default: half of the cores, the rest is the queue's",
     )
-    found.add_argument("--dtype", default="bfloat16")
+    found.add_argument("--dtype", default="auto", help="of either engine; default: the device's")
     return found
 
 
@@ -74,7 +75,7 @@ def _settings(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "tokens_a_repeat": plan.requests * plan.tokens,
         "batch": options.batch,
         "engine_threads": options.threads,
-        "dtype": options.dtype,
+        "dtype": cpu_dtype(options.dtype),
     }
 
 

@@ -25,7 +25,7 @@ from models.engines.foreign import ForeignEngine, News, Seats
 from models.engines.generation import Generation
 from models.engines.loading import context_length, end_tokens, explained, load
 from models.engines.openvino_export import MODEL, export
-from models.engines.precision import processor_has_bfloat16
+from models.engines.precision import cpu_dtype, processor_has_bfloat16
 from models.engines.sampling import Drawn
 from models.engines.text import ChatTokenizer
 from models.errors import EngineError, ModelUnusable
@@ -80,16 +80,13 @@ def prepared_folder(settings: EngineSettings, *, model_path: str | None = None) 
 
 
 def _precision(settings: EngineSettings) -> str:
-    able = processor_has_bfloat16()
-    wanted = settings.dtype
-    if wanted == "auto":
-        wanted = "bfloat16" if able else "float32"
+    wanted = cpu_dtype(settings.dtype)
     if settings.device not in ("auto", "cpu") or wanted not in _PRECISION:
         raise ModelUnusable(
             f"the openvino engine runs on the CPU in bfloat16 or float32, not on"
             f" {settings.device!r} in {settings.dtype!r}"
         )
-    if wanted == "bfloat16" and not able:
+    if wanted == "bfloat16" and not processor_has_bfloat16():
         raise ModelUnusable(
             "this processor has no instructions for bfloat16, which OpenVINO then refuses:"
             " set dtype = 'auto' or 'float32'"

@@ -33,3 +33,8 @@ def torch_dtype(wanted: str, device: torch.device) -> torch.dtype:
             " than float32: set dtype = 'auto' or 'float32'"
         )
     return _NAMED[wanted]
+
+
+def cpu_dtype(wanted: str) -> str:
+    """The name of what the setting `dtype` means on this processor."""
+    return str(torch_dtype(wanted, torch.device("cpu"))).removeprefix("torch.")

@@ -54,7 +54,8 @@ def test_a_processor_said_to_have_bfloat16_multiplies_it_about_as_quickly_as_flo
 
 def test_openvino_refuses_what_the_processor_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     openvino = pytest.importorskip("models.engines.openvino")
-    monkeypatch.setattr(openvino, "processor_has_bfloat16", lambda: False)
+    for module in (openvino, precision):
+        monkeypatch.setattr(module, "processor_has_bfloat16", lambda: False)
 
     assert openvino._precision(EngineSettings(kind="openvino")) == "f32"
     with pytest.raises(ModelUnusable, match="set dtype = 'auto' or 'float32'"):
