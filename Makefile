@@ -41,7 +41,7 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 
 bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
-	@set -e; for program in overhead queue_tax engine peers record_size tampering; do \
+	@set -e; for program in overhead precision queue_tax engine peers record_size tampering; do \
 		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt
