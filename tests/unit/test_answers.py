@@ -79,6 +79,9 @@ def total(numbers: List[int]) -> int:
 '''
 
 
+FUNCTION = "def total(numbers: List[int]) -> int:\n    return sum(numbers)\n"
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -88,9 +91,25 @@ def total(numbers: List[int]) -> int:
         "    out = sum(numbers)\n    return out",
         "out = 0\n    for n in numbers:\n        out += n\n    return out",
         "```python\ndef total(numbers: List[int]) -> int:\n    return sum(numbers)",
+        f"```bash\npip install it\n```\nThen:\n```python\n{FUNCTION}```",
+        f"Call it so:\n```python\ntotal([1, 2])\n```\nThe function:\n```python\n{FUNCTION}```",
+        f"```python\ndef total(numbers):\n    pass\n```\nComplete:\n```python\n{FUNCTION}```",
+        f"```python\n{FUNCTION}```\nTests:\n```python\ndef test():\n    total([1])\n```",
+        "```python\nfrom math import fsum\n```\nand\n"
+        "```python\ndef total(numbers):\n    return int(fsum(numbers))\n```",
+        f"Answer: ```python\n{FUNCTION}```",
+        f"1. So:\n   ```py\n   {FUNCTION.replace('    ', '       ')}   ```\n",
+        "```python\ndef total(numbers):\n    '''Say\n\n    ```\n    6\n    ```\n    '''\n"
+        "    return sum(numbers)\n```",
+        "```python\n    return sum(numbers)\n```\nor\n```python\ndef test():\n    total([1])\n```",
+        f"Here is the function:\n\n{FUNCTION}\nThis works, because it adds up.",
     ],
-    ids=["body", "ragged body", "function", "bare body", "half ragged", "fence left open"],
-)
+    ids=[
+        "body", "ragged body", "function", "bare body", "half ragged", "fence left open",
+        "other language first", "example first", "stub first", "tests after", "imports apart",
+        "fence after words", "indented fence", "fence in docstring", "body then tests", "no fence",
+    ],
+)  # fmt: skip
 def test_code_is_completed_to_a_program_with_the_questions_own(told: str) -> None:
     program = extract(told, "code", question=STUB)
 
