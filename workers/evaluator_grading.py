@@ -70,6 +70,11 @@ def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bo
 
     if answer.answer is None:
         raise ValueError("an answer without a text cannot be graded")
+    if planned.entry.by_likelihood:
+        words = planned.entry.by_likelihood == "words"
+        told = answer.detail.get("choice_logprobs")
+        likeliest = graders.likeliest(planned.example, told, per_character=words)
+        return GradedAnswer(answer=likeliest, clients={})
     found = answer.clients.items() if clients else ()
     return GradedAnswer(
         answer=once(answer.answer),
