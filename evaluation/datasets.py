@@ -8,6 +8,7 @@ files come by name.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -131,7 +132,8 @@ def _file_rows(path: Path) -> Iterator[Found]:
 
 
 def _jsonl(text: str) -> Iterator[Found]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: a text may hold line separators that JSON lets stand.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield str(number), _json_row(line)
 
@@ -145,7 +147,7 @@ def _json_row(line: str) -> Row | str:
 
 
 def _csv(text: str) -> Iterator[Found]:
-    reader = csv.DictReader(text.splitlines(keepends=True), restkey="", strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
     while True:
         try:
             row = next(reader)

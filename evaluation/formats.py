@@ -54,7 +54,7 @@ def plain(row: Row, columns: Columns) -> Example:
     if not answers and not tests:
         raise UnusableRow(f"{columns.answer!r} is empty")
     if choices:
-        answers = tuple(_letter(answer, choices) for answer in answers)
+        answers = _letters(row.get(columns.answer), row.get(columns.choices), choices)
     return _example(
         _with_choices(_text(row, columns.question), choices),
         answers,
@@ -95,12 +95,11 @@ def mbpp(row: Row, _columns: Columns) -> Example:
     """A task in words (`text` or `prompt`) and a list of assertions (`test_list`)."""
     tests = "\n".join(_texts(_field(row, "test_list")))
     task = _text(row, "text" if "text" in row else "prompt")
-    setup = str(row.get("test_setup_code") or "")
-    solution = str(row.get("code") or "")
+    imports = _texts(row.get("test_imports"))
+    setup = "\n".join([*imports, str(row.get("test_setup_code") or "")])
+    solutions = _texts(row.get("code"))
     question = f"{task}\n\nThe program must pass these tests:\n\n{tests}"
-    return _example(
-        question, (solution,) if solution else (), "code", tests=f"{setup}\n{tests}".strip()
-    )
+    return _example(question, solutions, "code", tests=f"{setup}\n{tests}".strip())
 
 
 _OPTION_1 = re.compile(r"\s*\b[Aa]nswer\s?(\d):\s*")
@@ -119,8 +118,8 @@ def arc(row: Row, columns: Columns) -> Example:
     found = re.fullmatch(r"answer\s?(\d)", _text(row, columns.answer).strip(), re.I)
     if not choices or found is None or not 1 <= int(found[1]) <= len(choices):
         raise UnusableRow("the question has no options 'Answer1: ...', or the answer is none")
-    letter = LETTERS[int(found[1]) - 1]
-    return _example(_with_choices(question, choices), (letter,), "choice", choices=choices)
+    letters = (LETTERS[int(found[1]) - 1],)
+    return _example(_with_choices(question, choices), letters, "choice", choices=choices)
 
 
 _OPTIONS_BLOCK = re.compile(r"^Options:\s*\n", re.M)
@@ -201,6 +200,18 @@ def _example(
 def _with_choices(question: str, choices: Sequence[str]) -> str:
     options = [f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False)]
     return "\n".join([question.strip(), "", *options]) if options else question
+
+
+def _letters(answer: Any, given: Any, choices: Sequence[str]) -> tuple[str, ...]:
+    """Answers as letters: by the labels that hubs keep beside choices, by place, or as written."""
+    labels = [str(label) for label in given.get("label", ())] if isinstance(given, Mapping) else []
+    found = []
+    for one in answer if isinstance(answer, (list, tuple)) else [answer]:
+        if str(one) in labels:
+            one = labels.index(str(one))
+        by_place = type(one) is int and 0 <= one < min(len(choices), len(LETTERS))
+        found.append(LETTERS[one] if by_place else _letter(str(one), choices))
+    return tuple(found)
 
 
 def _letter(answer: str, choices: Sequence[str]) -> str:

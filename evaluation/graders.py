@@ -110,13 +110,13 @@ def judged(verdict: str, orders: tuple[str, str]) -> Grade:
     """Grade by a judge that compared the text (the first answer) with the reference (the second).
 
     `verdict` and `orders` are those of the strategy `judge`, which shows both orders, blinded. As
-    good as the reference is right. Orders that contradict each other are no verdict.
+    good as the reference in both is right. Orders that contradict each other are no verdict.
     """
     if "unreadable" in orders:
         return Grade(status="unparsable", reason="the judge's reply names no verdict")
     if set(orders) == {"first", "second"}:
         return Grade(status="unparsable", reason="the judge prefers whatever it reads in one place")
-    right = verdict in ("first", "tie")
+    right = "second" not in orders
     return Grade(status="correct" if right else "wrong", reason=f"the judge's verdict: {verdict}")
 
 

@@ -91,9 +91,8 @@ def _front(found: Analysis, cost: str, label: str) -> Picture:
         for place, row in enumerate(found.entries):
             x, estimate = _cost(row, cost), row.accuracy
             if estimate is not None:
-                colour, marker = COLOURS[place % 8], MARKERS[place % 8]
                 axes.errorbar(
-                    x, estimate.value, yerr=reach(estimate), fmt=marker, color=colour,
+                    x, estimate.value, yerr=reach(estimate), **look(place),
                     capsize=3, markersize=7, label=row.name,
                 )  # fmt: skip
         line = [(_cost(r, cost), r.right / r.n) for n in on_front for r in _named(found, n)]
@@ -104,6 +103,11 @@ def _front(found: Analysis, cost: str, label: str) -> Picture:
 
     words = f"Accuracy against {label}. Nothing beats both of: {', '.join(on_front)}."
     return _drawn(f"front-{cost}", f"Accuracy against {label}", words, (7.2, 3.6), draw)
+
+
+def look(place: int) -> dict[str, Any]:
+    """How an entry is drawn: no two of 64 have colour and marker in common."""
+    return {"color": COLOURS[place % 8], "fmt": MARKERS[(place + place // 8) % 8]}
 
 
 def _recovery(rows: Sequence[ClientRow]) -> Picture:

@@ -73,7 +73,8 @@ def stored_of(
 ) -> Stored:
     """The samples of one recorded query of `cope` or `cascade`.
 
-    `is_right` grades a text; equal answers are graded once, and texts without an answer never.
+    `is_right` grades a text; equal answers are graded once. A text without an answer that could
+    vote is graded on its own: a grader may read more in it, as the words of an option.
     """
     stages = sorted({one.step.round for one in state.steps})
     samples = {stage: samples_of(state, stage) for stage in stages}
@@ -143,6 +144,11 @@ def cost_to(one: Stored, end: Replayed, n: int) -> Cost:
     return total(parts)
 
 
+def nothing_stored(example: str, kind: Kind) -> Stored:
+    """Of a question that could not be asked."""
+    return Stored(example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={})
+
+
 def _graded(
     texts: Sequence[str | None], kind: Kind, question: str, is_right: Callable[[str], bool]
 ) -> dict[str, bool]:
@@ -151,6 +157,9 @@ def _graded(
         first, *others = (text for place in members if (text := texts[place]) is not None)
         graded[first] = is_right(first)
         graded |= dict.fromkeys(others, graded[first])
+    for text in texts:
+        if text is not None and text not in graded:
+            graded[text] = is_right(text)
     return graded
 
 

@@ -47,6 +47,7 @@ def formulas_alike(a: str, b: str) -> bool:
 
     SymPy is imported with the first formula that is neither a number nor written the same.
     """
+    a, b = (text.replace("\\$", "").replace("\\!", "") for text in (a, b))
     if written_alike(a, b):
         return True
     if _is_number(a) and _is_number(b):

@@ -73,6 +73,8 @@ class Entry(Message):
     server: Name | None = None
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     temperature: float | None = Field(default=None, ge=0.0, le=5.0)
+    #: single: nothing is written; the answer is the likeliest of the example's letters, or options.
+    by_likelihood: Literal["letters", "words"] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -81,6 +83,8 @@ class Entry(Message):
             check_options(self.strategy, self.options)
         except InvalidAsk as error:
             raise ValueError(str(error)) from error
+        if self.by_likelihood and (self.strategy != "single" or "choices" in self.options):
+            raise ValueError("by_likelihood is for the strategy 'single', without choices")
         return self
 
 

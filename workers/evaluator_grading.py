@@ -42,13 +42,18 @@ def grader_of(config: RunConfig, engine: Engine, ask: Asks) -> Grader:
     settings = config.grader
     if settings.kind == "judge":
         return partial(_judge, engine, ask, settings)
-    limits = sandbox.Limits.of(settings.seconds, settings.memory * 2**20)
+    limits = limits_of(settings)
 
     def grade(planned: Planned, text: str) -> Grade:
         check = partial(sandbox.run, limits=limits)
         return graders.grade(planned.example, text, grader=settings.kind, check=check)
 
     return grade
+
+
+def limits_of(settings: GraderSettings) -> sandbox.Limits:
+    """What one program may take."""
+    return sandbox.Limits.of(settings.seconds, settings.memory * 2**20)
 
 
 def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bool) -> GradedAnswer:
@@ -65,6 +70,11 @@ def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bo
 
     if answer.answer is None:
         raise ValueError("an answer without a text cannot be graded")
+    if planned.entry.by_likelihood:
+        words = planned.entry.by_likelihood == "words"
+        told = answer.detail.get("choice_logprobs")
+        likeliest = graders.likeliest(planned.example, told, per_character=words)
+        return GradedAnswer(answer=likeliest, clients={})
     found = answer.clients.items() if clients else ()
     return GradedAnswer(
         answer=once(answer.answer),

@@ -16,6 +16,8 @@ from typing import Any
 
 from db.units import UnitKey
 from evaluation.examples import Example
+from evaluation.formats import LETTERS
+from models.errors import InvalidAsk
 from models.messages import derive_seed
 from models.strategies import STRATEGIES
 from tasks.evaluation_config import Entry, RunConfig
@@ -67,11 +69,14 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
 
     Unless the run shares nothing, the seed does not depend on the entry: strategies that need the
     same draft get the same one.
-    What kind of answer it is, which every strategy can be told, is the example's own.
+    What kind of answer it is, which every strategy can be told, is the example's own. Raises
+    InvalidAsk where likelihoods are wanted and the example has no choices.
     """
     asked = asked_by(config, planned.entry.name)
     if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
         asked.setdefault("kind", planned.example.kind)
+    if planned.entry.by_likelihood:
+        asked["choices"] = continuations(planned)
     if planned.example.images:
         asked["images"] = list(planned.example.images)
     own = () if config.share else (planned.entry.name,)
@@ -81,3 +86,12 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
         "lane": "overnight",
         "run": planned.run,
     }
+
+
+def continuations(planned: Planned) -> list[str]:
+    """What the likelihoods of an example's choices are those of. Raises InvalidAsk for none."""
+    choices = planned.example.choices
+    if not choices:
+        raise InvalidAsk("by_likelihood: the example has no choices")
+    letters = planned.entry.by_likelihood == "letters"
+    return list(LETTERS[: len(choices)]) if letters else list(choices)

@@ -144,14 +144,19 @@ def _unit(engine: Engine, unit: Unit) -> UnitData:
         extracted=unit.extracted,
         reason=unit.reason,
         ledger=tuple(Spent.model_validate(line) for line in unit.ledger),
-        clients={name: _texts(client, unit.clients.get(name)) for name, client in told.items()},
+        # Clients that nobody graded, as where a judge does, are neither right nor wrong.
+        clients={
+            name: _texts(client, unit.clients[name])
+            for name, client in told.items()
+            if name in unit.clients
+        },
         stage=stage if isinstance(stage, int) else None,
     )
 
 
-def _texts(client: ClientAnswer, grades: Mapping[str, Any] | None) -> ClientTexts:
+def _texts(client: ClientAnswer, grades: Mapping[str, Any]) -> ClientTexts:
     def right(which: str) -> bool | None:
-        status = (grades or {}).get(which)
+        status = grades.get(which)
         return status == "correct" if status in ("correct", "wrong") else None
 
     return ClientTexts(

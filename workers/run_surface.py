@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -12,11 +13,13 @@ from db.units import Unit
 from evaluation import graders
 from evaluation.costs import Price
 from evaluation.examples import Dataset, Example
-from evaluation.surface import Point, Stored, stored_of, surface
+from evaluation.surface import Point, Stored, nothing_stored, stored_of, surface
+from models import sandbox
 from models.messages import Query, Step
 from models.strategies.base import Decision, Outcome, QueryState, StepState
 from models.strategies.cope import CopeOptions
 from tasks.evaluation_config import Entry, RunConfig
+from workers.evaluator_grading import limits_of
 
 #: The thresholds of a surface.
 THRESHOLDS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
@@ -28,6 +31,8 @@ def takes_all_stages(entry: Entry) -> bool:
     if entry.strategy != "cope":
         return False
     options = CopeOptions.model_validate(entry.options)
+    if options.confidence == "perplexity":  # which t1 and t2 do not hold back
+        return False
     return (options.t1, options.t2, options.comparison) == (1.0, 1.0, ">")
 
 
@@ -39,30 +44,48 @@ def surfaces_of(
     prices: Mapping[str, Price],
     tell: Callable[[str], None],
 ) -> dict[str, tuple[Point, ...]]:
-    """A surface for each entry whose samples are complete."""
+    """A surface for each entry whose samples are complete; none where a judge would have to be
+    asked about each of them. Queries that failed count as not right, as everywhere."""
     examples = {example.id: example for example in data.examples}
-    found = {}
+    found: dict[str, tuple[Point, ...]] = {}
+    if config.grader.kind == "judge":
+        return found
     for entry in (entry for entry in config.entries if takes_all_stages(entry)):
-        mine = [u for u in units if u.entry == entry.name and u.status != "failed"]
+        mine = [u for u in units if u.entry == entry.name]
         if not mine:
             continue
         tell(f"replaying {len(mine)} queries of {entry.name}")
+        options = CopeOptions.model_validate(entry.options)
+        one = partial(_stored, engine, config, options, prices)
         with ThreadPoolExecutor(GRADING_THREADS) as pool:
-            stored = list(pool.map(lambda u: _stored(engine, u, examples[u.example], prices), mine))
-        n = CopeOptions.model_validate(entry.options).n
-        ns = sorted({n, max(1, n // 2)})
-        found[entry.name] = tuple(surface(stored, t1s=THRESHOLDS, t2s=THRESHOLDS, ns=ns))
+            stored = list(pool.map(one, mine, [examples[u.example] for u in mine]))
+        ns = sorted({options.n, max(1, options.n // 2)})
+        found[entry.name] = tuple(
+            surface(stored, t1s=THRESHOLDS, t2s=THRESHOLDS, ns=ns, confidence=options.confidence)
+        )
     return found
 
 
-def _stored(engine: Engine, unit: Unit, example: Example, prices: Mapping[str, Price]) -> Stored:
-    def is_right(text: str) -> bool:
-        return graders.grade(example, text).correct is True
+def _stored(
+    engine: Engine,
+    config: RunConfig,
+    options: CopeOptions,
+    prices: Mapping[str, Price],
+    unit: Unit,
+    example: Example,
+) -> Stored:
+    kind = options.kind or example.kind
+    try:
+        state = state_of(engine, unit.query_id)
+    except LookupError:  # it could not be asked
+        return nothing_stored(unit.query_id, kind)
+    check = partial(sandbox.run, limits=limits_of(config.grader))
 
-    state = state_of(engine, unit.query_id)
-    return stored_of(
-        state, kind=example.kind, is_right=is_right, prices=prices, question=example.question
-    )
+    def is_right(text: str) -> bool:
+        grader = config.grader.kind
+        return graders.grade(example, text, grader=grader, check=check).correct is True
+
+    return stored_of(state, kind=kind, is_right=is_right, prices=prices, question=example.question)
 
 
 def state_of(engine: Engine, query_id: str) -> QueryState:

@@ -23,6 +23,11 @@ from models.answers import Kind, extract, same, vote
         ("exact", "**Answer:** `valid`", "valid"),
         ("exact", r"So it is \boxed{no}, or was it \boxed{yes}?", "yes"),
         ("exact", "word " * 40, None),
+        ("exact", r"Answer: \text{True}", "True"),
+        ("exact", r"So \boxed{\textbf{valid}}.", "valid"),
+        ("exact", r"Answer: $\text{valid}$", "valid"),
+        ("exact", "Answer: False\n\nThe answer is based on the second clause.", "False"),
+        ("exact", "Answer: Let me see what there is to do. The answer is True.", "True"),
         ("numeric", "3 + 4 is 7, so the answer is 14 apples.", "14"),
         ("numeric", "First 3, then 4, which makes 7.", "7"),
         ("numeric", "5 + 67\n#### 1,234", "1,234"),
@@ -31,6 +36,12 @@ from models.answers import Kind, extract, same, vote
         ("numeric", "It is \N{MINUS SIGN}5 degrees", "\N{MINUS SIGN}5"),
         ("numeric", "between 3-5", "5"),
         ("numeric", "The answer is seven.", None),
+        ("numeric", "Answer: 5 + 3 = 8 apples", "8"),
+        ("numeric", "**Answer:** 100 - 20 = 80 dollars.", "80"),
+        ("numeric", "The answer is $2 x 4 = $8.", "$8"),
+        ("numeric", "Answer: 10 (since 2x = 20)", "10"),
+        ("numeric", "Answer: x = 5", "5"),
+        ("numeric", "Answer: 26.\n\nThe answer is in dollars. 3 days pass.", "26"),
         ("choice", "I think that the answer is (B).", "B"),
         ("choice", "The correct answer is C breathing mask", "C"),
         ("choice", "the answer is a lead apron (D)", "D"),
@@ -40,6 +51,17 @@ from models.answers import Kind, extract, same, vote
         ("choice", "A. red\nB. blue\nC. green", None),
         ("choice", "A. red\nB. blue\nC. green\nAnswer: B", "B"),
         ("choice", "I cannot tell.", None),
+        ("choice", "A train is fast, so B is correct.", "B"),
+        ("choice", "Option A is incorrect. Therefore, option D is the best choice.", "D"),
+        ("choice", "D is the correct answer.", "D"),
+        ("choice", "The last line: 'Answer: B'", "B"),
+        ("choice", r"So it is \boxed{\text{B}}.", "B"),
+        ("choice", "**Answer: (B)**", "B"),
+        ("choice", "Answer: B\n\nThis answer is what C and A are not.", "B"),
+        ("choice", "Answer: A and B", None),
+        ("choice", "The answer is B or C.", None),
+        ("choice", "The answer is B and I am sure.", "B"),
+        ("choice", "The answer is A train", None),
         ("math", r"The value of $x$ is $2\sqrt{3}$.", r"2\sqrt{3}"),
         ("math", r"Hence \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
         ("math", "It costs $5 and he pays $10 for 3.", "3"),
@@ -61,6 +83,16 @@ def test_a_thought_is_no_answer(kind: Kind) -> None:
     assert extract(f"<think>the answer is {told}", kind) is None
 
 
+@pytest.mark.parametrize(
+    "told", ["-\n" * 20_000, "answer is " * 6_000, "```\n" * 9_000, "A is " * 6_000, "\n" * 30_000]
+)
+@pytest.mark.parametrize("kind", ["exact", "numeric", "choice", "math", "code"])
+def test_a_model_that_repeats_itself_keeps_no_grader_busy(kind: Kind, told: str) -> None:
+    began = time.process_time()
+    extract(told, kind)
+    assert time.process_time() - began < 2
+
+
 def test_what_is_announced_goes_before_what_only_looks_like_an_answer() -> None:
     text = "The answer is 12. Check: 4 * 3 = 12, unlike 99."
 
@@ -79,6 +111,9 @@ def total(numbers: List[int]) -> int:
 '''
 
 
+FUNCTION = "def total(numbers: List[int]) -> int:\n    return sum(numbers)\n"
+
+
 @pytest.mark.parametrize(
     "told",
     [
@@ -88,9 +123,25 @@ def total(numbers: List[int]) -> int:
         "    out = sum(numbers)\n    return out",
         "out = 0\n    for n in numbers:\n        out += n\n    return out",
         "```python\ndef total(numbers: List[int]) -> int:\n    return sum(numbers)",
+        f"```bash\npip install it\n```\nThen:\n```python\n{FUNCTION}```",
+        f"Call it so:\n```python\ntotal([1, 2])\n```\nThe function:\n```python\n{FUNCTION}```",
+        f"```python\ndef total(numbers):\n    pass\n```\nComplete:\n```python\n{FUNCTION}```",
+        f"```python\n{FUNCTION}```\nTests:\n```python\ndef test():\n    total([1])\n```",
+        "```python\nfrom math import fsum\n```\nand\n"
+        "```python\ndef total(numbers):\n    return int(fsum(numbers))\n```",
+        f"Answer: ```python\n{FUNCTION}```",
+        f"1. So:\n   ```py\n   {FUNCTION.replace('    ', '       ')}   ```\n",
+        "```python\ndef total(numbers):\n    '''Say\n\n    ```\n    6\n    ```\n    '''\n"
+        "    return sum(numbers)\n```",
+        "```python\n    return sum(numbers)\n```\nor\n```python\ndef test():\n    total([1])\n```",
+        f"Here is the function:\n\n{FUNCTION}\nThis works, because it adds up.",
     ],
-    ids=["body", "ragged body", "function", "bare body", "half ragged", "fence left open"],
-)
+    ids=[
+        "body", "ragged body", "function", "bare body", "half ragged", "fence left open",
+        "other language first", "example first", "stub first", "tests after", "imports apart",
+        "fence after words", "indented fence", "fence in docstring", "body then tests", "no fence",
+    ],
+)  # fmt: skip
 def test_code_is_completed_to_a_program_with_the_questions_own(told: str) -> None:
     program = extract(told, "code", question=STUB)
 
@@ -134,6 +185,7 @@ def test_programs_are_the_same_but_for_comments_layout_and_docstrings() -> None:
         ("math", "x^2+1", "1+x^2", True),
         ("math", r"\sqrt{8}", r"2\sqrt{2}", True),
         ("math", "x=5", "5", True),
+        ("math", r"\$32,348", "32348", True),
         ("math", "[0,1)", "[0,1]", False),
         ("math", r"\sin(x)^2+\cos(x)^2", "1", True),
         ("math", r"\pi", "3.14159", False),

@@ -41,6 +41,7 @@ def test_every_example_is_a_configuration(path: Path) -> None:
             {"entries": [{"name": "a", "strategy": "singel"}]},
             "unknown strategy 'singel'; did you mean 'single'",
         ),
+        ({"entries": [{"name": "a", "by_likelihood": "letters"}]}, "for the strategy 'single'"),
         ({"entries": [{"name": "a"}, {"name": "a"}]}, "two entries are called 'a'"),
         ({"entries": []}, "entries: "),
         ({"baselines": ["alon"]}, "no entry is called 'alon'; did you mean 'alone'"),

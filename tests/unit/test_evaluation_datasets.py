@@ -229,3 +229,46 @@ def test_a_cluster_is_never_cut() -> None:
 
     assert 0 < len(tuning) < 10
     assert not tuning & {e.cluster for e in part_of(clustered, "test", 0.5)}
+
+
+def test_line_separators_within_a_text_end_no_row(tmp_path: Path) -> None:
+    question = "One\u2028two\x85three\x0cfour?"
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps({"question": question, "answer": "1"}, ensure_ascii=False) + "\r\n"
+    )
+    (tmp_path / "b.csv").write_text(f"question,answer\r\n{question},1\r\n", newline="")
+
+    for name in ("a.jsonl", "b.csv"):
+        found = load(str(tmp_path / name))
+        assert [e.question for e in found.examples] == [question], found.bad
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "letter"),
+    [
+        (["4", "2", "6", "1"], 1, "B"),
+        (["4", "2", "6", "1"], "1", "D"),
+        ({"text": ["sun", "moon"], "label": ["1", "2"]}, "1", "A"),
+        ({"text": ["sun", "moon"], "label": ["A", "B"]}, "B", "B"),
+        (["sun", "moon"], "moon", "B"),
+    ],
+)
+def test_a_choice_is_named_by_its_place_its_label_or_its_words(
+    tmp_path: Path, choices: object, answer: object, letter: str
+) -> None:
+    row = {"question": "Which?", "choices": choices, "answer": answer}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+
+    (found,) = load(str(tmp_path / "a.jsonl")).examples
+    assert found.references == (letter,)
+
+
+def test_what_a_tasks_tests_import_is_imported(tmp_path: Path) -> None:
+    row = {
+        "prompt": "Write it.", "test_imports": ["import math"],
+        "test_list": ["assert half(2) == math.floor(1.0)"],
+    }  # fmt: skip
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+
+    (found,) = load(str(tmp_path / "a.jsonl")).examples
+    assert found.tests.startswith("import math\n")

@@ -98,6 +98,8 @@ def test_the_likeliest_option_counts_by_letter_or_by_words() -> None:
         ("second", ("second", "second"), "wrong"),
         ("tie", ("first", "second"), "unparsable"),
         ("tie", ("first", "tie"), "correct"),
+        ("tie", ("second", "tie"), "wrong"),
+        ("tie", ("tie", "second"), "wrong"),
         ("unreadable", ("unreadable", "first"), "unparsable"),
     ],
 )

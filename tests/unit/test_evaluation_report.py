@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.analysis import analyse, compare
+from evaluation.plots import look
 from evaluation.report import Files, interval, number, p_value, points, write
 from evaluation.run_data import RunData
 from evaluation.statistics import Estimate, wilson
@@ -241,3 +242,7 @@ def test_small_and_large_numbers_are_written_without_noise() -> None:
         "0", "0.00023", "0.012", "1.23", "12.3", "1,234", "",
     ]  # fmt: skip
     assert [p_value(p) for p in (0.0004, 0.05, 1.0, None)] == ["< 0.001", "0.050", "1.000", ""]
+
+
+def test_no_two_entries_of_64_look_alike() -> None:
+    assert len({tuple(look(place).values()) for place in range(64)}) == 64

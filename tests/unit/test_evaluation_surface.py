@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.costs import Price, cost_of
-from evaluation.surface import Stored, cost_to, replayed, stored_of, surface
+from evaluation.surface import Stored, cost_to, nothing_stored, replayed, stored_of, surface
 from models.messages import Query, Step
 from models.strategies.consensus import Comparison
 from tests.unit.examples import a_query
@@ -113,17 +113,25 @@ def test_a_surface_of_nothing_says_so() -> None:
         surface([], t1s=[1], t2s=[1], ns=[1])
 
 
-def test_equal_answers_are_graded_once_and_texts_without_one_never() -> None:
+def test_equal_answers_are_graded_once_and_texts_without_one_on_their_own() -> None:
     graded: list[str] = []
 
     def is_right(text: str) -> bool:
         graded.append(text)
-        return True
+        return text != "Answer: who?"
 
     game = play(
         a_cope(t1=1, t2=1, comparison=">"), script_of(["3", "3.0", None, "1"], ["who?"] * 4, "3")
     )
     taken = stored_of(game.life.state, kind="numeric", is_right=is_right, prices={})
 
-    assert graded == ["Answer: 3", "Answer: 1", "Answer: 3"]
-    assert taken.right == {"Answer: 3": True, "Answer: 3.0": True, "Answer: 1": True}
+    assert graded == ["Answer: 3", "Answer: 1", "Answer: who?", "Answer: 3"]
+    assert taken.right == {
+        "Answer: 3": True, "Answer: 3.0": True, "Answer: 1": True, "Answer: who?": False,
+    }  # fmt: skip
+
+
+def test_a_question_that_could_not_be_asked_is_not_right_and_costs_nothing() -> None:
+    asked = all_stages(script_of(["3"] * N, ["3"] * N, "3"))
+    (point,) = surface([asked, nothing_stored("q", "numeric")], t1s=[0], t2s=[0], ns=[N])
+    assert (point.accuracy, point.ended[0], point.calls) == (0.5, 1, 2 * N / 2)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from db.units import UnitKey
 from evaluation.examples import Example
+from evaluation.graders import Grade
+from models.errors import InvalidAsk
+from models.messages import Answer
 from models.roster import check_query_id
-from tasks.evaluation_config import RunConfig, read_config
-from workers.evaluator_plan import options_of, plan, planned_units, query_id_of
+from tasks.evaluation_config import Entry, RunConfig, read_config
+from tests.unit.db_examples import an_answer
+from workers.evaluator_grading import grade_answer
+from workers.evaluator_plan import Planned, options_of, plan, planned_units, query_id_of
 
 EXAMPLES = [
     Example(id=str(n), question=f"What is {n}?", references=(str(n),), kind="numeric")
@@ -80,3 +87,43 @@ def test_where_nothing_is_shared_each_entry_draws_its_own() -> None:
     assert len(set(seeds)) == len(seeds) == 20
     again = [options_of(apart, p)["seed"] for p in plan("night", apart, EXAMPLES, done=())]
     assert again == seeds
+
+
+def by_likelihood(by: str, **example: Any) -> Planned:
+    entry = Entry.model_validate({"name": "alone", "strategy": "single", "by_likelihood": by})
+    asked: dict[str, Any] = {
+        "id": "e",
+        "question": "?",
+        "references": ("B",),
+        "kind": "choice",
+        **example,
+    }
+    return Planned(run="r", entry=entry, example=Example(**asked), seed=0)
+
+
+def unused(_planned: Planned, _text: str) -> Grade:
+    raise AssertionError("likelihoods are compared, and no text is read")
+
+
+@pytest.mark.parametrize(
+    ("by", "choices", "logprobs"),
+    [
+        ("letters", ["A", "B"], {"A": -2.0, "B": -1.0}),
+        # For each character the longer one is the likelier.
+        ("words", ["sun", "the whole moon"], {"sun": -3.0, "the whole moon": -7.0}),
+    ],
+)
+def test_a_choice_is_made_by_the_likelihood_of_its_letters_or_words(
+    by: str, choices: list[str], logprobs: dict[str, float]
+) -> None:
+    planned = by_likelihood(by, choices=("sun", "the whole moon"))
+    told = an_answer("query-0001", answer=choices[0], detail={"choice_logprobs": logprobs})
+
+    assert options_of(config(), planned)["choices"] == choices
+    graded = grade_answer(unused, planned, Answer.model_validate(told), clients=True)
+    assert (graded.answer.status, graded.answer.extracted) == ("correct", "B")
+
+
+def test_an_example_without_choices_has_no_likeliest_one() -> None:
+    with pytest.raises(InvalidAsk, match="the example has no choices"):
+        options_of(config(), by_likelihood("letters"))

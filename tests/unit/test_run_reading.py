@@ -19,7 +19,7 @@ from db.units import add_unit
 from evaluation.analysis import analyse
 from models.errors import ColmError
 from models.messages import ClientAnswer, Completion, Spent
-from models.strategies.base import Outcome
+from models.strategies.base import Ask, Outcome
 from models.strategies.cope import Cope
 from tasks.evaluation_config import read_config
 from tests.unit.conftest import SetEnvironment
@@ -101,6 +101,61 @@ def test_units_come_with_their_texts_grades_and_prices(
     assert found.entries[0].cost.dollars == pytest.approx((5 * 1 + 2 * 10) / 1e6)
 
 
+def test_clients_that_nobody_graded_are_neither_right_nor_wrong(
+    engine: Engine, config: dict[str, Any]
+) -> None:
+    ids = order(engine, {**config, "grader": {"kind": "judge"}})
+    ungraded = a_unit("colm", ids[1], ledger=LEDGER, clients={})
+    clients = {"ada": ClientAnswer(status="refined", draft="maybe", refined="1")}
+    with SqlRecord(engine).begin(a_query(ungraded.query_id, question="Q")) as life:
+        life.apply(finishing(ungraded.query_id, answer="1", clients=clients), NOW)
+    add_unit(engine, "night", ungraded)
+
+    found = analyse(read_run(engine, "night"))
+
+    assert [(row.entry, row.client, row.change.n) for row in found.clients] == [
+        ("alone", "ada", 1), ("colm", "ada", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "accuracy"), [("auto", 0.5), ("numeric", 1.0), ("judge", None)])
+def test_replayed_answers_are_graded_as_the_run_was(
+    engine: Engine, config: dict[str, Any], kind: str, accuracy: float | None
+) -> None:
+    Path(config["data"]["source"]).write_text(
+        '{"question": "One?", "answer": "4.0 cm"}\n{"question": "Two?", "answer": "4"}\n'
+    )
+    entries = [{"name": "cope", "strategy": "cope", "options": COPE}]
+    given = read_config({**config, "entries": entries, "grader": {"kind": kind}})
+    runs.order(engine, "night", given.model_dump(mode="json"), NOW)
+    for example in load(given.data).examples:
+        found = a_unit("cope", example.id, ledger=LEDGER)
+        sampled(SqlRecord(engine), found.query_id)
+        add_unit(engine, "night", found)
+
+    surfaces = read_run(engine, "night").surfaces
+
+    assert {p.accuracy for p in surfaces.get("cope", ())} == {accuracy} - {None}
+
+
+COPE = {"n": 1, "t1": 1.0, "t2": 1.0, "comparison": ">", "kind": "numeric"}
+
+
+def sampled(record: SqlRecord, query_id: str) -> None:
+    """Record a query of cope in which everybody says 4."""
+    said = Completion(
+        text="Answer: 4", finish_reason="stop", prompt_tokens=3, completion_tokens=3,
+        engine="scripted", model="none",
+    )  # fmt: skip
+    with record.begin(a_query(query_id, strategy="cope", options=COPE)) as life:
+        life.apply(move := Cope().next_move(life.state, NOW), NOW)
+    while isinstance(move, Ask):
+        with record.open(query_id) as life:
+            for step in move.steps:
+                life.add_outcome(step, Outcome(status="completed", at=NOW, completion=said))
+            life.apply(move := Cope().next_move(life.state, NOW), NOW)
+
+
 def test_a_report_is_written_from_the_record(
     engine: Engine, config: dict[str, Any], tmp_path: Path, environment: SetEnvironment
 ) -> None:
@@ -145,6 +200,8 @@ def test_without_its_data_a_run_is_told_from_the_record(
         ({"t1": 1.0, "t2": 1.0, "comparison": ">"}, True),
         ({"t1": 1.0, "t2": 1.0}, False),
         ({}, False),
+        ({"t1": 1.0, "t2": 1.0, "comparison": ">", "confidence": "tests"}, True),
+        ({"t1": 1.0, "t2": 1.0, "comparison": ">", "confidence": "perplexity"}, False),
     ],
 )
 def test_thresholds_are_replayed_where_every_stage_was_gone_through(
