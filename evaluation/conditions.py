@@ -5,8 +5,10 @@ Each condition is a run of its own, for which the clients' process is started un
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from evaluation.experiments import Layout, Place
 
@@ -23,6 +25,8 @@ class Condition:
     loss: float = 0.0
     #: CPU threads of the clients' engine; None leaves it to the settings.
     threads: int | None = None
+    #: MiB of private memory that the clients' process may have; None is no limit.
+    memory: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,22 @@ class Surroundings:
     asks: str
     axis: str
     conditions: Sequence[Condition]
+    #: What a condition limits whose name is this and a number: others than those above may be
+    #: asked for.
+    limits: Literal["threads", "memory"] | None = None
+
+    def condition(self, name: str) -> Condition | None:
+        """The condition of that name; None where there is none."""
+        for one in self.conditions:
+            if one.name == name:
+                return one
+        found = re.fullmatch(rf"{self.limits}-([1-9]\d{{0,6}})", name)
+        if found is None:
+            return None
+        limit = int(found[1])
+        if self.limits == "threads":
+            return Condition(name=name, threads=limit)
+        return Condition(name=name, memory=limit)
 
     @property
     def layout(self) -> Layout:
@@ -69,6 +89,17 @@ SURROUNDINGS: dict[str, Surroundings] = {
             asks="What do clients with fewer CPU threads cost?",
             axis="threads of the clients",
             conditions=tuple(Condition(name=f"threads-{n}", threads=n) for n in (1, 2, 4, 8)),
+            limits="threads",
+        ),
+        Surroundings(
+            name="memory",
+            asks="What do clients with less memory cost, and which are too small?",
+            axis="MiB of the clients",
+            conditions=(
+                Condition(name="unlimited"),
+                *(Condition(name=f"memory-{n}", memory=n) for n in (4096, 2048, 1024, 512)),
+            ),
+            limits="memory",
         ),
     )
 }

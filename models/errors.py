@@ -7,6 +7,7 @@ ColmError
     UnknownQuery              no such query in the record
   QueryFailed                 the query ended without an answer; the reason is in the message
   NoConsumer                  a queue that the caller needs has no worker
+  ClientsGone                 clients that an experiment started are not there any more
   ImageUnavailable            an image cannot be had from the site's image store
   BadMessage                  bytes or fields from the broker that cannot be used: dead-lettered
   EngineError                 a generation cannot be done; the step is recorded as failed
@@ -48,6 +49,10 @@ class QueryFailed(ColmError):
 
 class NoConsumer(ColmError):
     """A queue has no worker that listens to it."""
+
+
+class ClientsGone(ColmError):
+    """The clients that an experiment started did not start, or ended before it did."""
 
 
 class ImageUnavailable(ColmError):

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -27,24 +25,25 @@ from db.engine import connect
 from evaluation.conditions import SURROUNDINGS, Condition, Surroundings
 from evaluation.experiment_report import merged, table_of
 from evaluation.experiments import Site
-from models.errors import CallerError, ColmError, InvalidAsk
+from evaluation.run_data import RunData
+from models.errors import CallerError, ClientsGone, ColmError, InvalidAsk
 from models.roster import nearest
 from tasks.evaluation_config import RunConfig, read_config
 from tasks.inspection import listened_to
 from tasks.publishing import topology
-from tasks.settings import environment_with, settings
+from tasks.settings import settings
 from workers.evaluating import follow_run, place_order
+from workers.evaluator import cancel_queries
 from workers.experiments import Order, site_of, values_of
+from workers.experiments_clients import started
 from workers.experiments_report import tell
 from workers.link import Address, Profile, SlowLink, socket_of
 from workers.run_reading import read_run
 
 #: The one entry of each run.
 ENTRY: Final = {"name": "colm", "strategy": "colm", "options": {"rounds": 1}}
-#: Seconds that a clients' process is given to end.
-END_WITHIN: Final = 30.0
-#: And to start: to load its models, and to greet the broker over a slow network.
-READY_WITHIN: Final = 600.0
+#: Where it is written why a condition could not be run to its end.
+TROUBLE: Final = "trouble"
 
 
 def run_conditions(
@@ -62,28 +61,63 @@ def run_conditions(
     measured = _read(folder)
     for condition in one.conditions:
         run = f"{base}-{condition.name}"
-        if condition.name in measured and _state(engine, run) == "done":
+        known = measured.get(condition.name)
+        if known is not None and (TROUBLE in known or _state(engine, run) == "done"):
             continue
         console.print(f"run {run}", highlight=False)
-        found = _one(engine, run, config, condition, clients, folder)
+        found = _tried(engine, run, config, condition, clients, folder)
         measured = {**measured, condition.name: found}
         (folder / "conditions.json").write_text(json.dumps(measured, indent=1) + "\n")
-    data = merged({c.name: read_run(engine, f"{base}-{c.name}") for c in one.conditions}, base)
-    table = table_of(data, one.layout, measured=measured)
-    tell(data, table, folder, as_json=as_json)
+    data, numbers = _told(engine, base, one, measured)
+    tell(data, table_of(data, one.layout, measured=numbers), folder, as_json=as_json)
     return 0
+
+
+def _tried(
+    engine: Engine,
+    run: str,
+    config: RunConfig,
+    condition: Condition,
+    clients: Sequence[str],
+    folder: Path,
+) -> dict[str, Any]:
+    """What `_one` has measured; or why clients with so little memory could not go on."""
+    try:
+        return _one(engine, run, config, condition, clients, folder)
+    except ClientsGone as gone:
+        if condition.memory is None:
+            raise
+        return {TROUBLE: str(gone)}
+
+
+def _told(
+    engine: Engine, base: str, one: Surroundings, measured: Mapping[str, Mapping[str, Any]]
+) -> tuple[RunData, dict[str, dict[str, float | None]]]:
+    """The conditions' runs as one, what could not be run among its notes; and the figures."""
+    read = {
+        c.name: read_run(engine, f"{base}-{c.name}")
+        for c in one.conditions
+        if _state(engine, f"{base}-{c.name}") is not None
+    }
+    data = merged(read, base)
+    notes = [f"{name}: {found[TROUBLE]}" for name, found in measured.items() if TROUBLE in found]
+    numbers = {name: dict(found) for name, found in measured.items() if TROUBLE not in found}
+    return replace(data, notes=(*data.notes, *notes)), numbers
 
 
 def narrowed(one: Surroundings, only: Sequence[str] | None) -> Surroundings:
     """The experiment under the conditions that `only` names. Raises InvalidAsk."""
     if not only:
         return one
-    known = {condition.name: condition for condition in one.conditions}
+    found = []
     for name in only:
-        if name not in known:
-            hint = nearest(name, list(known)) or f" (there are: {', '.join(known)})"
+        condition = one.condition(name)
+        if condition is None:
+            known = [condition.name for condition in one.conditions]
+            hint = nearest(name, known) or f" (there are: {', '.join(known)})"
             raise InvalidAsk(f"{one.name} has no condition {name!r}{hint}")
-    return replace(one, conditions=tuple(known[name] for name in only))
+        found.append(condition)
+    return replace(one, conditions=tuple(found))
 
 
 def config_of(
@@ -107,22 +141,29 @@ def _one(
     """Have a run worked on under a condition; what was measured beside it, for each query."""
     if _state(engine, run) in ("cancelled", "failed"):
         raise ColmError(f"run {run} is {_state(engine, run)}: give the experiment another --name")
-    with _link(condition) as (link, url), _clients(clients, condition, url, folder) as pid:
+    with _link(condition) as (link, url), started(clients, condition, url, folder) as process:
         before = 0
         if _state(engine, run) is None:
             place_order(config, run)
         else:
             before = len(read_run(engine, run).units)
-        ended = follow_run(engine, runs.find(engine, run))
+        with process.watched(lambda: _give_up(engine, run)):
+            ended = follow_run(engine, runs.find(engine, run))
         if ended.state != "done":
             raise ColmError(f"run {run} is {ended.state}: {ended.note}")
-        memory = _peak(pid)
+        memory = process.peak()
     asked = (ended.units or 0) - before
     return {
         "KiB to broker": link.sent / 1024 / asked if asked else None,
         "KiB from broker": link.received / 1024 / asked if asked else None,
         "clients' peak MiB": memory,
     }
+
+
+def _give_up(engine: Engine, run: str) -> None:
+    """End a run whose clients are gone: else its steps would be waited for until their deadline."""
+    runs.change(engine, run, "cancelled", datetime.now(UTC))
+    cancel_queries(engine, run)
 
 
 def _state(engine: Engine, run: str) -> str | None:
@@ -173,51 +214,6 @@ def through(url: str, link: Address) -> str:
         return f"redis+socket://{quote(link)}?virtual_host={host}"
     login, at, _ = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{login}{at}{link[0]}:{link[1]}").geturl()
-
-
-@contextlib.contextmanager
-def _clients(names: Sequence[str], condition: Condition, url: str, folder: Path) -> Iterator[int]:
-    """The clients in one process behind the link, which is ended at the end; its process id."""
-    threads = ["--threads", str(condition.threads)] if condition.threads else []
-    path = folder / f"clients-{condition.name}.log"
-    with path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workers", "client", *names, *threads],
-            env=environment_with(COLM_BROKER=url),
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _await_ready(process, path)
-        yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(END_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await_ready(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until Celery says that it takes tasks. Raises ColmError where it does not."""
-    give_up = time.monotonic() + READY_WITHIN
-    while "ready." not in log.read_text(errors="replace"):
-        if process.poll() is not None:
-            raise ColmError(f"the clients ended with {process.returncode}: {log} says why")
-        if time.monotonic() > give_up:
-            raise ColmError(f"the clients took more than {READY_WITHIN:g} s to start: {log}")
-        time.sleep(0.1)
-
-
-def _peak(pid: int) -> float | None:
-    """The most memory that the process has held (MiB); None where the system does not say."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(found[0]) / 1024 if found else None
 
 
 def _read(folder: Path) -> dict[str, Any]:

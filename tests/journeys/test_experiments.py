@@ -100,6 +100,23 @@ def test_a_slow_network_is_put_before_clients_of_its_own(site: Site) -> None:
     assert again == told, "what is done is not done again"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_clients_with_too_little_memory_are_told_of_and_the_others_measured(site: Site) -> None:
+    ready(site, clients=False)
+    order = ["experiment", "run", "memory", "--data", "items.jsonl", "--limit", "2"]
+    order += ["--conditions", "unlimited,memory-32,memory-8192", "--name", "small"]
+    site.colm(*order, timeout=240)
+
+    told = json.loads((site.folder / "experiment-small" / "experiment.json").read_text())
+    assert [point["entry"] for point in told["points"]] == ["unlimited", "memory-8192"]
+    assert [point["failed"] for point in told["points"]] == [0, 0]
+    assert set(told["measured"]) == {"unlimited", "memory-8192"}
+    (note,) = [note for note in told["notes"] if note.startswith("memory-32: ")]
+    assert "the clients did not start (exit status" in note
+    assert site.colm(*order, "--json", timeout=60), "what is told is not tried again"
+
+
 @pytest.mark.timeout(120)
 def test_clients_that_run_already_are_not_measured(site: Site) -> None:
     ready(site)

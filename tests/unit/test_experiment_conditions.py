@@ -39,6 +39,16 @@ def test_conditions_can_be_chosen_and_the_first_is_the_baseline() -> None:
         narrowed(NETWORK, ["mobil"])
 
 
+def test_other_sizes_than_the_usual_can_be_asked_for() -> None:
+    found = narrowed(SURROUNDINGS["memory"], ["unlimited", "memory-768"]).conditions
+    assert [one.memory for one in found] == [None, 768]
+    (three,) = narrowed(SURROUNDINGS["threads"], ["threads-3"]).conditions
+    assert (three.threads, three.memory) == (3, None)
+    for name in ("memory-0", "memory-", "threads-2", "memory-1g"):
+        with pytest.raises(InvalidAsk, match="memory has no condition"):
+            narrowed(SURROUNDINGS["memory"], [name])
+
+
 @pytest.mark.parametrize(
     ("url", "target", "link", "expected"),
     [

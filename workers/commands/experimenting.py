@@ -59,7 +59,8 @@ def run_experiment(
         bool | None, typer.Option("--share/--no-share", help="Generate equal steps once.")
     ] = None,
     conditions: Annotated[
-        str | None, typer.Option(help="network, threads: only these; the first is the baseline.")
+        str | None,
+        typer.Option(help="network, threads, memory: only these; the first is the baseline."),
     ] = None,
     run_name: Annotated[str | None, typer.Option("--name", help="The run's name.")] = None,
     follow: Annotated[bool, typer.Option(help="Until the run ends; then report it.")] = True,
