@@ -78,8 +78,9 @@ class RunData:
     run: str
     #: When it was ordered, in words.
     ordered: str = ""
-    #: The data set, and where it ran: for the head of the report.
+    #: The data set, in words.
     data: str = ""
+    #: Where the report was made; who generated, and on what, is in the record.
     machine: str = ""
     #: Said in a frame at the top: that results are simulated, tuned, or partial.
     notes: tuple[str, ...] = ()

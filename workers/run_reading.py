@@ -6,7 +6,6 @@ same; else from the record, which knows the questions only.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +32,7 @@ from models.errors import InvalidAsk
 from models.messages import ClientAnswer, Spent
 from tasks.evaluation_config import RunConfig
 from workers.evaluator_data import load
+from workers.machine import described
 from workers.run_surface import surfaces_of
 
 #: What the report calls the states of a unit.
@@ -63,7 +63,7 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
         run=run,
         ordered=f"{found.ordered_at:%Y-%m-%d %H:%M} UTC",
         data=_data_words(config),
-        machine=f"{platform.system()} {platform.machine()}, {platform.node()}",
+        machine=described(),
         notes=tuple(_notes(found, config, len(units), trouble)),
         examples=_examples(engine, units, data),
         entries=tuple(
