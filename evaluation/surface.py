@@ -45,6 +45,8 @@ class Stored:
     stage_costs: Mapping[int, Cost]
     #: For the kind code: the program in the question.
     question: str = ""
+    #: Whether it went by vote, whatever the others did: it had no visible tests.
+    by_vote: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ def stored_of(
         sample_costs=alone,
         stage_costs={stage: total(costs) for stage, costs in shared.items()},
         question=question,
+        by_vote=state.query.options.get("confidence") == "vote",
     )
 
 
@@ -122,6 +125,7 @@ def replayed(
     one: Stored, t1: float, t2: float, n: int, comparison: Comparison, confidence: Confidence
 ) -> Replayed:
     """Where one question would have ended."""
+    confidence = "vote" if one.by_vote else confidence
     rules = {
         stage: Rule(n, threshold, confidence, comparison, one.kind, one.question)
         for stage, threshold in ((1, t1), (2, t2))

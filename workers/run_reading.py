@@ -32,7 +32,7 @@ from evaluation.surface import Point
 from models.errors import InvalidAsk
 from models.messages import ClientAnswer, Spent
 from tasks.evaluation_config import RunConfig
-from workers.evaluator_data import load
+from workers.evaluator_data import digest_of, load
 from workers.run_surface import surfaces_of
 
 #: What the report calls the states of a unit.
@@ -88,7 +88,7 @@ def _data(config: RunConfig, found: runs.Run) -> tuple[Dataset | None, str | Non
         data = load(config.data)
     except InvalidAsk as error:
         return None, f"references are missing: {error}"
-    if found.data is not None and data.digest != found.data:
+    if found.data is not None and digest_of(config, data) != found.data:
         return None, f"references are missing: {config.data.source} has changed since"
     return data, None
 
