@@ -61,7 +61,7 @@ class Point:
     dollars: float
     tokens: float
     calls: float
-    #: How many questions ended in each stage.
+    #: How many questions ended in each stage; 0: their last one gave no answer.
     ended: Mapping[int, int]
 
 
@@ -148,6 +148,11 @@ def cost_to(one: Stored, end: Replayed, n: int) -> Cost:
     return total(parts)
 
 
+def _place(one: Stored, end: Replayed) -> int:
+    """The stage that a question ended in; 0 where that gave no answer, whoever did before it."""
+    return end.stage if end.accepted or end.stage == max(one.samples, default=0) else 0
+
+
 def nothing_stored(example: str, kind: Kind) -> Stored:
     """Of a question that could not be asked."""
     return Stored(example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={})
@@ -196,6 +201,7 @@ def _point(
         end.text is not None and one.right.get(end.text, False)
         for one, end in zip(stored, ends, strict=True)
     ]
+    places = [_place(one, end) for one, end in zip(stored, ends, strict=True)]
     count = len(stored)
     return Point(
         t1=t1,
@@ -205,5 +211,5 @@ def _point(
         dollars=sum(cost.dollars for cost in costs) / count,
         tokens=sum(cost.tokens for cost in costs) / count,
         calls=sum(cost.calls for cost in costs) / count,
-        ended={stage: sum(end.stage == stage for end in ends) for stage in (0, 1, 2, 3)},
+        ended={stage: places.count(stage) for stage in (0, 1, 2, 3)},
     )

@@ -183,7 +183,13 @@ def ledger_rows(entry: str, units: Iterable[UnitData]) -> Iterator[LedgerRow]:
 def stage_ends(units: Iterable[UnitData], data: RunData) -> list[StageEnd]:
     """Where each query that defers by stages has ended."""
     return [
-        StageEnd(stage=unit.stage, right=unit.right, cost=cost_of(unit.ledger, data.prices))
+        StageEnd(
+            stage=unit.stage,
+            right=unit.right,
+            cost=cost_of(unit.ledger, data.prices),
+            reached=unit.reached,
+            accepted=unit.accepted,
+        )
         for unit in units
         if unit.stage is not None
     ]

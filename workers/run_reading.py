@@ -151,6 +151,8 @@ def _unit(engine: Engine, unit: Unit) -> UnitData:
             if name in unit.clients
         },
         stage=stage if isinstance(stage, int) else None,
+        reached=answer.rounds if answer is not None and isinstance(stage, int) else None,
+        accepted=unit.detail.get("accepted") is not False,
     )
 
 
