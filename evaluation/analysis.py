@@ -10,23 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from evaluation.costs import StageRow, pareto, stage_rows
+from evaluation.regressions import Regression, lost, spoiled
 from evaluation.run_data import RunData
 from evaluation.statistics import holm
 from evaluation.tables import (
-    CONTROL,
     ClientRow,
     Clusters,
     Comparison,
     EntryRow,
     LedgerRow,
-    Regression,
     Units,
     client_rows,
     comparisons,
     entry_row,
     ledger_rows,
-    regressions,
-    spoiled,
     stage_ends,
 )
 
@@ -54,7 +51,7 @@ class Analysis:
 
 def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
     """The numbers of a run; `shown` is how many regressions of each comparison, and
-    how many spoiled drafts of each entry, are kept."""
+    how many spoiled drafts of each entry, are kept, as `evaluation.regressions` ranks them."""
     clusters, units = clusters_of(data), units_of(data)
     rows = tuple(
         entry_row(entry, list(units[entry.name].values()), data, clusters, seed)
@@ -63,7 +60,6 @@ def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
     )
     compared = comparisons(units, data.baselines, clusters, seed)
     strategies = {entry.name: entry.strategy for entry in data.entries}
-    lost = [row for one in compared for row in list(regressions(one, units, data))[:shown]]
     return Analysis(
         entries=rows,
         comparisons=compared,
@@ -74,13 +70,8 @@ def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
             if entry.strategy in STAGED and entry.name in units
         },
         ledger=tuple(row for name, of in units.items() for row in ledger_rows(name, of.values())),
-        regressions=tuple(lost),
-        spoiled=tuple(
-            row
-            for name, of in units.items()
-            if strategies[name] != CONTROL
-            for row in list(spoiled(name, of.values(), data))[:shown]
-        ),
+        regressions=lost(compared, units, data, shown),
+        spoiled=spoiled(units, strategies, data, shown),
         front={
             name: tuple(pareto({r.name: (cost[name], r.right / r.n) for r, cost in _costs(rows)}))
             for name in ("tokens", "seconds", "dollars")

@@ -68,13 +68,19 @@ class StageRow:
     """One stage of COPE: how often it is reached and left, how right it is, what it costs."""
 
     stage: int
-    #: Queries that got as far, that ended here, and that went on.
+    #: Queries that got as far, and that went on.
     reached: int
-    ended: int
     deferred: int
-    #: Right answers among those that ended here.
+    #: Queries whose last stage this was: those that it answered, and those that it failed.
+    ended: int
+    failed: int
+    #: Right answers among those that it answered.
     right: int
-    #: Dollars that queries which ended here cost, on average; None of none.
+    #: Of those that it answered, how many below its threshold, for want of a later stage.
+    unaccepted: int
+    #: Of those that it failed, how many are right by the answer of an earlier stage.
+    right_before: int
+    #: Dollars that queries whose last stage this was cost, on average; None of none.
     mean_dollars: float | None
     mean_tokens: float | None
 
@@ -91,25 +97,41 @@ class StageRow:
 class StageEnd:
     """Where one query ended, whether it was right, and what it cost in all."""
 
+    #: The stage that gave the answer; 0 gave none.
     stage: int
     right: bool
     cost: Cost
+    #: The last stage that was asked; None is the one that answered, or the last of all.
+    reached: int | None = None
+    #: Whether the answer came up to its stage's threshold.
+    accepted: bool = True
+
+    def last(self, stages: Sequence[int]) -> int:
+        """The stage that it got to: no earlier one than that which answered."""
+        return max(self.reached or 0, self.stage) or max(stages)
 
 
 def stage_rows(ends: Sequence[StageEnd], stages: Sequence[int] = (1, 2, 3)) -> list[StageRow]:
-    """The table of defer rate, accuracy and cost by stage. Stage 0 ended nowhere: it counts as
-    reached and deferred by every stage."""
+    """The table of defer rate, accuracy and cost by stage.
+
+    A query whose last stage gave no answer has failed there, whatever earlier stage's answer it
+    was given; it is not among those that the earlier one answered.
+    """
     rows = []
     for stage in stages:
-        here = [end for end in ends if end.stage == stage]
-        reached = [end for end in ends if end.stage >= stage or end.stage == 0]
+        reached = [end for end in ends if end.last(stages) >= stage]
+        here = [end for end in reached if end.last(stages) == stage]
+        answered = [end for end in here if end.stage == stage]
         rows.append(
             StageRow(
                 stage=stage,
                 reached=len(reached),
-                ended=len(here),
                 deferred=len(reached) - len(here),
-                right=sum(end.right for end in here),
+                ended=len(answered),
+                failed=len(here) - len(answered),
+                right=sum(end.right for end in answered),
+                unaccepted=sum(not end.accepted for end in answered),
+                right_before=sum(end.right for end in here if end.stage != stage),
                 mean_dollars=_mean([end.cost.dollars for end in here]),
                 mean_tokens=_mean([end.cost.tokens for end in here]),
             )

@@ -88,10 +88,20 @@ def _example(row: Row | str, format: str, columns: Columns, folder: Path | None)
         raise UnusableRow(row)
     read = FORMATS[recognise(row, columns) if format == "auto" else format]
     example = read(row, columns)
+    if tests := _visible_tests(row.get(columns.visible_tests)):
+        example = replace(example, visible_tests=tests)
     if names := _image_names(row.get(columns.images)):
         example = identified(replace(example, images=names))
         example = replace(example, images=tuple(_placed(name, folder) for name in names))
     return example
+
+
+def _visible_tests(value: Any) -> str:
+    """Python as the row has it: one text, or a list of them."""
+    texts = value if isinstance(value, (list, tuple)) else [value or ""]
+    if not all(isinstance(text, str) for text in texts):
+        raise UnusableRow("visible_tests is no text, and no list of texts")
+    return "\n".join(texts).strip()
 
 
 def _image_names(value: Any) -> tuple[str, ...]:

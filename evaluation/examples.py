@@ -34,6 +34,8 @@ class Example:
     choices: tuple[str, ...] = ()
     #: For code: Python that fails where the program before it is wrong.
     tests: str = ""
+    #: For code: tests that an answer may be tried on before it is graded. No part of the id.
+    visible_tests: str = ""
     #: Examples of one cluster (a document, a template) are not independent of each other.
     cluster: str = ""
     #: Images that the question is about: paths, or names in the site's image store.

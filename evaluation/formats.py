@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 from evaluation.examples import Example, identified
+from evaluation.visible import visible_tests
 from models.answers import Kind
 from models.extraction import NUMBER
 
@@ -36,6 +37,7 @@ class Columns:
     tests: str = "tests"
     cluster: str = "cluster"
     images: str = "images"
+    visible_tests: str = "visible_tests"
 
 
 def plain(row: Row, columns: Columns) -> Example:
@@ -75,7 +77,10 @@ def gsm8k(row: Row, columns: Columns) -> Example:
 
 
 def humaneval(row: Row, _columns: Columns) -> Example:
-    """A function to complete (`prompt`), and a function `check` that tests it (`test`)."""
+    """A function to complete (`prompt`), and a function `check` that tests it (`test`).
+
+    The examples in the prompt's docstring are its visible tests.
+    """
     prompt, name = _text(row, "prompt"), _text(row, "entry_point")
     question = (
         "Complete this Python function. Reply with the function alone, without its docstring, in"
@@ -83,20 +88,16 @@ def humaneval(row: Row, _columns: Columns) -> Example:
         f"```python\n{prompt.rstrip()}\n```"
     )
     solution = str(row.get("canonical_solution") or "")
-    return _example(
-        question,
-        (prompt + solution,) if solution else (),
-        "code",
-        tests=f"{_text(row, 'test').strip()}\n\ncheck({name})\n",
-    )
+    tests = f"{_text(row, 'test').strip()}\n\ncheck({name})\n"
+    found = _example(question, (prompt + solution,) if solution else (), "code", tests=tests)
+    return replace(found, visible_tests=visible_tests(prompt, name))
 
 
 def mbpp(row: Row, _columns: Columns) -> Example:
     """A task in words (`text` or `prompt`) and a list of assertions (`test_list`)."""
     tests = "\n".join(_texts(_field(row, "test_list")))
     task = _text(row, "text" if "text" in row else "prompt")
-    imports = _texts(row.get("test_imports"))
-    setup = "\n".join([*imports, str(row.get("test_setup_code") or "")])
+    setup = "\n".join([*_texts(row.get("test_imports")), str(row.get("test_setup_code") or "")])
     solutions = _texts(row.get("code"))
     question = f"{task}\n\nThe program must pass these tests:\n\n{tests}"
     return _example(question, solutions, "code", tests=f"{setup}\n{tests}".strip())
@@ -132,9 +133,8 @@ def bbh(row: Row, _columns: Columns) -> Example:
     letter = re.fullmatch(r"\(([A-J])\)", target)
     block = _OPTIONS_BLOCK.search(question)
     if letter and block:
-        choices = tuple(
-            found[2].strip() for found in _OPTION_LINE.finditer(question[block.end() :])
-        )
+        options = _OPTION_LINE.finditer(question[block.end() :])
+        choices = tuple(found[2].strip() for found in options)
         if len(choices) > LETTERS.index(letter[1]):
             return _example(question, (letter[1],), "choice", choices=choices)
     kind: Kind = "numeric" if NUMBER.fullmatch(target) else "exact"

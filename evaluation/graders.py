@@ -109,8 +109,9 @@ def likeliest(
 def judged(verdict: str, orders: tuple[str, str]) -> Grade:
     """Grade by a judge that compared the text (the first answer) with the reference (the second).
 
-    `verdict` and `orders` are those of the strategy `judge`, which shows both orders, blinded. As
-    good as the reference in both is right. Orders that contradict each other are no verdict.
+    `verdict` and `orders` are those of the strategy `judge`, which shows both orders; neither tells
+    which of the two is the reference. As good as the reference in both is right. Orders that
+    contradict each other are no verdict.
     """
     if "unreadable" in orders:
         return Grade(status="unparsable", reason="the judge's reply names no verdict")
@@ -121,11 +122,13 @@ def judged(verdict: str, orders: tuple[str, str]) -> Grade:
 
 
 def judge_options(example: Example, text: str) -> dict[str, Any]:
-    """The options of a query of the strategy `judge` that compares `text` with the reference."""
+    """The options of a query of the strategy `judge` that compares `text` with the reference.
+
+    The reference is one of the two answers, and not given once more: the judge must not see which.
+    """
     if not example.references:
         raise ValueError("an example without a reference cannot be judged")
-    reference = example.references[0]
-    return {"answers": [text, reference], "reference": reference}
+    return {"answers": [text, example.references[0]]}
 
 
 #: Of questions on images: words that answers leave out, and numbers that they write as words.

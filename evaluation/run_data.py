@@ -41,6 +41,9 @@ class UnitData:
     clients: Mapping[str, ClientTexts] = field(default_factory=dict)
     #: COPE and the cascade: the stage that gave the answer; 0 gave none.
     stage: int | None = None
+    #: COPE and the cascade: the last stage that was asked, and whether the answer was accepted.
+    reached: int | None = None
+    accepted: bool = True
 
     @property
     def right(self) -> bool:

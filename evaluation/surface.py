@@ -45,6 +45,8 @@ class Stored:
     stage_costs: Mapping[int, Cost]
     #: For the kind code: the program in the question.
     question: str = ""
+    #: Whether it went by vote, whatever the others did: it had no visible tests.
+    by_vote: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Point:
     dollars: float
     tokens: float
     calls: float
-    #: How many questions ended in each stage.
+    #: How many questions ended in each stage; 0: their last one gave no answer.
     ended: Mapping[int, int]
 
 
@@ -98,6 +100,7 @@ def stored_of(
         sample_costs=alone,
         stage_costs={stage: total(costs) for stage, costs in shared.items()},
         question=question,
+        by_vote=state.query.options.get("confidence") == "vote",
     )
 
 
@@ -122,6 +125,7 @@ def replayed(
     one: Stored, t1: float, t2: float, n: int, comparison: Comparison, confidence: Confidence
 ) -> Replayed:
     """Where one question would have ended."""
+    confidence = "vote" if one.by_vote else confidence
     rules = {
         stage: Rule(n, threshold, confidence, comparison, one.kind, one.question)
         for stage, threshold in ((1, t1), (2, t2))
@@ -142,6 +146,11 @@ def cost_to(one: Stored, end: Replayed, n: int) -> Cost:
         if stage <= last:
             parts += costs[: n if stage < 3 else 1]
     return total(parts)
+
+
+def _place(one: Stored, end: Replayed) -> int:
+    """The stage that a question ended in; 0 where that gave no answer, whoever did before it."""
+    return end.stage if end.accepted or end.stage == max(one.samples, default=0) else 0
 
 
 def nothing_stored(example: str, kind: Kind) -> Stored:
@@ -192,6 +201,7 @@ def _point(
         end.text is not None and one.right.get(end.text, False)
         for one, end in zip(stored, ends, strict=True)
     ]
+    places = [_place(one, end) for one, end in zip(stored, ends, strict=True)]
     count = len(stored)
     return Point(
         t1=t1,
@@ -201,5 +211,5 @@ def _point(
         dollars=sum(cost.dollars for cost in costs) / count,
         tokens=sum(cost.tokens for cost in costs) / count,
         calls=sum(cost.calls for cost in costs) / count,
-        ended={stage: sum(end.stage == stage for end in ends) for stage in (0, 1, 2, 3)},
+        ended={stage: places.count(stage) for stage in (0, 1, 2, 3)},
     )

@@ -82,20 +82,6 @@ class LedgerRow:
     completion_tokens: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Regression:
-    """An item that the baseline has right and the entry has not, with what each wrote."""
-
-    entry: str
-    baseline: str
-    example: str
-    seed: int
-    question: str
-    references: tuple[str, ...]
-    before: str
-    after: str
-
-
 def entry_row(
     entry: EntryData, units: Sequence[UnitData], data: RunData, clusters: Clusters, seed: int
 ) -> EntryRow:
@@ -183,49 +169,16 @@ def ledger_rows(entry: str, units: Iterable[UnitData]) -> Iterator[LedgerRow]:
 def stage_ends(units: Iterable[UnitData], data: RunData) -> list[StageEnd]:
     """Where each query that defers by stages has ended."""
     return [
-        StageEnd(stage=unit.stage, right=unit.right, cost=cost_of(unit.ledger, data.prices))
+        StageEnd(
+            stage=unit.stage,
+            right=unit.right,
+            cost=cost_of(unit.ledger, data.prices),
+            reached=unit.reached,
+            accepted=unit.accepted,
+        )
         for unit in units
         if unit.stage is not None
     ]
-
-
-def regressions(one: Comparison, units: Units, data: RunData) -> Iterator[Regression]:
-    """Items that the baseline has right and the entry has not; those without an answer last."""
-    lost = [
-        (unit, before)
-        for item, unit in units[one.entry].items()
-        if (before := units[one.baseline].get(item)) and before.right and not unit.right
-    ]
-    for unit, before in sorted(lost, key=lambda pair: pair[0].status != "graded"):
-        example = data.examples.get(unit.example)
-        yield Regression(
-            entry=one.entry,
-            baseline=one.baseline,
-            example=unit.example,
-            seed=unit.seed,
-            question=example.question if example else "",
-            references=example.references if example else (),
-            before=_shown(before),
-            after=_shown(unit),
-        )
-
-
-def spoiled(entry: str, units: Iterable[UnitData], data: RunData) -> Iterator[Regression]:
-    """Drafts that were right, beside the refined answers that are not: `baseline` is the client."""
-    for unit in units:
-        for client, texts in unit.clients.items():
-            if texts.draft and not texts.refined and texts.refined_text is not None:
-                example = data.examples.get(unit.example)
-                yield Regression(
-                    entry=entry,
-                    baseline=client,
-                    example=unit.example,
-                    seed=unit.seed,
-                    question=example.question if example else "",
-                    references=example.references if example else (),
-                    before=texts.draft_text or "",
-                    after=texts.refined_text,
-                )
 
 
 def _flows(units: Iterable[UnitData]) -> dict[str, Flow]:
@@ -237,7 +190,3 @@ def _flows(units: Iterable[UnitData]) -> dict[str, Flow]:
                 pair = (texts.draft is True, texts.refined is True)
                 flows.setdefault(name, {})[unit.item] = pair
     return dict(flows)
-
-
-def _shown(unit: UnitData) -> str:
-    return unit.text if unit.text is not None else f"({unit.reason or unit.status})"

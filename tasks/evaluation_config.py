@@ -77,6 +77,11 @@ class Entry(Message):
     by_likelihood: Literal["letters", "words"] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def wants_visible_tests(self) -> bool:
+        """Whether each example's visible tests are its own: by tests, of which it names none."""
+        return self.options.get("confidence") == "tests" and self.options.get("tests") is None
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         try:

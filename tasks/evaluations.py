@@ -111,7 +111,10 @@ def problem_of(config: RunConfig, now: datetime) -> str | None:
 
     for entry in config.entries:
         try:
-            request = make_request("Is this possible?", asked_by(config, entry.name))
+            asked = asked_by(config, entry.name)
+            if entry.wants_visible_tests:
+                asked["tests"] = "pass"  # each example's own; all else is checked as it is
+            request = make_request("Is this possible?", asked)
             resolve(request, runtime.coordinator().roster, "a-query-to-check", now)
         except InvalidAsk as error:
             return f"entry {entry.name!r}: {error}"

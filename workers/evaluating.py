@@ -23,7 +23,7 @@ from tasks.evaluation_config import RunConfig, read_config
 from tasks.inspection import listened_to
 from tasks.settings import settings
 from workers.evaluator import cancel_queries
-from workers.evaluator_data import load
+from workers.evaluator_data import load, told_of_tests
 from workers.run_view import run_picture, runs_table
 
 #: How often a watched run is looked at (seconds).
@@ -44,7 +44,7 @@ def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) ->
 
 def place_order(config: RunConfig, name: str | None) -> str:
     """Order a run after a look at its data; its name, once it is recorded."""
-    load(config.data)
+    told_of_tests(config, load(config.data))
     run = str(evaluate.apply_async((config,), {"name": name} if name else {}).id)
     _await_recorded(connect(settings().database_url), run)
     return run

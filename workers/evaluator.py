@@ -31,7 +31,7 @@ from tasks import ask, cancel
 from tasks.evaluation_config import RunConfig
 from tasks.settings import settings
 from tasks.windows import Window, in_window, next_opening, parse_window
-from workers.evaluator_data import load, told_of
+from workers.evaluator_data import digest_of, load, told_of, told_of_tests
 from workers.evaluator_grading import grader_of
 from workers.evaluator_plan import plan, planned_units
 from workers.evaluator_work import GRADING_THREADS, Orders, Work
@@ -107,9 +107,9 @@ def _evaluate(engine: Engine, run: runs.Run, owner: str, stop: threading.Event) 
         run.run,
         owner,
         planned=planned_units(config, data.examples),
-        data=data.digest,
+        data=digest_of(config, data),
         at=datetime.now(UTC),
-        told=told_of(data.bad),
+        told="; ".join(filter(None, [told_of(data.bad), told_of_tests(config, data)])),
     ):
         raise InvalidAsk(
             f"{config.data.source} is not the data that this run began with, or is read in another "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from evaluation import datasets
 from evaluation.examples import BadRow, Dataset, part_of, sample
 from evaluation.formats import Columns
 from models.errors import InvalidAsk
-from tasks.evaluation_config import DataSettings
+from tasks.evaluation_config import DataSettings, RunConfig
 
 #: How many bad rows are told of one by one.
 TOLD_ROWS = 5
@@ -39,6 +40,34 @@ def load(settings: DataSettings) -> Dataset:
         told = f": {told_of(found.bad)}" if found.bad else ""
         raise InvalidAsk(f"there is no example to ask in {settings.source}{told}")
     return replace(found, examples=tuple(chosen))
+
+
+def digest_of(config: RunConfig, data: Dataset) -> str:
+    """Changes whenever what the run asks does: visible tests count where an entry is tried on them.
+
+    Ids do not depend on visible tests, and runs without such an entry need not care.
+    """
+    if not any(entry.wants_visible_tests for entry in config.entries):
+        return data.digest
+    shown = "\0".join(example.visible_tests for example in data.examples)
+    return hashlib.sha256(f"{data.digest}\n{shown}".encode()).hexdigest()
+
+
+def told_of_tests(config: RunConfig, data: Dataset) -> str:
+    """In one line, how many examples show no tests, where an entry is confident by them.
+
+    Raises InvalidAsk where none shows any.
+    """
+    testing = [entry.name for entry in config.entries if entry.wants_visible_tests]
+    without = sum(not example.visible_tests for example in data.examples)
+    if not testing or not without:
+        return ""
+    if without == len(data.examples):
+        raise InvalidAsk(
+            f"entry {testing[0]!r} is confident by tests, and no example of {config.data.source} "
+            "has visible tests"
+        )
+    return f"{without} of {len(data.examples)} examples have no visible tests: by vote there"
 
 
 def told_of(bad: tuple[BadRow, ...]) -> str:

@@ -75,6 +75,8 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
     asked = asked_by(config, planned.entry.name)
     if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
         asked.setdefault("kind", planned.example.kind)
+    if planned.entry.wants_visible_tests:
+        asked |= tested_by(planned)
     if planned.entry.by_likelihood:
         asked["choices"] = continuations(planned)
     if planned.example.images:
@@ -86,6 +88,12 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
         "lane": "overnight",
         "run": planned.run,
     }
+
+
+def tested_by(planned: Planned) -> dict[str, Any]:
+    """What an entry that is confident by tests asks with; by vote where the example shows none."""
+    tests = planned.example.visible_tests
+    return {"tests": tests} if tests else {"confidence": "vote"}
 
 
 def continuations(planned: Planned) -> list[str]:

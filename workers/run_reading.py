@@ -31,7 +31,7 @@ from evaluation.surface import Point
 from models.errors import InvalidAsk
 from models.messages import ClientAnswer, Spent
 from tasks.evaluation_config import RunConfig
-from workers.evaluator_data import load
+from workers.evaluator_data import digest_of, load
 from workers.machine import described
 from workers.run_surface import surfaces_of
 
@@ -88,7 +88,7 @@ def _data(config: RunConfig, found: runs.Run) -> tuple[Dataset | None, str | Non
         data = load(config.data)
     except InvalidAsk as error:
         return None, f"references are missing: {error}"
-    if found.data is not None and data.digest != found.data:
+    if found.data is not None and digest_of(config, data) != found.data:
         return None, f"references are missing: {config.data.source} has changed since"
     return data, None
 
@@ -151,6 +151,8 @@ def _unit(engine: Engine, unit: Unit) -> UnitData:
             if name in unit.clients
         },
         stage=stage if isinstance(stage, int) else None,
+        reached=answer.rounds if answer is not None and isinstance(stage, int) else None,
+        accepted=unit.detail.get("accepted") is not False,
     )
 
 

@@ -19,6 +19,8 @@ from models.strategies.consensus import Comparison, Confidence, Rule
 from models.strategies.deferral import Course, defer
 from models.strategies.formats import FormatOptions
 
+_TESTED_BY = "the visible tests, and the name of a server whose engine is of the kind sandbox"
+
 
 class CopeOptions(FormatOptions):
     """Options of the strategy `cope`."""
@@ -80,9 +82,9 @@ class Cope:
             3 in options.stages or (options.plans and 2 in options.stages)
         ):
             raise InvalidAsk("strategy 'cope' needs a server beyond stage 1; none is configured")
-        testable = options.tests is not None and options.checker is not None
-        if options.confidence == "tests" and not testable:
-            raise InvalidAsk("confidence='tests' needs the options tests and checker")
+        missing = [name for name in ("tests", "checker") if getattr(options, name) is None]
+        if options.confidence == "tests" and missing:
+            raise InvalidAsk(f"confidence='tests' needs {' and '.join(missing)}: {_TESTED_BY}")
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         return defer(_course(state.query), state, now)

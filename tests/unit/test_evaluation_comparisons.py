@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -94,10 +95,37 @@ def test_the_stages_of_cope_by_hand() -> None:
     assert stage_rows([])[0].defer_rate is None
 
 
-def test_what_ended_nowhere_was_deferred_by_every_stage() -> None:
-    ends = [StageEnd(stage=0, right=False, cost=Cost()), StageEnd(stage=1, right=True, cost=Cost())]
+def test_what_ended_nowhere_failed_in_its_last_stage() -> None:
+    ends = [
+        StageEnd(stage=0, right=False, cost=Cost()),
+        StageEnd(stage=0, right=False, cost=Cost(), reached=2),
+        StageEnd(stage=1, right=True, cost=Cost()),
+    ]
 
-    assert [(row.reached, row.deferred) for row in stage_rows(ends)] == [(2, 1), (1, 1), (1, 1)]
+    assert [(row.reached, row.deferred, row.ended, row.failed) for row in stage_rows(ends)] == [
+        (3, 2, 1, 0), (2, 1, 0, 1), (1, 0, 0, 1),
+    ]  # fmt: skip
+
+
+def test_what_lost_its_server_in_stage_3_has_not_ended_in_stage_2() -> None:
+    lost = StageEnd(stage=2, right=True, cost=Cost(dollars=2), reached=3, accepted=False)
+    ends = [
+        lost,
+        replace(lost, right=False),
+        replace(lost, reached=2),
+        replace(lost, reached=2, accepted=True),
+        StageEnd(stage=3, right=True, cost=Cost(dollars=8), reached=3),
+    ]
+
+    _, second, third = stage_rows(ends)
+
+    assert (second.reached, second.deferred, second.ended, second.failed) == (5, 3, 2, 0)
+    assert (second.right, second.unaccepted) == (2, 1)
+    assert (third.ended, third.right, third.failed, third.right_before) == (1, 1, 2, 1)
+    assert third.mean_dollars == pytest.approx(4)
+    rows = stage_rows(ends)
+    assert sum(row.ended + row.failed for row in rows) == len(ends)
+    assert sum(row.right + row.right_before for row in rows) == sum(end.right for end in ends)
 
 
 def test_the_front_is_what_nobody_beats_on_both() -> None:

@@ -11,6 +11,8 @@ from evaluation.graders import grade, judge_options, judged, likeliest, visual
 from models.answers import Kind
 from models.errors import SandboxUnusable
 from models.sandbox import Verdict
+from tests.unit.examples import a_query
+from tests.unit.simulation import play
 
 
 def example(kind: Kind, *references: str, **more: Any) -> Example:
@@ -109,10 +111,18 @@ def test_a_judge_that_contradicts_itself_has_no_verdict(
     assert judged(verdict, orders).status == status
 
 
-def test_a_judge_sees_the_answer_beside_the_reference() -> None:
+def test_a_judge_is_not_told_which_of_two_answers_is_the_reference() -> None:
     asked = judge_options(example("text", "a good answer"), "mine")
 
-    assert asked == {"answers": ["mine", "a good answer"], "reference": "a good answer"}
+    assert asked == {"answers": ["mine", "a good answer"]}
+    query = a_query(strategy="judge", options=asked)
+    told = [step.messages[-1].content for step in play(query).asked]
+    assert [one.count("a good answer") for one in told] == [1, 1]
+    assert not any("correct answer" in one for one in told)
+    # What is told of either answer is the same but for the place that it has.
+    assert told[1] == told[0].replace("mine", "#").replace("a good answer", "mine").replace(
+        "#", "a good answer"
+    )
     with pytest.raises(ValueError, match="reference"):
         judge_options(example("text"), "mine")
 

@@ -108,6 +108,14 @@ def test_the_surface_counts_ends_accuracy_and_cost_by_hand() -> None:
     assert 0 < point.dollars < strict.dollars
 
 
+def test_a_question_that_lost_its_server_has_not_ended_in_stage_2() -> None:
+    lost = all_stages(script_of(["1", "2", "1", "2"], ["1", "1", "3", "2"], None))
+    strict, lax = surface([lost], t1s=[1.0], t2s=[0.75, 0.5], ns=[4])
+
+    assert strict.ended == {0: 1, 1: 0, 2: 0, 3: 0}
+    assert lax.ended == {0: 0, 1: 0, 2: 1, 3: 0}
+
+
 def test_a_surface_of_nothing_says_so() -> None:
     with pytest.raises(ValueError, match="no samples"):
         surface([], t1s=[1], t2s=[1], ns=[1])

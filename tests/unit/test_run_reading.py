@@ -18,8 +18,8 @@ from db.record import SqlRecord
 from db.units import add_unit
 from evaluation.analysis import analyse
 from models.errors import ColmError
-from models.messages import ClientAnswer, Completion, Spent
-from models.strategies.base import Ask, Outcome
+from models.messages import Answer, ClientAnswer, Completion, Spent, StepError
+from models.strategies.base import Ask, Finish, Outcome
 from models.strategies.cope import Cope
 from tasks.evaluation_config import read_config
 from tests.unit.conftest import SetEnvironment
@@ -101,6 +101,26 @@ def test_units_come_with_their_texts_grades_and_prices(
     assert found.entries[0].cost.dollars == pytest.approx((5 * 1 + 2 * 10) / 1e6)
 
 
+def test_a_query_that_lost_its_server_in_stage_3_failed_there(
+    engine: Engine, config: dict[str, Any]
+) -> None:
+    entries = [{"name": "cope", "strategy": "cope", "options": COPE}]
+    given = {**config, "entries": entries}
+    runs.order(engine, "night", read_config(given).model_dump(mode="json"), NOW)
+    record = SqlRecord(engine)
+    for example, fails in zip(load(read_config(given).data).examples, [False, True], strict=False):
+        found = a_unit("cope", example.id, ledger=LEDGER)
+        answer = sampled(record, found.query_id, server_fails=fails)
+        add_unit(engine, "night", replace(found, detail=answer.detail))
+
+    data = read_run(engine, "night")
+
+    told = {(u.stage, u.reached, u.accepted) for u in data.units}
+    assert told == {(3, 3, True), (2, 3, False)}
+    _, second, third = analyse(data).stages["cope"]
+    assert (second.ended, third.ended, third.failed) == (0, 1, 1)
+
+
 def test_clients_that_nobody_graded_are_neither_right_nor_wrong(
     engine: Engine, config: dict[str, Any]
 ) -> None:
@@ -141,19 +161,24 @@ def test_replayed_answers_are_graded_as_the_run_was(
 COPE = {"n": 1, "t1": 1.0, "t2": 1.0, "comparison": ">", "kind": "numeric"}
 
 
-def sampled(record: SqlRecord, query_id: str) -> None:
-    """Record a query of cope in which everybody says 4."""
+def sampled(record: SqlRecord, query_id: str, *, server_fails: bool = False) -> Answer:
+    """Record a query of cope in which everybody says 4, or the server nothing in stage 3."""
     said = Completion(
         text="Answer: 4", finish_reason="stop", prompt_tokens=3, completion_tokens=3,
         engine="scripted", model="none",
     )  # fmt: skip
+    whole = Outcome(status="completed", at=NOW, completion=said)
+    silence = Outcome(status="failed", at=NOW, error=StepError(kind="EngineError", reason="gone"))
     with record.begin(a_query(query_id, strategy="cope", options=COPE)) as life:
         life.apply(move := Cope().next_move(life.state, NOW), NOW)
     while isinstance(move, Ask):
         with record.open(query_id) as life:
             for step in move.steps:
-                life.add_outcome(step, Outcome(status="completed", at=NOW, completion=said))
+                lost = server_fails and step.round == 3
+                life.add_outcome(step, silence if lost else whole)
             life.apply(move := Cope().next_move(life.state, NOW), NOW)
+    assert isinstance(move, Finish)
+    return move.answer
 
 
 def test_a_report_is_written_from_the_record(

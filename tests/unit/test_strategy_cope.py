@@ -213,7 +213,7 @@ def test_the_client_can_be_named() -> None:
         ({"client": "main"}, {}, "'main' is not a client of this query"),
         ({}, {"clients": []}, "at least one client"),
         ({}, {"server": None}, "needs a server beyond stage 1"),
-        ({"confidence": "tests"}, {}, "needs the options tests and checker"),
+        ({"confidence": "tests"}, {}, "needs tests and checker: the visible"),
     ],
 )
 def test_what_cannot_be_carried_is_refused(
