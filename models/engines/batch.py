@@ -218,11 +218,10 @@ class Batch:
         generation.filled = generation.cached = length
 
     def _decode(self) -> None:
-        rows = [generation for generation in self._rows if generation.finish_reason is None]
-        if len(rows) < len(self._rows):
-            # Someone ended with the first token: close the gap before the others go on.
+        if any(row.finish_reason is not None or row.ticket.settled for row in self._rows):
+            # Someone ended or failed with the first token: close the gap before the others go on.
             self._sweep()
-            rows = list(self._rows)
+        rows = list(self._rows)
         if not rows:
             return
         self._decoding.step(rows)

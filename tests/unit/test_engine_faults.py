@@ -38,10 +38,10 @@ class _Faulty:
         return self._model(**inputs)
 
 
-def _unused(*texts: str) -> str:
+def _unused(*texts: str, new: int = 16) -> str:
     """A letter that the answers to `texts` do not have."""
     answers = TOKENIZER.decode(
-        [token for text in texts for token in generated("llama", (text,), 16)]
+        [token for text in texts for token in generated("llama", (text,), new)]
     )
     return next(letter for letter in "#$%&*+=@^_~|" if letter not in answers)
 
@@ -81,7 +81,7 @@ def test_a_step_that_fails_for_one_row_goes_on_for_the_others(llama: ContinuousE
 def test_a_fault_of_the_loop_fails_what_runs_and_the_loop_goes_on(
     llama: ContinuousEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fatal = _unused("Fine.")
+    fatal = _unused("Fine.", new=96)
     # No error that a forward pass is expected to raise.
     _Faulty(llama, ZeroDivisionError("a bug"), _token(fatal))
 
@@ -101,6 +101,25 @@ def test_a_lost_device_fails_everything_with_the_reason(
     with pytest.raises(EngineError, match="device is lost"):
         llama.submit(ask("Fine.")).result(SOON)
     assert "the device is lost" in caplog.text
+
+
+def test_a_first_token_that_is_no_number_leaves_rows_that_run_alone(
+    llama: ContinuousEngine,
+) -> None:
+    runner: Any = llama._batch._runner
+    embedding = runner._model.get_input_embeddings()
+    fatal = _unused("Fine.", new=96)
+    with torch.no_grad():
+        embedding.weight[_token(fatal)] = float("nan")
+
+    running = llama.submit(ask("Fine.", new=96))
+    until = time.monotonic() + SOON
+    while not llama.stats.steps and time.monotonic() < until:
+        time.sleep(0.001)
+    with pytest.raises(EngineError, match="not a number"):
+        llama.submit(ask(f"{fatal} ")).result(SOON)
+
+    expect_generated("llama", ("Fine.",), 96, running.result(SOON))
 
 
 def test_output_that_is_no_number_fails_its_own_row_and_leaves_no_trace(
