@@ -5,6 +5,9 @@ superuser's URL of a PostgreSQL database, an administrator's URL of a RabbitMQ v
 the management plugin, at COLM_TEST_BROKER_API unless it is port 15672 of the same host).
 
 Where a service is not installed its tests are skipped, or failed where CI is set.
+
+Under pytest-xdist the processes of the run share one private service of each kind, and tests with
+the marker `alone` come first, while the other processes wait.
 """
 
 from __future__ import annotations
@@ -12,18 +15,23 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from db import migrate
 from tests.provision import (
     Databases,
+    Lender,
+    Lent,
     PostgresServer,
     RabbitMQServer,
     ServiceMissing,
+    Turns,
     VirtualHosts,
+    lent,
     postgres,
     rabbitmq,
 )
@@ -34,13 +42,63 @@ _MARKERS = {
     "rabbitmq": {"rabbitmq_installed", "rabbitmq_vhosts"},
 }
 
+_LENDER = pytest.StashKey[Lender]()
+_TURNS = pytest.StashKey[Turns]()
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Called by pytest-xdist in the process that controls the others, once for each of those."""
+    stash = node.config.stash
+    if _LENDER not in stash:
+        stash[_LENDER] = Lender().__enter__()
+    node.workerinput["lender"] = stash[_LENDER].address
+
+
+def _lender_of(config: pytest.Config) -> str | None:
+    """Where a process that pytest-xdist started finds its lender; None in all others."""
+    address: str | None = getattr(config, "workerinput", {}).get("lender")
+    return address
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if address := _lender_of(config):
+        config.stash[_TURNS] = Turns(Path(address).parent)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if turns := config.stash.get(_TURNS, None):
+        turns.close()
+    if lender := config.stash.get(_LENDER, None):
+        lender.__exit__()
+
+
+def _alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         needs = set(getattr(item, "fixturenames", ()))
         for marker, fixtures in _MARKERS.items():
             if needs & fixtures:
                 item.add_marker(marker)
+    if _lender_of(config):
+        items.sort(key=_alone, reverse=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the test's time limit
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, bool, bool]:
+    turns = item.config.stash.get(_TURNS, None)
+    if turns is None:
+        return (yield)
+    turns.take(alone=_alone(item))
+    try:
+        return (yield)
+    finally:
+        turns.give_back(keep=_alone(item) and _alone(nextitem))
 
 
 def _require(find_programs: Callable[[], object]) -> None:
@@ -58,9 +116,9 @@ def postgres_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(postgres_installed: None) -> Iterator[PostgresServer]:
-    """The session's own PostgreSQL: not to be stopped, others share it."""
-    with PostgresServer() as server:
+def postgres_server(request: pytest.FixtureRequest, postgres_installed: None) -> Iterator[Lent]:
+    """The test run's own PostgreSQL: not to be stopped, others share it."""
+    with lent("postgres", _lender_of(request.config)) as server:
         yield server
 
 
@@ -99,9 +157,9 @@ def rabbitmq_installed() -> None:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server(rabbitmq_installed: None) -> Iterator[RabbitMQServer]:
-    """The session's own RabbitMQ: not to be stopped, others share it."""
-    with RabbitMQServer() as server:
+def rabbitmq_server(request: pytest.FixtureRequest, rabbitmq_installed: None) -> Iterator[Lent]:
+    """The test run's own RabbitMQ: not to be stopped, others share it."""
+    with lent("rabbitmq", _lender_of(request.config)) as server:
         yield server
 
 
@@ -117,7 +175,7 @@ def rabbitmq_vhosts(request: pytest.FixtureRequest) -> Iterator[VirtualHosts]:
     if url := os.environ.get("COLM_TEST_BROKER_URL"):
         hosts = VirtualHosts(url, os.environ.get("COLM_TEST_BROKER_API"))
     else:
-        server: RabbitMQServer = request.getfixturevalue("rabbitmq_server")
+        server: Lent = request.getfixturevalue("rabbitmq_server")
         hosts = VirtualHosts(server.url, server.api_url)
     yield hosts
     hosts.close()

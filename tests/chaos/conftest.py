@@ -1,4 +1,4 @@
-"""One site for all faults of a test run; whoever breaks it for good gives the next a new one."""
+"""One site for all faults of a module; whoever breaks it for good gives the next a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.campaign import Campaign
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def campaign(rabbitmq_installed: None, postgres_installed: None) -> Iterator[Campaign]:
     with Campaign() as found:
         yield found

@@ -10,7 +10,10 @@ import pytest
 from tests.chaos.campaign import Broken, Campaign
 from tests.chaos.faults import FAULTS
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.rabbitmq, pytest.mark.postgres]
+pytestmark = [
+    *(pytest.mark.chaos, pytest.mark.alone, pytest.mark.slow),
+    *(pytest.mark.rabbitmq, pytest.mark.postgres),
+]
 
 #: Enough that each stage lasts for seconds.
 QUERIES = 50

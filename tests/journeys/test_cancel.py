@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.journeys.site import Site, outcomes
 
 
+@pytest.mark.alone
 def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_within_a_second(
     site: Site,
 ) -> None:

@@ -16,6 +16,8 @@ from tests.provision.faults import ServiceBroken
 from workers.services import dying_with_parent, tail
 
 _POLL_S = 0.02
+#: Into how many parts the ports are divided between the processes of a test run.
+_SHARES = 32
 
 
 def free_port() -> int:
@@ -24,8 +26,11 @@ def free_port() -> int:
     A port of the kernel's own range could be taken by anybody's outgoing connection while its
     server is down, and a client that retries such a port can even connect to itself.
     """
+    # Processes of one test run draw from other ports: each may start a server later on its port.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")
+    own = range(15_000 + (int(worker) + 1) % _SHARES, _first_ephemeral_port(), _SHARES)
     for _ in range(1000):
-        port = random.randint(15_000, _first_ephemeral_port() - 1)
+        port = random.choice(own)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -14,7 +14,15 @@ import pika.exceptions
 import psycopg2
 import pytest
 
-from tests.provision import Databases, PostgresServer, RabbitMQServer, VirtualHosts
+from tests.provision import (
+    Databases,
+    Lender,
+    PostgresServer,
+    RabbitMQServer,
+    ServiceBroken,
+    VirtualHosts,
+    lent,
+)
 from tests.provision.postgres import plain
 from tests.provision.process import running
 
@@ -70,6 +78,33 @@ def test_a_fresh_database_has_no_tables_and_is_gone_afterwards(
         assert _query(url, tables) == [(0,)]
     with pytest.raises(psycopg2.OperationalError, match="does not exist"):
         _query(url, "SELECT 1")
+
+
+@pytest.mark.usefixtures("postgres_installed")
+def test_all_who_ask_a_lender_get_one_server_that_ends_with_it() -> None:
+    with Lender() as lender:
+        with lent("postgres", lender.address) as first:
+            assert _query(first.url, "SELECT 7") == [(7,)]
+        with lent("postgres", lender.address) as second:
+            assert second == first
+            assert _query(first.url, "SELECT 7") == [(7,)]
+    with pytest.raises(psycopg2.OperationalError, match="refused"):
+        _query(first.url, "SELECT 1")
+    assert not lender.folder.exists()
+
+
+@pytest.mark.usefixtures("postgres_installed")
+def test_a_lender_tells_all_who_ask_why_its_server_did_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(server: PostgresServer) -> None:
+        raise ServiceBroken(f"port {server.port} is taken")
+
+    monkeypatch.setattr(PostgresServer, "start", broken)
+    with Lender() as lender:
+        for _ in range(2):
+            with pytest.raises(ServiceBroken, match="is taken"), lent("postgres", lender.address):
+                pass
 
 
 def _declare(url: str) -> None:

@@ -96,6 +96,7 @@ def test_a_waiting_caller_is_told_at_once_that_the_database_is_gone(
     assert len(told) == 1
 
 
+@pytest.mark.alone
 def test_a_hung_holder_loses_its_lock_and_the_others_go_on(postgres_url: str) -> None:
     engine = connect(postgres_url)
     record = SqlRecord(engine)

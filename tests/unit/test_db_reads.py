@@ -151,6 +151,7 @@ class ReadsContract(DatabaseContract):
         record.refuse("query-0001", "why?", "colm", "reason", NOW)
         assert wait_for_answer(engine, "query-0001", 0.0)
 
+    @pytest.mark.alone
     def test_a_waiting_caller_sees_the_answer_within_50_ms(
         self, record: SqlRecord, engine: Engine
     ) -> None:

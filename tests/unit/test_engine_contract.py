@@ -182,6 +182,7 @@ def test_a_completion_ends_before_its_stop_string(rig: Rig) -> None:
     assert completion.finish_reason == "stop"
 
 
+@pytest.mark.alone
 def test_submitting_does_not_wait_for_what_runs(rig: Rig) -> None:
     started = time.monotonic()
     futures = [rig.slow.submit(rig.slow_request()) for _ in range(12)]
@@ -190,6 +191,7 @@ def test_submitting_does_not_wait_for_what_runs(rig: Rig) -> None:
     assert not any(future.done() for future in futures)
 
 
+@pytest.mark.alone
 def test_a_cancelled_request_raises_at_once_and_leaves_the_others_alone(rig: Rig) -> None:
     doomed, other = rig.slow_request(), rig.slow_request()
     first, second = rig.slow.submit(doomed), rig.slow.submit(other)
@@ -222,6 +224,7 @@ def test_cancelled_requests_make_room_for_those_that_wait(rig: Rig) -> None:
     assert wait(waiting).text
 
 
+@pytest.mark.alone
 def test_a_deadline_ends_a_request_that_runs(rig: Rig) -> None:
     deadline = time.monotonic() + 0.2
     slow = rig.slow_request()
@@ -265,6 +268,7 @@ def test_a_prompt_that_does_not_fit_names_both_lengths_and_harms_nobody(rig: Rig
     assert wait(good).text
 
 
+@pytest.mark.alone
 def test_an_id_names_one_open_request_at_a_time(rig: Rig) -> None:
     request = rig.slow_request()
     first = rig.slow.submit(request)
@@ -282,6 +286,7 @@ def test_an_id_may_be_used_again_once_its_request_has_ended(rig: Rig) -> None:
     assert first.text == second.text
 
 
+@pytest.mark.alone
 def test_closing_settles_everything_and_refuses_what_comes(rig: Rig) -> None:
     open_ones = [rig.slow.submit(rig.slow_request()) for _ in range(6)]
 

@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from models.engines.continuous import ContinuousEngine
 from models.messages import Sampling, Submission
 from models.stopping import Stop
@@ -16,6 +18,7 @@ from workers.generator import EngineGenerator
 __all__ = ["endless"]  # a fixture
 
 
+@pytest.mark.alone
 def test_a_running_step_is_stopped_within_a_second_and_its_engine_rests(
     endless: ContinuousEngine,
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_suspect_is_told_of_before_it_starts() -> None:
     assert len(engine.requests) == 1
 
 
+@pytest.mark.alone
 def test_a_suspect_runs_with_nothing_beside_it() -> None:
     engine = HandEngine()
     known = worker(engine)
