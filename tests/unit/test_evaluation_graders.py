@@ -122,6 +122,13 @@ def test_a_judge_sees_the_answer_beside_the_reference() -> None:
         ("umbrella", "An umbrella!", "correct"),
         ("red, white", "red white", "correct"),
         ("1000", "1,000", "correct"),
+        ("US", "U.S.", "correct"),
+        ("don't walk", "Dont walk", "correct"),
+        ("0", "None", "correct"),
+        ("t-shirt", "T shirt", "correct"),
+        ("3.5", "3.5.", "correct"),
+        ("3.5", "35", "wrong"),
+        ("3.5", "3 5", "wrong"),
         ("cat", "dog", "wrong"),
     ],
 )
