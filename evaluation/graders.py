@@ -138,8 +138,10 @@ _NUMBERS = {
     for value, word in enumerate(
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     )
-}
-_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation.replace("'", ""), " "))
+} | {"none": "0"}
+#: Points but those of decimals, commas of thousands, and the apostrophes of contractions.
+_DROPPED = re.compile(r"\.(?!\d)|(?<=\d),(?=\d)|['\u2019]")
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation.replace(".", ""), " "))
 
 
 def visual(example: Example, text: str) -> Grade:
@@ -153,8 +155,8 @@ def visual(example: Example, text: str) -> Grade:
 
 
 def _normal(text: str) -> str:
-    text = re.sub(r"(?<=\d),(?=\d)", "", text.casefold())
-    words = _ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split()
+    text = _DROPPED.sub("", text.casefold()).translate(_PUNCTUATION)
+    words = _ARTICLES.sub(" ", text).split()
     return " ".join(_NUMBERS.get(word, word) for word in words)
 
 

@@ -22,6 +22,9 @@ from models.errors import ImageUnavailable, InvalidAsk
 #: What a site takes where its settings say nothing else.
 MAX_BYTES: Final = 20_000_000
 MAX_PIXELS: Final = 40_000_000
+#: The longer side over the shorter one. Models scale the longer one down, and can do no more with a
+#: thread of pixels than spend minutes on it.
+MAX_RATIO: Final = 200
 
 #: Pillow's names of the formats, and the suffixes under which files of them go.
 _FORMATS = {
@@ -30,9 +33,11 @@ _FORMATS = {
     "GIF": ("image/gif", {".gif"}),
     "WEBP": ("image/webp", {".webp"}),
 }
+#: What many cameras write: a JPEG with smaller ones of the same picture behind it.
+_CAMERAS = "MPO"
 _SUFFIXES = {suffix: name for name, (_, suffixes) in _FORMATS.items() for suffix in suffixes}
 
-May = Literal["read", "write"]
+May = Literal["read", "write", "remove"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +76,10 @@ def examine(
     try:
         with Image.open(io.BytesIO(data), formats=tuple(_FORMATS)) as picture:
             width, height = picture.size
-            if width * height > max_pixels:
-                raise InvalidAsk(
-                    f"{what} has {width} x {height} pixels; at most {max_pixels:,} are taken:"
-                    " scale it down"
-                )
-            if getattr(picture, "n_frames", 1) > 1:
+            _check_size(what, width, height, max_pixels)
+            kind = "JPEG" if picture.format == _CAMERAS else str(picture.format)
+            if kind != "JPEG" and getattr(picture, "n_frames", 1) > 1:
                 raise InvalidAsk(f"{what} is animated; give one frame of it")
-            kind = str(picture.format)
             picture.load()
     except UnidentifiedImageError as error:
         raise InvalidAsk(f"{what} is no PNG, JPEG, GIF or WebP") from error
@@ -98,8 +99,16 @@ def examine(
     )
 
 
+def _check_size(what: str, width: int, height: int, max_pixels: int) -> None:
+    size = f"{what} has {width} x {height} pixels"
+    if width * height > max_pixels:
+        raise InvalidAsk(f"{size}; at most {max_pixels:,} are taken: scale it down")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise InvalidAsk(f"{size}; one side may be {MAX_RATIO} times the other: cut it")
+
+
 def sign(secret: bytes, image_ids: Collection[str], until: datetime, may: May = "read") -> str:
-    """A token with which these images may be fetched, or any put, until then; for no one else."""
+    """A token with which these images may be fetched until then; or any put, or any removed."""
     until_s = int(until.timestamp())
     claims = {"images": sorted(image_ids), "may": may, "until": until_s}
     text = base64.urlsafe_b64encode(json.dumps(claims, separators=(",", ":")).encode())

@@ -6,13 +6,14 @@ that two prompts share is then one whose images are the same too.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from models.engines.loading import LoadedModel
@@ -39,17 +40,23 @@ class ChatProcessor(ChatTokenizer):
         pictures = [_decoded(name, images) for name in wanted]
         chat = [self._turn(turn) for turn in messages]
         with self._lock:
-            found = self._processor(
-                text=[self._rendered(chat)], images=[pictures], return_tensors="pt",
-                add_special_tokens=False,
-            )  # fmt: skip
+            found = self._seen(self._rendered(chat), pictures)
         tokens = found.pop("input_ids")[0].tolist()
         found.pop("attention_mask", None)
         place = _place(wanted)
         return Prompt(
             tokens=[place if token == self._image_token else token for token in tokens],
-            pixels=dict(found),
+            pixels=found,
         )
+
+    def _seen(self, prompt: str, pictures: Sequence[Image.Image]) -> dict[str, Any]:
+        try:
+            found = self._processor(
+                text=[prompt], images=[pictures], return_tensors="pt", add_special_tokens=False
+            )
+        except (ValueError, IndexError, RuntimeError) as error:
+            raise EngineError(f"the model's processor refuses the images: {error}") from error
+        return dict(found)
 
     def _turn(self, turn: Turn) -> dict[str, Any]:
         text = {"type": "text", "text": self._defused(turn.content)}
@@ -108,9 +115,23 @@ def _decoded(name: str, images: Mapping[str, bytes]) -> Image.Image:
         raise EngineError(f"image {name[:12]} was not handed to the engine")
     try:
         with Image.open(io.BytesIO(images[name])) as picture:
-            return picture.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+            return as_seen(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise EngineError(f"image {name[:12]} cannot be read: {error}") from error
+
+
+def as_seen(picture: Image.Image) -> Image.Image:
+    """In 8 bits of RGB as a person sees it: the right way up, on white where it is transparent."""
+    picture.load()
+    with contextlib.suppress(Exception):  # Pillow's are many, and damaged EXIF says nothing
+        picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I"):  # 16 bits, of which a conversion keeps the lower half
+        return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture.convert("RGB")
 
 
 def _place(names: Sequence[str]) -> int:

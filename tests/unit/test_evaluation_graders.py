@@ -134,6 +134,13 @@ def test_a_judge_is_not_told_which_of_two_answers_is_the_reference() -> None:
         ("umbrella", "An umbrella!", "correct"),
         ("red, white", "red white", "correct"),
         ("1000", "1,000", "correct"),
+        ("US", "U.S.", "correct"),
+        ("don't walk", "Dont walk", "correct"),
+        ("0", "None", "correct"),
+        ("t-shirt", "T shirt", "correct"),
+        ("3.5", "3.5.", "correct"),
+        ("3.5", "35", "wrong"),
+        ("3.5", "3 5", "wrong"),
         ("cat", "dog", "wrong"),
     ],
 )

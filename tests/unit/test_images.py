@@ -55,6 +55,23 @@ def _animated() -> bytes:
     return file.getvalue()
 
 
+def test_what_a_camera_writes_with_previews_is_a_jpeg() -> None:
+    file = io.BytesIO()
+    preview = Image.new("RGB", (16, 9))
+    Image.new("RGB", (64, 36)).save(file, "MPO", save_all=True, append_images=[preview])
+    found = examine(file.getvalue(), called="DSC_0001.JPG")
+    assert (found.media_type, found.width, found.height) == ("image/jpeg", 64, 36)
+
+
+@pytest.mark.parametrize("size", [(201, 1), (3, 2_000)])
+def test_a_thread_of_pixels_is_refused(size: tuple[int, int]) -> None:
+    """Models scale the longer side down: at 20,000,000 x 1 that took a minute."""
+    file = io.BytesIO()
+    Image.new("RGB", size).save(file, "PNG")
+    with pytest.raises(InvalidAsk, match="one side may be 200 times the other"):
+        examine(file.getvalue())
+
+
 @pytest.mark.parametrize(
     ("data", "called", "reason"),
     [
