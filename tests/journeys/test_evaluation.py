@@ -65,7 +65,7 @@ def done(site: Site) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_run_goes_on_whoever_is_killed_and_repeats_nothing_finished(site: Site) -> None:
-    site.configure("ada", "bo", delay=1.5, draft=60, refine=60, synthesize=60)
+    site.configure("ada", "bo", delay=1.5, draft=60, refine=60, synthesize=60, query=240)
     site.start_all("ada", "bo")
     site.start("evaluator")
     order(site)

@@ -75,6 +75,7 @@ def test_nothing_is_shared_where_the_order_says_so(site: Site) -> None:
     assert "needs 2 servers; 1 configured" in refused
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_slow_network_is_put_before_clients_of_its_own(site: Site) -> None:

@@ -203,6 +203,7 @@ def test_a_dead_step_is_settled_parked_and_replayed_without_changing_its_query(
 def test_a_submission_is_recorded_though_its_queue_was_deleted(
     whole: Site, rabbitmq_url: str
 ) -> None:
+    whole.configure("ada", "bo", draft=60)
     whole.start_all("ada", "bo")
     assert whole.ask("Before?", {"rounds": 1})["status"] == "answered"
     assert whole.stop("client", "ada", "bo") == 0
