@@ -7,109 +7,17 @@ Nothing but their names travels through the broker.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
 
-import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
-from models.images import Picture, examine, image_id_of, sign
-from models.messages import ImageId
+from models.errors import ImageUnavailable, InvalidAsk, SettingsError
+from models.images import examine, sign
+from tasks.image_stores import IMAGE_ID, FolderStore, HttpStore, ImageStore
 from tasks.settings import ImageSettings, Settings, settings
-
-#: How long a caller has to put what it asks about (seconds).
-WRITE_WITHIN = timedelta(minutes=10)
-#: Seconds for one image, there or back.
-TIMEOUT = 60.0
-
-_IMAGE_ID: TypeAdapter[str] = TypeAdapter(ImageId)
-
-
-class ImageStore(Protocol):
-    """Keeps images by the sha256 of their bytes. What is kept twice is kept once."""
-
-    def put(self, picture: Picture) -> None: ...
-
-    def get(self, image_id: str, token: str = "") -> bytes:
-        """Raises ImageUnavailable, or TransientError when the store cannot be reached."""
-
-
-@dataclass(frozen=True)
-class FolderStore:
-    """A folder on this machine."""
-
-    folder: Path
-
-    def put(self, picture: Picture) -> None:
-        path = self._path(picture.image_id)
-        if path.exists():
-            return
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with unfinished.open("wb") as file:
-            file.write(picture.data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-
-    def get(self, image_id: str, token: str = "") -> bytes:  # noqa: ARG002 - a store's signature
-        try:
-            return checked(image_id, self._path(image_id).read_bytes())
-        except FileNotFoundError as error:
-            raise ImageUnavailable(f"image {image_id[:12]} is not in {self.folder}") from error
-
-    def _path(self, image_id: str) -> Path:
-        name = _IMAGE_ID.validate_python(image_id)  # it becomes a path
-        return self.folder / name[:2] / name
-
-
-@dataclass(frozen=True)
-class HttpStore:
-    """`colm images`."""
-
-    url: str
-    secret: bytes | None
-
-    def put(self, picture: Picture) -> None:
-        if self.secret is None:
-            raise SettingsError(
-                "images.secret_file is not set or cannot be read: who asks about images has to have"
-                " the site's secret"
-            )
-        token = sign(self.secret, (), datetime.now(UTC) + WRITE_WITHIN, "write")
-        answer = self._ask("PUT", picture.image_id, token, content=picture.data)
-        if answer.status_code not in (200, 201):
-            raise InvalidAsk(f"the image store refuses the image: {_said(answer)}")
-
-    def get(self, image_id: str, token: str = "") -> bytes:
-        answer = self._ask("GET", image_id, token)
-        if answer.status_code != 200:
-            raise ImageUnavailable(f"image {image_id[:12]}: {_said(answer)}")
-        return checked(image_id, answer.content)
-
-    def _ask(self, method: str, image_id: str, token: str, **body: Any) -> httpx.Response:
-        try:
-            answer = httpx.request(
-                method,
-                f"{self.url.rstrip('/')}/images/{image_id}",
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=TIMEOUT,
-                **body,
-            )
-        except httpx.HTTPError as error:
-            raise TransientError(
-                f"the image store {self.url} cannot be reached: {error!r}"
-            ) from error
-        if answer.status_code >= 500:
-            raise TransientError(f"the image store {self.url} fails: {_said(answer)}")
-        return answer
 
 
 def store(found: Settings | None = None) -> ImageStore:
@@ -145,13 +53,6 @@ def read_token(image_ids: Iterable[str], until: datetime) -> str:
     return sign(key, sorted(set(image_ids)), until)
 
 
-def checked(image_id: str, data: bytes) -> bytes:
-    """`data`, which must be what its name says; ImageUnavailable if not."""
-    if image_id_of(data) != image_id:
-        raise ImageUnavailable(f"image {image_id[:12]} was changed in the store")
-    return data
-
-
 def secret(found: ImageSettings, *, needed: bool = True) -> bytes | None:
     """What tokens are signed with. SettingsError if it is needed and not there."""
     return _secret(found.secret_file, needed)
@@ -174,12 +75,20 @@ def _kept(given: str | Path | bytes) -> str:
     limits = settings().images
     where = store()
     if isinstance(given, str) and (there := _named(given, limits.url)):
+        _hold(where, there, given)
         return there
     name = "" if isinstance(given, bytes) else str(given)
     data = given if isinstance(given, bytes) else _read(Path(given), limits.max_bytes)
     picture = examine(data, called=name, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
     where.put(picture)
     return picture.image_id
+
+
+def _hold(where: ImageStore, image_id: str, given: str) -> None:
+    try:
+        where.hold(image_id)
+    except ImageUnavailable as error:
+        raise InvalidAsk(f"{given} is not in this site's image store: {error}") from error
 
 
 def _named(given: str, url: str | None) -> str | None:
@@ -192,19 +101,22 @@ def _named(given: str, url: str | None) -> str | None:
             raise InvalidAsk(f"{given} is not in this site's image store: give the file itself")
         return None
     try:
-        return _IMAGE_ID.validate_python(name)
+        return IMAGE_ID.validate_python(name)
     except ValidationError as error:
         raise InvalidAsk(f"{given} names no image: an id is a sha256 in hexadecimal") from error
 
 
 def _read(path: Path, most: int) -> bytes:
+    """No more than is taken, whatever the file says of its size; and no device or pipe."""
     try:
-        if (size := path.stat().st_size) > most:
-            raise InvalidAsk(f"image {str(path)!r} has {size:,} bytes; at most {most:,} are taken")
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidAsk(f"image {str(path)!r} cannot be read: {error.strerror}") from error
-
-
-def _said(answer: httpx.Response) -> str:
-    return f"{answer.status_code} {answer.text[:200]}"
+        if not path.is_file():
+            path.stat()  # says why, where it is not there
+            raise InvalidAsk(f"image {str(path)!r} is no file")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidAsk(f"image {str(path)!r} cannot be read: {reason}") from error
+    if len(data) > most:
+        raise InvalidAsk(f"image {str(path)!r} has more than the {most:,} bytes that are taken")
+    return data

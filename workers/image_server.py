@@ -1,9 +1,13 @@
 """`colm images`: the site's image store over HTTP, for a site of more than one machine.
 
     PUT /images/<sha256>   a caller, with a token that may write; the body is the image
+    POST /images/<sha256>  a caller that asks about one that is there: it is held
     GET /images/<sha256>   a participant, with the token that came with its step
+    DELETE /images/<sha256>?before=TIME and GET /images/?before=TIME&after=ID
+                           an operator, with a token that may remove
 
-Whoever sends a body has to prove first that it may, and what it sends is decoded before it is kept.
+Whoever sends a body has to prove first that it may: until then nothing of the body is kept. What
+it sends is decoded before it is stored.
 """
 
 from __future__ import annotations
@@ -11,15 +15,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import Any, ClassVar
 
 from tornado.httpserver import HTTPServer
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from models.errors import ColmError, ImageUnavailable, InvalidAsk, SettingsError
 from models.images import May, Picture, check_token, examine, image_id_of
-from tasks.images import FolderStore, ImageStore, secret
+from tasks.image_stores import PAGE, SETTLED, FolderStore, ImageStore
+from tasks.images import secret
 from tasks.settings import ImageSettings, Settings, settings
 
 logger = logging.getLogger(__name__)
@@ -27,8 +34,10 @@ logger = logging.getLogger(__name__)
 IMAGE = r"/images/([0-9a-f]{64})"
 
 
-class ImageHandler(RequestHandler):
-    """One image."""
+class Guarded(RequestHandler):
+    """Hears nobody without a token. A token for fetching is for one image, the others for any."""
+
+    may: ClassVar[dict[str, May]] = {}
 
     def initialize(self, store: ImageStore, key: bytes, limits: ImageSettings) -> None:
         self._store = store
@@ -36,16 +45,40 @@ class ImageHandler(RequestHandler):
         self._limits = limits
 
     def prepare(self) -> None:
-        image_id = self.path_args[0]
-        may: May = "write" if self.request.method == "PUT" else "read"
+        may = self.may.get(self.request.method or "", "remove")
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        wanted = None if may == "write" else image_id
+        wanted = self.path_args[0] if may == "read" else None
         try:
             if scheme != "Bearer":
                 raise ImageUnavailable("no token was sent")
             check_token(self._key, token, datetime.now(UTC), image_id=wanted, may=may)
         except ImageUnavailable as error:
             raise HTTPError(403, reason=str(error)) from error
+
+    def before(self) -> datetime:
+        """What is asked for, and by this machine's clock never later than what has settled."""
+        try:
+            asked = datetime.fromisoformat(self.get_query_argument("before")).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise HTTPError(400, reason="before is no time") from error
+        return min(asked, datetime.now(UTC) - SETTLED)
+
+    def write_error(self, status_code: int, **_: Any) -> None:  # noqa: ARG002 - tornado calls with it
+        self.finish(self._reason)
+
+
+@stream_request_body
+class ImageHandler(Guarded):
+    """One image."""
+
+    may: ClassVar[dict[str, May]] = {"PUT": "write", "POST": "write", "GET": "read"}
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._body = bytearray()
+
+    def data_received(self, chunk: bytes) -> None:
+        self._body += chunk
 
     async def get(self, image_id: str) -> None:
         try:
@@ -57,26 +90,50 @@ class ImageHandler(RequestHandler):
         self.finish(data)
 
     async def put(self, image_id: str) -> None:
-        if image_id_of(self.request.body) != image_id:
+        body = bytes(self._body)
+        if image_id_of(body) != image_id:
             raise HTTPError(400, reason="the bytes are not those of that name")
         try:
-            picture = await asyncio.to_thread(self._examined, self.request.body)
+            picture = await asyncio.to_thread(self._examined, body)
         except InvalidAsk as error:
             raise HTTPError(400, reason=_line(error)) from error
         await asyncio.to_thread(self._store.put, picture)
         self.set_status(201)
 
+    async def post(self, image_id: str) -> None:
+        try:
+            await asyncio.to_thread(self._store.hold, image_id)
+        except ImageUnavailable as error:
+            raise HTTPError(404, reason="no such image") from error
+        self.set_status(204)
+
+    async def delete(self, image_id: str) -> None:
+        gone = await asyncio.to_thread(self._store.remove, image_id, self.before())
+        self.set_status(204 if gone else 409)
+
     def _examined(self, data: bytes) -> Picture:
         return examine(data, max_bytes=self._limits.max_bytes, max_pixels=self._limits.max_pixels)
 
-    def write_error(self, status_code: int, **_: Any) -> None:  # noqa: ARG002 - tornado calls with it
-        self.finish(self._reason)
+
+class ListHandler(Guarded):
+    """Which images were last put or held before a time, a page at once."""
+
+    async def get(self) -> None:
+        before, after = self.before(), self.get_query_argument("after", "")
+        names = await asyncio.to_thread(lambda: _page(self._store.old(before, after)))
+        self.set_header("Content-Type", "text/plain")
+        self.finish("\n".join(names))
+
+
+def _page(names: Iterator[str]) -> list[str]:
+    return list(islice(names, PAGE))
 
 
 def application(store: ImageStore, key: bytes, limits: ImageSettings) -> Application:
     """The store over HTTP; tokens are those signed with `key`."""
     given = {"store": store, "key": key, "limits": limits}
-    return Application([(IMAGE, ImageHandler, given)], log_function=_log)
+    routes = [(IMAGE, ImageHandler, given), (r"/images/", ListHandler, given)]
+    return Application(routes, log_function=_log)
 
 
 def keeper(found: Settings) -> ImageStore:

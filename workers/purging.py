@@ -18,6 +18,7 @@ from tasks.settings import settings
 from workers import audit_keys
 from workers.audit import key_path, seal_all
 from workers.audit_keys import SiteKey
+from workers.image_removal import remove_of, remove_old
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
@@ -30,7 +31,7 @@ def age(text: str) -> timedelta:
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
-def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool) -> None:
+def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool, images: bool) -> None:
     """Batch by batch; what was interrupted is gone on with by the same command."""
     before = datetime.now(UTC) - age(older_than)
     engine = connect(settings().database_url, pool_size=1)
@@ -47,6 +48,8 @@ def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool) -> N
         letters += found
     typer.echo(f"removed {removed} queries and {letters} dead letters of no query")
     _settle(engine, changed=bool(removed or letters))
+    if images:
+        remove_old(engine, before, datetime.now(UTC))
 
 
 def _purge(
@@ -64,7 +67,10 @@ def _purge(
     return removed
 
 
-def erase_texts(query: str | None, run: str | None, asked_by: str, reason: str) -> None:
+def erase_texts(
+    query: str | None, run: str | None, asked_by: str, reason: str, *, images: bool
+) -> None:
+    """What was erased before is not erased again; images that had to stay then may go now."""
     engine, key = connect(settings().database_url, pool_size=1), _key()
     ids = [query] if query is not None else ended_of_run(engine, run or "")
     erased, rows = 0, 0
@@ -80,6 +86,8 @@ def erase_texts(query: str | None, run: str | None, asked_by: str, reason: str) 
             )
             erased, rows = erased + bool(found), rows + found
     typer.echo(f"erased the texts of {erased} queries, in {rows} rows")
+    if images:
+        remove_of(engine, ids, datetime.now(UTC))
     _settle(engine, changed=bool(rows))
 
 

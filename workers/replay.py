@@ -10,9 +10,10 @@ from typing import Literal
 from db.history import Erased, History, StepOutcome
 from models.engine_settings import EngineSettings
 from models.engines.base import Engine, EngineInfo, GenerationRequest
-from models.errors import EngineError
+from models.errors import CallerError, EngineError, ImageUnavailable, TransientError
 from models.messages import Completion, Step
 from tasks.settings import ParticipantSettings
+from workers.errands import images_again
 
 Load = Callable[[EngineSettings], Engine]
 
@@ -139,11 +140,16 @@ def _on(
 
 def _again(step: Step, recorded: Completion, engine: Engine) -> Compared:
     """The step alone: nothing shares its batch, and nothing is kept from another query."""
+    try:
+        images = images_again(step)
+    except (ImageUnavailable, TransientError, CallerError) as error:
+        return Compared(step_id=step.step_id, result="not run", why=f"its images: {error}")
     request = GenerationRequest(
         request_id=step.step_id,
         messages=step.messages,
         sampling=step.sampling,
         choices=step.choices,
+        images=images,
     )
     try:
         again = engine.submit(request).result()

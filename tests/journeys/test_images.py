@@ -79,6 +79,11 @@ def test_an_image_is_asked_about_and_recorded_by_its_name(site: Site) -> None:
     if url is not None:
         assert not (site.folder / "home" / "images").exists()
 
+    asked = ("--by", "its caller", "--reason", "asked")
+    shared = site.colm("erase", answer["query_id"], *asked)
+    assert "1 images stay: other queries show them" in shared
+    assert "removed 0 images" in site.colm("erase", by_command["query_id"], *asked)  # put just now
+
     name, told = site.error_of(f"ask.delay('What?', images=[{str(site.folder / 'no.png')!r}])")
     assert name == "InvalidAsk"
     assert "cannot be read" in told

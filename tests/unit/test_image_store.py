@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from tornado.testing import bind_unused_port
 from models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
 from models.images import examine, image_id_of, sign
 from tasks import images
-from tasks.images import FolderStore, HttpStore, ImageStore
+from tasks.image_stores import FolderStore, HttpStore, ImageStore
 from tasks.settings import ImageSettings, settings
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_seeing import picture
@@ -91,6 +93,101 @@ def test_what_was_changed_in_the_store_is_not_given_out(tmp_path: Path) -> None:
     path.write_bytes(picture(2))
     with pytest.raises(ImageUnavailable, match="was changed"):
         kept.get(PICTURE.image_id)
+
+
+def test_what_was_damaged_in_the_folder_is_made_good_by_putting_it_again(tmp_path: Path) -> None:
+    kept = FolderStore(tmp_path)
+    kept.put(PICTURE)
+    (path,) = tmp_path.rglob(PICTURE.image_id)
+    path.write_bytes(PICTURE.data[:100])
+    kept.put(PICTURE)
+    assert kept.get(PICTURE.image_id) == PICTURE.data
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    kept = FolderStore(tmp_path / "file")
+    with pytest.raises(TransientError, match="cannot be kept in"):
+        kept.put(PICTURE)
+    with pytest.raises(ImageUnavailable, match="cannot be read"):
+        kept.get(PICTURE.image_id)
+
+
+def age(folder: Path) -> None:
+    """Have all that lies there be put long ago."""
+    for path in folder.rglob("*"):
+        os.utime(path, (0, 0))
+
+
+def hour_ago() -> datetime:
+    return datetime.now(UTC) - timedelta(hours=1)
+
+
+def test_what_was_put_or_held_lately_is_not_removed(store: ImageStore, tmp_path: Path) -> None:
+    name = PICTURE.image_id
+    store.put(PICTURE)
+    ways: list[Callable[[], None]] = [lambda: store.hold(name), lambda: store.put(PICTURE)]
+    for again in ways:
+        again()
+        assert list(store.old(hour_ago())) == []
+        assert not store.remove(name, hour_ago())
+        age(tmp_path)
+        assert list(store.old(hour_ago())) == [name]
+    assert store.remove(name, hour_ago())
+    assert store.remove(name, hour_ago()), "it is gone"
+    with pytest.raises(ImageUnavailable):
+        store.get(name, soon(name))
+    with pytest.raises(ImageUnavailable):
+        store.hold(name)
+
+
+def test_nothing_of_a_removed_image_stays_in_the_folder(tmp_path: Path) -> None:
+    kept = FolderStore(tmp_path)
+    kept.put(PICTURE)
+    (path,) = tmp_path.rglob(PICTURE.image_id)
+    path.with_name(f".{path.name}.0a0b0c0d").write_bytes(PICTURE.data)  # its writer was killed
+    age(tmp_path)
+    assert kept.remove(PICTURE.image_id, hour_ago())
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_server_removes_nothing_of_the_last_hour_whatever_is_asked(server: Running) -> None:
+    store = HttpStore(server.url, SECRET)
+    store.put(PICTURE)
+    assert not store.remove(PICTURE.image_id, datetime.now(UTC) + timedelta(days=1))
+
+
+def test_the_names_of_many_images_come_in_pages(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("tasks.image_stores", "workers.image_server"):
+        monkeypatch.setattr(f"{module}.PAGE", 2)
+    pictures = [examine(picture(number)) for number in range(5)]
+    for one in pictures:
+        server.kept.put(one)
+    age(tmp_path)
+    names = list(HttpStore(server.url, SECRET).old(hour_ago()))
+    assert names == sorted(one.image_id for one in pictures)
+
+
+def test_nobody_removes_or_lists_with_another_s_token(server: Running) -> None:
+    server.kept.put(PICTURE)
+    age(server.kept.folder)
+    for token in (soon(PICTURE.image_id), soon(may="write"), soon(may="remove", seconds=-1)):
+        headers = {"Authorization": f"Bearer {token}"}
+        where, before = f"{server.url}/images", {"before": hour_ago().isoformat()}
+        listed = httpx.get(f"{where}/", params=before, headers=headers)
+        removed = httpx.delete(f"{where}/{PICTURE.image_id}", params=before, headers=headers)
+        assert (listed.status_code, removed.status_code) == (403, 403)
+    assert server.kept.get(PICTURE.image_id) == PICTURE.data
+
+
+def test_a_body_is_not_waited_for_without_a_token(server: Running) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as stranger:
+        first = f"PUT /images/{PICTURE.image_id} HTTP/1.1"
+        stranger.sendall(f"{first}\r\nHost: x\r\nContent-Length: 90000\r\n\r\n".encode())
+        assert stranger.recv(100).startswith(b"HTTP/1.1 403")
 
 
 def test_nobody_reads_or_writes_without_a_token(server: Running) -> None:
@@ -194,6 +291,9 @@ def test_a_caller_gives_a_path_bytes_or_a_name(home: Path) -> None:
         ("nowhere.png", "cannot be read: No such file"),
         ("https://example.com/a.png", "is not in this site's image store"),
         ("sha256:123", "names no image"),
+        (f"sha256:{'0' * 64}", "is not in this site's image store"),
+        ("/dev/zero", "is no file"),
+        ("a\0b.png", "cannot be read"),
     ],
 )
 def test_a_caller_hears_what_is_wrong_with_an_image(home: Path, given: str, reason: str) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,12 @@ from models.engine_settings import EngineSettings
 from models.engines.base import Engine, EngineInfo, GenerationRequest
 from models.engines.scripted import ScriptedEngine
 from models.errors import ModelUnusable
+from models.images import examine
 from models.messages import Completion, Sampling, Step
+from tasks.image_stores import FolderStore
 from tasks.settings import ParticipantSettings
 from tests.unit.conftest import SetEnvironment
+from tests.unit.engines_seeing import picture
 from tests.unit.examples import a_completion, a_step
 from tests.unit.test_replay_decisions import a_life
 from workers import cli, participant
@@ -192,3 +198,33 @@ def test_the_quickstart_in_float32_says_the_same_again_token_for_token(
 
 def test_a_step_that_was_not_run_breaks_no_promise() -> None:
     assert not Compared(step_id="x", result="not run", why="so").broken
+
+
+def test_a_step_that_showed_an_image_is_shown_it_again(
+    history: History, tmp_path: Path, environment: SetEnvironment
+) -> None:
+    environment(COLM_HOME=str(tmp_path))
+    image = examine(picture(1))
+    FolderStore(tmp_path / "images").put(image)
+    shown: list[Mapping[str, bytes]] = []
+
+    class Looks(ScriptedEngine):
+        def submit(self, request: GenerationRequest) -> Future[Completion]:
+            shown.append(request.images)
+            return super().submit(request)
+
+    steps = [e for e in history.entries if isinstance(e.what, Step)]
+    one = replace(steps[0], what=showing(steps[0].what, image.image_id))
+    lost = replace(steps[1], what=showing(steps[1].what, "0" * 64))
+    rest = [e for e in history.entries if not isinstance(e.what, Step)]
+    seen = replace(history, entries=(one, lost, *rest))
+    again, missing = replay_steps(seen, configured(), Looks)
+    assert (again.result, shown) == ("equal", [{image.image_id: image.data}])
+    assert missing.result == "not run"
+    assert "000000000000 is not in" in str(missing.why)
+
+
+def showing(step: object, *images: str) -> Step:
+    assert isinstance(step, Step)
+    first = step.messages[0].model_copy(update={"images": images})
+    return step.model_copy(update={"messages": (first, *step.messages[1:])})

@@ -70,16 +70,22 @@ def export(
     export_query(query, output)
 
 
+KeepImages = Annotated[
+    bool, typer.Option("--keep-images", help="Leave images that no query shows in the store.")
+]
+
+
 def purge(
     older_than: Annotated[str, typer.Option(help="An age: 90d, 12h, 30m.")],
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Queries a transaction.")] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
     reason: Annotated[str, typer.Option(help="Kept with each tombstone.")] = "retention",
+    keep_images: KeepImages = False,
 ) -> None:
-    """Remove queries that ended long ago, leaving a tombstone of each."""
+    """Remove queries that ended long ago, leaving a tombstone of each, and images without one."""
     from workers.purging import purge_older
 
-    purge_older(older_than, batch, reason, dry_run=dry_run)
+    purge_older(older_than, batch, reason, dry_run=dry_run, images=not keep_images)
 
 
 def erase(
@@ -87,12 +93,13 @@ def erase(
     run: Annotated[str | None, typer.Option(help="Every ended query of this run.")] = None,
     asked_by: Annotated[str, typer.Option("--by", help="Who asked for it; kept for ever.")] = "",
     reason: Annotated[str, typer.Option(help="Why; kept for ever.")] = "",
+    keep_images: KeepImages = False,
 ) -> None:
-    """Erase the texts of a query for good; that it was asked and answered stays provable."""
+    """Erase texts and images of a query for good; that it was asked and answered stays provable."""
     from workers.purging import erase_texts
 
     if (query is None) == (run is None):
         raise typer.BadParameter("name a query, or a run with --run")
     if not asked_by.strip() or not reason.strip():
         raise typer.BadParameter("say who asked for it with --by, and why with --reason")
-    erase_texts(query, run, asked_by, reason)
+    erase_texts(query, run, asked_by, reason, images=not keep_images)
