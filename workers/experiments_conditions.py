@@ -99,8 +99,10 @@ def _told(
         for c in one.conditions
         if _state(engine, f"{base}-{c.name}") is not None
     }
-    data = merged(read, base)
     notes = [f"{name}: {found[TROUBLE]}" for name, found in measured.items() if TROUBLE in found]
+    if not any(one.units for one in read.values()):
+        raise ClientsGone("nothing was measured: " + "; ".join(notes))
+    data = merged(read, base)
     numbers = {name: dict(found) for name, found in measured.items() if TROUBLE not in found}
     return replace(data, notes=(*data.notes, *notes)), numbers
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from db import migrate
+from db.engine import connect
 from evaluation.conditions import SURROUNDINGS
 from evaluation.experiment_report import as_json, cells, merged, table_of
 from evaluation.experiments import Site
-from models.errors import CallerError, InvalidAsk
+from models.errors import CallerError, ClientsGone, InvalidAsk
 from tests.unit.evaluation_runs import ENTRIES, simulated
 from workers.experiments import Order
-from workers.experiments_conditions import addresses, config_of, narrowed, through
+from workers.experiments_conditions import _told, addresses, config_of, narrowed, through
 
 NETWORK = SURROUNDINGS["network"]
 SITE = Site(clients={"ada": "small", "bo": "small"}, servers={"main": "big"})
@@ -113,3 +115,13 @@ def test_the_runs_are_told_as_one_with_what_was_measured_beside_them() -> None:
     assert as_json(data, table)["measured"] == measured
     assert len(data.notes) == 1, "the same note is told once"
     assert cells(replace(table, measured={}))[0] == head[:-1]
+
+
+def test_where_no_clients_could_start_it_is_said_why(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'record.sqlite'}"
+    migrate.upgrade(url)
+    engine = connect(url)
+    small = narrowed(SURROUNDINGS["memory"], ["memory-8"])
+    with pytest.raises(ClientsGone, match="nothing was measured: memory-8: MemoryError"):
+        _told(engine, "small", small, {"memory-8": {"trouble": "MemoryError"}})
+    engine.dispose()
