@@ -6,8 +6,9 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from workers.machine import memory_gib, processor
 
 #: Libraries whose versions bear on every benchmark.
 LIBRARIES = ("celery", "kombu", "amqp", "pika", "sqlalchemy", "psycopg2-binary", "pydantic")
@@ -16,25 +17,14 @@ LIBRARIES = ("celery", "kombu", "amqp", "pika", "sqlalchemy", "psycopg2-binary",
 def describe(libraries: Iterable[str] = LIBRARIES) -> dict[str, Any]:
     """Processor, memory, system, Python and library versions, and how busy the machine is now."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(_memory_bytes() / 2**30, 1),
+        "memory_gib": round(memory_gib(), 1),
         "load_before": round(os.getloadavg()[0], 2),
         "os": _system(),
         "python": platform.python_version(),
         "libraries": {name: found for name in libraries if (found := _version(name))},
     }
-
-
-def _cpu_model() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
-
-
-def _memory_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _system() -> str:

@@ -18,7 +18,7 @@ def tell(attempt: Attempt, role: Role) -> None:
 
 def images_of(step: Step) -> dict[str, bytes]:
     """The bytes of every image that the step shows. Raises ImageUnavailable."""
-    wanted = sorted({name for turn in step.messages for name in turn.images})
+    wanted = _shown_by(step)
     if not wanted:
         return {}
     from tasks.images import fetch
@@ -28,9 +28,13 @@ def images_of(step: Step) -> dict[str, bytes]:
 
 def images_again(step: Step) -> dict[str, bytes]:
     """The same for a recorded step, whose token is not in the record: with one of our own."""
-    wanted = sorted({name for turn in step.messages for name in turn.images})
+    wanted = _shown_by(step)
     if not wanted:
         return {}
     from tasks.images import fetch, read_token
 
     return fetch(wanted, read_token(wanted, datetime.now(UTC) + timedelta(minutes=5)))
+
+
+def _shown_by(step: Step) -> list[str]:
+    return sorted({name for turn in step.messages for name in turn.images})

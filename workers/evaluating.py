@@ -79,10 +79,17 @@ def show_run(name: str, *, follow: bool, as_json: bool) -> int:
 def change_run(name: str, what: Literal["paused", "resumed", "cancelled"]) -> None:
     engine = connect(settings().database_url)
     run = whole_name(engine, name)
+    Console().print(f"run {run} is {changed(engine, run, what)}", highlight=False)
+
+
+def changed(
+    engine: Engine, run: str, what: Literal["paused", "resumed", "cancelled"]
+) -> runs.RunState:
+    """Change a run's state; what it is now. A cancelled run's open queries end."""
     state = runs.change(engine, run, what, datetime.now(UTC))
     if state == "cancelled":
         cancel_queries(engine, run)
-    Console().print(f"run {run} is {state}", highlight=False)
+    return state
 
 
 def whole_name(engine: Engine, name: str) -> str:

@@ -40,7 +40,7 @@ class ClientsProcess:
     log: Path
 
     @contextlib.contextmanager
-    def watched(self, gone: Callable[[], None]) -> Iterator[None]:
+    def watched(self, gone: Callable[[], object]) -> Iterator[None]:
         """Call `gone` when the process ends in between. ClientsGone then, when the body ends."""
         enough = threading.Event()
 

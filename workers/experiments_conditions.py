@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -32,8 +32,7 @@ from tasks.evaluation_config import RunConfig, read_config
 from tasks.inspection import listened_to
 from tasks.publishing import topology
 from tasks.settings import settings
-from workers.evaluating import follow_run, place_order
-from workers.evaluator import cancel_queries
+from workers.evaluating import changed, follow_run, place_order
 from workers.experiments import Order, site_of, values_of
 from workers.experiments_clients import started
 from workers.experiments_report import tell
@@ -65,7 +64,7 @@ def run_conditions(
         if known is not None and (TROUBLE in known or _state(engine, run) == "done"):
             continue
         console.print(f"run {run}", highlight=False)
-        found = _tried(engine, run, config, condition, clients, folder)
+        found = _tried(condition, partial(_one, engine, run, config, condition, clients, folder))
         measured = {**measured, condition.name: found}
         (folder / "conditions.json").write_text(json.dumps(measured, indent=1) + "\n")
     data, numbers = _told(engine, base, one, measured)
@@ -73,17 +72,10 @@ def run_conditions(
     return 0
 
 
-def _tried(
-    engine: Engine,
-    run: str,
-    config: RunConfig,
-    condition: Condition,
-    clients: Sequence[str],
-    folder: Path,
-) -> dict[str, Any]:
-    """What `_one` has measured; or why clients with so little memory could not go on."""
+def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What was measured; or why clients with so little memory could not go on."""
     try:
-        return _one(engine, run, config, condition, clients, folder)
+        return measure()
     except ClientsGone as gone:
         if condition.memory is None:
             raise
@@ -94,16 +86,18 @@ def _told(
     engine: Engine, base: str, one: Surroundings, measured: Mapping[str, Mapping[str, Any]]
 ) -> tuple[RunData, dict[str, dict[str, float | None]]]:
     """The conditions' runs as one, what could not be run among its notes; and the figures."""
+    told = {c.name: measured[c.name] for c in one.conditions}
+    notes = [f"{name}: {found[TROUBLE]}" for name, found in told.items() if TROUBLE in found]
     read = {
-        c.name: read_run(engine, f"{base}-{c.name}")
-        for c in one.conditions
-        if _state(engine, f"{base}-{c.name}") is not None
+        name: read_run(engine, f"{base}-{name}")
+        for name in told
+        if _state(engine, f"{base}-{name}") is not None
     }
-    notes = [f"{name}: {found[TROUBLE]}" for name, found in measured.items() if TROUBLE in found]
-    if not any(one.units for one in read.values()):
+    done = {name: data for name, data in read.items() if data.units}
+    if not done:
         raise ClientsGone("nothing was measured: " + "; ".join(notes))
-    data = merged(read, base)
-    numbers = {name: dict(found) for name, found in measured.items() if TROUBLE not in found}
+    data = merged(done, base)
+    numbers = {name: dict(found) for name, found in told.items() if TROUBLE not in found}
     return replace(data, notes=(*data.notes, *notes)), numbers
 
 
@@ -149,7 +143,8 @@ def _one(
             place_order(config, run)
         else:
             before = len(read_run(engine, run).units)
-        with process.watched(lambda: _give_up(engine, run)):
+        # Else its steps would be waited for until their deadline.
+        with process.watched(lambda: changed(engine, run, "cancelled")):
             ended = follow_run(engine, runs.find(engine, run))
         if ended.state != "done":
             raise ColmError(f"run {run} is {ended.state}: {ended.note}")
@@ -160,12 +155,6 @@ def _one(
         "KiB from broker": link.received / 1024 / asked if asked else None,
         "clients' peak MiB": memory,
     }
-
-
-def _give_up(engine: Engine, run: str) -> None:
-    """End a run whose clients are gone: else its steps would be waited for until their deadline."""
-    runs.change(engine, run, "cancelled", datetime.now(UTC))
-    cancel_queries(engine, run)
 
 
 def _state(engine: Engine, run: str) -> str | None:

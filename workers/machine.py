@@ -6,23 +6,22 @@ import os
 import platform
 from pathlib import Path
 
-GIB = 2**30
-
 
 def described() -> str:
     """Processor, cores, memory and system in one line."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB,"
+        f"{processor()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB,"
         f" {platform.system()} {platform.machine()}"
     )
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's model, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    return models[0] if models else platform.machine()
+
+
+def memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
