@@ -14,6 +14,7 @@ from models.engines.local import LocalEngine
 from models.engines.parallel import LeadingRunner
 from models.engines.pictures import tokenizer_of
 from models.engines.runner import Runner
+from models.engines.threads import without_pool
 from models.engines.waiting import Room
 from models.errors import EngineError, EngineLost
 
@@ -42,7 +43,8 @@ class ContinuousEngine(LocalEngine):
         super().__init__(tokenizer_of(loaded), info=info, context=context, ends=loaded.ends)
         leads = settings.tensor_parallel > 1
         kind = LeadingRunner if leads else Runner
-        self._runner = kind(loaded, max_tokens=settings.max_batch_tokens)
+        with without_pool():
+            self._runner = kind(loaded, max_tokens=settings.max_batch_tokens)
         self._batch = Batch(
             self._runner,
             tickets=self._tickets,

@@ -36,7 +36,9 @@ from transformers.utils.hub import cached_file
 
 from models.engine_settings import EngineSettings
 from models.engines.gguf import mend_tokenizer
+from models.engines.int8 import is_int8, to_int8
 from models.engines.precision import torch_dtype
+from models.engines.threads import without_pool
 from models.errors import ModelUnusable
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,8 @@ class LoadedModel:
 
     @property
     def dtype(self) -> str:
-        return str(self.model.dtype).removeprefix("torch.")
+        """bfloat16, float32, float16 or int8."""
+        return "int8" if is_int8(self.model) else str(self.model.dtype).removeprefix("torch.")
 
     @property
     def device(self) -> torch.device:
@@ -102,17 +105,16 @@ def end_tokens(told: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase
 def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedModel:
     """The model that `settings` name, from `model_path` if given; raises ModelUnusable.
 
-    `settings.threads` becomes the number of CPU threads of this whole process.
+    `settings.threads` becomes the number of CPU threads of the calling thread and of later ones.
     """
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     device = _device(settings.device)
+    dtype = torch_dtype(settings.dtype, device)
     source = model_path or settings.model
-    with explained(source):
-        model, tokenizer, processor = _read(
-            source, torch_dtype(settings.dtype, device), settings.tensor_parallel
-        )
+    with explained(source), without_pool(settings.threads):
+        model, tokenizer, processor = _read(source, dtype, settings.tensor_parallel)
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
+        if settings.dtype == "int8":
+            to_int8(model)
     model.eval()  # type: ignore[no-untyped-call] # transformers is untyped
     if not (tokenizer.chat_template or getattr(processor, "chat_template", None)):
         raise ModelUnusable(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.engines.loading import LoadedModel
 from models.engines.text import ChatTokenizer, Prompt
+from models.engines.threads import without_pool
 from models.errors import EngineError, ModelUnusable
 from models.messages import Turn
 
@@ -39,7 +40,7 @@ class ChatProcessor(ChatTokenizer):
             return super().prompt(messages, images)
         pictures = [_decoded(name, images) for name in wanted]
         chat = [self._turn(turn) for turn in messages]
-        with self._lock:
+        with self._lock, without_pool():
             found = self._seen(self._rendered(chat), pictures)
         tokens = found.pop("input_ids")[0].tolist()
         found.pop("attention_mask", None)

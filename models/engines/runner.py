@@ -18,7 +18,7 @@ from models.engines.text import Prompt
 from models.errors import ModelUnusable
 
 #: Largest difference allowed between our logits and the model's own, relative to their size.
-_TOLERANCE = {torch.float32: 1e-3}
+_TOLERANCE = {"float32": 1e-3}
 _LOW_PRECISION_TOLERANCE = 0.2
 _ELSEWHERE = (
     "Serve it with an OpenAI-compatible server (vLLM, llama.cpp, Ollama) and set kind = 'openai'"
@@ -35,6 +35,7 @@ class Runner:
 
     def __init__(self, loaded: LoadedModel, *, max_tokens: int) -> None:
         self._model: Any = loaded.model
+        self._dtype = loaded.dtype
         self._device = loaded.device
         _check_layers(loaded)
         with torch.inference_mode():
@@ -200,7 +201,7 @@ class Runner:
 
     def _compare(self, name: str, found: Tensor, expected: Tensor) -> None:
         apart = float((found - expected).norm() / expected.norm())
-        if not apart <= _TOLERANCE.get(self._model.dtype, _LOW_PRECISION_TOLERANCE):
+        if not apart <= _TOLERANCE.get(self._dtype, _LOW_PRECISION_TOLERANCE):
             raise ModelUnusable(
                 f"{name} gives other results in a shared batch (logits differ by {apart:.1%})."
                 f" {_ELSEWHERE}"
