@@ -3,6 +3,8 @@
 Each value that keeps work from being lost says so; docs/adr/0003 has the delivery rules.
 """
 
+from kombu.transport import TRANSPORT_ALIASES
+
 from tasks.settings import settings
 from tasks.topology import ASK, topology_of
 
@@ -48,6 +50,8 @@ control_queue_durable = True
 
 # Without confirms a publish that the broker never stored looks like one that it did.
 if _found.embedded:
+    # Its scheme is kombu's, and so is whatever this transport does not do better.
+    TRANSPORT_ALIASES["redis"] = "tasks.embedded_transport:Transport"
     broker_transport_options = {
         # Longer than any task may run, or a slow generation would be delivered twice.
         "visibility_timeout": int(2 * _found.deadlines.query) + 60,
