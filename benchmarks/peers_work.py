@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from models import prompts
+from models import prompts, prompts_guidance
 from models.choosing import read_selection
 from models.messages import Role, Turn
 from models.roster import Roster
@@ -97,6 +97,7 @@ def query(work: Work, question: Question) -> Query:
     (reply,) = yield [call("server", prompts.select(clients, asked, work.select))]
     names = read_selection(reply, [c.name for c in clients], work.select).names
     chosen = [c for c in clients if c.name in names] or clients
+    relevant = {c.name: c.name in names for c in clients} if names else {}
     texts = yield [call("client", prompts.draft(c, asked)) for c in chosen]
     answers = dict(zip([c.name for c in chosen], texts, strict=True))
     for _ in range(work.rounds):
@@ -105,7 +106,9 @@ def query(work: Work, question: Question) -> Query:
         texts = yield [
             call(
                 "client",
-                prompts.refine(c, asked, answers.get(c.name), guidance, relevant=c in chosen),
+                prompts_guidance.refine(
+                    c, asked, answers.get(c.name), guidance, relevant=relevant.get(c.name)
+                ),
             )
             for c in clients
         ]

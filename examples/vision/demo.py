@@ -44,10 +44,11 @@ def run_demo(models: Path, one: Asked, console: Console) -> None:
                 f' images=["{escape(one.picture.name)}"], rounds=1)\n'
             )
             engine = connect(settings().database_url)
+            trained = {"format_hint": "", "restate": False}  # as `small_vlm` words its chats
             query_id = ask_and_follow(
                 engine,
                 one.question,
-                {"rounds": 1, "images": [str(one.picture)], "format_hint": "", "seed": 7},
+                {"rounds": 1, "images": [str(one.picture)], **trained, "seed": 7},
                 console,
                 meanwhile=stack.watch,
             )

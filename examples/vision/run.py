@@ -13,7 +13,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from db import runs
 from db.engine import connect
 from db.run_summary import progress_of
 from evaluation.analysis import Analysis, analyse
+from evaluation.markdown import table
 from evaluation.report import write
 from evaluation.run_data import RunData
 from evaluation.statistics import Estimate
@@ -80,7 +81,8 @@ def evaluation_of(questions: Path, images: Path) -> RunConfig:
             "entries": [
                 *[entry(name, "single", participant=name) for name in CLIENTS],
                 entry("server", "single", participant="main"),
-                entry("colm", "colm", rounds=1),
+                # As `small_vlm` trains them to refine.
+                entry("colm", "colm", rounds=1, restate=False),
                 entry("colm-no-synthesis", "colm", rounds=1, synthesis=False),
                 entry("resample", "resample", calls=2),
                 entry("vote", "vote", n=4),
@@ -118,9 +120,9 @@ def told_of(data: RunData, found: Analysis, seconds: float) -> str:
     """The run's numbers as tables of Markdown."""
     return "\n".join(
         [
-            *_table("entry", "right", "accuracy, %", "calls", "median s", rows=_accuracies(found)),
+            table("entry", "right", "accuracy, %", "calls", "median s", rows=_accuracies(found)),
             "",
-            *_table(
+            table(
                 "entry", "client", "drafts right, %", "refined right, %", "recovery, %",
                 "regression, %", "recovery above the control, points", rows=_changes(found),
             ),
@@ -148,11 +150,6 @@ def _changes(found: Analysis) -> Iterator[Sequence[str]]:
                 _share(change.recovery), _share(change.regression),
                 _share(above.gain if above else None, "+.1f"),
             )  # fmt: skip
-
-
-def _table(*names: str, rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for cells in (names, ["---"] * len(names), *rows):
-        yield f"| {' | '.join(cells)} |"
 
 
 def _share(found: Estimate | None, form: str = ".1f") -> str:

@@ -29,6 +29,7 @@ from models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
 from models.strategies.colm_options import ColmOptions, needs_server
 from models.strategies.drawing import draws
 from models.strategies.formats import question_of
+from models.strategies.guiding import refined_on, server_drafts, synthesis
 from models.strategies.selecting import ask_server, keywords_choice, servers_choice
 from models.strategies.stages import (
     Chosen,
@@ -120,13 +121,15 @@ class _Turn:
     def ask_drafts(
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
     ) -> Move:
-        steps = [step for c in clients for step in draws(self.query, self.options, c, 1, self.now)]
+        who = [*clients, self.server] if server_drafts(self.query, self.options) else clients
+        steps = [step for w in who for step in draws(self.query, self.options, w, 1, self.now)]
         return self.ask(*steps, decisions=why)
 
     def after_panel(self, round: int) -> Move:
         """The drafts of `round` are in: synthesize them, or end."""
         assert self.stage is not None
-        done, asked = self.stage.completed, len(self.stage.steps)
+        done = [s for s in self.stage.completed if s.step.role == "client"]
+        asked = sum(s.step.role == "client" for s in self.stage.steps)
         needed = min(self.options.quorum or ceil(asked / 2), asked)
         if len(done) < needed:
             what = "drafted" if round == 1 else "refined"
@@ -151,21 +154,11 @@ class _Turn:
             detail={"clients": clients},
         )
         if self.options.synthesis:
-            return self.ask(self.synthesis(round, drafts), decisions=(panel,))
+            return self.ask(
+                synthesis(self.state, self.options, round, drafts, self.now), decisions=(panel,)
+            )
         steps = [self.refinement(c, round, drafts) for c in self.query.clients]
         return self.ask(*steps, decisions=(panel,))
-
-    def synthesis(self, round: int, drafts: list[prompts.LabelledDraft]) -> Step:
-        seen = None
-        if self.options.server_sees_question:
-            # Where nobody refines, the guidance is what is graded: it has to look like an answer.
-            plain, asked = self.query.question, question_of(self.query, self.options)
-            seen = plain if self.options.refine else asked
-        messages = prompts.synthesize(drafts, seen)
-        sees = self.options.server_sees_question
-        return make_step(
-            self.query, self.server, "synthesize", round, messages, self.now, shows=sees
-        )
 
     def after_synthesis(self, round: int) -> Move:
         """Guidance goes to every client, selected or not, silent until now or not."""
@@ -183,7 +176,7 @@ class _Turn:
     ) -> Step:
         """A client's next answer: in the light of guidance, or of the others' drafts."""
         own = latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
-        relevant = client.name in self.selected() if self.selected() else True
+        chosen = client.name in self.selected() if self.selected() else None
         seen = [
             prompts.LabelledDraft(c, text)
             for c in drafters(self.query)
@@ -191,10 +184,14 @@ class _Turn:
         ]
         asked = described(self.query, client, question_of(self.query, self.options), seen)
         if isinstance(told, str):
-            messages = prompts.refine(client, asked, own, told, relevant=relevant)
-            return make_step(self.query, client, "refine", round, messages, self.now)
+            messages, version = refined_on(self.options, client, asked, own, told, chosen)
+            return make_step(
+                self.query, client, "refine", round, messages, self.now, version=version
+            )
         others = [d for d in told if own is None or d.client.name != client.name]
-        messages = refine_on_drafts(client, asked, own, others or told, relevant=relevant)
+        messages = refine_on_drafts(
+            client, asked, own, others or told, relevant=chosen is not False
+        )
         return make_step(
             self.query, client, "refine", round, messages, self.now, version=PANELS_VERSION
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from models.strategies.formats import FormatOptions
@@ -24,6 +26,12 @@ class ColmOptions(FormatOptions, TrustOptions):
     client_sees_own_draft: bool = True
     #: Who selects: the server, or the words that the question shares with each client's domain.
     selector: Selector = "server"
+    #: note: the server writes about the drafts. answer: it answers the question itself before it
+    #: sees them, and writes what is right, why, and what is wrong in them.
+    guidance: Literal["note", "answer"] = "note"
+    #: Whether a refine prompt ends with the question, once more: without it small models answer
+    #: the note (docs/evaluation.md).
+    restate: bool = True
     #: False: the server's guidance is the answer, and nobody refines.
     refine: bool = True
     #: False: each client refines on the drafts of the others, and no server synthesizes.

@@ -145,7 +145,7 @@ def test_selected_by_keywords_a_client_drafts_alone_and_no_server_is_asked() -> 
     assert game.who("select") == []
     assert game.who("draft") == ["ada"]
     assert game.who("refine") == ["ada", "bo"]
-    assert "outside your field" in game.steps("refine")[1].messages[-1].content
+    assert "outside your own field" in game.steps("refine")[1].messages[-1].content
     assert game.answer.selected == ("ada",)
     (decision,) = [d for d in game.life.decisions if d.kind == "selection"]
     assert decision.detail["selector"] == "keywords"

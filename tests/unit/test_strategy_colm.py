@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from models import prompts
+from models import prompts, prompts_guidance
 from models.messages import Step, derive_seed
 from models.strategies.base import Ask, Finish, Wait
 from tests.unit.examples import NOW, QUESTION, SERVER, a_client, a_query, seconds
@@ -67,15 +67,18 @@ def test_only_the_selected_draft_and_everybody_refines_with_the_hint_that_fits()
     assert game.who("draft") == ["bo"]
     assert game.who("refine") == ["ada", "bo", "cy"]
     hints = {s.participant: s.messages[-1].content for s in game.steps("refine")}
-    assert "Your field matters" in hints["bo"]
-    assert "outside your field" in hints["ada"]
-    assert "outside your field" in hints["cy"]
+    assert "Your own field matters" in hints["bo"]
+    assert "outside your own field" in hints["ada"]
+    assert "outside your own field" in hints["cy"]
     assert game.answer.selected == ("bo",)
 
 
-def test_without_selection_every_client_is_told_that_its_field_matters() -> None:
-    game = play(a_query("ada", "bo"))
-    assert all("Your field matters" in s.messages[-1].content for s in game.steps("refine"))
+def test_a_refine_prompt_ends_with_the_question_unless_the_query_says_otherwise() -> None:
+    for options, ends in (({}, True), ({"restate": False}, False)):
+        game = play(a_query("ada", "bo", options=options))
+        asked = [step.messages[-1].content for step in game.steps("refine")]
+        assert all(told.endswith(QUESTION) == ends for told in asked)
+        assert all(("Your field matters" in told) != ends for told in asked)
 
 
 def test_a_drafts_prompt_knows_nothing_of_the_other_clients() -> None:
@@ -165,7 +168,9 @@ def test_each_participant_samples_as_it_is_configured() -> None:
     (synthesis,) = game.steps("synthesize")
     assert synthesis.sampling.temperature == SERVER.sampling.temperature
     assert {s.sampling.temperature for s in game.steps("draft")} == {0.7}
-    assert {s.prompt_version for s in game.asked} == {prompts.VERSION}
+    versions = {s.act: s.prompt_version for s in game.asked}
+    assert versions.pop("refine") == prompts_guidance.VERSION
+    assert versions == dict.fromkeys(("draft", "synthesize"), prompts.VERSION)
 
 
 def test_a_stage_waits_for_its_last_step_and_wakes_at_its_deadline() -> None:

@@ -44,6 +44,8 @@ def queries(draw: st.DrawFn) -> Query:
         "quorum": draw(some),
         "server_sees_question": draw(st.booleans()),
         "client_sees_own_draft": draw(st.booleans()),
+        "guidance": draw(st.sampled_from(["note", "answer"])),
+        "restate": draw(st.booleans()),
     }
     limit = draw(st.sampled_from([5.0, 25.0, 45.0, 1000.0]))
     deadlines = Deadlines(select=10, draft=20, synthesize=30, refine=40, query=limit)
