@@ -20,6 +20,9 @@ Part = Literal["all", "tuning", "test"]
 #: Hexadecimal digits of an id: two different examples in a million share one with odds of 1e-7.
 ID_DIGITS = 16
 
+#: Made once: `json.dumps` makes one for each call that is not plain.
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
@@ -77,7 +80,7 @@ def identified(example: Example) -> Example:
         example.images,
         *([example.grader] if example.grader else []),
     ]
-    digest = hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
+    digest = hashlib.sha256(_JSON.encode(told).encode()).hexdigest()
     return replace(example, id=digest[:ID_DIGITS])
 
 

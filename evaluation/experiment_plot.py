@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from evaluation.drawing import COLOURS, MARKERS, Picture, drawn, reach
 from evaluation.experiments import Layout, Place
-from evaluation.plots import COLOURS, MARKERS, STYLE, Picture, picture_of, reach
 from evaluation.tables import EntryRow
 
 #: A point with what was measured there.
@@ -25,9 +23,8 @@ LONG: Final = 8
 def plot(layout: Layout, points: Sequence[Measured]) -> Picture:
     """Accuracy with its intervals above; below the median seconds, and what 1 in 20 exceeds."""
     names = list(dict.fromkeys(place.series for place, _ in points))
-    with rc_context({**STYLE, "text.parse_math": False}):
-        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True)
         placed = [n for n in names if any(p.series == n and p.x is not None for p, _ in points)]
         for number, name in enumerate(names):
@@ -40,11 +37,12 @@ def plot(layout: Layout, points: Sequence[Measured]) -> Picture:
         below.set_ylim(bottom=0)
         _ticks(below, points)
         above.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-        words = (
-            f"Accuracy (95 % intervals) and seconds a query (the median; dotted: what one in "
-            f"twenty exceeds) against {layout.axis or 'the points'}, for: {', '.join(names)}."
-        )
-        return picture_of("experiment", layout.asks, words, figure)
+
+    words = (
+        f"Accuracy (95 % intervals) and seconds a query (the median; dotted: what one in "
+        f"twenty exceeds) against {layout.axis or 'the points'}, for: {', '.join(names)}."
+    )
+    return drawn("experiment", layout.asks, words, (7.2, 5.6), draw)
 
 
 def _draw(

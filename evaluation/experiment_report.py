@@ -14,9 +14,10 @@ from typing import Any
 
 from evaluation import report
 from evaluation.analysis import clusters_of, units_of
+from evaluation.drawing import Picture
 from evaluation.experiment_plot import plot
 from evaluation.experiments import Layout, Place
-from evaluation.plots import Picture
+from evaluation.numbers_shown import interval, number, p_value, points
 from evaluation.run_data import RunData
 from evaluation.statistics import holm
 from evaluation.tables import Clusters, Comparison, EntryRow, Units, comparisons, entry_row
@@ -164,9 +165,7 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     rows = []
     for point in table.points:
         found = table.measured.get(point.row.name, {})
-        rows.append(
-            _cells(point, controlled=controlled) + [report.number(found.get(w)) for w in more]
-        )
+        rows.append(_cells(point, controlled=controlled) + [number(found.get(w)) for w in more])
     return head + more, rows
 
 
@@ -177,18 +176,18 @@ def _cells(point: PointRow, *, controlled: bool) -> list[str]:
         row.name,
         point.place.series,
         str(row.n),
-        report.interval(row.accuracy),
+        interval(row.accuracy),
         str(row.unparsed),
         str(row.failed),
         *(text for one in compared for text in _difference(one)),
-        report.number(row.seconds),
-        report.number(row.slow_seconds),
-        report.number(row.tokens_each),
+        number(row.seconds),
+        number(row.slow_seconds),
+        number(row.tokens_each),
     ]
 
 
 def _difference(one: Comparison | None) -> tuple[str, str]:
-    return (report.points(one.found.gain), report.p_value(one.holm_p)) if one else ("", "")
+    return (points(one.found.gain), p_value(one.holm_p)) if one else ("", "")
 
 
 def render(data: RunData, table: Table, picture: Picture) -> str:

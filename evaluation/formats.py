@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 from evaluation.examples import Example, identified
-from evaluation.visible import visible_tests
+from evaluation.visible import visible_tests, without_docstring
 from models.answers import Kind
 from models.extraction import NUMBER
 
@@ -79,14 +79,14 @@ def gsm8k(row: Row, columns: Columns) -> Example:
 def humaneval(row: Row, _columns: Columns) -> Example:
     """A function to complete (`prompt`), and a function `check` that tests it (`test`).
 
-    The examples in the prompt's docstring are its visible tests.
+    Its docstring, whose examples are visible tests, goes below the code: models copy one inside.
     """
     prompt, name = _text(row, "prompt"), _text(row, "entry_point")
+    code, told = without_docstring(prompt, name)
     question = (
-        "Complete this Python function. Reply with the function alone, without its docstring, in"
-        " one code block.\n\n"
-        f"```python\n{prompt.rstrip()}\n```"
-    )
+        f"Write the Python function `{name}`. Reply with its code alone, in one code block, without"
+        f" docstring and comments.\n\n```python\n{code}\n```"
+    ) + (f"\n\nWhat it does:\n\n{told}" if told else "")
     solution = str(row.get("canonical_solution") or "")
     tests = f"{_text(row, 'test').strip()}\n\ncheck({name})\n"
     found = _example(question, (prompt + solution,) if solution else (), "code", tests=tests)

@@ -1,52 +1,27 @@
-"""The figures of a report, as SVG and PNG. Every one shows what a table of the report says too.
-
-Drawn without pyplot, so that any thread may do it, and the same data gives the same bytes. Colours
-are told apart by colour-blind eyes (Okabe and Ito, 2008), and bars by hatches as well.
-"""
+"""The figures of a report, as SVG and PNG. Every one shows what a table of the report says too."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from evaluation.analysis import Analysis
+from evaluation.drawing import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    MARKERS,
+    RED,
+    Picture,
+    drawn,
+    reach,
+)
 from evaluation.run_data import RunData
-from evaluation.statistics import Estimate
-from evaluation.surface import Point
+from evaluation.surface_plot import surface_plot
 from evaluation.tables import ClientRow, EntryRow
-
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
-COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-MARKERS: Final = "osD^vPX*"
-#: Of every figure.
-STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "colm",
-    "hatch.linewidth": 0.6,
-}
-#: Of PNGs (dots an inch).
-DPI: Final = 144
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One figure: `name` for its file, `words` for who cannot see it."""
-
-    name: str
-    title: str
-    words: str
-    svg: bytes
-    png: bytes
 
 
 def pictures(data: RunData, found: Analysis) -> list[Picture]:
@@ -55,26 +30,15 @@ def pictures(data: RunData, found: Analysis) -> list[Picture]:
     made.append(_latency(data, found))
     if found.clients:
         made += [_recovery(found.clients), _flow(found.clients)]
-    made += [_surface(entry, points) for entry, points in data.surfaces.items() if points]
+    made += [surface_plot(entry, points) for entry, points in data.surfaces.items() if points]
     return made
-
-
-def picture_of(name: str, title: str, words: str, figure: Figure) -> Picture:
-    svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    return Picture(name=name, title=title, words=words, svg=svg.getvalue(), png=png.getvalue())
 
 
 def _drawn(
     name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Axes], None]
 ) -> Picture:
-    """One set of axes, drawn on by `draw`. Names in a figure are text, never formulas."""
-    with rc_context({**STYLE, "text.parse_math": False}):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure.add_subplot())
-        return picture_of(name, title, words, figure)
+    """One set of axes, drawn on by `draw`."""
+    return drawn(name, title, words, size, lambda figure: draw(figure.add_subplot()))
 
 
 def _axes_of_cost(found: Analysis) -> list[tuple[str, str]]:
@@ -194,50 +158,11 @@ def _latency(data: RunData, found: Analysis) -> Picture:
     return _drawn("latency", "How long queries took", words, (7.2, 3.2), draw)
 
 
-def _surface(entry: str, points: Sequence[Point]) -> Picture:
-    """Accuracy for each pair of thresholds, one panel for each n, with the server's share."""
-    ns = sorted({point.n for point in points})
-    with rc_context({**STYLE, "text.parse_math": False}):
-        figure = Figure(figsize=(1.2 + 3.2 * len(ns), 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(1, len(ns), squeeze=False)[0]
-        values = [point.accuracy for point in points]
-        for axes, n in zip(panels, ns, strict=True):
-            image = _heat(axes, [p for p in points if p.n == n], min(values), max(values))
-            axes.set_title(f"n = {n}")
-        figure.colorbar(image, ax=list(panels), label="accuracy")
-        words = f"Accuracy of {entry} for thresholds t1 and t2, replayed from stored samples."
-        title = f"Replayed thresholds of {entry}"
-        return picture_of(f"surface-{entry}", title, words, figure)
-
-
-def _heat(axes: Axes, points: Sequence[Point], low: float, high: float) -> Any:
-    t1s, t2s = sorted({p.t1 for p in points}), sorted({p.t2 for p in points})
-    at = {(p.t1, p.t2): p for p in points}
-    grid = [[at[t1, t2].accuracy for t1 in t1s] for t2 in t2s]
-    image = axes.imshow(grid, origin="lower", aspect="auto", cmap="cividis", vmin=low, vmax=high)
-    for y, t2 in enumerate(t2s):
-        for x, t1 in enumerate(t1s):
-            bright = at[t1, t2].accuracy > (low + high) / 2
-            axes.text(x, y, f"{at[t1, t2].accuracy:.0%}", ha="center", va="center", fontsize=7,
-                      color="black" if bright else "white")  # fmt: skip
-    axes.set_xticks(range(len(t1s)), [f"{t:g}" for t in t1s])
-    axes.set_yticks(range(len(t2s)), [f"{t:g}" for t in t2s])
-    axes.set(xlabel="t1", ylabel="t2")
-    return image
-
-
 def _keys(axes: Axes, kinds: Mapping[str, tuple[str, str]]) -> None:
     for name, (colour, hatch) in kinds.items():
         face = "white" if hatch == "///" else colour
         axes.barh([0], [0], color=face, edgecolor=colour, hatch=hatch, label=name)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
-
-
-def reach(estimate: Estimate) -> list[list[float]]:
-    """The two arms of an error bar; rounding must not turn one around."""
-    low, high = estimate.value - estimate.low, estimate.high - estimate.value
-    return [[max(0.0, low)], [max(0.0, high)]]
 
 
 def _cost(row: EntryRow, cost: str) -> float:

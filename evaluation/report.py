@@ -1,4 +1,5 @@
-"""Writes a run's report: one self-contained HTML file, the same as JSON, and its figures as PNGs.
+"""Writes a run's report: one self-contained HTML file, the same as JSON, its tables as Markdown,
+and its figures as PNGs.
 
 Every text of a model or a data set is escaped. The HTML needs no network and no script, and prints.
 """
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.analysis import Analysis, analyse, compare
-from evaluation.plots import Picture, pictures
+from evaluation.drawing import Picture
+from evaluation.markdown import tables
+from evaluation.numbers_shown import interval, number, p_value, points, share
+from evaluation.plots import pictures
 from evaluation.run_data import RunData
-from evaluation.statistics import Estimate
 from evaluation.tables import Comparison
 
 #: Characters of a question or an answer that the report shows.
@@ -29,6 +32,7 @@ class Files:
 
     html: Path
     json: Path
+    markdown: Path
     pictures: tuple[Path, ...]
 
 
@@ -45,11 +49,13 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
     html.write_text(render(data, found, drawn, before=before, changes=changes), encoding="utf-8")
     told = as_json(data, found, before=before, changes=changes)
     plain.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    markdown = folder / "report.md"
+    markdown.write_text(tables(data, found), encoding="utf-8")
     files = []
     for picture in drawn:
         files.append(folder / f"{picture.name}.png")
         files[-1].write_bytes(picture.png)
-    return Files(html=html, json=plain, pictures=tuple(files))
+    return Files(html=html, json=plain, markdown=markdown, pictures=tuple(files))
 
 
 def render(
@@ -119,42 +125,6 @@ def as_json(
         "compared_with": before.run if before else None,
         "changes": plain(changes),
     }
-
-
-def share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
-
-
-def interval(estimate: Estimate | None) -> str:
-    """As in "47.0% (37.5 to 56.7)"."""
-    if estimate is None:
-        return ""
-    low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{estimate.value:.1%} ({low:.1f} to {high:.1f})"
-
-
-def points(estimate: Estimate | None) -> str:
-    """A difference in percentage points, as in "+4.0 (-2.5 to 10.1)"."""
-    if estimate is None:
-        return ""
-    value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def p_value(p: float | None) -> str:
-    if p is None:
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def number(value: float | None) -> str:
-    """Three digits that count, without powers of ten."""
-    if value is None:
-        return ""
-    if value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:.{digits}f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
 def shown(text: str) -> str:

@@ -10,9 +10,10 @@ that was drawn from all samples of stage 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import ceil
 
 from evaluation.costs import Cost, Price, cost_of, total
 from models.answers import Kind
@@ -28,6 +29,9 @@ from models.strategies.consensus import (
     samples_of,
     votes_of,
 )
+
+#: Of a whole surface: so many n, and so many thresholds of each.
+MOST_NS, MOST_THRESHOLDS = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +123,22 @@ def surface(
     return [
         _point(stored, t1, t2, n, comparison, confidence) for n, t1, t2 in product(ns, t1s, t2s)
     ]
+
+
+def whole_surface(stored: Sequence[Stored], n: int, confidence: Confidence) -> Iterator[Point]:
+    """Points for n and smaller ones, at the thresholds that can make a difference.
+
+    A consensus among n is a multiple of 1/n, so that under ">=" a threshold between two of them
+    accepts what the higher one does.
+    """
+    for fewer in spread(n, MOST_NS):
+        shares = [count / fewer for count in spread(fewer, MOST_THRESHOLDS)]
+        yield from surface(stored, t1s=shares, t2s=shares, ns=[fewer], confidence=confidence)
+
+
+def spread(last: int, most: int) -> list[int]:
+    """At most so many of 1 to `last`, which is among them, at even distances."""
+    return sorted({ceil(last * place / most) for place in range(1, most + 1)})
 
 
 def replayed(

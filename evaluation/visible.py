@@ -1,8 +1,9 @@
-"""The examples that a question itself shows, as tests: what code may be tried on ungraded.
+"""What the docstring of a function that is to be completed says: its words, and its examples as
+tests, which are what code may be tried on ungraded.
 
-Pure. Read from the docstring of a function that is to be completed, never from hidden tests. An
-example counts only where it says beyond doubt what is called and what comes of it: all else is left
-out, for a test that is misread would refuse right code.
+Pure. Tests come from the docstring alone, never from hidden tests. An example counts only where it
+says beyond doubt what is called and what comes of it: all else is left out, for a test that is
+misread would refuse right code.
 """
 
 from __future__ import annotations
@@ -30,12 +31,33 @@ def visible_tests(prompt: str, name: str) -> str:
     return "\n".join(dict.fromkeys(test for test in found if test is not None))
 
 
-def _docstring(prompt: str, name: str) -> str:
+def without_docstring(prompt: str, name: str) -> tuple[str, str]:
+    """`prompt` as far as the docstring of the function `name`, and what the docstring says.
+
+    All of `prompt`, and nothing, where the function does not begin with one on lines of its own, or
+    where something follows it.
+    """
+    lines, found = prompt.splitlines(), _function(prompt, name)
+    told = ast.get_docstring(found) if found else None
+    if found is None or not told:
+        return prompt.rstrip(), ""
+    first, after = found.body[0].lineno - 1, found.body[0].end_lineno
+    if first == found.lineno - 1 or any(line.strip() for line in lines[after:]):
+        return prompt.rstrip(), ""
+    return "\n".join(lines[:first]).rstrip(), told
+
+
+def _function(prompt: str, name: str) -> ast.FunctionDef | None:
     tree = _parsed(prompt, "exec")
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            return ast.get_docstring(node) or ""
-    return ""
+            return node
+    return None
+
+
+def _docstring(prompt: str, name: str) -> str:
+    found = _function(prompt, name)
+    return (ast.get_docstring(found) if found else None) or ""
 
 
 def _test(line: str, after: Sequence[str], name: str) -> str | None:

@@ -13,7 +13,7 @@ from db.units import Unit
 from evaluation import graders
 from evaluation.costs import Price
 from evaluation.examples import Dataset, Example
-from evaluation.surface import Point, Stored, nothing_stored, stored_of, surface
+from evaluation.surface import Point, Stored, nothing_stored, stored_of, whole_surface
 from models import sandbox
 from models.messages import Query, Step
 from models.strategies.base import Decision, Outcome, QueryState, StepState
@@ -21,8 +21,6 @@ from models.strategies.cope import CopeOptions
 from tasks.evaluation_config import Entry, RunConfig
 from workers.evaluator_grading import limits_of
 
-#: The thresholds of a surface.
-THRESHOLDS = (0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 GRADING_THREADS = 2
 
 
@@ -59,10 +57,7 @@ def surfaces_of(
         one = partial(_stored, engine, config, options, prices)
         with ThreadPoolExecutor(GRADING_THREADS) as pool:
             stored = list(pool.map(one, mine, [examples[u.example] for u in mine]))
-        ns = sorted({options.n, max(1, options.n // 2)})
-        found[entry.name] = tuple(
-            surface(stored, t1s=THRESHOLDS, t2s=THRESHOLDS, ns=ns, confidence=options.confidence)
-        )
+        found[entry.name] = tuple(whole_surface(stored, options.n, options.confidence))
     return found
 
 

@@ -100,6 +100,7 @@ def test_a_function_to_complete_comes_with_tests_that_its_solution_passes(tmp_pa
     ).examples[0]
 
     assert found.kind == "code"
+    assert "```python\ndef double(x):\n```\n\nWhat it does:\n\nTwice x." in found.question
     assert run(found.references[0], found.tests).passed
     assert not run("def double(x): return x", found.tests).passed
 

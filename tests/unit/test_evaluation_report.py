@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from evaluation.analysis import analyse, compare
+from evaluation.markdown import tables
+from evaluation.numbers_shown import interval, number, p_value, points
 from evaluation.plots import look
-from evaluation.report import Files, interval, number, p_value, points, write
+from evaluation.report import Files, write
 from evaluation.run_data import RunData
 from evaluation.statistics import Estimate, wilson
 from tests.unit.evaluation_runs import ENTRIES, simulated
@@ -134,6 +136,40 @@ def test_the_same_run_gives_the_same_files(run: RunData, files: Files, tmp_path:
 
     assert again.html.read_bytes() == files.html.read_bytes()
     assert again.json.read_bytes() == files.json.read_bytes()
+    assert again.markdown.read_bytes() == files.markdown.read_bytes()
+
+
+def test_the_tables_say_the_same_as_markdown(files: Files, run: RunData) -> None:
+    parts = [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
+        for part in files.markdown.read_text(encoding="utf-8").split("\n\n")[1:]
+    ]
+    entries, compared, clients, stages = parts
+    found = analyse(run)
+
+    for part in parts:
+        assert len({len(row) for row in part}) == 1
+    assert [row[:3] for row in entries[2:]] == [
+        [row.name, f"{row.right} of {row.n}", interval(row.accuracy)] for row in found.entries
+    ]
+    assert [row[3] for row in compared[2:]] == [points(one.found.gain) for one in found.comparisons]
+    assert [row[5] for row in clients[2:]] == [
+        interval(row.change.recovery) for row in found.clients
+    ]
+    assert [(row[0], row[1]) for row in stages[2:]] == [("cope", "1"), ("cope", "2"), ("cope", "3")]
+
+
+def test_a_name_stays_in_its_cell(run: RunData) -> None:
+    odd = replace(
+        run,
+        entries=tuple(replace(entry, name=f"{entry.name}|x\ny") for entry in run.entries),
+        units=tuple(replace(unit, entry=f"{unit.entry}|x\ny") for unit in run.units),
+        baselines=(),
+    )
+
+    told = tables(odd, analyse(odd))
+
+    assert "| ada\\|x y | " in told
 
 
 def test_every_baseline_is_compared_with_every_other_entry_and_corrected(run: RunData) -> None:

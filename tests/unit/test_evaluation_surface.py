@@ -9,7 +9,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluation.costs import Price, cost_of
-from evaluation.surface import Stored, cost_to, nothing_stored, replayed, stored_of, surface
+from evaluation.surface import (
+    Stored,
+    cost_to,
+    nothing_stored,
+    replayed,
+    spread,
+    stored_of,
+    surface,
+    whole_surface,
+)
 from models.messages import Query, Step
 from models.strategies.consensus import Comparison
 from tests.unit.examples import a_query
@@ -84,6 +93,29 @@ def test_a_smaller_n_is_the_live_one_in_stage_1(first: list[str | None], n: int)
     if end.stage == 1:
         assert end.text == live.answer
         assert cost_to(taken, end, n) == cost_of(live.ledger, PRICES)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ANSWERS, ANSWERS, st.floats(0, 1), st.integers(1, N))
+def test_a_threshold_between_two_shares_ends_queries_as_the_higher_one(
+    first: list[str | None], second: list[str | None], threshold: float, n: int
+) -> None:
+    taken = all_stages(script_of(first, second, "3"))
+    shares = {point.t1 for point in whole_surface([taken], N, "vote") if point.n == n}
+    higher = min(share for share in shares if share >= threshold)
+    assert replayed(taken, threshold, threshold, n, ">=", "vote") == replayed(
+        taken, higher, higher, n, ">=", "vote"
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "most", "expected"),
+    [(1, 4, [1]), (3, 4, [1, 2, 3]), (8, 4, [2, 4, 6, 8]), (10, 4, [3, 5, 8, 10])],
+)
+def test_few_of_many_numbers_are_spread_and_the_last_is_one(
+    last: int, most: int, expected: list[int]
+) -> None:
+    assert spread(last, most) == expected
 
 
 def test_the_surface_counts_ends_accuracy_and_cost_by_hand() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evaluation.datasets import load
 from evaluation.examples import Dataset, identified
-from evaluation.visible import visible_tests
+from evaluation.visible import visible_tests, without_docstring
 from models.sandbox import run
 
 
@@ -126,5 +126,31 @@ def test_visible_tests_change_no_id(tmp_path: Path) -> None:
     found = of(tmp_path, ROW)
     bare = replace(found.examples[0], visible_tests="", id="")
 
-    assert identified(bare).id == found.examples[0].id == "5054270273e16328"
+    assert identified(bare).id == found.examples[0].id == "6cd945f71fef02ea"
     assert replace(found, examples=(identified(bare),)).digest == found.digest
+
+
+HELPED = "import math\n\n\ndef g(x):\n    '''Helps.'''\n    return x\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code", "told"),
+    [
+        ('def f(x):\n    """Does it."""\n', "def f(x):", "Does it."),
+        ("def f(\n    x: int,\n) -> int:\n    '''\n    A.\n      B.\n    '''\n\n",
+         "def f(\n    x: int,\n) -> int:", "A.\n  B."),
+        (f"{HELPED}def f(x):\n    '''Does it.'''\n", f"{HELPED}def f(x):", "Does it."),
+        ("def f(x):\n    import math\n    '''Does it.'''\n",
+         "def f(x):\n    import math\n    '''Does it.'''", ""),
+        ("def f(x):\n    '''Does it.'''\n    y = x\n",
+         "def f(x):\n    '''Does it.'''\n    y = x", ""),
+        ("def f(x):\n    '''Does it.'''\n    # Begin here.\n",
+         "def f(x):\n    '''Does it.'''\n    # Begin here.", ""),
+        ("def f(x): '''Does it.'''\n", "def f(x): '''Does it.'''", ""),
+        ("def f(x):\n    # as follows\n", "def f(x):\n    # as follows", ""),
+    ],
+)  # fmt: skip
+def test_a_docstring_is_parted_from_the_code_where_nothing_follows_it(
+    prompt: str, code: str, told: str
+) -> None:
+    assert without_docstring(prompt, "f") == (code, told)
