@@ -10,6 +10,8 @@ MANIFESTS := setup.cfg pyproject.toml constraints.txt
 CODE := models db evaluation tasks workers tests benchmarks examples
 # Threads that wait by spinning take the cores that other processes would compute on.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Tests and benchmarks start processes by the hundred; without its caches each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +30,7 @@ flower: $(VENV)/engine-installed ## Watch a running site in the browser
 
 test: $(VENV)/dev-installed check ## Check everything, and test it on real services
 	@scripts/install-services
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --cov --cov-report=term
 
 test-unit: $(VENV)/dev-installed ## Run the tests that need no service, model or patience
 	$(BIN)/python -m pytest -m "not (postgres or rabbitmq or model or gpu or slow)"
@@ -41,7 +43,7 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 
 bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
-	@set -e; for program in overhead precision queue_tax engine peers record_size tampering; do \
+	@set -e; for program in overhead precision pools queue_tax engine peers record_size tampering; do \
 		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt

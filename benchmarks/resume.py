@@ -107,7 +107,9 @@ class First(NamedTuple):
 
 def _environment(folder: Path, broker: str, database: str) -> dict[str, str]:
     (folder / "colm.toml").write_text(SITE)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("COLM_")}
+    # Without its caches Python would compile every module again in each start.
+    caches = "PYTHONDONTWRITEBYTECODE"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COLM_") and k != caches}
     return {
         **kept,
         "COLM_CONFIG": str(folder / "colm.toml"),

@@ -91,7 +91,11 @@ def whole_id(engine: Engine, query: str) -> str:
     raise UnknownQuery(f"{problem} {query!r}; 'colm queries' lists them")
 
 
+def as_json_has_it(value: Any) -> Any:
+    """What `--json` prints of a value, as lists, dicts, texts and numbers."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json", warnings=False)
+
+
 def _print_json(value: Any) -> None:
-    plain = TypeAdapter(type(value)).dump_python(value, mode="json", warnings=False)
-    json.dump(plain, sys.stdout, ensure_ascii=False, indent=2)
+    json.dump(as_json_has_it(value), sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")

@@ -9,9 +9,16 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine
+
+from db import history, reads
+from db.engine import connect
+from workers.reading import as_json_has_it
 
 COLM = [sys.executable, "-m", "workers"]
 REPOSITORY = Path(__file__).parents[2]
@@ -170,25 +177,41 @@ class Site:
         )
         return name, text
 
+    @contextmanager
+    def record(self) -> Iterator[Engine]:
+        """The record, to be read in this process: a `colm` takes a second to start."""
+        engine = connect(self.database)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
     def life(self, query_id: str) -> Any:
-        """The whole recorded life of a query."""
-        return json.loads(self.colm("show", query_id, "--json"))
+        """The whole recorded life of a query, as `colm show --json` has it."""
+        with self.record() as engine:
+            found = history.query_life(engine, query_id)
+        assert found is not None, f"no query {query_id}\n{self.logs()}"
+        return as_json_has_it(found)
 
     def steps(self, query_id: str, kind: str) -> list[str]:
         """The decided steps whose name holds `kind`; none while the query is not recorded."""
-        if query_id not in self.colm("queries", "--json"):
+        if query_id not in self.statuses():
             return []
         return [step for step in outcomes(self.life(query_id)) if kind in step]
 
     def statuses(self) -> dict[str, str]:
         """Each query's status: open, answered, failed or refused."""
-        return {q["query_id"]: q["status"] for q in json.loads(self.colm("queries", "--json"))}
+        with self.record() as engine:
+            return {one.query_id: one.status for one in reads.recent_queries(engine, 1_000)}
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
-        deadline = time.monotonic() + timeout
+        looked = time.monotonic()
+        deadline = looked + timeout
         while not condition():
             assert time.monotonic() < deadline, f"it did not come to be\n{self.logs()}"
-            time.sleep(0.2)
+            # A look that starts processes is not to take a core that the site needs.
+            time.sleep(max(0.2, time.monotonic() - looked))
+            looked = time.monotonic()
 
     def logs(self) -> str:
         parts = []

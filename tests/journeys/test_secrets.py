@@ -6,6 +6,8 @@ import json
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,18 +28,26 @@ API_KEY = "xyzzy-api-key"
 MARK = "xyzzy"
 
 
-def events_of(broker: str, seen: list[str], stop: threading.Event) -> None:
-    """Every event that a worker or Flower could show, as JSON."""
+@contextmanager
+def events_of(broker: str) -> Iterator[list[str]]:
+    """Every event that a worker or Flower could show, as JSON.
+
+    One consumer from first to last: the queue of events is deleted with its last consumer, so one
+    that left and came back would miss what was sent between, and could find the queue half deleted.
+    """
+    seen: list[str] = []
     app = Celery(broker=broker)
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(
             connection, handlers={"*": lambda event: seen.append(json.dumps(event, default=repr))}
         )
-        while not stop.is_set():
-            try:
-                receiver.capture(limit=None, timeout=0.5, wakeup=False)
-            except TimeoutError:
-                continue
+        listener = threading.Thread(target=receiver.capture, kwargs={"wakeup": False})
+        listener.start()
+        try:
+            yield seen
+        finally:
+            receiver.should_stop = True
+            listener.join(20)
 
 
 def test_no_text_and_no_secret_is_seen_outside_the_record(site: Site) -> None:
@@ -47,11 +57,7 @@ def test_no_text_and_no_secret_is_seen_outside_the_record(site: Site) -> None:
     config.write_text(text.replace("ada, bo: look again", f"ada, bo: {REPLY}"))
     port = free_port()
     site.variables |= {"FLOWER_UNAUTHENTICATED_API": "true", "MY_API_KEY": API_KEY}
-    seen: list[str] = []
-    stop = threading.Event()
-    listener = threading.Thread(target=events_of, args=(site.broker, seen, stop))
-    listener.start()
-    try:
+    with events_of(site.broker) as seen:
         site.start("flower", "--port", str(port))
         site.start_all("ada", "bo")
         for name in ("coordinator", "server-main", "client-ada-bo"):
@@ -67,9 +73,6 @@ def test_no_text_and_no_secret_is_seen_outside_the_record(site: Site) -> None:
             lambda: len(json.loads(site.colm("dead", "recorded", "--json"))) >= 2, timeout=60
         )
         tasks = json.dumps(_tasks(site, port, answer["query_id"]))
-    finally:
-        stop.set()
-        listener.join(20)
 
     shown = {
         "Flower": tasks,

@@ -71,6 +71,21 @@ def test_every_strategy_answers_on_real_queues(site: Site) -> None:
         assert dict(calls) == JOURNEYS[name][1], name
 
 
+def test_a_server_answers_on_its_queue_before_it_guides(site: Site) -> None:
+    configure(site)
+    start(site)
+    options = {"rounds": 1, "guidance": "answer", "restate": True}
+
+    answer = Answer.model_validate(site.ask("How much is 2 + 2?", options))
+
+    assert (answer.status, answer.degraded) == ("answered", False)
+    assert set(answer.clients) == {"ada", "bo"}
+    assert {(line.participant, line.act): line.calls for line in answer.ledger} == {
+        ("ada", "draft"): 1, ("bo", "draft"): 1, ("main", "draft"): 1, ("main", "synthesize"): 1,
+        ("ada", "refine"): 1, ("bo", "refine"): 1,
+    }  # fmt: skip
+
+
 def test_code_is_run_by_a_sandbox_and_what_passes_its_tests_is_the_answer(site: Site) -> None:
     configure(site)
     start(site, "box")

@@ -93,7 +93,7 @@ def test_a_queue_in_which_messages_wait_is_not_deleted_unless_forced(site: Isola
     site.start("coordinator")
     site.add("client", "a")
     query = site.submit("Who is there?", {"rounds": 1})
-    site.wait_until(lambda: query in site.colm("queries", "--json"))
+    site.wait_until(lambda: query in site.statuses())
     site.wait_until(lambda: "1 messages" in site.colm("doctor"))
 
     refused = site.manage("client", "remove", "a", "--queues", status=1)

@@ -208,7 +208,7 @@ def test_a_submission_is_recorded_though_its_queue_was_deleted(
     assert whole.ask("Before?", {"rounds": 1})["status"] == "answered"
     assert whole.stop("client", "ada", "bo") == 0
     query = whole.submit("After?", {"strategy": "single", "participant": "ada"})
-    whole.wait_until(lambda: query in whole.colm("queries", "--json"))
+    whole.wait_until(lambda: query in whole.statuses())
     assert whole.stop("coordinator") == 0
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         connection.channel().queue_delete("colm.submissions")
