@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 from pydantic import ValidationError
 
 from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
+from models.engines.openai_connections import Connections
 from models.engines.openai_wire import (
     Reply,
     Setback,
@@ -62,7 +66,8 @@ class OpenAIEngine:
         self._in_flight = 0
         self._stop = asyncio.Event()
         self._slots = asyncio.Semaphore(settings.max_batch)
-        self._client = _client(settings, self._key)
+        secured = httpx.create_ssl_context()
+        self._connections = Connections(partial(_client, settings, self._key, secured))
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="openai-engine", daemon=True)
         self._thread.start()
@@ -111,7 +116,7 @@ class OpenAIEngine:
         asyncio.run(self._main())
 
     async def _main(self) -> None:
-        async with self._client:
+        async with aclosing(self._connections):
             self._ready.set_result(asyncio.get_running_loop())
             await self._stop.wait()
 
@@ -171,10 +176,8 @@ class OpenAIEngine:
         """One POST. `timeout` bounds it as a whole: httpx's own bounds only each silence."""
         seconds = self._settings.timeout
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._client.post(
-                    self._url, json=payload(self._settings.model, request)
-                )
+            async with asyncio.timeout(seconds), self._connections.one() as client:
+                response = await client.post(self._url, json=payload(self._settings.model, request))
         except (TimeoutError, httpx.TimeoutException):
             return Setback(reason=f"no reply within {seconds:g} s")
         except httpx.TransportError as error:
@@ -203,13 +206,13 @@ def _endpoint(base_url: str) -> httpx.URL:
     return url
 
 
-def _client(settings: EngineSettings, key: str) -> httpx.AsyncClient:
+def _client(settings: EngineSettings, key: str, secured: ssl.SSLContext) -> httpx.AsyncClient:
     connect = min(settings.timeout, CONNECT_TIMEOUT)
     return httpx.AsyncClient(
         headers={"Authorization": f"Bearer {key}"} if key else {},
-        # No pool timeout: a request waits for a slot of ours, never for a connection.
-        timeout=httpx.Timeout(settings.timeout, connect=connect, pool=None),
-        limits=httpx.Limits(max_connections=settings.max_batch),
+        timeout=httpx.Timeout(settings.timeout, connect=connect),
+        limits=httpx.Limits(max_connections=1),
+        verify=secured,
     )
 
 

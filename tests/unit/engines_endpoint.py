@@ -90,7 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        length = int(self.headers["Content-Length"])
+        sent = self.rfile.read(length)
+        if len(sent) < length:
+            self.close_connection = True  # the client was cancelled while it asked
+            return
+        body = json.loads(sent)
         with self.endpoint.serving(body, dict(self.headers)) as canned:
             reply = canned or self.endpoint.complete(body)
         if reply.status == 0:

@@ -307,6 +307,20 @@ def test_a_cancelled_exchange_frees_its_place(endpoint: Endpoint) -> None:
         client.engine.close()
 
 
+def test_an_exchange_frees_its_place_whenever_it_is_cancelled(endpoint: Endpoint) -> None:
+    """Also while its connection opens, which lasts a fraction of a millisecond."""
+    client = Client(endpoint.url, max_batch=1)
+    try:
+        for step in range(200):
+            held = request(HOLD)
+            client.engine.submit(held)
+            time.sleep(step * 5e-5)
+            client.engine.cancel(held.request_id)
+        assert client.ask("Next").text.endswith("Next")
+    finally:
+        client.engine.close()
+
+
 def test_a_pause_that_outlasts_the_deadline_ends_with_it(endpoint: Endpoint) -> None:
     engine = OpenAIEngine(EngineSettings(kind="openai", base_url=endpoint.url))
     try:
