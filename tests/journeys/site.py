@@ -143,7 +143,7 @@ class Site:
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
         return json.loads(done.stdout.strip().splitlines()[-1])
 
-    def ask(self, question: str, options: Mapping[str, Any], timeout: float = 60) -> Any:
+    def ask(self, question: str, options: Mapping[str, Any], timeout: float = 120) -> Any:
         """The answer of `tasks.ask.delay(question, **options).get()` in a process of its own."""
         return self.python(
             "import json\nfrom tasks import ask\n"
@@ -160,7 +160,7 @@ class Site:
             )
         )
 
-    def result(self, query_id: str, timeout: float = 60) -> Any:
+    def result(self, query_id: str, timeout: float = 120) -> Any:
         """The answer to a query asked before, by a process that knows only its id."""
         return self.python(
             "import json\nfrom tasks import ask\n"
@@ -204,7 +204,7 @@ class Site:
         with self.record() as engine:
             return {one.query_id: one.status for one in reads.recent_queries(engine, 1_000)}
 
-    def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 120) -> None:
         looked = time.monotonic()
         deadline = looked + timeout
         while not condition():

@@ -38,7 +38,7 @@ CAPACITY = 8
 
 def order(site: Site, name: str = "night") -> None:
     write_night(site)
-    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text(), timeout=60)
+    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text())
     site.colm("evaluate", "night.toml", "--name", name, "--no-follow")
 
 
@@ -79,7 +79,7 @@ def test_a_run_goes_on_whoever_is_killed_and_repeats_nothing_finished(site: Site
     site.start("evaluator")
     order(site)
 
-    site.wait_until(lambda: done(site) >= 3, timeout=60)
+    site.wait_until(lambda: done(site) >= 3)
     site.kill("evaluator")
     before = done(site)
     site.start("evaluator")
@@ -122,15 +122,15 @@ def test_a_run_is_paused_resumed_and_cancelled(site: Site) -> None:
     site.start_all("ada", "bo")
     site.start("evaluator")
     order(site)
-    site.wait_until(lambda: done(site) >= 1, timeout=60)
+    site.wait_until(lambda: done(site) >= 1)
 
     assert "is paused" in site.colm("run", "pause", "night")
-    site.wait_until(lambda: as_ordered(site).owner is None, timeout=60)
+    site.wait_until(lambda: as_ordered(site).owner is None)
     before = done(site)
     assert 1 <= before < EXAMPLES * ENTRIES
     assert "open" not in site.statuses().values()
     assert "is open" in site.colm("run", "resume", "night")
-    site.wait_until(lambda: done(site) > before, timeout=60)
+    site.wait_until(lambda: done(site) > before)
     assert "is cancelled" in site.colm("run", "cancel", "night")
     site.wait_until(lambda: as_ordered(site).owner is None)
     site.wait_until(lambda: "open" not in site.statuses().values())
@@ -174,6 +174,6 @@ def test_beat_orders_an_evaluation_when_it_is_due(site: Site) -> None:
     def found() -> Any:
         return json.loads(site.colm("run", "list", "--json"))
 
-    site.wait_until(lambda: bool(found()) and found()[0]["done"] > 0, timeout=90)
+    site.wait_until(lambda: bool(found()) and found()[0]["done"] > 0)
     assert [run["run"].rpartition("-")[0][:6] for run in found()] == ["night-"]
     assert found()[0]["units"] == EXAMPLES * ENTRIES

@@ -47,13 +47,13 @@ def test_an_image_that_cannot_be_had_is_its_example_s_failure(site: Site) -> Non
     site.start_all("ada", "bo")
     site.start("evaluator")
     write_signs(site)
-    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text(), timeout=60)
+    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text())
     site.colm("evaluate", "night.toml", "--name", "night", "--no-follow")
 
     def shown() -> Any:
         return json.loads(site.colm("run", "show", "night", "--json"))
 
-    site.wait_until(lambda: shown()["state"] == "done", timeout=60)
+    site.wait_until(lambda: shown()["state"] == "done")
 
     entries = {entry["entry"]: entry for entry in shown()["progress"]["entries"]}
     assert {n: (e["done"], e["correct"], e["failed"]) for n, e in entries.items()} == {

@@ -23,7 +23,7 @@ def ready(site: Site, *, clients: bool = True) -> None:
     site.start("coordinator")
     site.start("server", "main")
     site.start("evaluator")
-    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text(), timeout=60)
+    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text())
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def test_what_a_frozen_worker_did_in_vain_overwrites_nothing(site: Site) -> None
     before = site.life(query)
 
     site.processes["client-ada"].send_signal(signal.SIGCONT)
-    site.wait_until(lambda: has(frozen, "succeeded"), timeout=60)
+    site.wait_until(lambda: has(frozen, "succeeded"))
     site.wait_until(lambda: has(site.folder / "coordinator.log", "'receipt': 'repeated'"))
     assert site.life(query) == before
     assert site.result(query) == answer
@@ -55,6 +55,6 @@ def test_what_comes_after_its_step_was_closed_is_late_and_changes_nothing(site: 
     assert outcomes(site.life(query))["1.draft.bo"] == "expired"
 
     site.processes["client-bo"].send_signal(signal.SIGCONT)
-    site.wait_until(lambda: "'status': 'late'" in str(site.life(query)), timeout=60)
+    site.wait_until(lambda: "'status': 'late'" in str(site.life(query)))
     assert outcomes(site.life(query))["1.draft.bo"] == "expired"
     assert site.result(query) == answer

@@ -169,7 +169,7 @@ def test_garbage_on_the_wire_kills_nobody_and_is_recorded_with_its_reason(site: 
     site.start_all("ada")
     for name in ("coordinator", "server-main", "client-ada"):
         log = site.folder / f"{name}.log"
-        site.wait_until(partial(_says, log, " ready."), timeout=60)
+        site.wait_until(partial(_says, log, " ready."))
     assert site.ask("Before?", {"rounds": 1})["status"] == "answered"
 
     ways = [("colm.drafts", "draft.ada"), ("colm.steps", "draft.ada"), ("colm.ask", "ask"),
@@ -193,7 +193,7 @@ def test_garbage_on_the_wire_kills_nobody_and_is_recorded_with_its_reason(site: 
         # A letter whose id cannot be read gets one of its own.
         return len(found) >= len(ways) * len(GARBAGE)
 
-    site.wait_until(all_recorded, timeout=40)
+    site.wait_until(all_recorded)
     reasons = " ".join(letter["reason"] for letter in found)
     for reason in ("cannot be decoded", "content type", "compressed", "it carries callbacks",
                    "8388609 bytes", "unroutable", "deeper than 32", "has eta"):  # fmt: skip

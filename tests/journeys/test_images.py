@@ -60,7 +60,7 @@ def test_an_image_is_asked_about_and_recorded_by_its_name(site: Site) -> None:
     site.start("client", "ada", "bo")
     site.start("client", "cy")
     log = site.folder / "coordinator.log"
-    site.wait_until(lambda: "ready." in log.read_text(), timeout=90)
+    site.wait_until(lambda: "ready." in log.read_text())
 
     sign = site.folder / "sign.png"
     sign.write_bytes(picture(2))

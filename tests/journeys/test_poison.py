@@ -46,7 +46,7 @@ def test_a_poisonous_step_is_given_up_and_its_batch_mates_all_succeed(site: Site
         found = site.statuses()
         return all(found.get(query, "open") != "open" for query in queries)
 
-    site.wait_until(ended, timeout=80)
+    site.wait_until(ended)
 
     poison, *innocent = (site.life(query) for query in queries)
     assert [life["entries"][-1]["what"]["status"] for life in innocent] == ["answered"] * INNOCENT
@@ -73,7 +73,7 @@ def test_a_step_that_hangs_ends_its_worker_and_is_given_up_like_one_that_kills_i
         client.look()
         return site.statuses().get(query, "open") != "open"
 
-    site.wait_until(ended, timeout=50)
+    site.wait_until(ended)
 
     assert "run alone once" in site.life(query)["entries"][-1]["what"]["reason"]
     assert client.deaths == 3

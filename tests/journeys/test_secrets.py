@@ -62,7 +62,7 @@ def test_no_text_and_no_secret_is_seen_outside_the_record(site: Site) -> None:
         site.start_all("ada", "bo")
         for name in ("coordinator", "server-main", "client-ada-bo"):
             log = site.folder / f"{name}.log"
-            site.wait_until(partial(_says, log, " ready."), timeout=90)
+            site.wait_until(partial(_says, log, " ready."))
         answer = site.ask(f"{QUESTION}?", {"rounds": 1, "select": 1}, timeout=120)
         assert QUESTION in json.dumps(site.life(answer["query_id"]))  # it is in the record
         assert REPLY in str(answer["answer"])

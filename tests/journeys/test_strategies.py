@@ -50,7 +50,7 @@ def start(site: Site, *servers: str) -> None:
     for server in servers:
         site.start("server", server)
     log = site.folder / "coordinator.log"
-    site.wait_until(lambda: "ready." in log.read_text(), timeout=90)
+    site.wait_until(lambda: "ready." in log.read_text())
 
 
 def test_every_strategy_has_its_journey() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -154,8 +155,11 @@ def test_a_broker_that_wants_a_certificate_gets_one_or_refuses(
     joined.write_bytes(own.key.read_bytes() + own.certificate.read_bytes())
     reach(strict.settings(certificate=str(joined)))
 
-    assert "wants one and got none" in refused(strict.settings())
-    assert "set tls.certificate" in refused(strict.settings(**_files(strangers)))
+    # Which of the two is heard, the broker's alert or the end of the connection, is a race: in
+    # TLS 1.3 a client's certificate is looked at after the client's part of the handshake.
+    said = "(wants|refused).* set tls.certificate"
+    assert re.search(said, refused(strict.settings()))
+    assert re.search(said, refused(strict.settings(**_files(strangers))))
 
 
 def _files(signed: Signed) -> dict[str, str]:

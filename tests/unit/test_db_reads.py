@@ -143,7 +143,7 @@ class ReadsContract(DatabaseContract):
         started = time.monotonic()
         assert not wait_for_answer(engine, "query-0001", 0.2)
         assert not wait_for_answer(engine, "query-0002", 0.0)
-        assert 0.2 <= time.monotonic() - started < 2
+        assert 0.2 <= time.monotonic() - started < 10
 
     def test_waiting_for_what_has_ended_returns_at_once(
         self, record: SqlRecord, engine: Engine
@@ -187,7 +187,7 @@ class ReadsContract(DatabaseContract):
             time.sleep(number / 1000)
             record.refuse(query_id, "why?", "colm", "reason", NOW)
             waiter.join(10)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 9.5
 
 
 class TestReadsOnSqlite(ReadsContract):

@@ -301,7 +301,7 @@ def test_a_cancelled_exchange_frees_its_place(endpoint: Endpoint) -> None:
         client.engine.cancel(held.request_id)
 
         with pytest.raises(Cancelled):
-            future.result(1.0)
+            future.result(SOON)
         assert waiting.result(SOON).text.endswith("Next")
     finally:
         client.engine.close()

@@ -74,7 +74,7 @@ def test_overnight_steps_in_hand_leave_a_place_in_the_batch() -> None:
         time.sleep(0.1)
         assert [request.lane for request in engine.requests] == ["overnight"] * 3 + ["interactive"]
         engine.futures[3].set_result(a_completion())
-        quick.result(5)
+        quick.result(30)
         while not all(future.done() for future in slow):
             for future in list(engine.futures):
                 if not future.done():

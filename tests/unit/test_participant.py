@@ -281,7 +281,7 @@ def test_a_running_step_is_stopped_and_one_that_comes_later_is_not_begun(
         assert worker.stop(Stop(query_id="query-0001")) == 1
         assert hand.cancelled == [a_step().step_id]
         hand.futures[0].set_exception(Cancelled("withdrawn"))
-        assert running.result(5).error == StepError(kind="Cancelled", reason="withdrawn")
+        assert running.result(30).error == StepError(kind="Cancelled", reason="withdrawn")
     later = worker.submission(a_step(act="refine"))
     assert later.error is not None
     assert later.error.kind == "Cancelled"

@@ -60,10 +60,10 @@ def test_a_step_that_comes_back_to_who_has_it_in_hand_joins(suspect: bool) -> No
     known, step = worker(engine), SUSPECT if suspect else a_step()
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(known.generate, step)
-        assert engine.submitted.acquire(timeout=5)
+        assert engine.submitted.acquire(timeout=30)
         again = [pool.submit(known.generate, step, redelivered=True) for _ in range(3)]
         engine.futures[0].set_result(a_completion())
-        results = [future.result(5) for future in (first, *again)]
+        results = [future.result(30) for future in (first, *again)]
     assert all(isinstance(result, Submission) for result in results)
     assert len(engine.requests) == 1
 
@@ -104,15 +104,15 @@ def test_a_suspect_runs_with_nothing_beside_it() -> None:
         after = start(a_step("bo", "refine"))
         assert [request.request_id for request in engine.requests] == [a_step("bo").step_id]
         engine.futures[0].set_result(a_completion())
-        before.result(5)
+        before.result(30)
         time.sleep(0.05)
         assert [r.request_id for r in engine.requests[1:]] == [SUSPECT.step_id]
         engine.futures[1].set_result(a_completion())
-        suspect.result(5)
-        assert engine.submitted.acquire(timeout=5)
+        suspect.result(30)
+        assert engine.submitted.acquire(timeout=30)
         time.sleep(0.05)
         engine.futures[2].set_result(a_completion())
-        after.result(5)
+        after.result(30)
 
 
 def test_many_that_come_and_go_never_meet_one_that_is_alone() -> None:

@@ -125,7 +125,7 @@ def test_a_scripted_engine_that_hangs_ends_its_process() -> None:
         threading.Thread(
             target=lambda: worker.generate(a_step(content="HANG")), daemon=True
         ).start()
-        assert ended.wait(5)
+        assert ended.wait(30)
     finally:
         watchdog.close()
         engine.close()
