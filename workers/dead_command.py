@@ -6,7 +6,6 @@ can be replayed.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from models.errors import CallerError
 from tasks.letters import Letter, Verdict, visit
 from tasks.settings import settings
 from tasks.topology import PARKED
+from workers.printing import print_json
 from workers.show import plain
 
 EMBEDDED = (
@@ -36,7 +36,7 @@ def show_list(limit: int, *, as_json: bool) -> None:
         return
     found = [letter for letter, _ in visit(_keep, limit=limit)]
     if as_json:
-        _print([_told(letter) for letter in found])
+        print_json([_told(letter) for letter in found])
     else:
         Console().print(_table(found))
 
@@ -53,7 +53,7 @@ def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
         raise CallerError(_missing([letter_id]))
     told = [_told(letter) | _inside(letter, texts=texts) for letter in found]
     if as_json:
-        _print(told[0])
+        print_json(told[0])
         return
     for name, value in told[0].items():
         Console().print(plain(f"{name:>12}  {value}"), soft_wrap=True)
@@ -99,7 +99,7 @@ def replay_or_drop(
 
 def _report(what: str, done: Sequence[Letter], kept: Sequence[str], *, as_json: bool) -> None:
     if as_json:
-        _print({what: [_told(letter) for letter in done], "kept": list(kept)})
+        print_json({what: [_told(letter) for letter in done], "kept": list(kept)})
         return
     console = Console()
     for letter in done:
@@ -158,8 +158,3 @@ def _table(letters: Sequence[Letter]) -> Table:
         row = (letter.letter_id, at, told["state"], letter.task, origin, letter.reason)
         table.add_row(*map(plain, row))
     return table
-
-
-def _print(value: object) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -22,6 +20,7 @@ from tasks.settings import ParticipantSettings, Settings, settings
 from workers import checks_broker, checks_database, checks_machine, checks_topology
 from workers.checks import Finding, Findings, Grade, ok, problem, warning
 from workers.management import Management, management_of
+from workers.printing import print_json
 
 STYLE: dict[Grade, str] = {"ok": "green", "warning": "yellow", "problem": "red"}
 START = "start it, or correct its address in colm.toml or the COLM_* variables"
@@ -43,8 +42,7 @@ def run_doctor(scope: Scope, *, as_json: bool) -> int:
     """Print every finding; 1 if any is a problem, else 0."""
     findings = list(examine(scope))
     if as_json:
-        json.dump([asdict(f) for f in findings], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json([asdict(f) for f in findings])
     else:
         _print(findings)
     return int(any(f.grade == "problem" for f in findings))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from tasks.inspection import listened_to
 from tasks.settings import settings
 from workers.evaluator import cancel_queries
 from workers.evaluator_data import load, told_of_tests
+from workers.printing import print_json
 from workers.run_view import run_picture, runs_table
 
 #: How often a watched run is looked at (seconds).
@@ -36,7 +35,7 @@ def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) ->
     if follow:
         return show_run(run, follow=True, as_json=as_json)
     if as_json:
-        _print_json({"run": run})
+        print_json({"run": run})
     else:
         Console().print(f"ordered [bold]{run}[/]: colm run show {run}", highlight=False)
     return 0
@@ -55,7 +54,7 @@ def list_runs(*, as_json: bool) -> None:
     now = datetime.now(UTC)
     found = [(run, progress_of(engine, run.run, now)) for run in runs.known_runs(engine, limit=50)]
     if as_json:
-        _print_json([_told(run, progress) for run, progress in found])
+        print_json([_told(run, progress) for run, progress in found])
     else:
         Console().print(runs_table(found))
 
@@ -70,7 +69,7 @@ def show_run(name: str, *, follow: bool, as_json: bool) -> int:
     if as_json:
         told = _told(run, progress)
         told["events"] = [asdict(event) for event in runs.events(engine, run.run)]
-        _print_json(told)
+        print_json(told)
     else:
         Console().print(run_picture(run, progress, datetime.now(UTC)))
     return 1 if follow and run.state == "failed" else 0
@@ -140,8 +139,3 @@ def follow_run(engine: Engine, run: runs.Run) -> runs.Run:
 
 def _told(run: runs.Run, progress: Any) -> dict[str, Any]:
     return {**asdict(run), "done": progress.done, "progress": asdict(progress)}
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=str)
-    sys.stdout.write("\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from models.errors import ColmError
 from tasks.settings import settings
 from workers.evaluating import follow_run, place_order, whole_name
 from workers.experiments import Order, config_of, layout_of, site_of
+from workers.printing import print_json
 from workers.run_reading import read_run
 
 
@@ -40,7 +39,7 @@ def run_experiment(
     )
     if not follow:
         if as_json:
-            _print_json({"run": run, "entries": [entry.name for entry in config.entries]})
+            print_json({"run": run, "entries": [entry.name for entry in config.entries]})
         return 0
     engine = connect(settings().database_url)
     ended = follow_run(engine, runs.find(engine, run))
@@ -60,7 +59,7 @@ def report_experiment(run: str, folder: Path | None, *, as_json: bool) -> None:
 def tell(data: RunData, table: Table, folder: Path, *, as_json: bool) -> None:
     """Print the table and write its files into `folder`; or print the numbers."""
     if as_json:
-        _print_json(experiment_report.as_json(data, table))
+        print_json(experiment_report.as_json(data, table))
         return
     console = Console()
     console.print(lines_of(table))
@@ -106,8 +105,3 @@ def _cautions(data: RunData, config: dict[str, Any]) -> list[str]:
             "order with --concurrency 1 to see what one alone takes."
         )
     return cautions
-
-
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict, replace
-from typing import Any, get_args
+from typing import get_args
 
-from pydantic import TypeAdapter
 from rich.console import Console
 from sqlalchemy import Engine
 
@@ -16,6 +13,7 @@ from db.engine import connect
 from models.errors import CallerError, UnknownQuery
 from models.roster import nearest
 from tasks.settings import settings
+from workers.printing import print_json
 from workers.show import letters_table, life_view, plain, queries_table
 
 #: How many of the latest queries an abbreviated id is looked up in.
@@ -34,7 +32,7 @@ def recorded_life(query: str) -> history.History:
 def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
     life = recorded_life(query)
     if as_json:
-        _print_json(life)
+        print_json(life)
         return
     console = Console()
     for part in life_view(life, prompts=prompts):
@@ -48,7 +46,7 @@ def list_queries(limit: int, status: str | None, *, as_json: bool) -> None:
     engine = connect(settings().database_url)
     found = reads.recent_queries(engine, limit, status)  # type: ignore[arg-type]  # checked above
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         Console().print(queries_table(found))
 
@@ -56,7 +54,7 @@ def list_queries(limit: int, status: str | None, *, as_json: bool) -> None:
 def list_dead_letters(limit: int, *, texts: bool, as_json: bool) -> None:
     found = reads.dead_letters(connect(settings().database_url), limit)
     if as_json:
-        _print_json([_hidden(letter, texts=texts) for letter in found])
+        print_json([_hidden(letter, texts=texts) for letter in found])
     else:
         Console().print(letters_table(found))
 
@@ -69,7 +67,7 @@ def show_dead_letter(message_id: str, *, texts: bool, as_json: bool) -> None:
         raise CallerError(f"no letter {message_id!r}; 'colm dead recorded' lists them")
     letter = _hidden(found[0], texts=texts)
     if as_json:
-        _print_json(letter)
+        print_json(letter)
         return
     for name, value in asdict(letter).items():
         Console().print(plain(f"{name:>12}  {value}"), soft_wrap=True)
@@ -89,13 +87,3 @@ def whole_id(engine: Engine, query: str) -> str:
         return found[0]
     problem = f"{len(found)} queries begin with" if found else "no query begins with"
     raise UnknownQuery(f"{problem} {query!r}; 'colm queries' lists them")
-
-
-def as_json_has_it(value: Any) -> Any:
-    """What `--json` prints of a value, as lists, dicts, texts and numbers."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json", warnings=False)
-
-
-def _print_json(value: Any) -> None:
-    json.dump(as_json_has_it(value), sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +17,7 @@ from models.errors import TransientError
 from models.reliability import Reliability, reliabilities
 from models.roster import Roster
 from tasks.settings import settings
+from workers.printing import print_json
 from workers.show import plain
 
 logger = logging.getLogger(__name__)
@@ -75,8 +74,7 @@ def show_reliability(queries: int, *, as_json: bool) -> None:
     """Print what the latest answered queries say of each client."""
     found = reliabilities(client_parts(connect(settings().database_url), queries))
     if as_json:
-        json.dump([asdict(told) for told in found], sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json([asdict(told) for told in found])
     else:
         Console().print(_table(found))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from tasks.settings import settings
+from workers.printing import print_json
 from workers.reading import recorded_life
 from workers.replay import Compared, Load, replay_steps
 from workers.replay_decisions import Decisions, replay_decisions
@@ -41,8 +40,7 @@ def run_replay(query: str, load: Load, *, decisions_only: bool, as_json: bool) -
             "steps": [{**asdict(step), "promised": step.why is None} for step in compared],
             "holds": not failed,
         }
-        json.dump(told, sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
+        print_json(told)
     elif not decisions_only:
         console.print(plain(summary(compared)))
     return int(failed)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +13,7 @@ from evaluation.analysis import analyse, compare
 from models.errors import ColmError
 from tasks.settings import settings
 from workers.evaluating import whole_name
+from workers.printing import print_json
 from workers.run_reading import read_run
 
 
@@ -32,8 +31,7 @@ def write_report(run: str, before: str | None, folder: Path | None, *, as_json: 
     if as_json:
         changes = compare(earlier, data) if earlier else ()
         told = report.as_json(data, analyse(data), before=earlier, changes=changes)
-        json.dump(told, sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
+        print_json(told)
         return
     files = report.write(data, folder or Path(f"report-{_file_name(data.run)}"), before=earlier)
     Console().print(f"wrote {files.html}", highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from db import history, reads
 from db.engine import connect
-from workers.reading import as_json_has_it
+from workers.printing import as_json_has_it
 
 COLM = [sys.executable, "-m", "workers"]
 REPOSITORY = Path(__file__).parents[2]
