@@ -1,6 +1,6 @@
 """Experiments whose points differ in what surrounds the clients, not in what is asked. Pure.
 
-Each condition is a run of its own, for which the clients' process is started under it.
+Each condition is a run of its own, for which the clients' processes are started under it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Condition:
     loss: float = 0.0
     #: CPU threads of the clients' engine; None leaves it to the settings.
     threads: int | None = None
-    #: MiB of private memory that the clients' process may have; None is no limit.
+    #: MiB of private memory that each process of clients may have; None is no limit.
     memory: int | None = None
 
 

@@ -1,7 +1,9 @@
-"""The clients' process of an experiment: started under its condition, watched, and ended.
+"""The clients' processes of an experiment: started under its condition, watched, and ended.
 
-A limit on its memory is the kernel's RLIMIT_DATA, which needs no rights: what the process may have
-of writable memory of its own, reserved or used. That is its heap and its threads' stacks, weights
+One for each engine, as `colm up` has them.
+
+A limit on memory is the kernel's RLIMIT_DATA, which needs no rights: what each process may have of
+writable memory of its own, reserved or used. That is its heap and its threads' stacks, weights
 that were converted while they were loaded, and the KV cache; not the program itself, nor weights
 that are read where they lie in a file.
 """
@@ -91,16 +93,47 @@ class ClientsProcess:
         return int(found[0]) / 1024 if found else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """The running processes of all clients."""
+
+    processes: tuple[ClientsProcess, ...]
+
+    @contextlib.contextmanager
+    def watched(self, gone: Callable[[], object]) -> Iterator[None]:
+        """Call `gone` when one ends in between. ClientsGone then, when the body ends."""
+        with contextlib.ExitStack() as watches:
+            for process in self.processes:
+                watches.enter_context(process.watched(gone))
+            yield
+
+    def peak(self) -> float | None:
+        """The sum of the most memory that each has held (MiB); None where one is not known."""
+        peaks = [peak for process in self.processes if (peak := process.peak()) is not None]
+        return sum(peaks) if len(peaks) == len(self.processes) else None
+
+
 @contextlib.contextmanager
 def started(
-    names: Sequence[str], condition: Condition, url: str, folder: Path
-) -> Iterator[ClientsProcess]:
-    """The clients in one process, ready, under the condition; it is ended at the end.
+    groups: Sequence[Sequence[str]], condition: Condition, url: str, folder: Path
+) -> Iterator[Clients]:
+    """The clients, ready, under the condition, a process for each group; ended at the end.
 
     Raises ClientsGone where they do not start.
     """
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(_process(names, condition, url, folder)) for names in groups]
+        for process in found:
+            process.await_ready()
+        yield Clients(processes=tuple(found))
+
+
+@contextlib.contextmanager
+def _process(
+    names: Sequence[str], condition: Condition, url: str, folder: Path
+) -> Iterator[ClientsProcess]:
     threads = ["--threads", str(condition.threads)] if condition.threads else []
-    path = folder / f"clients-{condition.name}.log"
+    path = folder / f"clients-{condition.name}-{names[0]}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "workers", "client", *names, *threads],
@@ -111,9 +144,7 @@ def started(
     try:
         if condition.memory is not None:
             limit_memory(process.pid, condition.memory)
-        found = ClientsProcess(process=process, log=path)
-        found.await_ready()
-        yield found
+        yield ClientsProcess(process=process, log=path)
     finally:
         process.terminate()
         try:

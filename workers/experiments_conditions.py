@@ -1,8 +1,8 @@
 """Experiments on what surrounds the clients: a run for each condition, with clients of its own.
 
-The clients' process is started here, behind a slow link, and ended with the run. What was measured
-of it lies in `conditions.json` of the experiment's folder: an experiment that was killed goes on
-with the condition that it was at, when the same command is given again.
+The clients' processes are started here, behind a slow link, and ended with the run. What was
+measured of them lies in `conditions.json` of the experiment's folder: an experiment that was killed
+goes on with the condition that it was at, when the same command is given again.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from workers.experiments_clients import started
 from workers.experiments_report import tell
 from workers.link import Address, Profile, SlowLink, socket_of
 from workers.run_reading import read_run
+from workers.stack import by_engine
 
 #: The one entry of each run.
 ENTRY: Final = {"name": "colm", "strategy": "colm", "options": {"rounds": 1}}
@@ -137,18 +138,19 @@ def _one(
     """Have a run worked on under a condition; what was measured beside it, for each query."""
     if _state(engine, run) in ("cancelled", "failed"):
         raise ColmError(f"run {run} is {_state(engine, run)}: give the experiment another --name")
-    with _link(condition) as (link, url), started(clients, condition, url, folder) as process:
+    groups = by_engine({name: settings().clients[name] for name in clients})
+    with _link(condition) as (link, url), started(groups, condition, url, folder) as running:
         before = 0
         if _state(engine, run) is None:
             place_order(config, run)
         else:
             before = len(read_run(engine, run).units)
         # Else its steps would be waited for until their deadline.
-        with process.watched(lambda: changed(engine, run, "cancelled")):
+        with running.watched(lambda: changed(engine, run, "cancelled")):
             ended = follow_run(engine, runs.find(engine, run))
         if ended.state != "done":
             raise ColmError(f"run {run} is {ended.state}: {ended.note}")
-        memory = process.peak()
+        memory = running.peak()
     asked = (ended.units or 0) - before
     return {
         "KiB to broker": link.sent / 1024 / asked if asked else None,

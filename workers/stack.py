@@ -202,14 +202,15 @@ def commands(found: Settings) -> Iterator[tuple[str, list[str]]]:
     """The name and the `colm` arguments of every process of a site, participants by engine."""
     yield "coordinator", ["coordinator"]
     yield "evaluator", ["evaluator"]
-    groups = [("server", group) for group in _by_engine(found.servers)]
-    groups += [("client", group) for group in _by_engine(found.clients)]
+    groups = [("server", group) for group in by_engine(found.servers)]
+    groups += [("client", group) for group in by_engine(found.clients)]
     threads = max(1, (os.cpu_count() or 1) // max(1, len(groups)))
     for role, group in groups:
         yield f"{role}-{'-'.join(group)}", [role, *group, "--threads", str(threads)]
 
 
-def _by_engine(table: Mapping[str, ParticipantSettings]) -> list[list[str]]:
+def by_engine(table: Mapping[str, ParticipantSettings]) -> list[list[str]]:
+    """The participants in groups, one for each engine, in the order of the table."""
     groups: dict[EngineSettings, list[str]] = {}
     for name, participant in table.items():
         groups.setdefault(participant.engine, []).append(name)

@@ -79,12 +79,14 @@ def test_nothing_is_shared_where_the_order_says_so(site: Site) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_slow_network_is_put_before_clients_of_its_own(site: Site) -> None:
+    site.variables["COLM_CLIENTS__BO__ENGINE__MAX_BATCH"] = "3"  # so two engines, two processes
     ready(site, clients=False)
     order = ["experiment", "run", "network", "--data", "items.jsonl", "--limit", "2"]
     order += ["--conditions", "direct,mobile", "--name", "net"]
     site.colm(*order, timeout=240)
 
-    told = json.loads((site.folder / "experiment-net" / "experiment.json").read_text())
+    folder = site.folder / "experiment-net"
+    told = json.loads((folder / "experiment.json").read_text())
     direct, mobile = told["points"]
     assert (direct["entry"], mobile["entry"]) == ("direct", "mobile")
     assert direct["n"] == mobile["n"] == 2
@@ -96,6 +98,8 @@ def test_a_slow_network_is_put_before_clients_of_its_own(site: Site) -> None:
         measured = told["measured"][name]
         assert all(measured[way] > 1 for way in ("KiB to broker", "KiB from broker"))
         assert measured["clients' peak MiB"] > 20
+        logs = [path.name for path in sorted(folder.glob(f"clients-{name}-*.log"))]
+        assert logs == [f"clients-{name}-ada.log", f"clients-{name}-bo.log"]
 
     again = json.loads(site.colm(*order, "--json"))
     assert again == told, "what is done is not done again"
