@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import ClientsGone
-from workers.experiments_clients import ClientsProcess, limit_memory
+from workers.experiments_clients import Clients, ClientsProcess, limit_memory
 
 #: Takes as much memory as its argument says (MiB), once it is told to go.
 HUNGRY = """
@@ -71,3 +71,33 @@ def test_a_process_that_stays_is_left_alone(tmp_path: Path) -> None:
         time.sleep(0.1)
     process.communicate(b"\n")
     assert process.returncode == 0
+
+
+def test_of_several_processes_the_memory_is_added_and_each_is_missed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("took a step\n")
+    command = [sys.executable, "-c", "print(flush=True); input()"]
+    waiting = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    for process in waiting:
+        assert process.stdout is not None
+        process.stdout.readline()
+    clients = Clients(processes=tuple(ClientsProcess(process=p, log=log) for p in waiting))
+    one, other = (found.peak() for found in clients.processes)
+    assert one is not None
+    assert other is not None
+    assert clients.peak() == one + other > one > 1
+
+    told = threading.Event()
+
+    def lose_the_second() -> None:
+        with clients.watched(told.set):
+            waiting[1].kill()
+            assert told.wait(10)
+
+    with pytest.raises(ClientsGone, match="in the middle"):
+        lose_the_second()
+    assert clients.peak() is None, "what one has held is not known any more"
+    for process in waiting:
+        process.communicate(b"\n" if process.returncode is None else None)
