@@ -10,7 +10,7 @@ from tests.journeys.site import Site, outcomes
 
 
 @pytest.mark.alone
-def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_long_before_their_end(
+def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_within_a_second(
     site: Site,
 ) -> None:
     site.configure("ada", "bo", delay=30, draft=60)
@@ -21,11 +21,11 @@ def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_long_before_t
 
     site.python(
         "import json\nfrom tasks import cancel\n"
-        f"print(json.dumps(cancel.delay({query!r}, 'asked by mistake').get(timeout=10)))"
+        f"print(json.dumps(cancel.delay({query!r}, 'asked by mistake').get(timeout=1)))"
     )
     sent = time.monotonic()
     site.wait_until(lambda: log.read_text().count("failed: Cancelled") == 2)
-    assert time.monotonic() - sent < 10, "each would take 30 s"
+    assert time.monotonic() - sent < 1
 
     kind, text = site.error_of(f"ask.AsyncResult({query!r}).get(timeout=10)")
     assert kind == "QueryFailed"

@@ -19,7 +19,7 @@ __all__ = ["endless"]  # a fixture
 
 
 @pytest.mark.alone
-def test_a_running_step_is_stopped_long_before_its_end_and_its_engine_rests(
+def test_a_running_step_is_stopped_within_a_second_and_its_engine_rests(
     endless: ContinuousEngine,
 ) -> None:
     worker = EngineGenerator(endless, ["ada"], "client", worker="w")
@@ -37,7 +37,7 @@ def test_a_running_step_is_stopped_long_before_its_end_and_its_engine_rests(
         said = time.monotonic()
         assert worker.stop(Stop(query_id=step.query_id)) == 1
         submission = running.result(10)
-        assert time.monotonic() - said < 5, "3,000 tokens take longer"
+        assert time.monotonic() - said < 1
     assert isinstance(submission, Submission)
     assert submission.error is not None
     assert submission.error.kind == "Cancelled"
