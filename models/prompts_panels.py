@@ -49,7 +49,7 @@ def refine_on_drafts(
         else "This question lies outside your field: lean on the others more than on yourself."
     )
     ending = (
-        f"Others in the group have answered too:\n\n{labelled(drafts)}\n\n{hint}\n"
+        f"Others in the group have answered too:\n\n{prompts.labelled(drafts)}\n\n{hint}\n"
         "Check their drafts against the question, keep what is right in your own view, mend what "
         "is wrong, and give your final answer to the question."
     )
@@ -101,13 +101,6 @@ def _numbered(answers: Sequence[str]) -> str:
     return "\n\n".join(
         f'<answer number="{i}">\n{_fenced(text, "answer", share)}\n</answer>'
         for i, text in enumerate(answers, 1)
-    )
-
-
-def labelled(drafts: Sequence[prompts.LabelledDraft]) -> str:
-    share = prompts.MAX_PANEL_CHARS // max(1, len(drafts))
-    return "\n\n".join(
-        f'<draft by="{d.client.name}">\n{_fenced(d.text, "draft", share)}\n</draft>' for d in drafts
     )
 
 

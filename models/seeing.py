@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from models.errors import InvalidAsk
 from models.messages import Act, Participant, Query, Turn
-from models.prompts import LabelledDraft
-from models.prompts_panels import labelled
+from models.prompts import LabelledDraft, labelled
 
 #: Acts that are about something else than the question.
 _BLIND_ACTS: frozenset[Act] = frozenset({"select", "check"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from db.engine import connect
 from tasks.settings import settings
 from workers.asking import answer_or_raise, ask_and_follow
+from workers.printing import print_json
 from workers.show import answer_view
 
 
@@ -20,6 +20,6 @@ def run_ask(question: str, options: Mapping[str, Any], *, as_json: bool) -> None
     query_id = ask_and_follow(engine, question, options, Console(stderr=True))
     answer = answer_or_raise(query_id)
     if as_json:
-        print(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False, indent=2))  # noqa: T201  # the command's output
+        print_json(answer)
     else:
         Console().print(answer_view(answer))
