@@ -1,12 +1,13 @@
 # The entry points. Each works from a fresh clone, and makes what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vlm up flower test test-unit check bench pin clean
+.PHONY: help demo demo-vlm up flower test test-all test-unit check bench pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MANIFESTS := setup.cfg pyproject.toml constraints.txt
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 CODE := models db evaluation tasks workers tests benchmarks examples
 # Threads that wait by spinning take the cores that other processes would compute on.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -30,7 +31,11 @@ flower: $(VENV)/engine-installed ## Watch a running site in the browser
 
 test: $(VENV)/dev-installed check ## Check everything, and test it on real services
 	@scripts/install-services
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal --cov --cov-report=term
+	$(PYTEST) -m "not nightly"
+
+test-all: $(VENV)/dev-installed check ## The same with every long test, embedded twin and fault, and coverage
+	@scripts/install-services
+	$(PYTEST) --cov --cov-report=term
 
 test-unit: $(VENV)/dev-installed ## Run the tests that need no service, model or patience
 	$(BIN)/python -m pytest -m "not (postgres or rabbitmq or model or gpu or slow)"

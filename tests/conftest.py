@@ -77,12 +77,21 @@ def _alone(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("alone") is not None
 
 
+def _is_twin(item: pytest.Item) -> bool:
+    """Whether it repeats on the embedded stack a journey that RabbitMQ and PostgreSQL carry."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    is_embedded = parameters.get("site") == "embedded"
+    return is_embedded and item.get_closest_marker("transport") is None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         needs = set(getattr(item, "fixturenames", ()))
         for marker, fixtures in _MARKERS.items():
             if needs & fixtures:
                 item.add_marker(marker)
+        if _is_twin(item):
+            item.add_marker("nightly")
     if _lender_of(config):
         items.sort(key=_alone, reverse=True)
 

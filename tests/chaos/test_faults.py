@@ -11,7 +11,7 @@ from tests.chaos.campaign import Broken, Campaign
 from tests.chaos.faults import FAULTS
 
 pytestmark = [
-    *(pytest.mark.chaos, pytest.mark.alone, pytest.mark.slow),
+    *(pytest.mark.chaos, pytest.mark.nightly, pytest.mark.alone, pytest.mark.slow),
     *(pytest.mark.rabbitmq, pytest.mark.postgres),
 ]
 

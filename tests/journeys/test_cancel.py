@@ -37,6 +37,7 @@ def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_within_a_seco
     assert "no query" in site.colm("cancel", "no-such-query", status=1)
 
 
+@pytest.mark.transport
 def test_steps_that_wait_in_a_queue_are_not_generated_once_their_query_is_cancelled(
     site: Site,
 ) -> None:

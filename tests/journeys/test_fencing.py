@@ -41,6 +41,7 @@ def test_what_a_frozen_worker_did_in_vain_overwrites_nothing(site: Site) -> None
     assert site.result(query) == answer
 
 
+@pytest.mark.transport
 def test_what_comes_after_its_step_was_closed_is_late_and_changes_nothing(site: Site) -> None:
     site.configure("ada", "bo", delay=4, draft=8, query=60)
     site.start("coordinator")

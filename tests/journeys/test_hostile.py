@@ -162,6 +162,7 @@ GARBAGE: list[tuple[bytes, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.transport
 def test_garbage_on_the_wire_kills_nobody_and_is_recorded_with_its_reason(site: Site) -> None:
     if not site.broker.startswith("amqp"):
         pytest.skip("the embedded broker has no wire for strangers")

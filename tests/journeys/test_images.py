@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 
+import pytest
+
 from tests.journeys.site import Site
 from tests.unit.engines_seeing import name_of, picture, save_seeing_model
 
@@ -51,6 +53,7 @@ def serve_images(site: Site, keep: str) -> str:
     return url
 
 
+@pytest.mark.transport
 def test_an_image_is_asked_about_and_recorded_by_its_name(site: Site) -> None:
     rabbitmq = not site.broker.startswith("redis")
     configure(site)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.journeys.site import Site
 
 DELAY = 1.0
 BACKLOG = 30
 
 
+@pytest.mark.transport
 def test_an_interactive_step_waits_for_about_one_step_behind_a_backlog_of_overnight_ones(
     site: Site,
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.journeys.site import Site, outcomes
 
 
+@pytest.mark.transport
 def test_one_client_drafts_and_refines_its_own_answer(site: Site) -> None:
     site.configure("ada")
     site.start_all("ada")
@@ -38,6 +41,7 @@ def test_three_clients_refine_over_two_rounds_of_guidance(site: Site) -> None:
     assert [entry["seq"] for entry in life["entries"]] == list(range(1, len(life["entries"]) + 1))
 
 
+@pytest.mark.transport
 def test_the_server_selects_two_of_four_and_all_four_refine(site: Site) -> None:
     clients = ("ada", "bo", "cy", "dee")
     site.configure(*clients)
@@ -55,6 +59,7 @@ def test_the_server_selects_two_of_four_and_all_four_refine(site: Site) -> None:
     assert answer["clients"]["cy"]["refined"] is not None
 
 
+@pytest.mark.transport
 def test_a_query_goes_on_without_a_client_that_is_down(site: Site) -> None:
     site.configure("ada", "bo", "cy", draft=4)
     site.start_all("ada", "bo")
@@ -71,6 +76,7 @@ def test_a_query_goes_on_without_a_client_that_is_down(site: Site) -> None:
     assert done["1.refine.cy"] == "expired"  # asked, but not waited for
 
 
+@pytest.mark.transport
 def test_a_query_waits_for_a_server_that_comes_up_later(site: Site) -> None:
     site.configure("ada", "bo")
     site.start("coordinator")

@@ -16,6 +16,7 @@ def taken(site: Site) -> int:
     return (site.folder / "client-ada.log").read_text().count("taken")
 
 
+@pytest.mark.transport
 def test_a_client_finishes_what_runs_and_hands_back_the_rest(site: Site) -> None:
     site.configure("ada", delay=2, draft=60)
     site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_BATCH"] = "1"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.journeys.site import Site, outcomes
 
 
@@ -76,6 +78,7 @@ def test_an_answer_outlives_every_process_that_made_it(site: Site) -> None:
     assert site.result(answer["query_id"]) == answer
 
 
+@pytest.mark.transport
 def test_a_killed_coordinator_loses_no_query_and_doubles_no_step(site: Site) -> None:
     site.configure("ada", "bo", delay=2)
     site.start_all("ada", "bo")
@@ -89,6 +92,7 @@ def test_a_killed_coordinator_loses_no_query_and_doubles_no_step(site: Site) -> 
         assert set(outcomes(site.life(query)).values()) == {"completed"}
 
 
+@pytest.mark.transport
 def test_a_client_killed_in_mid_draft_drafts_again_after_its_restart(site: Site) -> None:
     site.configure("ada", delay=3, draft=60)
     site.start_all("ada")

@@ -43,6 +43,7 @@ def worker_log(site: Site, name: str) -> str:
     return (site.folder / f"client-{name}.log").read_text()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_batch_longer_than_six_heartbeats_keeps_its_connection_and_is_done_once(
     site: Site, rabbitmq_vhosts: VirtualHosts, rabbitmq_url: str
