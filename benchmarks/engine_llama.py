@@ -37,7 +37,7 @@ class LlamaPeer:
         self.name = name
         self._tokenizer = tokenizer
         self._stop = stop
-        self._http = httpx.Client(base_url=url, timeout=600.0)
+        self._http = httpx.Client(base_url=url, timeout=600.0, trust_env=False)
         self._threads = ThreadPoolExecutor(64)
 
     def generate(self, calls: Sequence[Call]) -> list[str]:
@@ -114,7 +114,7 @@ def _package(package: Any, model: Path, tokenizer: ChatTokenizer, threads: int) 
 
 def _healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health").status_code == 200
+        return httpx.get(f"{url}/health", trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
 

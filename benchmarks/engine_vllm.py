@@ -42,7 +42,7 @@ class VllmPeer:
         self._model = model
         self._tokenizer = tokenizer
         self._stop = stop
-        self._http = httpx.Client(base_url=url, timeout=600.0)
+        self._http = httpx.Client(base_url=url, timeout=600.0, trust_env=False)
         self._threads = ThreadPoolExecutor(256)
 
     def generate(self, calls: Sequence[Call]) -> list[str]:
@@ -113,6 +113,6 @@ def vllm(
 
 def _healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health").status_code == 200
+        return httpx.get(f"{url}/health", trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False

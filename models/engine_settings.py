@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from models.messages import Message
+from models.urls import is_secret
+
+#: Fields of a request that an endpoint may be spared.
+OmittedField = Literal["seed", "temperature", "top_p", "stop", "max_tokens"]
+TokensField = Literal["max_tokens", "max_completion_tokens"]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100)]
+HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$", max_length=4_000)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+#: What CoLM says itself in every request.
+_OWN_FIELDS = {
+    "model", "messages", "stream", "seed", "temperature", "top_p", "stop", "max_tokens",
+    "max_completion_tokens",
+}  # fmt: skip
 
 
 class EngineSettings(Message):
@@ -43,7 +57,22 @@ class EngineSettings(Message):
     #: openai: the endpoint's address, as far as and including /v1.
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     #: openai: the name of the environment variable that holds the key; never the key itself.
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: Variable | None = None
+    #: openai: fields that the endpoint does not take and is not sent; `stop` is heeded here then.
+    omit: tuple[OmittedField, ...] = ()
+    #: openai: the field that bounds a completion.
+    max_tokens_field: TokensField = "max_tokens"
+    #: openai: whether the endpoint takes system turns; without, their text begins the user's turn.
+    system_role: bool = True
+    #: openai: more fields of every request, and headers; those with secrets by the names of the
+    #: environment variables that hold their values.
+    extra_body: dict[str, JsonValue] = Field(default_factory=dict)
+    extra_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    extra_headers_env: dict[HeaderName, Variable] = Field(default_factory=dict)
+    #: openai: an HTTP proxy; none is used for a loopback address, and none out of the environment.
+    proxy: str | None = Field(default=None, repr=False, pattern=r"^https?://")
+    #: openai: a PEM file with the authorities to trust; None trusts the public ones.
+    ca_file: str | None = Field(default=None, min_length=1)
     #: openai: seconds for one attempt, and how often a failed one is tried again.
     timeout: float = Field(default=120.0, gt=0, le=3_600)
     retries: int = Field(default=4, ge=0, le=20)
@@ -66,6 +95,30 @@ class EngineSettings(Message):
     def local(self) -> bool:
         """Whether the weights are loaded into this process."""
         return self.kind in ("transformers", "paged", "openvino")
+
+    def __hash__(self) -> int:
+        """As for every frozen value; the tables have no hash of their own."""
+        return hash((self.kind, self.model, self.base_url))
+
+    @field_validator("extra_body")
+    @classmethod
+    def _nothing_twice(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if own := sorted(extra.keys() & _OWN_FIELDS):
+            raise ValueError(
+                f"{own[0]} is set elsewhere: sampling has its own table, and omit, max_tokens_field"
+                " and system_role say what the endpoint does not take"
+            )
+        return extra
+
+    @field_validator("extra_headers")
+    @classmethod
+    def _no_secret(cls, headers: dict[str, str]) -> dict[str, str]:
+        if secret := [name for name in headers if is_secret(name)]:
+            raise ValueError(
+                f"{secret[0]} looks like a secret: put it into an environment variable, and the"
+                " variable's name into extra_headers_env"
+            )
+        return headers
 
     @model_validator(mode="after")
     def _check(self) -> Self:

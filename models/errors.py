@@ -15,6 +15,7 @@ ColmError
     DeadlineExceeded          the step's deadline passed
     Cancelled                 the request was withdrawn
     EndpointError             an HTTP endpoint refused or kept failing
+    NoText                    the model ended without text, which is no answer
     ModelUnusable             the configured model cannot be loaded
     EngineLost                the engine is gone for good; restart its process
     SandboxUnusable           code cannot be confined on this machine; none of it was run
@@ -81,6 +82,10 @@ class Cancelled(EngineError):
 
 class EndpointError(EngineError):
     """The HTTP endpoint did not give a completion."""
+
+
+class NoText(EngineError):
+    """The model ended without text: it reasoned, called a tool, or wrote white space."""
 
 
 class ModelUnusable(EngineError):

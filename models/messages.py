@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from models.errors import BadMessage
+from models.texts import mended
 
 #: Raised with every incompatible change of a message on the wire.
 SCHEMA_VERSION: Final = 1
@@ -44,12 +45,13 @@ Act = Literal[
 Lane = Literal["interactive", "overnight"]
 
 
-def _without_nul(text: Any) -> Any:
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if isinstance(text, str) else text
+def _mended(text: Any) -> Any:
+    return mended(text) if isinstance(text, str) else text
 
 
-#: What a model or a worker wrote. PostgreSQL stores no NUL, and a completion is not lost for one.
-ForeignText = Annotated[str, BeforeValidator(_without_nul)]
+#: What a model or a worker wrote. No database stores NUL or half a character, and a completion is
+#: not lost for one.
+ForeignText = Annotated[str, BeforeValidator(_mended)]
 
 
 class Message(BaseModel):

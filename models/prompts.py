@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from models.framing import fenced
 from models.messages import Participant, Turn
+from models.texts import blank
 
 VERSION = "2026-11-b"
 
@@ -88,7 +89,7 @@ def refine(
         "wrong, and give your final answer to the question."
     )
     opening = draft(client, question)
-    if own_draft is None:
+    if own_draft is None or blank(own_draft):
         (*before, asked) = opening
         return (*before, Turn(role="user", content=f"{asked.content}\n\n{ending}"))
     return (

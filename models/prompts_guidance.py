@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from models import prompts
 from models.framing import fenced
 from models.messages import Participant, Turn
+from models.texts import blank
 
 VERSION = "2026-11-guidance-a"
 
@@ -34,7 +35,7 @@ def synthesize(
         "Write to those who drafted, briefly: the answer that is right, the reason for it, and "
         "what is wrong in their drafts."
     )
-    if question is not None and own_draft is not None:
+    if question is not None and own_draft is not None and not blank(own_draft):
         return (
             *prompts.draft(server, question),
             Turn(role="assistant", content=own_draft),
@@ -71,7 +72,7 @@ def refine(
         f"question again, in the form that it asks for. The question:\n\n{question}"
     )
     opening = prompts.draft(client, question)
-    if own_draft is None:
+    if own_draft is None or blank(own_draft):
         (*before, _) = opening
         return (*before, Turn(role="user", content=ending))
     return (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from models import prompts
 from models.framing import fenced
 from models.messages import Participant, Turn
+from models.texts import blank
 
 VERSION = "2026-11-panels-a"
 
@@ -53,7 +54,7 @@ def refine_on_drafts(
         "Check their drafts against the question, keep what is right in your own view, mend what "
         "is wrong, and give your final answer to the question."
     )
-    if own_draft is None:
+    if own_draft is None or blank(own_draft):
         return _after_question(client, question, ending)
     opening = prompts.draft(client, question)
     return (

@@ -5,6 +5,16 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
+_SECRET = re.compile(
+    r"pass|pwd|secret|token|(^|[^a-z])(key|sig)|key$|auth|cookie|credential|signature",
+    re.IGNORECASE,
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a parameter or a header of that name holds what nobody else may see."""
+    return _SECRET.search(name) is not None
+
 
 def shown(url: str) -> str:
     """The URL without any password, in its login or among its parameters."""
@@ -16,5 +26,4 @@ def shown(url: str) -> str:
 
 def _without_secret(parameter: re.Match[str]) -> str:
     mark, key = parameter[1], parameter[2]
-    secret = re.search("pass|pwd|secret|token", unquote_plus(key), re.IGNORECASE)
-    return f"{mark}{key}=***" if secret else parameter[0]
+    return f"{mark}{key}=***" if is_secret(unquote_plus(key)) else parameter[0]

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
 from models.images import May, Picture, image_id_of, sign
 from models.messages import ImageId
+from tasks.tls import TlsSettings
 
 #: How long a token lasts that a caller or an operator makes for itself.
 OWN_TOKEN = timedelta(minutes=10)
@@ -130,6 +131,7 @@ class HttpStore:
 
     url: str
     secret: bytes | None
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
     def put(self, picture: Picture) -> None:
         token = self._token("write")
@@ -182,6 +184,9 @@ class HttpStore:
                 f"{self.url.rstrip('/')}/images/{image_id}",
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=TIMEOUT,
+                # Neither a proxy nor an authority out of the environment.
+                trust_env=False,
+                verify=self.tls.context() if self.url.startswith("https") else True,
                 **more,
             )
         except httpx.HTTPError as error:

@@ -25,7 +25,7 @@ def store(found: Settings | None = None) -> ImageStore:
     found = found or settings()
     if found.images.url is None:
         return FolderStore(found.home / "images")
-    return HttpStore(found.images.url, secret(found.images, needed=False))
+    return HttpStore(found.images.url, secret(found.images, needed=False), found.tls)
 
 
 def keep(given: Sequence[str | Path | bytes]) -> tuple[str, ...]:

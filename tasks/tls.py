@@ -42,10 +42,11 @@ class TlsSettings(Message):
 
     def context(self) -> ssl.SSLContext:
         """What pika and httpx connect with. Raises SettingsError for a file that cannot be used."""
-        context = ssl.create_default_context()
-        if self.ca is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if self.ca is None:
+            _trust_the_system(context)
+        else:
             # Only these: a private authority is meant to replace the public ones.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             _load("tls.ca", self.ca, lambda: context.load_verify_locations(self.ca))
         if self.certificate is not None:
             certificate, key = self.certificate, self.key
@@ -73,6 +74,15 @@ class TlsSettings(Message):
         # 127.0.0.1 first.
         host = urlsplit(broker_url).hostname
         return options | ({"server_hostname": host} if self.verify else {})
+
+
+def _trust_the_system(context: ssl.SSLContext) -> None:
+    """Trust what lies where OpenSSL was built to look; its variables are not heeded."""
+    paths = ssl.get_default_verify_paths()
+    file = paths.openssl_cafile if Path(paths.openssl_cafile).is_file() else None
+    folder = paths.openssl_capath if Path(paths.openssl_capath).is_dir() else None
+    if file or folder:
+        context.load_verify_locations(file, folder)
 
 
 def _load(what: str, path: str, load: Any) -> None:

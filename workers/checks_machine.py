@@ -7,14 +7,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
-
 from models.engine_settings import EngineSettings
 from models.errors import ColmError
 from models.messages import Deadlines
-from models.urls import shown
-from tasks.settings import ParticipantSettings, Settings, secret
+from tasks.settings import ParticipantSettings, Settings
 from workers.checks import Finding, Findings, ok, problem, warning
+from workers.checks_endpoint import look_at_endpoint
 from workers.quickstart import QUICKSTART
 
 GIB = 2**30
@@ -24,8 +22,6 @@ LITTLE_ROOM, NO_ROOM = 2 * GIB, GIB // 5
 SAME_TIME = 1.0
 #: The share of the shortest deadline that a wrong clock may take.
 DEADLINE_SHARE = 0.1
-#: How long an endpoint may take to say which models it has (seconds).
-ENDPOINT_WITHIN = 10.0
 
 
 def disks(found: Settings) -> Findings:
@@ -70,13 +66,14 @@ def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: b
         engines.setdefault(participant.engine, []).append(name)
     for engine, served in engines.items():
         about = f"model of {', '.join(served)}"
-        yield _loaded(about, engine) if load else look_at_model(about, engine, found.cache)
+        loads = load and engine.kind != "openai"
+        yield _loaded(about, engine) if loads else look_at_model(about, engine, found.cache)
 
 
 def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
     """Whether the engine's files or endpoint are there, without loading anything."""
     if engine.kind == "openai":
-        return _endpoint(about, engine)
+        return look_at_endpoint(about, engine)
     if not engine.local:
         return ok(about, f"{engine.kind}: nothing to load")
     if engine.model == QUICKSTART:
@@ -106,25 +103,3 @@ def _loaded(about: str, engine: EngineSettings) -> Finding:
     seconds, told = time.monotonic() - started, f"{found.info}"
     found.close()
     return ok(about, f"loaded in {seconds:.1f} s: {told}")
-
-
-def _endpoint(about: str, engine: EngineSettings) -> Finding:
-    where = shown(str(engine.base_url))
-    try:
-        key = secret(engine.api_key_env) if engine.api_key_env else None
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        url = f"{str(engine.base_url).rstrip('/')}/models"
-        reply = httpx.get(url, headers=headers, timeout=ENDPOINT_WITHIN, trust_env=False)
-        reply.raise_for_status()
-        served = [str(model["id"]) for model in reply.json()["data"]]
-    except httpx.HTTPStatusError as error:
-        do = "correct base_url or the key that api_key_env names"
-        return problem(about, f"{where} answers {error.response.status_code}", do)
-    except (ColmError, httpx.HTTPError) as error:
-        return problem(about, f"{where}: {error}", "start the endpoint, or correct base_url")
-    except (ValueError, LookupError, TypeError):
-        return warning(about, f"{where} does not list its models", "ask one question to see")
-    if engine.model not in served:
-        do = f"set model to one of: {', '.join(served[:10])}"
-        return problem(about, f"{where} does not serve {engine.model!r}", do)
-    return ok(about, f"{where} serves {engine.model}")

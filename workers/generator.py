@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.attempts import AttemptKind
-from models.engines.base import Engine, GenerationRequest
-from models.errors import EngineError, EngineLost, ImageUnavailable
+from models.engines.base import Engine, GenerationRequest, why_no_text
+from models.errors import EngineError, EngineLost, ImageUnavailable, NoText
 from models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
@@ -29,6 +29,7 @@ from models.messages import (
     Submission,
 )
 from models.stopping import Stop
+from models.texts import blank
 from workers.company import Company
 from workers.errands import images_of, tell
 from workers.lanes import overnight_share
@@ -229,6 +230,11 @@ class EngineGenerator:
             return self._failed(
                 step, "EngineHangs", f"no completion {HANG_GRACE:.0f} s after the deadline"
             )
+        if blank(completion.text) and not step.choices:
+            why = why_no_text(
+                completion.completion_tokens, completion.finish_reason, reasoned=False
+            )
+            return self._failed(step, NoText.__name__, why)
         if len(completion.text) > MAX_COMPLETION_CHARS:
             return self._failed(
                 step, "CompletionTooLong", f"{len(completion.text)} characters were generated"

@@ -54,6 +54,7 @@ domain = "natural science"
 # model = "qwen2.5-7b-instruct"
 # base_url = "http://127.0.0.1:8000/v1"
 # api_key_env = "MY_API_KEY"         # the NAME of the variable that holds the key
+# omit = ["seed"]                    # fields that the endpoint does not take; 'colm doctor' tells
 
 # --- Servers: large models that select and synthesize. The first is the default. -----------------
 [servers.main]

@@ -94,11 +94,17 @@ def load_engine(found: EngineSettings) -> Engine:
         path = quickstart_folder(settings().cache)
         # The record names the weights, not our nickname for them.
         folder, found = str(path), found.model_copy(update={"model": path.name})
-    key = secret(found.api_key_env) if found.api_key_env else None
+    key, headers = endpoint_secrets(found)
     started = time.perf_counter()
-    engine = build_engine(found, model_path=folder, api_key=key)
+    engine = build_engine(found, model_path=folder, api_key=key, secret_headers=headers)
     logger.info("%s ready in %.1f s", engine.info, time.perf_counter() - started)
     return engine
+
+
+def endpoint_secrets(found: EngineSettings) -> tuple[str | None, dict[str, str]]:
+    """An endpoint's key and its secret headers. Raises SettingsError for a variable not set."""
+    key = secret(found.api_key_env) if found.api_key_env else None
+    return key, {name: secret(variable) for name, variable in found.extra_headers_env.items()}
 
 
 def _on_device(engine: EngineSettings, device: str) -> EngineSettings:

@@ -90,6 +90,15 @@ def cannot_score(info: EngineInfo) -> EngineError:
     )
 
 
+def why_no_text(completion_tokens: int, finish_reason: str, *, reasoned: bool) -> str:
+    """Why a completion that shows nothing shows nothing, and what to do. It is no answer."""
+    if finish_reason == "length":
+        spent = f"all {completion_tokens} tokens" if completion_tokens else "all tokens"
+        where = "went into reasoning" if reasoned else "were spent without text"
+        return f"{spent} {where}: raise max_new_tokens"
+    return f"the model {'reasoned and ' if reasoned else ''}ended its turn without text"
+
+
 class Engine(Protocol):
     """Generates many requests at once; a request's result never depends on its batch-mates.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from models.engine_settings import EngineSettings
@@ -10,7 +11,11 @@ from models.errors import ModelUnusable
 
 
 def build_engine(
-    settings: EngineSettings, *, model_path: str | None = None, api_key: str | None = None
+    settings: EngineSettings,
+    *,
+    model_path: str | None = None,
+    api_key: str | None = None,
+    secret_headers: Mapping[str, str] | None = None,
 ) -> Engine:
     """The engine that `settings` describe, loaded and ready.
 
@@ -25,7 +30,7 @@ def build_engine(
         case "openai":
             from models.engines.openai import OpenAIEngine
 
-            return OpenAIEngine(settings, api_key=api_key)
+            return OpenAIEngine(settings, api_key=api_key, secret_headers=secret_headers)
         case "transformers":
             return _transformers(settings, model_path)
         case "paged":

@@ -1,40 +1,45 @@
 """Any OpenAI-compatible endpoint as an engine: vLLM, SGLang, llama.cpp, Ollama, or a hosted one.
 
 The endpoint does the batching. This side keeps at most `max_batch` requests in flight, tries again
-what may succeed later, and gives up when the request's deadline passes. The key is sent in the
-Authorization header and appears nowhere else.
+what may succeed later, leaves out what the endpoint does not take, and gives up when the request's
+deadline passes. The key is sent in the Authorization header and appears nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import partial
+from typing import Literal
 
 import httpx
 from pydantic import ValidationError
 
 from models.engine_settings import EngineSettings
-from models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
-from models.engines.openai_connections import Connections
-from models.engines.openai_wire import (
-    Reply,
-    Setback,
-    pause_before,
-    payload,
-    read_failure,
-    read_reply,
+from models.engines.base import (
+    EngineInfo,
+    EngineStats,
+    GenerationRequest,
+    cannot_score,
+    why_no_text,
 )
+from models.engines.openai_connections import Connections, access_to, endpoint
+from models.engines.openai_reply import Reply, read_body, read_reply
+from models.engines.openai_request import Dialect, adapted, payload
+from models.engines.openai_wire import Failure, Setback, failure_of, judged, pause_before
 from models.engines.tickets import Ticket, Tickets
-from models.errors import Cancelled, EndpointError, EngineError, SettingsError
-from models.messages import Completion
+from models.errors import Cancelled, EndpointError, EngineError, NoText
+from models.messages import MAX_COMPLETION_CHARS, Completion, Sampling, explain
+from models.texts import blank
+from models.urls import is_secret, shown
+
+log = logging.getLogger(__name__)
 
 #: Seconds to reach the endpoint, where the whole attempt is allowed more.
 CONNECT_TIMEOUT = 10.0
@@ -54,20 +59,22 @@ class OpenAIEngine:
         settings: EngineSettings,
         *,
         api_key: str | None = None,
+        secret_headers: Mapping[str, str] | None = None,
         rng: random.Random | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
-        self._url = _endpoint(settings.base_url or "")
-        self._key = _checked_key(api_key)
+        self._url = endpoint(settings.base_url or "")
+        self._access = access_to(settings, api_key, secret_headers or {})
+        self._dialect = Dialect.of(settings)
+        self._secrets = _secrets(settings, self._url, api_key, secret_headers or {})
         self._rng = rng or random.Random()
         self._pause = pause
         self._tickets = Tickets()
         self._in_flight = 0
         self._stop = asyncio.Event()
         self._slots = asyncio.Semaphore(settings.max_batch)
-        secured = httpx.create_ssl_context()
-        self._connections = Connections(partial(_client, settings, self._key, secured))
+        self._connections = Connections(self._client)
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="openai-engine", daemon=True)
         self._thread.start()
@@ -76,13 +83,18 @@ class OpenAIEngine:
     @property
     def info(self) -> EngineInfo:
         return EngineInfo(
-            engine="openai",
+            engine=_name(self._dialect),
             model=self._settings.model,
             dtype="",
             device=self._url.host,
             context_length=self._settings.context_length,
             capacity=self._settings.max_batch,
         )
+
+    @property
+    def untaken(self) -> frozenset[str]:
+        """What the endpoint is not sent, by the settings or as it refused it."""
+        return self._dialect.untaken
 
     @property
     def stats(self) -> EngineStats:
@@ -140,12 +152,15 @@ class OpenAIEngine:
 
     async def _complete(self, ticket: Ticket) -> Completion:
         started, batch_size = time.monotonic(), self._in_flight
-        reply = await self._ask(ticket.request)
+        sampling = ticket.request.sampling
+        reply, dialect = await self._ask(ticket.request)
         ended = time.monotonic()
+        text, finish_reason = _ended(reply, sampling)
+        unheeded = dialect.unheeded(sampling)
         try:
             return Completion(
-                text=reply.text,
-                finish_reason=reply.finish_reason,
+                text=text,
+                finish_reason=finish_reason,
                 prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,
                 cached_tokens=reply.cached_tokens,
@@ -153,79 +168,129 @@ class OpenAIEngine:
                 first_token_s=ended - started,
                 total_s=ended - ticket.submitted,
                 batch_size=batch_size,
-                engine="openai",
+                engine=_name(dialect, sampling),
                 model=self._settings.model,
                 device=self._url.host[:80],
-                seed=ticket.request.sampling.seed,
+                seed=None if "seed" in unheeded else sampling.seed,
             )
         except ValidationError as error:
-            raise EndpointError(f"the endpoint's text has {len(reply.text)} characters") from error
+            raise EndpointError(f"the reply cannot be used: {explain(error)}") from error
 
-    async def _ask(self, request: GenerationRequest) -> Reply:
-        """Attempts until one succeeds, one fails for good, or `retries` are used up."""
-        attempts = self._settings.retries + 1
-        attempt = 1
-        while isinstance(outcome := await self._attempt(request), Setback):
-            if attempt >= attempts:
-                raise EndpointError(f"{outcome.reason} (tried {attempt} times at {self._url.host})")
+    async def _ask(self, request: GenerationRequest) -> tuple[Reply, Dialect]:
+        """Attempts until one succeeds, one fails for good, or `retries` are used up.
+
+        An attempt without what the endpoint did not take counts for none of them.
+        """
+        dialect, attempt = self._dialect, 1
+        while not isinstance(outcome := await self._attempt(request, dialect), Reply):
+            if isinstance(outcome, Failure):
+                if (other := adapted(dialect, outcome, request)) is not None:
+                    dialect = other
+                    continue
+                outcome = self._final_or_not(outcome)
+            if attempt > self._settings.retries:
+                raise EndpointError(f"{outcome.reason} (tried {attempt} times at {self._where})")
             attempt += 1
             await self._pause(pause_before(attempt, outcome, self._rng))
-        return outcome
+        self._learn(dialect)
+        return outcome, dialect
 
-    async def _attempt(self, request: GenerationRequest) -> Reply | Setback:
+    def _learn(self, dialect: Dialect) -> None:
+        """Keep what an attempt that succeeded went without."""
+        if more := dialect.untaken - self._dialect.untaken:
+            self._dialect = self._dialect.without(more)
+            log.warning(
+                "%s does not take %s: it is asked without from now on",
+                self._url.host,
+                ", ".join(sorted(more)),
+            )
+
+    def _final_or_not(self, failure: Failure) -> Setback:
+        found = judged(failure, self._hide)
+        if isinstance(found, EngineError):
+            raise found
+        return found
+
+    async def _attempt(
+        self, request: GenerationRequest, dialect: Dialect
+    ) -> Reply | Failure | Setback:
         """One POST. `timeout` bounds it as a whole: httpx's own bounds only each silence."""
         seconds = self._settings.timeout
+        body = payload(self._settings.model, request, dialect)
         try:
             async with asyncio.timeout(seconds), self._connections.one() as client:
-                response = await client.post(self._url, json=payload(self._settings.model, request))
+                response = await self._post(client, body)
         except (TimeoutError, httpx.TimeoutException):
             return Setback(reason=f"no reply within {seconds:g} s")
         except httpx.TransportError as error:
-            return Setback(reason=self._redact(f"no connection: {error or type(error).__name__}"))
-        if response.status_code == 200:
-            return read_reply(_body(response))
-        failure = read_failure(
-            response.status_code, response.headers, _body(response), now=datetime.now(UTC)
+            return Setback(reason=self._hide(f"no connection: {error or type(error).__name__}"))
+        except httpx.DecodingError as error:
+            return Setback(reason=f"the reply cannot be unpacked: {error}")
+        data = read_body(response.content, response.charset_encoding)
+        if response.is_success:
+            return read_reply(data)
+        return failure_of(response.status_code, response.headers, data, now=datetime.now(UTC))
+
+    async def _post(self, client: httpx.AsyncClient, body: dict[str, object]) -> httpx.Response:
+        """The reply; a bad status is one even where its body cannot be unpacked."""
+        request = client.build_request("POST", self._url, json=body)
+        response = await client.send(request, stream=True)
+        try:
+            await response.aread()
+        except httpx.DecodingError:
+            if response.is_success:
+                raise
+            headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
+            return httpx.Response(response.status_code, headers=headers)
+        finally:
+            await response.aclose()
+        return response
+
+    @property
+    def _where(self) -> str:
+        proxy = self._access["proxy"]
+        return f"{self._url.host}, by way of the proxy {shown(proxy)}" if proxy else self._url.host
+
+    def _client(self) -> httpx.AsyncClient:
+        connect = min(self._settings.timeout, CONNECT_TIMEOUT)
+        return httpx.AsyncClient(
+            **self._access,
+            timeout=httpx.Timeout(self._settings.timeout, connect=connect),
+            limits=httpx.Limits(max_connections=1),
         )
-        if isinstance(failure, Setback):
-            return Setback(reason=self._redact(failure.reason), retry_after=failure.retry_after)
-        raise type(failure)(self._redact(str(failure)))
 
-    def _redact(self, text: str) -> str:
+    def _hide(self, text: str) -> str:
         """Some endpoints echo the key that they refuse."""
-        return text.replace(self._key, "***") if self._key else text
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
-def _endpoint(base_url: str) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
-    except httpx.InvalidURL as error:
-        raise SettingsError(f"base_url cannot be used: {error}") from error
-    if not url.host:
-        raise SettingsError("base_url names no host")
-    return url
+def _ended(reply: Reply, sampling: Sampling) -> tuple[str, Literal["stop", "length"]]:
+    """The text up to the first stop, which not every endpoint heeds; NoText where there is none."""
+    ends = [end for stop in sampling.stop if (end := reply.text.find(stop)) >= 0]
+    text = reply.text[: min(ends)] if ends else reply.text
+    finish_reason = "stop" if ends else reply.finish_reason
+    if blank(text):
+        why = why_no_text(reply.completion_tokens, finish_reason, reasoned=bool(reply.reasoning))
+        told = f" (finish_reason {reply.ended!r})" if reply.ended else ""
+        raise NoText(f"the endpoint gave no text: {why}{told}")
+    if len(text) > MAX_COMPLETION_CHARS:
+        raise EndpointError(f"the endpoint's text has {len(text)} characters")
+    return text, finish_reason
 
 
-def _client(settings: EngineSettings, key: str, secured: ssl.SSLContext) -> httpx.AsyncClient:
-    connect = min(settings.timeout, CONNECT_TIMEOUT)
-    return httpx.AsyncClient(
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=httpx.Timeout(settings.timeout, connect=connect),
-        limits=httpx.Limits(max_connections=1),
-        verify=secured,
-    )
+def _name(dialect: Dialect, sampling: Sampling | None = None) -> str:
+    """The engine as it is recorded: with what the endpoint was not sent of what was asked for."""
+    unheeded = dialect.unheeded(sampling)
+    return f"openai (without {', '.join(unheeded)})" if unheeded else "openai"
 
 
-def _checked_key(key: str | None) -> str:
-    key = (key or "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise SettingsError("the endpoint's key has characters that no HTTP header can carry")
-    return key
-
-
-def _body(response: httpx.Response) -> object:
-    """The JSON of a response, or its text when it is none."""
-    try:
-        return response.json()
-    except ValueError:
-        return response.text
+def _secrets(
+    settings: EngineSettings, url: httpx.URL, key: str | None, headers: Mapping[str, str]
+) -> list[str]:
+    """What no error may show, the longest first: one can be a part of another."""
+    proxy = httpx.URL(settings.proxy or "").password
+    asked = {value for name, value in url.params.multi_items() if is_secret(name)}
+    found = {*headers.values(), *asked, key or "", url.password, proxy}
+    return sorted({text.strip() for text in found} - {""}, key=len, reverse=True)

@@ -1,11 +1,91 @@
-"""Connections to an endpoint that survive exchanges which do not."""
+"""How an endpoint is reached, and connections that survive exchanges which do not."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import TypedDict
+from urllib.parse import urlsplit
 
 import httpx
+
+from models.engine_settings import EngineSettings
+from models.errors import SettingsError
+
+
+class Access(TypedDict):
+    """What an HTTP client has to know. Nothing of it comes out of the environment."""
+
+    headers: dict[str, str]
+    verify: ssl.SSLContext
+    proxy: str | None
+    trust_env: bool
+
+
+def access_to(settings: EngineSettings, api_key: str | None, secrets: Mapping[str, str]) -> Access:
+    """How to reach the endpoint; `secrets` are headers beside those that the settings hold.
+
+    Raises SettingsError for a key, a header or a file that cannot be used.
+    """
+    key = (api_key or "").strip()
+    headers = {
+        **({"Authorization": f"Bearer {key}"} if key else {}),
+        **settings.extra_headers,
+        **{name: value.strip() for name, value in secrets.items()},
+    }
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            held = "the endpoint's key" if name == "Authorization" else f"the header {name}"
+            raise SettingsError(f"{held} has characters that no HTTP header can carry")
+    loopback = is_loopback(endpoint(settings.base_url or "").host)
+    return {
+        "headers": headers,
+        "verify": _authorities(settings.ca_file),
+        "proxy": None if loopback else settings.proxy,
+        "trust_env": False,
+    }
+
+
+def endpoint(base_url: str, path: str = "/chat/completions") -> httpx.URL:
+    """The address of `path` below `base_url`, whose query stays at the end.
+
+    Raises SettingsError for a base_url that cannot be used.
+    """
+    try:
+        parts = urlsplit(base_url.strip())
+        base = parts.path.rstrip("/").removesuffix("/chat/completions")
+        url = httpx.URL(parts._replace(path=base + path, fragment="").geturl())
+    except (ValueError, httpx.InvalidURL) as error:
+        raise SettingsError(f"base_url cannot be used: {error}") from error
+    if not url.host:
+        raise SettingsError("base_url names no host")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, by its name or number."""
+    name = host.rstrip(".").lower()
+    try:
+        number = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    mapped = getattr(number, "ipv4_mapped", None) or number
+    return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
+@cache
+def _authorities(path: str | None) -> ssl.SSLContext:
+    """Whom to trust; read once in a process, which takes longer than a request."""
+    if path is None:
+        return httpx.create_ssl_context(trust_env=False)
+    try:
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise SettingsError(f"ca_file: {path} cannot be used: {why}") from error
 
 
 class Connections:

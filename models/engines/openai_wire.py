@@ -1,21 +1,21 @@
-"""What goes over the wire to an OpenAI-compatible endpoint, and what its replies mean. No I/O."""
+"""What an OpenAI-compatible endpoint says where it gives no completion, and what follows. No I/O.
+
+The table of statuses is in docs/configuration.md; a test holds the two together.
+"""
 
 from __future__ import annotations
 
-import base64
+import json
 import random
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
-
-from models.engines.base import GenerationRequest
 from models.errors import EndpointError, EngineError, PromptTooLong
-from models.messages import Turn
+from models.texts import mended
+from models.urls import shown
 
 #: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
 FIRST_WAIT = 0.5
@@ -23,31 +23,50 @@ LONGEST_WAIT = 30.0
 #: An endpoint that asks for a longer pause than this is given up on.
 LONGEST_RETRY_AFTER = 300.0
 MAX_MESSAGE_CHARS = 500
+#: How deep and how far an error body is looked through.
+DEEPEST, MOST_KEYS = 6, 200
 
-_CONTEXT = re.compile(
-    r"context[ _](length|size|window)|prompt is too long|too many (input )?tokens", re.IGNORECASE
+#: Statuses of requests that may succeed as they are, at another time: timeout, conflict, failed
+#: generation (TGI), too early, too many, no capacity (Groq), cancelled upstream (Google).
+_MAY_PASS = {408, 409, 424, 425, 429, 498, 499}
+#: Of 500 to 599, all of which may pass otherwise: not implemented, HTTP version, sign-in wanted.
+_NEVER_PASS = {501, 505, 511}
+#: Words of endpoints that name no status.
+_PASSING = re.compile(
+    r"rate[_ ]?limit|too[_ ]?many[_ ]?req|overload|timed?[_ ]?out|deadline|unavailable|busy"
+    r"|(server|api|internal|network|upstream)[_ ]?(server[_ ])?error|^internal$|try[_ ]again"
+    r"|resource_?exhausted|capacity|bad[_ ]?gateway|abort",
+    re.IGNORECASE,
 )
-_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
-#: Media types by how a file begins.
-_KINDS = {
-    b"\x89PNG": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
-}
-#: A 429 that waiting does not cure.
-_FINAL_CODES = {"insufficient_quota"}
+#: A refusal that waiting does not cure, whatever its status.
+_FINAL_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
+#: Statuses of a prompt that is too long; 500 is that of some servers of their own making.
+_ABOUT_PROMPT = {200, 400, 413, 422, 500}
+_CONTEXT = re.compile(
+    r"context[ _-]?(length|size|window|limit)|model( max)? length|sequence length|max_\w+_len\b"
+    r"|(prompt|input)\w*( token\w*)? is too long|(prompt|input) length|string too long"
+    r"|too many (input )?tokens|model token limit"
+    r"|inputs?` (tokens|must have less)|token count[^.]{0,60} exceed"
+    r"|exceeds? [^.]{0,40}maximum number of (input )?tokens"
+    r"|reduce the length of the (messages|prompt|input)",
+    re.IGNORECASE,
+)
+_CONTEXT_CODES = {
+    "context_length_exceeded", "exceed_context_size_error", "string_above_max_length",
+}  # fmt: skip
 
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """A completion as the endpoint gave it; counts are 0 where it does not say."""
-
-    text: str
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
+#: Where error bodies keep their words, the best first.
+_WORDS = (
+    "message", "msg", "detail", "error", "errors", "error_message", "error_msg", "errormessage",
+    "err_msg", "status_msg", "error_description", "base_resp", "fault", "faultstring",
+    "description", "reason", "title",
+)  # fmt: skip
+_CODES = {
+    "code", "type", "status", "status_code", "statuscode", "error_code", "errorcode", "error_type",
+}  # fmt: skip
+_FIELDS = {"param", "parameter", "loc", "field"}
+_WAITS = {"retrydelay", "retry_after"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,102 +78,89 @@ class Setback:
     retry_after: float | None = None
 
 
-class _PromptDetails(BaseModel):
-    cached_tokens: int | None = Field(default=None, ge=0)
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What an error body says, whichever of the common shapes it has."""
+
+    message: str = ""
+    #: Codes, types and states, in small letters.
+    codes: frozenset[str] = frozenset()
+    #: Fields of the request that it names as such.
+    fields: frozenset[str] = frozenset()
+    #: The HTTP status that it names.
+    status: int | None = None
+    #: Seconds to wait.
+    wait: float | None = None
 
 
-class _Usage(BaseModel):
-    prompt_tokens: int = Field(default=0, ge=0)
-    completion_tokens: int = Field(default=0, ge=0)
-    prompt_tokens_details: _PromptDetails | None = None
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A reply without a completion."""
+
+    #: Of HTTP; a good one can carry an error too.
+    status: int
+    told: Told
+    retry_after: float | None = None
+    #: Whether another attempt may succeed; None where status and codes decide.
+    may_pass: bool | None = None
+    #: Where a redirect leads.
+    location: str = ""
+
+    @property
+    def meant(self) -> int:
+        """The status that it would have had, were it honest."""
+        return self.told.status or 200 if self.status < 300 else self.status
 
 
-class _Said(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Said
-    finish_reason: str | None = None
-
-
-class _Body(BaseModel):
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-def payload(model: str, request: GenerationRequest) -> dict[str, Any]:
-    """The body of the POST for `request`."""
-    sampling = request.sampling
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [_turn(turn, request.images) for turn in request.messages],
-        "max_tokens": sampling.max_new_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "stream": False,
-    }
-    if sampling.stop:
-        body["stop"] = list(sampling.stop)
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
-    return body
-
-
-def _turn(turn: Turn, images: Mapping[str, bytes]) -> dict[str, Any]:
-    """A turn as the protocol has it: images are data URLs, before the words."""
-    if not turn.images:
-        return {"role": turn.role, "content": turn.content}
-    if missing := [name for name in turn.images if name not in images]:
-        raise EngineError(f"image {missing[0][:12]} was not handed to the engine")
-    shown = [{"type": "image_url", "image_url": {"url": _url(images[n])}} for n in turn.images]
-    return {"role": turn.role, "content": [*shown, {"type": "text", "text": turn.content}]}
-
-
-def _url(image: bytes) -> str:
-    kind = next((kind for start, kind in _KINDS.items() if image.startswith(start)), None)
-    if kind is None:
-        raise EngineError("an image is neither PNG, JPEG, GIF nor WebP")
-    return f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}"
-
-
-def read_reply(data: object) -> Reply:
-    """The completion in a 200's JSON; EndpointError if there is none in it."""
-    try:
-        body = _Body.model_validate(data)
-    except ValidationError as error:
-        where = ", ".join(sorted({".".join(map(str, e["loc"])) or "body" for e in error.errors()}))
-        raise EndpointError(f"the endpoint's reply is no chat completion: see {where}") from error
-    choice, usage = body.choices[0], body.usage or _Usage()
-    if choice.message.content is None or choice.finish_reason == "content_filter":
-        why = choice.message.refusal or f"finish_reason {choice.finish_reason!r}"
-        raise EndpointError(f"the endpoint gave no text: {why[:MAX_MESSAGE_CHARS]}")
-    details = usage.prompt_tokens_details or _PromptDetails()
-    return Reply(
-        text=choice.message.content,
-        finish_reason="length" if choice.finish_reason in ("length", "max_tokens") else "stop",
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cached_tokens=min(details.cached_tokens or 0, usage.prompt_tokens),
+def failure_of(status: int, headers: Mapping[str, str], data: object, *, now: datetime) -> Failure:
+    """What an endpoint says with a status other than 2xx; `headers` have small letters."""
+    told = told_by(data)
+    asked = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+    wait = _seconds(headers.get("retry-after-ms", ""), 1000)
+    if wait is None:
+        wait = _retry_after(headers.get("retry-after", ""), now)
+    return Failure(
+        status=status,
+        told=told,
+        retry_after=told.wait if wait is None else wait,
+        may_pass=asked,
+        location=headers.get("location", "") if 300 <= status < 400 else "",
     )
 
 
-def read_failure(
-    status: int, headers: Mapping[str, str], data: object, *, now: datetime
-) -> Setback | EngineError:
-    """What a status other than 200 means: worth another attempt, or final."""
-    message, code = _said(data)
-    reason = f"HTTP {status}: {message}" if message else f"HTTP {status}"
-    if status in (400, 413, 422) and (code in _CONTEXT_CODES or _CONTEXT.search(message)):
+def judged(failure: Failure, hide: Callable[[str], str] = str) -> Setback | EngineError:
+    """What follows: another attempt, or an error for good. `hide` takes secrets out of texts."""
+    message = hide(failure.told.message)[:MAX_MESSAGE_CHARS]
+    if is_about_length(failure):
         return PromptTooLong(f"the endpoint refused the prompt: {message}")
-    transient = status in (408, 429) or status >= 500
-    if transient and code not in _FINAL_CODES:
-        wait = _retry_after(headers.get("retry-after", ""), now)
+    reason = _reason(failure, message, hide(shown(failure.location)))
+    if may_pass(failure):
+        wait = failure.retry_after
         if wait is None or wait <= LONGEST_RETRY_AFTER:
             return Setback(reason=reason, retry_after=wait)
         reason += f" (it asks for a pause of {wait:.0f} s)"
+    if failure.status < 300:
+        return EndpointError(reason)
     return EndpointError(f"the endpoint refused the request: {reason}")
+
+
+def may_pass(failure: Failure) -> bool:
+    """Whether the same request may succeed at another time."""
+    status, codes = failure.meant, failure.told.codes
+    if codes & _FINAL_CODES:
+        return False
+    if failure.may_pass is not None:
+        return failure.may_pass
+    if status < 300:
+        return any(map(_PASSING.search, codes or {failure.told.message}))
+    return status in _MAY_PASS or (status >= 500 and status not in _NEVER_PASS)
+
+
+def is_about_length(failure: Failure) -> bool:
+    """Whether the endpoint finds the prompt, with its completion, too long for the context."""
+    told = failure.told
+    named = told.codes & _CONTEXT_CODES or _CONTEXT.search(told.message)
+    return failure.meant in _ABOUT_PROMPT and bool(named)
 
 
 def pause_before(attempt: int, setback: Setback, rng: random.Random) -> float:
@@ -166,26 +172,100 @@ def pause_before(attempt: int, setback: Setback, rng: random.Random) -> float:
     return max(most * rng.uniform(0.5, 1.0), setback.retry_after or 0.0)
 
 
-def _said(data: object) -> tuple[str, str]:
-    """The message and the code in an error body, whichever of the common shapes it has."""
-    if isinstance(data, str):
-        return data.strip()[:MAX_MESSAGE_CHARS], ""
-    if not isinstance(data, dict):
-        return "", ""
-    inner = data.get("error", data)
-    if not isinstance(inner, dict):
-        return str(inner)[:MAX_MESSAGE_CHARS], ""
-    message = inner.get("message") or inner.get("detail") or ""
-    code = inner.get("code")
-    return str(message)[:MAX_MESSAGE_CHARS], str(
-        code if isinstance(code, str) else inner.get("type")
+def told_by(data: object) -> Told:
+    """What an error body says; all of it, where its shape is unknown."""
+    told = read_error(data)
+    if told.message or not isinstance(data, (dict, list)) or not data:
+        return told
+    return replace(told, message=json.dumps(data)[:MAX_MESSAGE_CHARS])
+
+
+def read_error(data: object) -> Told:
+    """What an error body says in a known shape; an empty message where it says nothing."""
+    pairs = list(_pairs(data))
+    codes = [value for key, value in pairs if key in _CODES]
+    statuses = [int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code)[:4])]
+    waits = [_seconds(str(value), 1) for key, value in pairs if key in _WAITS]
+    return Told(
+        message=mended(_words(data)),
+        codes=frozenset(code.lower() for code in codes if isinstance(code, str)),
+        fields=frozenset(name for key, value in pairs if key in _FIELDS for name in _names(value)),
+        status=next(iter(statuses), None),
+        wait=next((wait for wait in waits if wait is not None), None),
     )
+
+
+def _reason(failure: Failure, message: str, location: str) -> str:
+    if failure.location:
+        return f"HTTP {failure.status}: it has moved to {location}: correct base_url"
+    if failure.status >= 300:
+        return f"HTTP {failure.status}: {message}" if message else f"HTTP {failure.status}"
+    named = f"error {failure.told.status}: " if failure.told.status else ""
+    return f"the endpoint's reply is no chat completion: {named}{message}"
+
+
+def _pairs(data: object) -> Iterator[tuple[str, object]]:
+    """The keys and values of an error body, outer ones first."""
+    level, left = [data], MOST_KEYS
+    for _ in range(DEEPEST):
+        below: list[object] = []
+        for held in level[:left]:
+            if isinstance(held, dict):
+                yield from ((str(key).lower(), value) for key, value in held.items())
+                below += held.values()
+            elif isinstance(held, list):
+                below += held
+        level, left = below, max(0, left - len(level))
+
+
+def _words(data: object, depth: int = 0) -> str:
+    match data:
+        case str():
+            return _plain(data)
+        case list() if depth < DEEPEST:
+            told = [_words(item, depth + 1) for item in data[:5]]
+            return "; ".join(text for text in told if text)
+        case dict() if depth < DEEPEST:
+            return _words_of({str(key).lower(): value for key, value in data.items()}, depth)
+    return ""
+
+
+def _words_of(data: Mapping[str, object], depth: int) -> str:
+    # An object that is called error knows more than the line beside it.
+    first = ["error"] if isinstance(data.get("error"), (dict, list)) else []
+    told = (_words(data.get(key), depth + 1) for key in (*first, *_WORDS))
+    text = next((text for text in told if text), "")
+    where = ".".join(_names(data.get("loc")))
+    # A router's own words say less than those of the provider, which it passes on.
+    metadata = data.get("metadata")
+    raw = _words(metadata.get("raw"), depth + 1) if isinstance(metadata, dict) else ""
+    return (f"{where}: " if where and text else "") + text + (f": {raw}" if raw else "")
+
+
+def _names(value: object) -> list[str]:
+    """The names in the place of a fault: a name, or the way to it."""
+    parts = value if isinstance(value, list) else [value]
+    return [str(part) for part in parts if isinstance(part, (str, int))]
+
+
+def _plain(text: str) -> str:
+    """A message; of a page in HTML its words."""
+    text = text.strip()
+    if text.startswith("<"):
+        text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text[:20_000], flags=re.S | re.I)
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _seconds(value: str, divisor: int) -> float | None:
+    """The seconds in "2.5" or "3s", divided; None where it is no such text."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", value, re.ASCII)
+    return float(found[1]) / divisor if found else None
 
 
 def _retry_after(value: str, now: datetime) -> float | None:
     """Seconds in a Retry-After header (seconds or an HTTP date); None if it has none."""
-    if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
-        return float(value)
+    if (seconds := _seconds(value, 1)) is not None:
+        return seconds
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from models import prompts, prompts_planning
+from models.errors import NoText
 from models.messages import Act, Participant, Query, Step, Turn
-from models.strategies.base import Ask, Decision, Move, QueryState, Wait
+from models.strategies.base import Ask, Decision, Move, QueryState, StepState, Wait
 from models.strategies.checking import Tests, check_steps
 from models.strategies.consensus import Rule, chosen_plan, decide, replay, samples_of
 from models.strategies.reckoning import because, detail_of, stage_decision, without
@@ -204,9 +205,15 @@ class _Turn:
         return any(s.step.act == "plan" and s.step.role == "server" for s in self.state.steps)
 
     def plans_of(self, role: str) -> dict[int, str]:
-        """The plans that the client (by index) or the server (0) wrote."""
+        """The plans that the client (by index) or the server (0) wrote; some are empty."""
         return {
-            s.step.index: s.completion.text
+            s.step.index: s.completion.text if s.completion else ""
             for s in self.state.steps
-            if s.step.act == "plan" and s.step.role == role and s.completion is not None
+            if s.step.act == "plan" and s.step.role == role and (s.completion or _empty(s))
         }
+
+
+def _empty(s: StepState) -> bool:
+    """Whether it came without a text: a model that has no plan can solve all the same."""
+    error = s.outcome.error if s.outcome else None
+    return error is not None and error.kind == NoText.__name__

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from models.engines.openai_wire import Failure, Told, may_pass
 from models.strategies import STRATEGIES
 from tasks.settings import Settings, load
 from tests.house.documents import ROOT, Row, rows, snippets
@@ -68,7 +69,10 @@ def _plain(value: Any) -> str:
 def _described(field: FieldInfo) -> tuple[str, str]:
     bounds = _bounds(field)
     kind = _kind(field.annotation) + (f", {bounds}" if bounds else "")
-    return kind, f"`{_plain(field.default)}`" if field.default is not None else "none"
+    default = field.get_default(call_default_factory=True)
+    if default is None:
+        return kind, "none"
+    return kind, "`{}`" if default == {} else f"`{_plain(default)}`"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -79,7 +83,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Field
             yield from _keys(get_args(kind)[1], f"{prefix}{name}.NAME.")
         elif _is_table(kind):
             yield from _keys(kind, f"{prefix}{name}.")
-        elif get_origin(kind) is not dict:
+        elif field is not Settings.model_fields["strategies"]:  # their options have a page
             yield f"{prefix}{name}", field
 
 
@@ -101,6 +105,18 @@ def _documented() -> dict[str, Row]:
 def test_the_page_lists_every_key_with_its_type_and_default() -> None:
     documented = {key: (row[1], row[2]) for key, row in _documented().items()}
     assert documented == _expected()
+
+
+def test_the_page_says_which_statuses_are_tried_again() -> None:
+    again: set[int] = set()
+    for status, follows in rows(CONFIGURATION.read_text(), "status", "what follows"):
+        if follows.startswith("tried again"):
+            listed, _, never = status.partition(" but for ")
+            first, _, last = listed.partition(" to ")
+            span = range(int(first), int(last) + 1) if last else map(int, listed.split(", "))
+            again |= {*span} - {int(number) for number in never.split(", ") if number}
+    passing = {s for s in range(300, 600) if may_pass(Failure(status=s, told=Told()))}
+    assert again == passing
 
 
 def test_the_page_says_what_every_key_is_for() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +35,9 @@ class Endpoint:
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.canned: deque[Canned] = deque()
+        #: What it says to a body that it does not take; None where it does.
+        self.refuses: Callable[[dict[str, Any]], Canned | None] = lambda _: None
+        self.paths: list[str] = []
         self.released = threading.Event()
         self.most_at_once = 0
         self._now = 0
@@ -59,18 +63,19 @@ class Endpoint:
         if HOLD in last:
             self.released.wait(30)
         prompt = sum(len(turn["content"].split()) for turn in body["messages"])
-        if prompt + body["max_tokens"] > self.context:
+        most = body.get("max_tokens", body.get("max_completion_tokens", 64))
+        if prompt + most > self.context:
             message = (
                 f"This model's maximum context length is {self.context} tokens. However, you"
-                f" requested {prompt + body['max_tokens']} tokens"
+                f" requested {prompt + most} tokens"
             )
             return Canned(status=400, body={"error": {"message": message}})
-        text = f"seed {body.get('seed')} heat {body['temperature']} heard {last}"
+        text = f"seed {body.get('seed')} heat {body.get('temperature')} heard {last}"
         for stop in body.get("stop", []):
             text = text.split(stop)[0]
         words = text.split()
-        full = len(words) > body["max_tokens"]
-        words = words[: body["max_tokens"]]
+        full = len(words) > most
+        words = words[:most]
         return completion(
             " ".join(words), "length" if full else "stop", prompt=prompt, written=len(words)
         )
@@ -97,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = json.loads(sent)
         with self.endpoint.serving(body, dict(self.headers)) as canned:
-            reply = canned or self.endpoint.complete(body)
+            self.endpoint.paths.append(self.path)
+            reply = canned or self.endpoint.refuses(body) or self.endpoint.complete(body)
         if reply.status == 0:
             self.close_connection = True
             return
@@ -114,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         models = [{"id": model, "object": "model"} for model in self.endpoint.models]
         data = json.dumps({"object": "list", "data": models}).encode()
-        self.send_response(200 if self.path == "/v1/models" else 404)
+        self.send_response(200 if self.path.endswith("/v1/models") else 404)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -124,12 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_endpoint() -> Iterator[Endpoint]:
+def running_endpoint(secured: ssl.SSLContext | None = None) -> Iterator[Endpoint]:
     endpoint = Endpoint()
     handler = type("Handler", (_Handler,), {"endpoint": endpoint})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
+    if secured is not None:
+        server.socket = secured.wrap_socket(server.socket, server_side=True)
+    endpoint.url = f"http{'s' if secured else ''}://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -27,6 +27,7 @@ class Reply:
     after: float = 1.0
     text: str | None = None
     error: str | None = None
+    kind: str = "EngineError"
     mean_logprob: float | None = None
     choice_logprobs: dict[str, float] | None = None
 
@@ -99,7 +100,7 @@ def _next_moment(
 
 def _outcome(reply: Reply, at: datetime) -> Outcome:
     if reply.error is not None:
-        error = StepError(kind="EngineError", reason=reply.error)
+        error = StepError(kind=reply.kind, reason=reply.error)
         return Outcome(status="failed", at=at, worker="test", error=error)
     return Outcome(status="completed", at=at, worker="test", completion=_said(reply))
 

@@ -15,7 +15,7 @@ from models.errors import ColmError
 from models.messages import Deadlines
 from tasks.settings import Settings, settings
 from tests.unit.conftest import SetEnvironment
-from tests.unit.engines_endpoint import running_endpoint
+from tests.unit.engines_endpoint import Canned, completion, running_endpoint
 from workers import checks_broker, checks_database, checks_machine, checks_topology, cli
 from workers.checks import Finding, problem, warning
 from workers.doctor import Scope, examine
@@ -131,6 +131,52 @@ def test_an_endpoint_is_asked_which_models_it_has() -> None:
         assert look(endpoint.url, "gwen") == ("problem", f"{endpoint.url} does not serve 'gwen'")
     assert look(endpoint.url, "qwen")[0] == "problem"
     assert "SECRET" not in look("http://user:SECRET@127.0.0.1:1/v1", "qwen")[1]
+
+
+def test_an_endpoint_is_asked_a_question_and_what_it_does_not_take_is_told() -> None:
+    def look(**settings: Any) -> Finding:
+        engine = EngineSettings(kind="openai", model="qwen", retries=0, **settings)
+        return checks_machine.look_at_model("model of ada", engine, Path("/"))
+
+    def refuses(body: dict[str, Any]) -> Canned | None:
+        if "max_tokens" in body:
+            return Canned(status=400, body={"error": "Unsupported parameter: max_tokens"})
+        if body["messages"][0]["role"] == "system":
+            return Canned(status=400, body={"error": "System role not supported"})
+        taken = "seed" not in body
+        return None if taken else Canned(status=422, body={"detail": "no seed is permitted"})
+
+    with running_endpoint() as endpoint:
+        endpoint.models = ["qwen"]
+        endpoint.refuses = refuses
+        found = look(base_url=endpoint.url)
+        assert graded(found) == (
+            "warning",
+            f"{endpoint.url} serves qwen; it does not take max_tokens, seed, system_role",
+        )
+        spared = 'omit = ["seed"], max_tokens_field = "max_completion_tokens", system_role = false'
+        assert found.do.endswith(spared)
+        settings = {"omit": ["seed"], "system_role": False}
+        spared_all = look(
+            base_url=endpoint.url, max_tokens_field="max_completion_tokens", **settings
+        )
+        assert spared_all.grade == "ok"
+
+        endpoint.refuses = lambda _: Canned(status=404, body={"error": "no chat here"})
+        assert graded(look(base_url=endpoint.url)) == (
+            "problem",
+            f"{endpoint.url}: the endpoint refused the request: HTTP 404: no chat here",
+        )
+        endpoint.refuses = lambda _: completion("", "length")
+        assert look(base_url=endpoint.url).grade == "ok"
+
+
+def test_an_endpoint_that_lists_no_models_is_asked_all_the_same() -> None:
+    with running_endpoint() as endpoint:
+        url = f"{endpoint.url}/other"
+        engine = EngineSettings(kind="openai", model="qwen", base_url=url)
+        assert checks_machine.look_at_model("model of ada", engine, Path("/")).grade == "ok"
+        assert endpoint.paths == ["/v1/other/chat/completions"]
 
 
 def test_models_are_loaded_when_asked_for_and_each_engine_once(

@@ -17,7 +17,13 @@ import pytest
 from models.engine_settings import EngineSettings
 from models.engines.base import GenerationRequest
 from models.engines.openai import OpenAIEngine
-from models.engines.openai_wire import LONGEST_WAIT, Setback, pause_before, read_failure
+from models.engines.openai_wire import (
+    LONGEST_WAIT,
+    Setback,
+    failure_of,
+    judged,
+    pause_before,
+)
 from models.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -193,9 +199,8 @@ def test_retry_after_may_be_a_date() -> None:
     later = format_datetime(now + timedelta(seconds=9), usegmt=True)
 
     for value, seconds in ((later, 9.0), ("soon", None), ("", None), ("2.5", 2.5)):
-        assert read_failure(503, {"retry-after": value}, {}, now=now) == Setback(
-            reason="HTTP 503", retry_after=seconds
-        )
+        failure = failure_of(503, {"retry-after": value}, {}, now=now)
+        assert judged(failure) == Setback(reason="HTTP 503", retry_after=seconds)
 
 
 def test_pauses_grow_and_are_jittered_and_bounded() -> None:
@@ -234,13 +239,12 @@ def test_a_prompt_that_the_endpoint_finds_too_long_is_said_to_be(
         ({"choices": [{"message": {"content": None, "refusal": "I will not"}}]}, "I will not"),
         (completion("half a", "content_filter").body, "content_filter"),
         (completion("x" * 200_001).body, "200001 characters"),
-        (completion("x", prompt=-1).body, "usage.prompt_tokens"),
     ],
 )
 def test_a_reply_without_a_completion_is_an_endpoint_error(
     client: Client, endpoint: Endpoint, body: object, why: str
 ) -> None:
-    endpoint.canned.append(Canned(body=body))
+    endpoint.canned.extend([Canned(body=body)] * 4)
 
     with pytest.raises(EndpointError, match=why):
         client.ask()

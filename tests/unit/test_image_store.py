@@ -75,6 +75,16 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
     return HttpStore(server.url, SECRET)
 
 
+def test_nothing_in_the_environment_stands_between_us_and_the_store(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, "socks://127.0.0.1:9")
+    store = HttpStore(server.url, SECRET)
+    store.put(PICTURE)
+    assert store.get(PICTURE.image_id, soon(PICTURE.image_id)) == PICTURE.data
+
+
 def test_what_was_put_can_be_had_by_its_name(store: ImageStore) -> None:
     store.put(PICTURE)
     store.put(PICTURE)

@@ -190,6 +190,22 @@ def test_a_question_with_a_nul_is_refused_and_a_completion_with_one_is_mended() 
 
 
 @pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("a\ud83d", "a\ufffd"),
+        ("a\ud83d b", "a\ufffd b"),
+        ("\ude00\ud83d", "\ufffd\ufffd"),
+        ("\ud83d" + "\ude00", "\U0001f600"),
+        ("\ud83d\ud83d" + "\ude00", "\ufffd\U0001f600"),
+        ("caf\u00e9 \U0001f600", "caf\u00e9 \U0001f600"),
+    ],
+)
+def test_half_a_character_is_mended_and_costs_no_completion(text: str, mended: str) -> None:
+    assert a_completion(text).text == mended
+    assert StepError(kind="x", reason=text).reason == mended
+
+
+@pytest.mark.parametrize(
     ("logprobs", "fits"),
     [
         ({f"{n}": -1.0 for n in range(32)}, True),

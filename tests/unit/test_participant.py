@@ -27,7 +27,7 @@ from tests.unit.examples import NOW, a_completion, a_step, seconds
 from workers import generator as generating
 from workers import participant
 from workers.generator import KEPT_SUBMISSIONS, EngineGenerator
-from workers.participant import load_engine
+from workers.participant import endpoint_secrets, load_engine
 
 
 class HandEngine:
@@ -204,6 +204,29 @@ def test_a_completion_too_long_to_send_is_a_failure() -> None:
     assert error.kind == "CompletionTooLong"
 
 
+@pytest.mark.parametrize(
+    ("text", "reason", "why"),
+    [
+        ("", "stop", "the model ended its turn without text"),
+        (" \n\t", "stop", "the model ended its turn without text"),
+        ("\u200b\ufeff", "length", "all 3 tokens were spent without text: raise max_new_tokens"),
+    ],
+)
+def test_a_completion_without_text_is_a_failure_of_every_engine(
+    text: str, reason: str, why: str
+) -> None:
+    engine = QuickEngine(a_completion(text, finish_reason=reason))
+    error = generator(engine).submission(a_step()).error
+    assert error == StepError(kind="NoText", reason=why)
+
+
+def test_what_was_chosen_by_its_likelihood_needs_no_text_that_shows() -> None:
+    step = a_step().model_copy(update={"choices": (" ", "B")})
+    engine = QuickEngine(a_completion(" ", choice_logprobs={" ": -0.1}))
+    submission = generator(engine).submission(step)
+    assert submission.completion is not None
+
+
 def test_only_so_many_submissions_are_kept() -> None:
     engine = QuickEngine(a_completion())
     worker = generator(engine)
@@ -269,6 +292,19 @@ def test_a_key_that_is_not_set_is_named_before_anything_is_loaded(
     )
     with pytest.raises(SettingsError, match="NO_SUCH_KEY is not set"):
         load_engine(found)
+
+
+def test_secret_headers_come_out_of_the_variables_that_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATEWAY_KEY", "s3cret")
+    found = EngineSettings(
+        kind="openai", base_url="http://h/v1", extra_headers_env={"api-key": "GATEWAY_KEY"}
+    )
+    assert endpoint_secrets(found) == (None, {"api-key": "s3cret"})
+    engine = load_engine(found)
+    engine.close()
+    assert "s3cret" not in repr(engine.info)
 
 
 def test_a_running_step_is_stopped_and_one_that_comes_later_is_not_begun(

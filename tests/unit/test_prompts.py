@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import prompts
+from models import prompts, prompts_guidance, prompts_panels
 from models.framing import fenced
 from models.messages import Participant
 from models.prompts import LabelledDraft
+from models.texts import blank
 from tests.unit.examples import a_client
 
 TEXTS = st.text(max_size=200)
@@ -29,7 +30,7 @@ CLIENTS = st.builds(
 )
 
 
-@given(CLIENTS, TEXTS, TEXTS, TEXTS, st.booleans())
+@given(CLIENTS, TEXTS, TEXTS.filter(lambda own: not blank(own)), TEXTS, st.booleans())
 def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
     client: Participant, question: str, own: str, guidance: str, relevant: bool
 ) -> None:
@@ -49,6 +50,22 @@ def test_without_its_own_draft_a_client_is_asked_in_one_turn_that_begins_like_th
     assert len(refining) == len(asked)
     assert refining[:-1] == asked[:-1]
     assert refining[-1].content.startswith(asked[-1].content)
+
+
+@pytest.mark.parametrize("own", ["", " \n", "\u200b"])
+def test_a_draft_that_shows_nothing_is_no_turn_of_a_prompt(own: str) -> None:
+    client, drafts = a_client("ada"), [LabelledDraft(a_client("bo"), "theirs")]
+    for nobody, turns in (
+        (prompts.refine(client, "Why?", None, "note", relevant=True),
+         prompts.refine(client, "Why?", own, "note", relevant=True)),
+        (prompts_guidance.refine(client, "Why?", None, "note", relevant=True),
+         prompts_guidance.refine(client, "Why?", own, "note", relevant=True)),
+        (prompts_guidance.synthesize(client, drafts, "Why?", None),
+         prompts_guidance.synthesize(client, drafts, "Why?", own)),
+        (prompts_panels.refine_on_drafts(client, "Why?", None, drafts, relevant=True),
+         prompts_panels.refine_on_drafts(client, "Why?", own, drafts, relevant=True)),
+    ):  # fmt: skip
+        assert turns == nobody
 
 
 def _tags(name: str, text: str) -> list[str]:

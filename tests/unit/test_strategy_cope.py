@@ -141,6 +141,17 @@ def test_a_plan_that_failed_has_no_solution() -> None:
     assert game.answer.detail["stages"][0]["confidence"] == 0.5
 
 
+def test_a_plan_without_text_is_no_plan_and_its_problem_is_solved_all_the_same() -> None:
+    def reply(step: Step) -> Reply | None:
+        empty = (step.act, step.round, step.index) == ("plan", 1, 0)
+        return Reply(error="no text", kind="NoText") if empty else solving(AGREED, AGREED)(step)
+
+    game = play(a_cope(), reply)
+    assert [s.index for s in game.steps("solve", 1)] == [0, 1, 2, 3]
+    assert "<goal>" not in game.steps("solve", 1)[0].messages[-1].content
+    assert game.answer.detail["stages"][0]["confidence"] == 0.75
+
+
 def test_without_a_guideline_the_stages_go_on_and_nobody_asks_for_it_again() -> None:
     game = play(a_cope(), solving(SPLIT, APART, broken=("plan 2 main",)))
     assert game.who("plan") == ["ada"] * 4 + ["main"]
