@@ -54,7 +54,7 @@ def plain(row: Row, columns: Columns) -> Example:
 
     The kind is the row's own; or follows from choices and tests, or from the answer's look.
     """
-    question = text(row, columns.question)
+    question = text(row, columns.question, "data.question")
     named = given(row, columns.kind) or None
     if named is not None and named not in (*KINDS, "vqa"):
         raise UnusableRow(f"kind is {named!r}, not one of {', '.join([*KINDS, 'vqa'])}")
@@ -92,7 +92,7 @@ def _compared(row: Row, columns: Columns, question: str, kind: Kind | None) -> E
 def _references(row: Row, name: str, *, boxed: bool = True) -> tuple[str, tuple[str, ...]]:
     r"""The answers; of a worked solution with `\boxed{}`, of any length, what is in the box, and
     before that the solution itself."""
-    found = answers(field(row, name), name)
+    found = answers(field(row, name, "data.answer"), name)
     if not found:
         raise UnusableRow(f"{name!r} is empty")
     if not boxed or not any(map(_BOX.search, found)):
@@ -110,7 +110,7 @@ def _right(row: Row, columns: Columns, options: Options) -> tuple[str, ...]:
     if value is None and places:
         value = given(row, places[0])
     if value is None or value == "" or value == []:
-        field(row, columns.answer)
+        field(row, columns.answer, "data.answer")
         raise UnusableRow(f"{columns.answer!r} is empty")
     letters = letters_of(value, options, columns.first or 0)
     for name in places:  # which may count from 1 where the answer itself does not
@@ -155,9 +155,9 @@ def number_of(row: Row, columns: Columns) -> tuple[int, int] | None:
     by anything else."""
     try:
         options = options_of(row, columns.choices, (columns.question, columns.answer))
+        number = number_in(given(row, columns.answer), options) if options else None
     except UnusableRow:
         return None
-    number = number_in(given(row, columns.answer), options) if options else None
     return None if options is None or number is None else (number, len(options.texts))
 
 
@@ -177,11 +177,13 @@ def _refuse_unread_tests(row: Row, columns: Columns) -> None:
 
 def gsm8k(row: Row, columns: Columns) -> Example:
     """Grade-school mathematics: the number stands after `####` in the answer."""
-    worked = text(row, columns.answer)
+    worked = text(row, columns.answer, "data.answer")
     _, found, number = worked.rpartition("####")
     if not found or not NUMBER.search(number):
         raise UnusableRow(f"{columns.answer!r} ends with no '#### NUMBER'")
-    return _example(text(row, columns.question), (number.strip(),), "numeric", worked=worked)
+    return _example(
+        text(row, columns.question, "data.question"), (number.strip(),), "numeric", worked=worked
+    )
 
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\b")
@@ -241,10 +243,14 @@ def arc(row: Row, columns: Columns) -> Example:
 
     The options are written anew with letters, as everywhere here.
     """
-    asked = _TASK_ENDING.sub("", _TASK_OPENING.sub("", text(row, columns.question)))
+    asked = _TASK_ENDING.sub(
+        "", _TASK_OPENING.sub("", text(row, columns.question, "data.question"))
+    )
     question, *numbered = _OPTION_1.split(asked)
     choices = tuple(option.strip() for option in numbered[1::2])
-    found = re.fullmatch(r"answer\s?(\d{1,2})", text(row, columns.answer).strip(), re.I)
+    found = re.fullmatch(
+        r"answer\s?(\d{1,2})", text(row, columns.answer, "data.answer").strip(), re.I
+    )
     if not choices or found is None or not 1 <= int(found[1]) <= len(choices):
         raise UnusableRow("the question has no options 'Answer1: ...', or the answer is none")
     if numbered[::2] != [str(n) for n in range(1, len(choices) + 1)] or not all(choices):

@@ -125,7 +125,9 @@ def _apart(row: Row, names: Sequence[str]) -> Options:
 
 def _read(value: Any, name: str) -> Options:
     if isinstance(value, str):
-        value = listed(value)
+        value = options_in(value) or listed(value)
+    if isinstance(value, Options):
+        return value
     if isinstance(value, Mapping):
         return _of_object(value, name)
     if not isinstance(value, (list, tuple)):
@@ -141,11 +143,12 @@ def _of_object(value: Mapping[Any, Any], name: str) -> Options:
     """`{"text": [...], "label": [...]}`, or labels with a text each."""
     inner = _under(value, _TEXT_KEYS)
     if isinstance(inner, (list, tuple)):
-        return _made(inner, _under(value, _LABEL_KEYS) or [], name)
-    labels = [str(key) for key in value]
-    if not all(map(_is_label, labels)):
-        raise UnusableRow(f"{name!r} is an object with {', '.join(labels)[:60]}, not with labels")
-    return _made(_unpadded(list(value.values())), labels, name)
+        labels = _under(value, _LABEL_KEYS) or []
+        return _made(inner, labels if isinstance(labels, (list, tuple)) else [labels], name)
+    keys = [str(key) for key in value]
+    if not all(map(_is_label, keys)):
+        raise UnusableRow(f"{name!r} is an object with {', '.join(keys)[:60]}, not with labels")
+    return _made(_unpadded(list(value.values())), keys, name)
 
 
 def _under(value: Mapping[Any, Any], keys: Sequence[str]) -> Any:
@@ -214,8 +217,8 @@ def number_in(answer: Any, options: Options) -> int | None:
     told = _told(answer)
     if not _NUMBER.fullmatch(told) or any(label.isdigit() for label in options.labels):
         return None
-    is_text = isinstance(answer, str) or options.numbers
-    return None if is_text and _worded(told, options) else int(told)
+    is_place = not isinstance(answer, str) and int(told) < len(options.texts)
+    return int(told) if (is_place and not options.numbers) or not _worded(told, options) else None
 
 
 def _places(answer: Any, options: Options, first: int) -> list[int]:

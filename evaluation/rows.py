@@ -36,19 +36,20 @@ def given(row: Row, name: str) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def field(row: Row, name: str) -> Any:
-    """What the row has under `name`. Raises UnusableRow for nothing."""
+def field(row: Row, name: str, setting: str = "") -> Any:
+    """What the row has under `name`, which `setting` may change. Raises UnusableRow for nothing."""
     value = given(row, name)
     if value is not None:
         return value
     if name in row:
         raise UnusableRow(f"{name!r} holds no value")
-    raise UnusableRow(f"no field {name!r}; it has {', '.join(map(str, row)) or 'none'}")
+    hint = f": set {setting}" if setting else ""
+    raise UnusableRow(f"no field {name!r}; it has {', '.join(map(str, row)) or 'none'}{hint}")
 
 
-def text(row: Row, name: str) -> str:
+def text(row: Row, name: str, setting: str = "") -> str:
     """The text under `name`, which may not be blank."""
-    value = field(row, name)
+    value = field(row, name, setting)
     if not isinstance(value, str) or not value.strip():
         raise UnusableRow(f"{name!r} is no text, or empty")
     return str(value)
@@ -77,7 +78,8 @@ def answers(value: Any, name: str) -> tuple[str, ...]:
     """The right answers. A cell of a table may write a list of texts; an object may hold `text`."""
     if isinstance(value, Cell):
         found = listed(value)
-        if isinstance(found, list) and all(isinstance(one, str) for one in found):
+        is_list = isinstance(found, list) and all(isinstance(one, str) for one in found)
+        if is_list or (isinstance(found, dict) and "text" in found):
             value = found
     if isinstance(value, Mapping) and "text" in value:
         value = value["text"]

@@ -20,6 +20,8 @@ _UNNAMED = frozenset({"", "text", "plaintext", "plain", "txt", "code", "none", "
 _CODE_START = re.compile(r"^(?:from \w|import \w|def \w|class \w|@\w|async def \w)", re.M)
 #: A few words of code between backticks, on one line.
 _SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]+)(?<!`)\1(?!`)")
+#: Marks around a program that some models were taught.
+_TAG = re.compile(r"^\[/?(?:BEGIN|DONE|END|PYTHON|CODE|ANSWER)\][ \t]*$", re.M)
 #: What notebooks and consoles have before code, and what stands for a space in copied text.
 _COMMAND = re.compile(r"^[ \t]*[%!].*$", re.M)
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)", re.M)
@@ -79,7 +81,7 @@ def beside_blocks(read: Callable[[str], str | None], text: str) -> str | None:
 
 def cleaned(code: str) -> str:
     """`code`, and where it is no Python without what notebooks, consoles and quotes add to it."""
-    code = textwrap.dedent(code)
+    code = textwrap.dedent(_TAG.sub("", code))
     if parsed(code) is not None:
         return code
     plain = code.translate(_SPACES)

@@ -38,10 +38,11 @@ def free_names(source: str) -> frozenset[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             top = symtable.symtable(source, "<code>", "exec")
+        used = frozenset(_referenced(top))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
     bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
-    return frozenset(_referenced(top)) - bound - _BUILTINS
+    return used - bound - _BUILTINS
 
 
 def _referenced(table: symtable.SymbolTable) -> Iterator[str]:

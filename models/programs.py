@@ -62,7 +62,10 @@ def programs_alike(a: str, b: str) -> bool:
     left, right = parsed(a), parsed(b)
     if left is None or right is None:
         return a.strip() == b.strip()
-    return ast.dump(_undocumented(left)) == ast.dump(_undocumented(right))
+    try:
+        return ast.dump(_undocumented(left)) == ast.dump(_undocumented(right))
+    except RecursionError:  # what can be read can be too deep to be written
+        return a.strip() == b.strip()
 
 
 def _chosen(blocks: Sequence[Block], wanted: Set[str], name: str | None) -> str:
@@ -72,21 +75,23 @@ def _chosen(blocks: Sequence[Block], wanted: Set[str], name: str | None) -> str:
     if not any(scores) and name is None:
         scores = [int(_makes_something(code)) for code in codes]
     if any(scores):
-        return _with_others(codes, scores.index(max(scores)))
+        return _with_others(codes, scores.index(max(scores)), wanted)
     unnamed = (block.text for block in blocks if block.unnamed)
     return next((block.text for block in blocks if block.python), None) or next(unnamed, "")
 
 
-def _with_others(codes: Sequence[str], place: int) -> str:
-    """A block after those before it that only help, and after what it uses of any other."""
+def _with_others(codes: Sequence[str], place: int, wanted: Set[str]) -> str:
+    """A block after those before it that only help, and after what it and the tests need of any
+    other."""
     helping = {n: code for n, code in enumerate(codes[:place]) if _only_helps(code)}
-    missing = free_names("\n".join([*helping.values(), codes[place]]))
-    others = [n for n in range(len(codes)) if n != place and n not in helping]
-    while found := [n for n in others if missing & _defined(_help_in(codes[n]))]:
-        helping |= {n: _help_in(codes[n]) for n in found}
-        others = [n for n in others if n not in found]
-        missing = free_names("\n".join([*helping.values(), codes[place]]))
-    return "\n".join([*(helping[n] for n in sorted(helping)), codes[place]])
+    others = {n: _help_in(code) for n, code in enumerate(codes) if n not in (place, *helping)}
+    while True:
+        joined = "\n".join([*(helping[n] for n in sorted(helping)), codes[place]])
+        missing = free_names(joined) | (wanted - _defined(joined))
+        found = [n for n, code in others.items() if missing & _defined(code)]
+        if not found:
+            return joined
+        helping |= {n: others.pop(n) for n in found}
 
 
 def _defined(code: str) -> set[str]:
@@ -121,7 +126,8 @@ def _bound(node: ast.stmt) -> Iterator[str]:
     elif isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
-            yield from (n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            names = (n for n in ast.walk(target) if isinstance(n, ast.Name))
+            yield from (name.id for name in names if isinstance(name.ctx, ast.Store))
 
 
 def _only_helps(code: str) -> bool:
@@ -142,7 +148,10 @@ def _help_in(code: str) -> str:
         if isinstance(node, (*_IMPORTS, ast.Assign, ast.AnnAssign))
         or (isinstance(node, _NAMED) and not _is_stub(node))
     ]
-    return ast.unparse(ast.Module(body=kept, type_ignores=[]))
+    try:
+        return ast.unparse(ast.Module(body=kept, type_ignores=[]))
+    except RecursionError:
+        return ""
 
 
 def _is_stub(node: ast.stmt) -> bool:
