@@ -7,22 +7,22 @@ files come by name.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from evaluation.examples import BadRow, Dataset, Example, distinct, identified
-from evaluation.formats import FORMATS, Columns, Row, UnusableRow, recognise
+from evaluation.files import Found, rows_of
+from evaluation.formats import FORMATS, Columns, number_of, recognise
+from evaluation.options import UNCLEAR
+from evaluation.rows import Row, UnusableRow, code, given, listed
 from models.errors import InvalidAsk
+from models.program_tests import fault_of
 from models.roster import nearest
 
-#: Where a row is, and the row; or why there is none.
-Found = tuple[str, Row | str]
-
+#: Characters of a reason.
+MAX_REASON = 500
 #: Examples that a generator makes where nobody says how many.
 GENERATED = 500
 
@@ -53,7 +53,7 @@ def load(
     if source.startswith("hub:"):
         rows = _hub_rows(source.removeprefix("hub:"), subset, split)
     else:
-        rows = _file_rows(Path(source))
+        rows = rows_of(Path(source))
     folder = Path(images) if images is not None else _folder_of(source)
     return _dataset(source, rows, format, columns or Columns(), folder)
 
@@ -67,20 +67,66 @@ def _folder_of(source: str) -> Path | None:
 def _dataset(
     name: str, rows: Iterator[Found], format: str, columns: Columns, folder: Path | None = None
 ) -> Dataset:
+    found = list(rows)
+    columns = _counting(found, columns)
     examples: list[Example] = []
     places: dict[int, str] = {}
     bad: list[BadRow] = []
-    for where, row in rows:
+    seen: set[str] = set()
+    for where, row in found:
         try:
+            row = row if isinstance(row, str) else _Seen(row, seen)
             example = _example(row, format, columns, folder)
         except UnusableRow as error:
-            bad.append(BadRow(where=where, reason=str(error)))
+            bad.append(_bad(where, str(error)))
         else:
             places[id(example)] = where
             examples.append(example)
     kept, repeated = distinct(examples)
-    bad += [BadRow(where=places[id(e)], reason="it repeats an earlier row") for e in repeated]
-    return Dataset(name=name, examples=tuple(kept), bad=tuple(bad))
+    bad += [_bad(places[id(e)], "it repeats an earlier row") for e in repeated]
+    fields = dict.fromkeys(name for _, row in found if not isinstance(row, str) for name in row)
+    unread = tuple(name for name in fields if name not in seen)
+    return Dataset(name=name, examples=tuple(kept), bad=tuple(bad), unread=unread)
+
+
+class _Seen(Mapping[str, Any]):
+    """A row that notes which of its fields are looked at."""
+
+    def __init__(self, row: Row, seen: set[str]) -> None:
+        self._row, self._seen = row, seen
+
+    def __getitem__(self, name: str) -> Any:
+        self._seen.add(name)
+        return self._row[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._row
+
+
+def _bad(where: str, reason: str) -> BadRow:
+    """What is told of a row can be stored and printed, whatever the row holds."""
+    if len(reason) > MAX_REASON:
+        reason = reason[:MAX_REASON] + "..."
+    told = (text.encode("utf-8", "backslashreplace").decode() for text in (where, reason))
+    return BadRow(where=next(told), reason=next(told))
+
+
+def _counting(found: Sequence[Found], columns: Columns) -> Columns:
+    """Answers that are numbers of options count from 0. It is unclear where one is the number of
+    options, as if counted from 1, and none is 0."""
+    if columns.first is not None:
+        return columns
+    rows = (row for _, row in found if isinstance(row, Mapping))
+    numbers = [number for row in rows if (number := number_of(row, columns))]
+    from_one = any(number == most for number, most in numbers)
+    unclear = from_one and all(number for number, _ in numbers)
+    return replace(columns, first=UNCLEAR if unclear else 0)
 
 
 def _example(row: Row | str, format: str, columns: Columns, folder: Path | None) -> Example:
@@ -88,30 +134,39 @@ def _example(row: Row | str, format: str, columns: Columns, folder: Path | None)
         raise UnusableRow(row)
     read = FORMATS[recognise(row, columns) if format == "auto" else format]
     example = read(row, columns)
-    if tests := _visible_tests(row.get(columns.visible_tests)):
+    if tests := code(given(row, columns.visible_tests), columns.visible_tests):
+        if fault := fault_of(tests):
+            raise UnusableRow(f"{columns.visible_tests}: {fault}")
         example = replace(example, visible_tests=tests)
-    if names := _image_names(row.get(columns.images)):
+    if names := _image_names(given(row, columns.images)):
         example = identified(replace(example, images=names))
         example = replace(example, images=tuple(_placed(name, folder) for name in names))
+    return _storable(example)
+
+
+def _storable(example: Example) -> Example:
+    """Raises UnusableRow where a text is none: half of a character, as cut texts have it."""
+    texts = (example.question, *example.references, *example.choices, example.tests)
+    more = (example.visible_tests, example.cluster, *example.images)
+    for text in (*texts, *more):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(text[error.start]):04X}"
+            raise UnusableRow(f"it holds {half}, which is half of a character") from error
     return example
 
 
-def _visible_tests(value: Any) -> str:
-    """Python as the row has it: one text, or a list of them."""
-    texts = value if isinstance(value, (list, tuple)) else [value or ""]
-    if not all(isinstance(text, str) for text in texts):
-        raise UnusableRow("visible_tests is no text, and no list of texts")
-    return "\n".join(texts).strip()
-
-
 def _image_names(value: Any) -> tuple[str, ...]:
-    """As the source has them: one, or a list."""
+    """As the source has them: one, or a list, which a table writes as text."""
     if value is None or value == "":
         return ()
+    if isinstance(value, str):
+        value = listed(value)
     names = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(name, str) and name for name in names):
         raise UnusableRow("images is no path, and no list of paths")
-    return tuple(names)
+    return tuple(map(str, names))
 
 
 def _placed(name: str, folder: Path | None) -> str:
@@ -121,72 +176,6 @@ def _placed(name: str, folder: Path | None) -> str:
     if folder is None:
         raise UnusableRow(f"image {name!r} lies in no known folder: set data.images")
     return str(folder / name)
-
-
-def _file_rows(path: Path) -> Iterator[Found]:
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix in _READERS)
-        if not files:
-            raise InvalidAsk(f"the folder {path} holds no {', '.join(_READERS)} file")
-    else:
-        files = [path]
-    for file in files:
-        reader = _READERS.get(file.suffix)
-        if reader is None:
-            raise InvalidAsk(f"{file} ends with none of {', '.join(_READERS)}")
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidAsk(f"{file} cannot be read: {error}") from error
-        yield from ((f"{file.name}:{place}", row) for place, row in reader(text))
-
-
-def _jsonl(text: str) -> Iterator[Found]:
-    # Not splitlines: a text may hold line separators that JSON lets stand.
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield str(number), _json_row(line)
-
-
-def _json_row(line: str) -> Row | str:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        return f"it is no JSON: {error}"
-    return row if isinstance(row, dict) else "it is no JSON object"
-
-
-def _csv(text: str) -> Iterator[Found]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield str(reader.line_num), f"it is no CSV: {error}"
-            continue
-        extra = row.pop("", None)
-        yield str(reader.line_num), "it has more cells than the header" if extra else row
-
-
-def _json(text: str) -> Iterator[Found]:
-    """A list of rows, or an object with one under `examples`, as BIG-Bench Hard has it."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        yield "1", f"the file is no JSON: {error}"
-        return
-    rows = found.get("examples") if isinstance(found, dict) else found
-    if not isinstance(rows, list):
-        yield "1", "the file holds no list of examples"
-        return
-    for number, row in enumerate(rows, 1):
-        usable = isinstance(row, dict)
-        yield f"example {number}", row if usable else "it is no JSON object"
-
-
-_READERS = {".jsonl": _jsonl, ".csv": _csv, ".json": _json}
 
 
 def _hub_rows(name: str, subset: str | None, split: str | None) -> Iterator[Found]:

@@ -43,6 +43,8 @@ class Example:
     cluster: str = ""
     #: Images that the question is about: paths, or names in the site's image store.
     images: tuple[str, ...] = ()
+    #: The source's own worked answer, of which the reference is a part. No part of the id.
+    worked: str = ""
     #: Grades answers to this example in place of its kind's grader; vqa or none.
     grader: str = ""
 
@@ -62,6 +64,8 @@ class Dataset:
     name: str
     examples: tuple[Example, ...]
     bad: tuple[BadRow, ...] = ()
+    #: Fields that hold something and that no example was made of.
+    unread: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -80,7 +84,7 @@ def identified(example: Example) -> Example:
         example.images,
         *([example.grader] if example.grader else []),
     ]
-    digest = hashlib.sha256(_JSON.encode(told).encode()).hexdigest()
+    digest = hashlib.sha256(_JSON.encode(told).encode("utf-8", "surrogatepass")).hexdigest()
     return replace(example, id=digest[:ID_DIGITS])
 
 

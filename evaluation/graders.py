@@ -11,13 +11,15 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from evaluation.examples import Example
-from evaluation.formats import LETTERS
-from models import answers, sandbox
+from evaluation.options import LETTERS
+from models import answers, extraction, sandbox
 from models.answers import Kind
 from models.errors import SandboxUnusable
+from models.program_tests import does_nothing
 
 Status = Literal["correct", "wrong", "unparsable", "error"]
 
@@ -60,13 +62,29 @@ def grade(
 
 
 def _compared(example: Example, text: str, kind: Any) -> Grade:
-    found = answers.extract(text, kind, question=example.question)
+    late = _late_letter(text, len(example.choices)) if kind == "choice" else None
+    found = late or answers.extract(text, kind, question=example.question)
     if found is None and kind == "choice":
         found = _named_choice(example, text)
     if found is None:
         return Grade(status="unparsable", reason=f"no {kind} answer was found in the text")
     right = any(answers.same(reference, found, kind) for reference in example.references)
     return Grade(status="correct" if right else "wrong", extracted=found)
+
+
+def _late_letter(text: str, options: int) -> str | None:
+    """A letter after J that is announced as the answer, where there are so many options."""
+    letters = LETTERS[10:options]
+    part = extraction.answered_part(text) if letters else None
+    found = re.findall(rf"{_LATE}([{letters}])(?!\w|'\w)", part) if part and letters else []
+    return str(found[-1]) if found else None
+
+
+#: What stands before a letter that is the answer; some text, where it is all of it.
+_LATE = (
+    r"(?:\b[Aa]nswer\b[^\n.:=]{0,40}?(?:\bis\b|[:=])|\\boxed|\A(?=\W*\w\W*\Z))"
+    r"(?:\W|\b(?:text|option|choice)\b)*"
+)
 
 
 def _named_choice(example: Example, text: str) -> str | None:
@@ -77,15 +95,24 @@ def _named_choice(example: Example, text: str) -> str | None:
 
 
 def _code(example: Example, text: str, check: Check) -> Grade:
-    program = answers.extract(text, "code", question=example.question)
+    program = answers.program_in(text, example.question, example.tests)
     if program is None:
         return Grade(status="unparsable", reason="no Python program was found in the text")
     try:
         verdict = check(program, example.tests)
+        if verdict.passed and passes_all(example.tests, check):
+            reason = "its tests pass a program that does nothing"
+            return Grade(status="error", extracted=program, reason=reason)
     except SandboxUnusable as error:
         return Grade(status="error", extracted=program, reason=str(error))
     status: Status = "correct" if verdict.passed else "wrong"
     return Grade(status=status, extracted=program, reason=verdict.reason or None)
+
+
+@lru_cache(maxsize=4_096)
+def passes_all(tests: str, check: Check = sandbox.run) -> bool:
+    """Whether a program that defines what the tests use, and does nothing, passes them."""
+    return check(does_nothing(tests), tests).passed
 
 
 def likeliest(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from models import equivalence, extraction, formulas, programs
+from models import code_blocks, equivalence, extraction, formulas, programs
 
 #: exact: a word or a name. numeric: a number, with or without a unit. choice: the letter of an
 #: option. math: a formula or number, in LaTeX or plain. code: a Python program. text: anything.
@@ -40,12 +40,16 @@ def extract(text: str, kind: Kind, *, question: str = "") -> str | None:
     `question` matters for code alone: a program that goes on from one in the question, or needs
     its imports, is completed with it (see `models.programs.complete`).
     """
-    part = extraction.answered_part(text)
-    if part is None:
-        return None
     if kind == "code":
-        return programs.complete(part, question)
-    return _FINDERS[kind](part)
+        return program_in(text, question)
+    part = extraction.answered_part(text)
+    return None if part is None else _FINDERS[kind](part)
+
+
+def program_in(text: str, question: str, tests: str = "") -> str | None:
+    """The program in `text`, by what `tests` use; None where there is none."""
+    part = code_blocks.beside_blocks(extraction.answered_part, text)
+    return None if part is None else programs.complete(part, question, tests)
 
 
 def same(a: str, b: str, kind: Kind) -> bool:

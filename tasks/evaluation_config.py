@@ -30,6 +30,10 @@ class DataSettings(Message):
     #: The fields that hold the question and the answer, where no format says it.
     question: str | None = Field(default=None, max_length=200)
     answer: str | None = Field(default=None, max_length=200)
+    #: The field with all options, or the fields with one each; "" is none; none looks for them.
+    choices: str | tuple[str, ...] | None = Field(default=None, max_length=200)
+    #: The number of the first option, where answers are numbers of options; none is 0.
+    first: Literal[0, 1] | None = None
     #: The folder that `images` of a row are relative to; none is where the source lies.
     images: str | None = Field(default=None, max_length=4_000)
     #: hub: which configuration and which split of the data set.

@@ -20,17 +20,7 @@ def load(settings: DataSettings) -> Dataset:
 
     Raises InvalidAsk where nothing can be read, or nothing is left.
     """
-    named = {"question": settings.question, "answer": settings.answer}
-    found = datasets.load(
-        settings.source,
-        format=settings.format,
-        columns=Columns(**{name: column for name, column in named.items() if column}),
-        subset=settings.subset,
-        split=settings.split,
-        limit=settings.limit,
-        seed=settings.seed,
-        images=settings.images,
-    )
+    found = read(settings)
     chosen = sample(
         part_of(found.examples, settings.part, settings.tuning_share),
         settings.limit,
@@ -40,6 +30,25 @@ def load(settings: DataSettings) -> Dataset:
         told = f": {told_of(found.bad)}" if found.bad else ""
         raise InvalidAsk(f"there is no example to ask in {settings.source}{told}")
     return replace(found, examples=tuple(chosen))
+
+
+def read(settings: DataSettings) -> Dataset:
+    """All of the data that the settings name. Raises InvalidAsk where nothing can be read."""
+    columns = Columns(choices=settings.choices, first=settings.first)
+    return datasets.load(
+        settings.source,
+        format=settings.format,
+        columns=replace(
+            columns,
+            question=settings.question or columns.question,
+            answer=settings.answer or columns.answer,
+        ),
+        subset=settings.subset,
+        split=settings.split,
+        limit=settings.limit,
+        seed=settings.seed,
+        images=settings.images,
+    )
 
 
 def digest_of(config: RunConfig, data: Dataset) -> str:

@@ -42,10 +42,9 @@ def grader_of(config: RunConfig, engine: Engine, ask: Asks) -> Grader:
     settings = config.grader
     if settings.kind == "judge":
         return partial(_judge, engine, ask, settings)
-    limits = limits_of(settings)
+    check = partial(sandbox.run, limits=limits_of(settings))
 
     def grade(planned: Planned, text: str) -> Grade:
-        check = partial(sandbox.run, limits=limits)
         return graders.grade(planned.example, text, grader=settings.kind, check=check)
 
     return grade

@@ -16,7 +16,7 @@ from typing import Any
 
 from db.units import UnitKey
 from evaluation.examples import Example
-from evaluation.formats import LETTERS
+from evaluation.options import LETTERS
 from models.errors import InvalidAsk
 from models.messages import derive_seed
 from models.strategies import STRATEGIES

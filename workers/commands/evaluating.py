@@ -18,17 +18,26 @@ run = typer.Typer(
 
 
 def evaluate(
-    config: Annotated[Path, typer.Argument(help="What to evaluate: a TOML file.")],
+    config: Annotated[
+        str, typer.Argument(help="What to evaluate: a TOML file; or a data set, to --check it.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: file and time.")
     ] = None,
     follow: Annotated[bool, typer.Option(help="Show the progress until the run ends.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only hold the data against its own answers.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Order an evaluation of strategies on a data set; a running evaluator does it."""
+    if check:
+        from workers.dataset_check import check_source
+
+        raise typer.Exit(check_source(config, as_json=as_json))
     from workers.evaluating import order_run
 
-    raise typer.Exit(order_run(config, name, follow=follow, as_json=as_json))
+    raise typer.Exit(order_run(Path(config), name, follow=follow, as_json=as_json))
 
 
 def evaluator() -> None:

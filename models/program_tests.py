@@ -1,0 +1,179 @@
+"""What tests of a program call, and whether they can find it wrong; read, never run. Pure.
+
+Tests run after the program, in its module, which is called `program`. They are good for nothing
+where they call none of its names, or assert nothing of what comes of it: then every program passes.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import symtable
+import warnings
+from collections.abc import Iterator, Set
+from typing import Final
+
+_BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
+#: Ways to reach a name that no reader of the tests can follow.
+_HIDDEN: Final = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__"})
+#: Words in the name of what fails where something is wrong, if the tests do not define it.
+_ASSERTING: Final = ("assert", "fail", "expect", "raises", "exit")
+_DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+#: The module that the program is.
+_PROGRAM: Final = "program"
+
+
+def names_tested(tests: str) -> frozenset[str]:
+    """The names that the tests use and that the program has to define; none where they are no
+    Python."""
+    tree = parsed(tests)
+    if tree is None:
+        return frozenset()
+    return (free_names(tests) | _imported(tree)) & _used(tree)
+
+
+def free_names(source: str) -> frozenset[str]:
+    """The names that some code uses and does not define; none where it is no Python."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            top = symtable.symtable(source, "<code>", "exec")
+        used = frozenset(_referenced(top))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    return used - bound - _BUILTINS
+
+
+def _referenced(table: symtable.SymbolTable) -> Iterator[str]:
+    """Names of the module that a scope and those in it refer to."""
+    for symbol in table.get_symbols():
+        of_module = table.get_type() == "module" or symbol.is_global()
+        if symbol.is_referenced() and of_module:
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from _referenced(inner)
+
+
+def fault_of(tests: str) -> str | None:
+    """Why every program would pass these tests, or none; None where that cannot be seen."""
+    if not tests.strip():
+        return "it has no tests"
+    tree = parsed(tests)
+    if tree is None:
+        return "its tests are no Python"
+    running = list(_running(tree))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINES)} | free_names(tests)
+    if not any(_can_fail(node, own) for node in running):
+        return "its tests assert nothing, or nothing calls them"
+    if not any(map(_hides, running)) and not names_tested(tests):
+        return "its tests use nothing that the program defines"
+    return None
+
+
+def _hides(node: ast.AST) -> bool:
+    """Whether it reaches the program in a way that is not followed here."""
+    if isinstance(node, ast.Import):
+        return any(alias.name == _PROGRAM for alias in node.names)
+    return isinstance(node, ast.Name) and node.id in _HIDDEN
+
+
+def fault_of_function(test: str, name: str) -> str | None:
+    """What is wrong with a function `name` that is to test the one that is passed to it."""
+    tree = parsed(test)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            arguments = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+            used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            if arguments and arguments[0] not in used and not free_names(test):
+                return f"its {name} does not use what it is to test"
+            return None
+    return f"its tests define no function {name}" if tree else "its tests are no Python"
+
+
+def does_nothing(tests: str) -> str:
+    """A program that defines all that the tests use, and does nothing."""
+    names = sorted(names_tested(tests)) or ["nothing"]
+    return "".join(f"def {name}(*_, **__):\n    pass\n\n\n" for name in names)
+
+
+def parsed(source: str) -> ast.Module | None:
+    """The code as a tree; None where it is no Python."""
+    try:
+        # What a model wrote may hold "\\d", which is worth a warning, to somebody else.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _imported(tree: ast.Module) -> frozenset[str]:
+    """Names that the tests import from the program."""
+    return frozenset(
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == _PROGRAM
+        for alias in node.names
+    )
+
+
+def _used(tree: ast.Module) -> frozenset[str]:
+    names = (node.id for node in _running(tree) if isinstance(node, ast.Name))
+    return frozenset(names)
+
+
+def _running(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes that run: those of the module, and of the functions and classes that these name."""
+    defined = {node.name: node for node in ast.walk(tree) if isinstance(node, _DEFINES)}
+    entered: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.Name) and node.id in defined and node.id not in entered:
+            entered.add(node.id)
+            waiting += _whole(defined[node.id])
+        waiting += _parts(node)
+
+
+def _parts(node: ast.AST) -> list[ast.AST]:
+    """What of a node runs where it stands."""
+    if isinstance(node, ast.If) and _is_main(node.test):
+        return list(node.orelse)
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return [*node.decorator_list, *node.args.defaults]
+    return list(ast.iter_child_nodes(node))
+
+
+def _whole(node: ast.AST) -> list[ast.AST]:
+    """The body of a function; of a class, and of all its methods, for one of them may be called."""
+    body = list(ast.iter_child_nodes(node))
+    methods = [m for m in body if isinstance(m, _DEFINES)] if isinstance(node, ast.ClassDef) else []
+    return [*body, *(part for method in methods for part in _whole(method))]
+
+
+def _is_main(test: ast.expr) -> bool:
+    """`__name__ == "__main__"`, which is not so in the sandbox."""
+    parts = ast.walk(test) if isinstance(test, ast.Compare) else ()
+    return any(isinstance(part, ast.Constant) and part.value == "__main__" for part in parts)
+
+
+def _can_fail(node: ast.AST, own: Set[str]) -> bool:
+    """Whether it fails for some programs: an assertion of more than constants, or what seems to
+    make one."""
+    if isinstance(node, ast.Assert):
+        return not _is_constant(node.test)
+    if isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        if isinstance(node.func, ast.Name) and node.func.id not in own:
+            name = node.func.id
+        return any(word in name.lower() for word in _ASSERTING)
+    return isinstance(node, ast.Raise)
+
+
+def _is_constant(test: ast.expr) -> bool:
+    """Whether it is true or false whatever the program: a tuple that is not empty is true."""
+    if isinstance(test, (ast.Tuple, ast.List, ast.Dict, ast.Set)):
+        return True
+    return not any(isinstance(node, (ast.Name, ast.Call)) for node in ast.walk(test))
