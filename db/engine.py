@@ -6,13 +6,15 @@ each other; readers wait for nobody. Every failure of the connection is a Transi
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Pool, event, make_url
 
 from db.columns import to_json
 from db.failures import translated
@@ -22,6 +24,11 @@ from models.errors import SettingsError, TransientError
 #: transaction of ours takes, well below what a caller would sit through.
 LOCK_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
+
+#: Every engine of this process, and what a forked child has of its parent's connections: it must
+#: neither use nor close them.
+_ENGINES: WeakSet[Engine] = WeakSet()
+_PARENTS: list[Pool] = []
 
 #: Marks the connections that take SQLite's write lock at once: a reader that turns writer in
 #: mid-transaction would be refused instead of waiting for its turn.
@@ -38,8 +45,11 @@ def connect(url: str | URL, *, pool_size: int = 5, application_name: str = "colm
     """
     target = parse(url)
     if target.get_backend_name() == "sqlite":
-        return _sqlite(target, pool_size)
-    return _postgresql(target, pool_size, application_name)
+        engine = _sqlite(target, pool_size)
+    else:
+        engine = _postgresql(target, pool_size, application_name)
+    _ENGINES.add(engine)
+    return engine
 
 
 def parse(url: str | URL) -> URL:
@@ -169,3 +179,15 @@ def glancing(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
+
+
+def _start_anew() -> None:
+    """In a forked child: connections and locks of its own for every engine."""
+    for engine in list(_ENGINES):
+        _PARENTS.append(engine.pool)
+        engine.dispose(close=False)
+        if _TURN in engine.get_execution_options():
+            engine.update_execution_options(**{_TURN: threading.Lock()})
+
+
+os.register_at_fork(after_in_child=_start_anew)

@@ -5,44 +5,17 @@ Reads take no lock and wait for no writer. All may raise TransientError.
 
 from __future__ import annotations
 
-import selectors
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
-import psycopg2
-from psycopg2 import sql
-from sqlalchemy import (
-    Engine,
-    Pool,
-    PoolProxiedConnection,
-    QueuePool,
-    Select,
-    bindparam,
-    event,
-    exists,
-    func,
-    select,
-)
+from sqlalchemy import Engine, Select, bindparam, exists, func, select
 
 from db import tables
-from db.engine import glancing, postgresql_options
-from db.failures import unusable
-from db.record import ANSWERS_CHANNEL
+from db.engine import glancing
+from db.hearing import wait_for_any
 from models.messages import Answer
-
-#: How often SQLite, which tells nobody of a commit, is asked.
-POLL_S = 0.010
-#: How often PostgreSQL is asked although it said nothing: bounds what a lost connection costs
-#: where the network hides the loss.
-RECHECK_S = 10.0
-
-#: Connections to wait on, by the engine they go with: to open one takes longer than most answers.
-_LISTENERS: WeakKeyDictionary[Engine, Pool] = WeakKeyDictionary()
 
 #: refused: the ask never became a query.
 Status = Literal["open", "answered", "failed", "refused"]
@@ -117,20 +90,10 @@ def has_ended(engine: Engine, query_id: str) -> bool:
 def wait_for_answer(engine: Engine, query_id: str, timeout: float) -> bool:
     """Return True as soon as the ask has ended, False after `timeout` seconds without.
 
-    Does not care whether the query is known yet. On PostgreSQL each waiting call holds a connection
-    of its own, apart from the engine's pool. Raises TransientError.
+    Does not care whether the query is known yet. Any number of calls wait on one connection, apart
+    from the engine's pool. Raises TransientError.
     """
-    until = time.monotonic() + timeout
-    if has_ended(engine, query_id):
-        return True
-    if engine.dialect.name == "postgresql":
-        return _listen(engine, query_id, until)
-    while not has_ended(engine, query_id):
-        left = until - time.monotonic()
-        if left <= 0:
-            return False
-        time.sleep(min(POLL_S, left))
-    return True
+    return bool(wait_for_any(engine, (query_id,), timeout))
 
 
 def recent_queries(
@@ -161,68 +124,3 @@ def dead_letters(engine: Engine, limit: int) -> Sequence[StoredLetter]:
     latest = select(tables.dead_letters).order_by(tables.dead_letters.c.at.desc()).limit(limit)
     with glancing(engine) as connection:
         return [StoredLetter(**row._mapping) for row in connection.execute(latest)]
-
-
-def _listen(engine: Engine, query_id: str, until: float) -> bool:
-    with _listening(engine) as connection:
-        # Looked at only now: an answer committed before LISTEN would never be told.
-        while not has_ended(engine, query_id):
-            left = until - time.monotonic()
-            if left <= 0:
-                return False
-            _hear_of(connection, query_id, min(until, time.monotonic() + RECHECK_S))
-    return True
-
-
-def _hear_of(connection: Any, query_id: str, until: float) -> None:
-    """Return when PostgreSQL tells of this query's answer, or at `until`."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        while (left := until - time.monotonic()) > 0 and selector.select(left):
-            connection.poll()
-            told = {notice.payload for notice in connection.notifies}
-            connection.notifies.clear()
-            if query_id in told:
-                return
-
-
-@contextmanager
-def _listening(engine: Engine) -> Iterator[Any]:
-    try:
-        kept = _listeners(engine).connect()
-        try:
-            _say(kept, sql.SQL("LISTEN {}").format(sql.Identifier(ANSWERS_CHANNEL)))
-            yield kept.driver_connection
-            # Nobody reads what an idle connection hears, and PostgreSQL would keep it all.
-            _say(kept, sql.SQL("UNLISTEN *"))
-        except BaseException:
-            kept.invalidate()
-            raise
-        kept.close()
-    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-        raise unusable(engine.url, error) from error
-
-
-def _say(kept: PoolProxiedConnection, statement: sql.Composable) -> None:
-    with kept.cursor() as cursor:  # type: ignore[attr-defined]  # psycopg2's closes itself
-        cursor.execute(statement)
-
-
-def _listeners(engine: Engine) -> Pool:
-    """As many connections as there are waiting calls; a few are kept for the next."""
-    found = _LISTENERS.get(engine)
-    if found is None:
-        found = _LISTENERS.setdefault(engine, _new_listeners(engine))
-        event.listen(engine, "engine_disposed", lambda _engine: found.dispose())
-    return found
-
-
-def _new_listeners(engine: Engine) -> Pool:
-    _args, settings = engine.dialect.create_connect_args(engine.url)
-
-    def connect() -> Any:
-        connection = psycopg2.connect(**{**settings, **postgresql_options("colm waiting")})
-        connection.autocommit = True
-        return connection
-
-    return QueuePool(connect, max_overflow=-1, pre_ping=True, dialect=engine.dialect)

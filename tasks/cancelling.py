@@ -10,19 +10,23 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.result import AsyncResult
 
 from tasks import runtime
+from tasks.calling import CallersTask, check_options
 from tasks.celery_app import app
 from tasks.patience import patiently
-from tasks.queries import CALLERS_PATIENCE
+
+if TYPE_CHECKING:  # a caller imports this module too, and must stay light
+    from models.stopping import Cancel
+    from tasks.coordination import Cancelled, Coordinator
 
 
-class CancelTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task whose arguments are checked in the caller's process, before anything is sent."""
+class CancelTask(CallersTask):
+    """A wish to cancel is checked in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
         self,
@@ -35,23 +39,20 @@ class CancelTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
         What becomes of it is told by the query's own result.
         """
-        from tasks.publishing import publish, topology
+        from tasks.publishing import topology
 
-        names = dict(zip(("query_id", "reason"), args or (), strict=False))
-        wanted = _checked(args or (), {"by": _whoami(), **names, **(kwargs or {})})
-        result: AsyncResult[Any] = publish(
-            self.app,
-            self.name,
+        check_options(self.called, {k: v for k, v in options.items() if k != "ignore_result"})
+        given, named = self.arguments(args, kwargs)
+        names = dict(zip(("query_id", "reason"), given, strict=False))
+        wanted = _checked(given, {"by": _whoami(), **names, **named})
+        return self.send(
             topology().control(),
             task_id=task_id or f"{wanted['query_id']}.cancel",
             kwargs=wanted,
             shown={"query": wanted["query_id"]},
-            declare=True,
-            retry_policy=CALLERS_PATIENCE,
+            options=options,
             ignore_result=True,
-            **options,
         )
-        return result
 
 
 @app.task(bind=True, base=CancelTask, name="colm.cancel", ignore_result=True)
@@ -64,16 +65,26 @@ def cancel(
 
     cancel.delay("4f1c...", "asked by mistake")
 
-    A query that has ended stays as it is, and so does one that the record does not know: both are
-    told in the coordinator's log. Repeats are harmless.
+    A query that has ended stays as it is. A question that still lies in its queue is refused when
+    it comes out. Repeats are harmless.
     """
     from models.messages import decode
     from models.stopping import Cancel
 
     names = dict(zip(("query_id", "reason"), args, strict=False))
     wanted = decode(Cancel, {**names, **fields}, what="the cancel")
-    receipt = patiently(lambda: runtime.coordinator().cancel(wanted))
+    receipt = patiently(lambda: carry_out(runtime.coordinator(), wanted))
     return {"receipt": receipt, "query": wanted.query_id}
+
+
+def carry_out(coordinator: Coordinator, wanted: Cancel) -> Cancelled:
+    """End the query, or have it refused when it comes: its question may lie in its queue."""
+    receipt = coordinator.cancel(wanted)
+    if receipt != "unknown":
+        return receipt
+    now = coordinator.clock()
+    coordinator.record.refuse(wanted.query_id, "", "unknown", wanted.told, now)
+    return coordinator.cancel(wanted)  # it may have come between the two
 
 
 def _checked(args: Sequence[Any], fields: dict[str, Any]) -> dict[str, Any]:

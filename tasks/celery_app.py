@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from celery import Celery
+import os
+from typing import Any
 
-app = Celery(
+from celery import Celery
+from kombu import pools
+
+from models.errors import InvalidAsk
+
+#: The tasks that callers call: what is sent by name is checked like what is called.
+CALLERS = ("colm.ask", "colm.cancel", "colm.evaluate")
+
+
+class App(Celery):
+    """CoLM's own: its workers take its own tasks and no others, and revoking cancels."""
+
+    control_cls = "tasks.revoking:Control"
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # the stubs name every option
+        """Send by name. Raises InvalidAsk for what no worker of ours would take."""
+        if not name.startswith("colm."):
+            raise InvalidAsk(
+                f"CoLM's workers run no {name!r}: send it with a Celery app of your own"
+            )
+        if name in CALLERS and "task_type" not in options:
+            return self.tasks[name].apply_async(args, kwargs, **options)
+        return super().send_task(name, args, kwargs, **options)
+
+
+app = App(
     "colm",
     config_source="tasks.celery_config",
     include=["tasks.queries", "tasks.generation", "tasks.evaluations", "tasks.cancelling"],
     set_as_current=False,
 )
+
+
+def _start_anew() -> None:
+    """In a forked child: connections of its own. The parent's are left to it, and not closed."""
+    for group in (pools.connections, pools.producers):
+        for key, found in list(group.items()):
+            if app._pool is not None and app._pool in (found, getattr(found, "connections", None)):
+                dict.pop(group, key)  # by the key as it is, not as the group would make it
+    app._after_fork()
+    app.__dict__.pop("control", None)  # which holds a pool of its own
+
+
+os.register_at_fork(after_in_child=_start_anew)

@@ -132,7 +132,7 @@ class Coordinator:
                     move = cancelled(life.state, now, cancel.told)
                     todo = self._apply(life, move, now)
         except UnknownQuery:
-            logger.warning("query %s is not known and was not cancelled", cancel.query_id)
+            logger.info("query %s is not known, or was refused", cancel.query_id)
             return "unknown"
         if todo is None:
             logger.info("query %s had ended when it was to be cancelled", cancel.query_id)

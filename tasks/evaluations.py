@@ -8,15 +8,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from celery import Task
 from celery.result import AsyncResult
 
 from tasks import runtime
+from tasks.calling import CallersTask, check_options
 from tasks.celery_app import app
 from tasks.patience import patiently
-from tasks.queries import CALLERS_PATIENCE, refuse
+from tasks.queries import refuse
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
     from tasks.evaluation_config import RunConfig
@@ -34,8 +35,17 @@ def install_orders(orders: Orders) -> None:
     _Installed.orders = orders
 
 
-class EvaluateTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task whose configuration is checked in the caller's process, before anything is sent."""
+class RunResult(AsyncResult[Any]):
+    """The result of a run, which is not cancelled like a query."""
+
+    def revoke(self, *_args: Any, **_options: Any) -> NoReturn:
+        from models.errors import InvalidAsk
+
+        raise InvalidAsk(f"a run is cancelled from the command line: colm run cancel {self.id}")
+
+
+class EvaluateTask(CallersTask):
+    """A configuration is checked in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
         self,
@@ -49,24 +59,24 @@ class EvaluateTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         Raises InvalidAsk and what `publish` raises.
         """
         from tasks.evaluation_config import read_config
-        from tasks.publishing import publish, topology
+        from tasks.publishing import topology
 
-        config, name = _bind(*(args or ()), **(kwargs or {}))
+        check_options(self.called, options)
+        given, named = self.arguments(args, kwargs)
+        config, name = _bind(*given, **named)
         found = read_config(config)
         run = name or task_id or run_name(found.name, datetime.now(UTC), uuid.uuid4().hex)
         _check_name(run)
-        result: AsyncResult[Any] = publish(
-            self.app,
-            self.name,
+        return self.send(
             topology().ask(),
             task_id=run,
             kwargs={"config": found.model_dump(mode="json")},
             shown={"run": run, "entries": len(found.entries), "seeds": len(found.seeds)},
-            declare=True,
-            retry_policy=CALLERS_PATIENCE,
-            **options,
+            options=options,
         )
-        return result
+
+    def AsyncResult(self, task_id: str, **options: Any) -> RunResult:  # noqa: N802 - Celery's name
+        return RunResult(task_id, app=self.app, **{"backend": self.backend, **options})
 
 
 def run_name(name: str, now: datetime, chance: str) -> str:

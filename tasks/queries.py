@@ -7,25 +7,28 @@ that stores the answer.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from celery import Task
+from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
 
 from tasks import runtime
+from tasks.calling import CELERYS, CallersTask, check_options
 from tasks.celery_app import app
 from tasks.limits import Allowance, letters_allowance
 from tasks.patience import patiently
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
-    from models.messages import StepKey
+    from models.messages import AskRequest, StepKey
     from tasks.coordination import Coordinator
     from tasks.ports import Receipt
 
@@ -33,18 +36,14 @@ logger = logging.getLogger(__name__)
 
 K = TypeVar("K", bound="StepKey")
 
-#: What Celery offers with a task and an ask cannot keep: its result is not stored by Celery.
-NOT_FOR_AN_ASK = {"chord", "countdown", "eta", "expires", "link", "link_error"}
-#: A caller is told soon that the broker is away; its question is not lost, it was never accepted.
-CALLERS_PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
 #: How much of an unusable message is kept for the operator (characters).
 KEPT_BODY = 20_000
 #: How much of a message's id, which a stranger may have made (characters).
 KEPT_ID = 200
 
 
-class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task whose arguments are checked in the caller's process, before anything is sent."""
+class AskTask(CallersTask):
+    """A question is checked in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
         self,
@@ -55,42 +54,85 @@ class AskTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     ) -> AsyncResult[Any]:
         """Check and publish. Raises InvalidAsk and what `publish` raises."""
         from models.errors import InvalidAsk
-        from models.roster import check_query_id, make_request
-        from tasks.publishing import publish, topology
+        from models.roster import check_query_id
         from tasks.settings import settings
 
-        refused = sorted(NOT_FOR_AN_ASK & {name for name, value in options.items() if value})
-        if refused:
-            raise InvalidAsk(
-                f"ask takes no {', '.join(refused)}: it starts at once, ends by its deadline, and "
-                "what follows from an answer is the caller's"
-            )
-        if args and len(args) > 1:
-            raise InvalidAsk("ask takes one argument by position, the question; name the others")
-        question, asked = _bind(*(args or ()), **(kwargs or {}))
-        if asked.get("images"):
-            asked = {**asked, "images": _kept(asked["images"])}
-        request = make_request(question, asked)
-        task_id = task_id or str(uuid.uuid4())
-        check_query_id(task_id)
+        check_options(self.called, options)
+        given, named = self.arguments(args, kwargs)
+        query_id = task_id or str(uuid.uuid4())
+        check_query_id(query_id)
+        try:
+            request = self._request(given, named)
+        except InvalidAsk:
+            if not _next_in_chain(options):
+                raise
+            # Whoever made the chain waits elsewhere, and hears of it from the coordinator.
+            return self._send(query_id, given, named, {}, options)
         shown: dict[str, Any] = {"strategy": request.strategy, "characters": len(request.question)}
         if settings().show_texts:
             shown["question"] = request.question[:200]
         if request.clients:
             shown["clients"] = ",".join(request.clients)
-        result: AsyncResult[Any] = publish(
-            self.app,
-            self.name,
-            topology().ask(),
-            task_id=task_id,
-            args=(request.question,),
-            kwargs=request.model_dump(mode="json", exclude={"question"}, exclude_defaults=True),
-            shown=shown,
-            declare=True,
-            retry_policy=CALLERS_PATIENCE,
-            **options,
-        )
+        asked = request.model_dump(mode="json", exclude={"question"}, exclude_defaults=True)
+        if task_id is None:
+            return self._send(query_id, (request.question,), asked, shown, options)
+        before = _asked_as(task_id)
+        now = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+        if before and before != [now]:
+            raise InvalidAsk(
+                f"this process has asked something else as {task_id!r}: an id names one question"
+            )
+        result = self._send(query_id, (request.question,), asked, shown, options)
+        before[:] = [now]
         return result
+
+    def check(self, found: Signature[Any]) -> None:
+        super().check(found)
+        if found.args or "question" in found.kwargs:  # else the question is still to come
+            self._request(found.args, {k: v for k, v in found.kwargs.items() if k != "images"})
+
+    def _request(self, given: Sequence[Any], named: Mapping[str, Any]) -> AskRequest:
+        """What is asked, its images in the site's store. Raises InvalidAsk."""
+        from models.errors import InvalidAsk
+        from models.roster import make_request
+
+        if len(given) > 1:
+            raise InvalidAsk("ask takes one argument by position, the question; name the others")
+        if celerys := sorted(CELERYS & set(named)):
+            raise InvalidAsk(
+                f"{', '.join(celerys)}: an option of Celery's and not of the question: "
+                f"ask.apply_async((question,), {{...}}, {celerys[0]}=...)"
+            )
+        question, asked = _bind(*given, **named)
+        if asked.get("images"):
+            asked = {**asked, "images": _kept(asked["images"])}
+        return make_request(question, asked)
+
+    def _send(
+        self,
+        query_id: str,
+        args: Sequence[Any],
+        asked: Mapping[str, Any],
+        shown: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> AsyncResult[Any]:
+        from tasks.publishing import topology
+
+        queue = topology().ask()
+        return self.send(
+            queue, task_id=query_id, args=args, kwargs=asked, shown=shown, options=options
+        )
+
+
+@lru_cache(maxsize=4_096)
+def _asked_as(task_id: str) -> list[str]:  # noqa: ARG001 - the key
+    """A digest of what this process has asked under an id of the caller's; empty before that."""
+    return []
+
+
+def _next_in_chain(options: Mapping[str, Any]) -> bool:
+    """Whether a worker sends it because the task before it has succeeded."""
+    return "chain" in options and app.current_worker_task is not None
 
 
 def _bind(*args: Any, **asked: Any) -> tuple[Any, Mapping[str, Any]]:
@@ -131,10 +173,11 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
         refuse(self, str(error), {"args": args, **options})
     try:
         patiently(lambda: runtime.coordinator().accept(query_id, question, asked))
+    except runtime.NotInstalled:
+        raise
     except Exception as error:
         # A fault of ours must not leave the caller waiting. A query that was begun goes on.
-        reason = f"the coordinator failed: {error!r}"
-        runtime.record().refuse(query_id, str(question), "unknown", reason, datetime.now(UTC))
+        end_refused(query_id, f"the coordinator failed: {error!r}", str(question))
         raise
     raise Ignore("the record resolves the result when the query ends")
 
@@ -206,6 +249,21 @@ def _submissions() -> Allowance:
 
 
 _letters = letters_allowance()
+
+
+def end_refused(query_id: str, reason: str, question: str = "") -> None:
+    """End an ask that never became a query, so that its caller hears why. Never raises.
+
+    What the record cannot hold is escaped.
+    """
+    for told in (str, ascii):
+        try:
+            now = datetime.now(UTC)
+            runtime.record().refuse(query_id, told(question), "unknown", told(reason), now)
+        except Exception as error:  # the caller's last word, in loops that must go on
+            logger.exception("the end of ask %s is not recorded: %r", query_id, error)
+        else:
+            return
 
 
 def refuse(

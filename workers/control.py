@@ -12,6 +12,7 @@ from kombu.exceptions import KombuError
 from models.errors import BadMessage
 from models.messages import decode
 from models.stopping import Cancel
+from tasks.cancelling import carry_out
 from tasks.coordination import Coordinator
 from tasks.patience import patiently
 from workers.reader import Reader
@@ -45,7 +46,7 @@ class ControlReader(Reader):
             logger.warning("a message in %s cannot be used: %s", self._queue.name, error)
             message.reject()
             return
-        patiently(lambda: self._coordinator.cancel(cancel))
+        patiently(lambda: carry_out(self._coordinator, cancel))
         message.ack()
 
 

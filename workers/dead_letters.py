@@ -31,7 +31,7 @@ from tasks.limits import letters_allowance
 from tasks.origins import Origin, letter_id, origin_of
 from tasks.patience import patiently
 from tasks.ports import DeadLetter, Record
-from tasks.queries import KEPT_BODY
+from tasks.queries import KEPT_BODY, end_refused
 from tasks.settings import settings
 from tasks.topology import ASK, DRAFTS, SUBMISSIONS, Topology
 from workers.intake import fault_of
@@ -125,20 +125,24 @@ class DeadLetterReader(ConsumerMixin):
 def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], ...]) -> None:
     """Reject a message that no task may see.
 
-    RabbitMQ's dead letters are recorded by their reader, who finds the same fault. On the embedded
-    broker it would be gone: a coordinator records it here.
+    RabbitMQ's dead letters are recorded by their reader, who finds the same fault, and who ends an
+    ask with it. On the embedded broker it would be gone: a coordinator does both here.
     """
     headers = message.headers if isinstance(message.headers, Mapping) else {}
     delivery = message.delivery_info or {}
     exchange, key = str(delivery.get("exchange", "")), str(delivery.get("routing_key", ""))
     logger.warning("rejected a message that came by %r as %.100r: %s", exchange, key, fault)
     message.reject_log_error(logger, errors)
-    if not (settings().embedded and runtime.has_record() and _letters.take(key)):
+    if not (settings().embedded and runtime.has_record()):
         return
     queue = SUBMISSIONS if exchange == DRAFTS else None
     reason = f"rejected: {fault}"
     origin = Origin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
     letter = read_letter(headers, _text(message.body or b""), origin, datetime.now(UTC))
+    if letter.task == "colm.ask" and letter.query_id is not None:
+        end_refused(letter.query_id, f"the ask was {reason}")
+    if not _letters.take(key):
+        return
     try:
         runtime.record().add_dead_letter(letter)
     except TransientError as error:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from db import reads
-from db.ends import Ends, known_among
+from db.ends import known_among
+from db.hearing import wait_for_any
 from db.units import Unit, UnitStatus, add_unit
 from evaluation.graders import Grade
 from models.errors import InvalidAsk, TransientError
@@ -58,10 +59,10 @@ class Work:
     def go_on(self) -> bool:
         """Work until nothing is left (True) or orders say to stop (False)."""
         pause = FIRST_PAUSE
-        with Ends(self.engine) as ends, ThreadPoolExecutor(GRADING_THREADS) as graders:
+        with ThreadPoolExecutor(GRADING_THREADS) as graders:
             while True:
                 try:
-                    if (finished := self._step(ends, graders)) is not None:
+                    if (finished := self._step(graders)) is not None:
                         return finished
                     pause = FIRST_PAUSE
                 except TransientError as error:
@@ -69,7 +70,7 @@ class Work:
                     time.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _step(self, ends: Ends, graders: ThreadPoolExecutor) -> bool | None:
+    def _step(self, graders: ThreadPoolExecutor) -> bool | None:
         orders = self.orders()
         if orders == "stop":
             return False
@@ -81,7 +82,7 @@ class Work:
         if not self.flying:
             time.sleep(0.01)
             return None
-        for query_id in ends.wait(self.flying, LOOK_EVERY):
+        for query_id in wait_for_any(self.engine, self.flying, LOOK_EVERY):
             planned = self._land(query_id)
             self._grading[graders.submit(self._finish, planned)] = planned
         return None

@@ -42,9 +42,17 @@ def objection(message: Message) -> str | None:
     exchange = str((message.delivery_info or {}).get("exchange"))
     if task not in BY_EXCHANGE.get(exchange, {task}):
         return f"{task} does not come by {exchange}"
-    if set_ := [name for name in TIMES if headers.get(name)]:
+    set_ = [name for name in TIMES if headers.get(name)]
+    if set_ and not (set_ == ["group"] and _in_a_callers_group(task, headers)):
         return f"it has {', '.join(set_)}"
     return _objection_to_body(message)
+
+
+def _in_a_callers_group(task: str, headers: Mapping[str, Any]) -> bool:
+    """Whether the group is a name that the caller alone uses: Celery counts for a chord only."""
+    group = headers["group"]
+    known = isinstance(group, str) and len(group) <= MAX_ID and group.isprintable()
+    return known and task in BY_EXCHANGE[ASK]
 
 
 def _objection_to_body(message: Message) -> str | None:

@@ -53,7 +53,7 @@ class PlainWorker(Worker):
     def _see_to_the_end(self) -> None:
         logger.info("asked to stop: finishing what runs, within %g s", self._within)
         self._hurry.wait(self._within)
-        running = len(tuple(state.active_requests))
+        running = len(state.active_requests)
         logger.warning("ending now; %d tasks are handed back", running)
         closing = threading.Thread(target=self._close_connection, daemon=True)
         closing.start()

@@ -1,19 +1,21 @@
 """Celery's result backend over the record: an AsyncResult of `ask` is the recorded answer.
 
 Nothing is stored twice and nothing can disagree: the commit that stores the answer resolves the
-result, for any process, at any later time. A waiting caller hears of that commit at once
-(LISTEN/NOTIFY on PostgreSQL, a 10 ms look at SQLite) and does not wait for ever: when nobody
-listens to the queue that its question lies in, it is told which.
+result, for any process, at any later time. All callers of a process wait on one connection, which
+hears of that commit at once, and read with a few more. A waiting caller sits out a database that is
+away, but not for ever, nor longer than it said; and when nobody listens to the queue that its
+question lies in, it is told which.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
 
 from celery import states
 from celery.backends.base import BaseBackend
@@ -22,18 +24,67 @@ from sqlalchemy import Engine
 
 from db import engine as databases
 from db import reads
-from models.errors import ColmError, InvalidAsk, QueryFailed
+from db.hearing import ear_of, ended_among
+from models.errors import InvalidAsk, QueryFailed, TransientError
 from tasks import runtime
+from tasks.patience import GIVE_UP_AFTER
+from tasks.queries import end_refused
 from tasks.settings import settings
+from workers.bounded import Bounded
 from workers.listening import check_somebody_listens
 from workers.run_results import run_meta
 
-#: How long one wait for a notification lasts before the state is looked at again (seconds).
+#: How long a caller goes on without a look at the record when it hears nothing (seconds).
 LOOK_AGAIN = 5.0
+#: How long after a look that failed the next one follows (seconds).
+TRY_AGAIN = 1.0
+#: How many looks at once, and how long one may take where no caller says (seconds).
+READERS = 4
+LOOK_WITHIN = 30.0
+#: How much longer than its timeout a call may take for its last look (seconds).
+LAST_LOOK = 1.0
+#: For how long a caller without a timeout tries a database that this process never reached
+#: (seconds); where it was reached before, the outage may pass.
+NEVER_REACHED = 10.0
 #: The name of the task whose results these are.
 ASK_TASK = "colm.ask"
 
 logger = logging.getLogger(__name__)
+
+NO_CHORDS = (
+    "CoLM runs no chord, and no group that another task follows: get() the answers of the group, "
+    "then send the next task with them"
+)
+NO_GROUPS = (
+    "the record keeps answers and no groups: keep group_result.as_tuple(), of which "
+    "celery.result.result_from_tuple(kept, app=tasks.app) makes the group again"
+)
+
+
+@dataclass
+class Place:
+    """A record as all threads of this process read it."""
+
+    engine: Engine
+    readers: Bounded
+    reached: bool = False
+
+    def read(self, look: Callable[[Engine], Any], within: float) -> Any:
+        """Raises TransientError where the database is away, or silent for so long."""
+        found = self.readers.call(partial(look, self.engine), within)
+        self.reached = True
+        return found
+
+
+_PLACES: dict[str, Place] = {}
+
+
+def place(url: str) -> Place:
+    """The one place of this process for a database."""
+    if (found := _PLACES.get(url)) is None:
+        engine = databases.connect(url, pool_size=READERS)  # which connects to nothing yet
+        found = _PLACES.setdefault(url, Place(engine, Bounded("the database", READERS)))
+    return found
 
 
 class RecordBackend(BaseBackend):
@@ -42,14 +93,13 @@ class RecordBackend(BaseBackend):
     supports_native_join = False
     persistent = True
 
-    @cached_property
-    def _engine(self) -> Engine:
-        return databases.connect(settings().database_url)
+    @property
+    def _place(self) -> Place:
+        return place(settings().database_url)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        found = reads.answer_of(self._engine, task_id)
-        of_run = run_meta(self._engine, task_id) if found.status == "unknown" else None
-        return of_run or _meta(task_id, found)
+        meta: dict[str, Any] = self._place.read(partial(_meta_of, task_id=task_id), LOOK_WITHIN)
+        return meta
 
     def _store_result(
         self,
@@ -65,49 +115,167 @@ class RecordBackend(BaseBackend):
         Celery calls this for asks that were revoked, and for messages of unknown tasks, in the loop
         that takes tasks: it must not raise.
         """
-        if state in (states.REVOKED, states.FAILURE) and _task_of(request) == ASK_TASK:
-            reason = f"{state.lower()}: {result}"
-            try:
-                runtime.record().refuse(task_id, "", "unknown", reason, datetime.now(UTC))
-            except (ColmError, runtime.NotInstalled) as error:
-                logger.warning("the end of ask %s is not recorded: %s", task_id, error)
+        ended = state in (states.REVOKED, states.FAILURE)
+        if ended and _task_of(request) == ASK_TASK and runtime.has_record():
+            end_refused(task_id, f"{state.lower()}: {result}")
         return result
 
     def _forget(self, task_id: str) -> None:
-        raise NotImplementedError("the record is append-only: a result cannot be forgotten")
+        raise NotImplementedError(
+            "the record is append-only: a result cannot be forgotten. 'colm erase' removes the "
+            f"texts of a query, 'colm purge' removes old ones (this is {task_id})"
+        )
+
+    def ensure_chords_allowed(self) -> NoReturn:
+        raise InvalidAsk(NO_CHORDS)
+
+    def _save_group(self, *_: Any) -> NoReturn:
+        raise InvalidAsk(NO_GROUPS)
+
+    _restore_group = _delete_group = _save_group
 
     def wait_for(
         self,
         task_id: str,
         timeout: float | None = None,
-        interval: float = 0.5,  # noqa: ARG002  # not polled
+        interval: float = 0.5,
         no_ack: bool = True,  # noqa: ARG002  # nothing to ack
         on_interval: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """The result's meta, as soon as it is recorded.
 
-        Raises celery's TimeoutError after `timeout` seconds, and NoConsumer when the question still
-        lies in its queue and no coordinator listens there.
+        Raises celery's TimeoutError after `timeout` seconds, whatever hangs; NoConsumer when the
+        question still lies in its queue and no coordinator listens there; without a timeout,
+        TransientError when the database stays away.
         """
-        started = time.monotonic()
-        check_at = started + settings().limits.listen_timeout
-        while True:
-            found = reads.answer_of(self._engine, task_id)
-            if found.status in ("answered", "failed", "refused"):
-                return _meta(task_id, found)
-            of_run = run_meta(self._engine, task_id) if found.status == "unknown" else None
-            if of_run is not None and of_run["status"] in states.READY_STATES:
-                return of_run
-            now = time.monotonic()
-            if timeout is not None and now - started >= timeout:
-                raise CeleryTimeoutError(f"no answer to query {task_id} within {timeout:g} s")
-            if now >= check_at and of_run is None:
-                check_somebody_listens(found)
-                check_at = now + settings().limits.listen_timeout
-            if on_interval:
-                on_interval()
-            wait = LOOK_AGAIN if timeout is None else min(LOOK_AGAIN, timeout - (now - started))
-            reads.wait_for_answer(self._engine, task_id, min(wait, max(check_at - now, 0.01)))
+        with closing(self._ends((task_id,), timeout, interval, on_interval)) as ends:
+            _, meta = next(ends)
+            return meta
+
+    def get_many(
+        self,
+        task_ids: Collection[str],
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,  # noqa: ARG002  # nothing to ack
+        on_message: Any = None,  # noqa: ARG002  # no messages
+        on_interval: Callable[[], None] | None = None,
+        **_: Any,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The metas of results as they end, in that order; raises what `wait_for` raises."""
+        return self._ends(tuple(task_ids), timeout, interval, on_interval)
+
+    def _ends(
+        self,
+        task_ids: tuple[str, ...],
+        timeout: float | None,
+        interval: float,
+        on_interval: Callable[[], None] | None,
+    ) -> Generator[tuple[str, dict[str, Any]], None, None]:
+        here, wait = self._place, Wait(timeout)
+        left = list(task_ids)
+        with ear_of(here.engine).awaiting(task_ids) as told:
+            while left:
+                if told.is_set() or time.monotonic() >= wait.look_at:
+                    told.clear()
+                    for task_id, meta in wait.look(here, left).items():
+                        left.remove(task_id)
+                        yield task_id, meta
+                    continue
+                wait.check(left[0], reached=here.reached)
+                if on_interval:
+                    on_interval()
+                told.wait(min(max(interval, 0.01), wait.quiet))
+
+
+class Wait:
+    """One caller's wait: until when, what it found last, and when it looks again."""
+
+    def __init__(self, timeout: float | None) -> None:
+        now = time.monotonic()
+        self.timeout = timeout
+        self.until = float("inf") if timeout is None else now + timeout
+        self.look_at = now
+        self._check_at = now + settings().limits.listen_timeout
+        #: When the broker was last known to be there.
+        self._asked_since = now
+        #: Where the first of what is left stands; None once a run is, or before the first look.
+        self._standing: reads.AnswerState | None = None
+        self._away: TransientError | None = None
+        self._away_since = 0.0
+
+    @property
+    def quiet(self) -> float:
+        """How long there is nothing to do, unless something is heard."""
+        return max(min(self.until, self.look_at) - time.monotonic(), 0.0)
+
+    def look(self, here: Place, task_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """The metas of those that have ended. An outage is noted; only a lasting fault raises."""
+        now = time.monotonic()
+        within = min(max(self.until - now, LAST_LOOK), LOOK_WITHIN)
+        try:
+            ended, standing = here.read(partial(_ended_of, task_ids=tuple(task_ids)), within)
+        except TransientError as error:
+            self._away_since = self._away_since if self._away else now
+            self._away = error
+            self.look_at = time.monotonic() + TRY_AGAIN
+            return {}
+        self._away, self._standing = None, standing
+        self.look_at = time.monotonic() + LOOK_AGAIN
+        found: dict[str, dict[str, Any]] = ended
+        return found
+
+    def check(self, task_id: str, *, reached: bool) -> None:
+        """Raise what ends the wait: the timeout, a database that stays away, nobody who listens."""
+        now = time.monotonic()
+        if now >= self.until:
+            trouble = f"; {self._away}" if self._away else ""
+            raise CeleryTimeoutError(
+                f"no answer to query {task_id} within {self.timeout:g} s{trouble}"
+            )
+        if self._away is not None:
+            patience = GIVE_UP_AFTER if reached else NEVER_REACHED
+            if self.timeout is None and now - self._away_since >= patience:
+                raise self._away
+        elif now >= self._check_at and self._standing is not None:
+            self._check_broker(self._standing, now)
+            self._check_at = time.monotonic() + settings().limits.listen_timeout
+
+    def _check_broker(self, standing: reads.AnswerState, now: float) -> None:
+        try:
+            check_somebody_listens(standing, within=min(self.until - now, LOOK_WITHIN))
+        except TransientError as error:
+            logger.info("whether anybody works on %s is not known: %s", standing.query_id, error)
+            if self.timeout is None and now - self._asked_since >= GIVE_UP_AFTER:
+                raise
+        else:
+            self._asked_since = now
+
+
+def _ended_of(
+    engine: Engine, task_ids: tuple[str, ...]
+) -> tuple[dict[str, dict[str, Any]], reads.AnswerState | None]:
+    """The metas of those that have ended, and where the first of the others stands."""
+    ended = {
+        task_id: _meta_of(engine, task_id) for task_id in sorted(ended_among(engine, task_ids))
+    }
+    waiting = next((task_id for task_id in task_ids if task_id not in ended), None)
+    if waiting is None:
+        return ended, None
+    standing = reads.answer_of(engine, waiting)
+    of_run = run_meta(engine, waiting) if standing.status == "unknown" else None
+    if of_run is None:
+        return ended, standing
+    if of_run["status"] in states.READY_STATES:
+        ended[waiting] = of_run
+    return ended, None
+
+
+def _meta_of(engine: Engine, task_id: str) -> dict[str, Any]:
+    found = reads.answer_of(engine, task_id)
+    # Somebody may have revoked a run by its id, which is then that of a refused ask, too.
+    of_run = run_meta(engine, task_id) if found.status in ("unknown", "refused") else None
+    return of_run or _meta(task_id, found)
 
 
 def _task_of(request: Any) -> str | None:
@@ -130,6 +298,7 @@ def _meta(task_id: str, found: reads.AnswerState) -> dict[str, Any]:
         status, result = states.FAILURE, InvalidAsk(found.reason or "refused")
     return {
         "task_id": task_id,
+        "name": None if found.status == "unknown" else ASK_TASK,
         "status": status,
         "result": result,
         "traceback": None,

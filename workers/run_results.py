@@ -42,6 +42,7 @@ def run_meta(engine: Engine, run: str) -> dict[str, Any] | None:
         result = TaskRevokedError(f"run {run} was cancelled")
     return {
         "task_id": run,
+        "name": "colm.evaluate",
         "status": STATES[found.state],
         "result": result,
         "traceback": None,

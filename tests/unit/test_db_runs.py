@@ -11,8 +11,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from db import runs, units
-from db.ends import Ends, ended_among, known_among, open_queries
+from db.ends import known_among, open_queries
 from db.engine import connect, writing
+from db.hearing import ended_among, wait_for_any
 from db.record import SqlRecord
 from db.run_tables import RUN_TABLES, shared_steps
 from db.units import UnitKey
@@ -145,10 +146,9 @@ class RunContract:
 
         ids = {"query-0001", "query-0002", "query-0003"}
         assert known_among(engine, ids) == {"query-0001", "query-0002"}
-        with Ends(engine) as ends:
-            assert ends.wait(ids, 0.1) == set()
-            threading.Timer(0.3, end).start()
-            assert ends.wait(ids, 20) == {"query-0002"}
+        assert wait_for_any(engine, ids, 0.1) == set()
+        threading.Timer(0.3, end).start()
+        assert wait_for_any(engine, ids, 20) == {"query-0002"}
         assert ended_among(engine, ids) == {"query-0002"}
 
     def test_the_open_queries_of_a_run_are_its_own(self, engine: Engine) -> None:

@@ -39,7 +39,7 @@ def record(environment: SetEnvironment, sqlite_url: str) -> Iterator[SqlRecord]:
 def backend(record: SqlRecord) -> Iterator[RecordBackend]:  # noqa: ARG001  # its settings
     backend = RecordBackend(app=app)
     yield backend
-    backend._engine.dispose()
+    backend._place.engine.dispose()
 
 
 @pytest.fixture
