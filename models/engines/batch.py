@@ -102,7 +102,8 @@ class Batch:
         except EngineError as error:
             self._tickets.fail(ticket, error)
             return
-        self._tickets.finish(ticket, completion)
+        opened = None if generation.choices else generation.opened
+        self._tickets.finish(ticket, completion, opened=opened)
         self._keep(generation, row)
 
     def _keep(self, generation: Generation, row: int) -> None:
