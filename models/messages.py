@@ -47,12 +47,16 @@ Act = Literal[
 Lane = Literal["interactive", "overnight"]
 
 
-def _without_nul(text: Any) -> Any:
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}") if isinstance(text, str) else text
+def _storable(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-#: What a model or a worker wrote. PostgreSQL stores no NUL, and a completion is not lost for one.
-ForeignText = Annotated[str, BeforeValidator(_without_nul)]
+#: What a model or a worker wrote. A NUL, which PostgreSQL does not store, and half of a surrogate
+#: pair, which is no text, are replaced: a completion is not lost for one.
+ForeignText = Annotated[str, BeforeValidator(_storable)]
 
 
 class Message(BaseModel):

@@ -14,12 +14,15 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.attempts import AttemptKind
 from models.engines.base import Engine, GenerationRequest
-from models.errors import EngineError, EngineLost, ImageUnavailable
+from models.errors import EngineError, EngineLost, ImageUnavailable, TransientError
 from models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
+    MAX_WORKER_CHARS,
     Attempt,
     Completion,
     Role,
@@ -27,6 +30,7 @@ from models.messages import (
     StepError,
     StepKey,
     Submission,
+    explain,
 )
 from models.stopping import Stop
 from workers.company import Company
@@ -76,7 +80,7 @@ class EngineGenerator:
         self._engine = engine
         self._names = frozenset(names)
         self._role = role
-        self._worker = worker
+        self._worker = worker[:MAX_WORKER_CHARS]
         self._clock = clock
         self._monotonic = monotonic
         self._end_process = end_process
@@ -97,7 +101,20 @@ class EngineGenerator:
         return step.role == self._role and step.participant in self._names
 
     def generate(self, step: Step, *, redelivered: bool = False) -> Submission | Attempt:
-        """The step's completion, or why it has none; an Attempt where it is handed back."""
+        """The step's completion, or why it has none; an Attempt where it is handed back.
+
+        A fault of ours is a reason, too: an exception would leave the step open to its deadline.
+        """
+        try:
+            return self._take(step, redelivered=redelivered)
+        except (EngineLost, TransientError):
+            raise
+        except Exception as error:
+            logger.exception("step %s failed by a fault of ours", step.step_id)
+            why = explain(error) if isinstance(error, ValidationError) else str(error)
+            return self._failed(step, type(error).__name__, f"the worker failed: {why}")
+
+    def _take(self, step: Step, *, redelivered: bool) -> Submission | Attempt:
         known = self._known(step)
         if known is not None:
             return known
@@ -233,7 +250,15 @@ class EngineGenerator:
             return self._failed(
                 step, "CompletionTooLong", f"{len(completion.text)} characters were generated"
             )
-        return Submission(**_key(step), worker=self._worker, completion=completion)
+        return self._completed(step, completion)
+
+    def _completed(self, step: Step, completion: Completion) -> Submission:
+        """What is sent, as whoever receives it will read it."""
+        told = {**_key(step), "worker": self._worker, "completion": completion.model_dump()}
+        try:
+            return Submission.model_validate(told)
+        except ValidationError as error:
+            return self._failed(step, "UnusableCompletion", explain(error))
 
     def _failed(self, step: Step, kind: str, reason: str) -> Submission:
         logger.warning("step %s failed: %s: %s", step.step_id, kind, reason)

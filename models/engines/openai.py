@@ -34,7 +34,7 @@ from models.engines.openai_wire import (
 )
 from models.engines.tickets import Ticket, Tickets
 from models.errors import Cancelled, EndpointError, EngineError, SettingsError
-from models.messages import Completion
+from models.messages import Completion, explain
 
 #: Seconds to reach the endpoint, where the whole attempt is allowed more.
 CONNECT_TIMEOUT = 10.0
@@ -159,7 +159,10 @@ class OpenAIEngine:
                 seed=ticket.request.sampling.seed,
             )
         except ValidationError as error:
-            raise EndpointError(f"the endpoint's text has {len(reply.text)} characters") from error
+            size = f"{len(reply.text)} characters"
+            raise EndpointError(
+                f"a completion of {size} cannot be used: {explain(error)}"
+            ) from error
 
     async def _ask(self, request: GenerationRequest) -> Reply:
         """Attempts until one succeeds, one fails for good, or `retries` are used up."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from models.engines.base import GenerationRequest
 from models.errors import EndpointError, EngineError, PromptTooLong
-from models.messages import Turn
+from models.messages import ForeignText, Turn
 
 #: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
 FIRST_WAIT = 0.5
@@ -70,8 +70,8 @@ class _Usage(BaseModel):
 
 
 class _Said(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
+    content: ForeignText | None = None
+    refusal: ForeignText | None = None
 
 
 class _Choice(BaseModel):
