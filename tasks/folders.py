@@ -5,11 +5,12 @@ A relative path in colm.toml is relative to that file, one in a variable to the 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -46,17 +47,31 @@ def config_of_user(environment: Mapping[str, str]) -> Path | None:
 
 def anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The values of a colm.toml in `folder`, with the relative paths among them made absolute."""
-    found = dict(values)
+    found = copy.deepcopy(dict(values))
     for *tables, key in PATHS:
-        table = found
+        table: Any = found
         for name in tables:
-            inner = table.get(name)
-            table[name] = table = dict(inner) if isinstance(inner, dict) else {}
-        if isinstance(table.get(key), str) and table[key]:
-            table[key] = _beside(folder, table[key])
+            table = table.get(name) if isinstance(table, dict) else None
+        if isinstance(table, dict) and isinstance(path := table.get(key), str) and path:
+            table[key] = _beside(folder, path)
     if isinstance(found.get("database"), str):
         found["database"] = absolute_sqlite(found["database"], folder)
+    for engine in _engines(found):
+        model = engine.get("model")
+        # A hub's name looks like a path, too: what lies beside the file is meant, if it is there.
+        if isinstance(model, str) and model and not Path(model).exists():
+            beside = _beside(folder, model)
+            engine["model"] = beside if Path(beside).exists() else model
     return found
+
+
+def _engines(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The engine tables of all participants, as far as they are tables."""
+    for kind in ("clients", "servers"):
+        participants = values.get(kind)
+        for one in participants.values() if isinstance(participants, dict) else ():
+            if isinstance(one, dict) and isinstance(one.get("engine"), dict):
+                yield one["engine"]
 
 
 def absolute(path: str | Path) -> Path:
@@ -65,10 +80,10 @@ def absolute(path: str | Path) -> Path:
         return Path(path).expanduser().absolute()
     except RuntimeError as error:
         raise ValueError(
-            f"{str(path)!r} is in a home folder, and this user has none: set HOME, or name another"
+            f"{str(path)!r} lies in a home folder, and there is none: set HOME"
         ) from error
     except FileNotFoundError as error:
-        raise ValueError(f"{str(path)!r}: the current folder is gone") from error
+        raise ValueError(f"{str(path)!r} is relative to a folder that is gone: set HOME") from error
 
 
 def sqlite_url(path: Path) -> str:
@@ -76,18 +91,27 @@ def sqlite_url(path: Path) -> str:
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
-def absolute_sqlite(url: str, folder: Path | None = None) -> str:
-    """The URL with the path of its file absolute; any other as it is. Raises ValueError."""
+def checked_sqlite(url: str) -> str:
+    """The URL as it is. Raises ValueError where a ? in it does not begin its parameters."""
+    found = _SQLITE.fullmatch(url)
+    if found is not None and not _PARAMETERS.fullmatch(found[3]):
+        raise ValueError("what follows ? is no parameter: write a ? in a path as %3F, a % as %25")
+    return url
+
+
+def absolute_sqlite(url: str, folder: Path) -> str:
+    """The URL with its file's path absolute, from `folder` on; any other as it is.
+
+    Raises ValueError.
+    """
     found = _SQLITE.fullmatch(url)
     if found is None:
         return url
-    if not _PARAMETERS.fullmatch(found[3]):
-        raise ValueError("what follows ? is no parameter: write a ? in a path as %3F, a % as %25")
     scheme, path = ("file:", found[2][5:]) if found[2].startswith("file:") else ("", found[2])
     if not path or path.startswith(("/", ":")):
         return url
-    whole = _beside(folder or Path.cwd(), unquote(path))
-    return f"{found[1]}{scheme}{sqlite_url(absolute(whole))[10:]}{found[3]}"
+    whole = absolute(_beside(folder, unquote(path)))
+    return found[1] + scheme + sqlite_url(whole).removeprefix(found[1]) + found[3]
 
 
 def broker_socket(home: Path) -> Path:
@@ -106,6 +130,33 @@ def broker_socket(home: Path) -> Path:
             "it: remove that folder, or set COLM_HOME to a shorter path"
         )
     return folder / "broker.sock"
+
+
+def make_home(home: Path) -> None:
+    """The folder of a site's files, closed to others if it is new. Raises SettingsError."""
+    try:
+        make_private(home)
+    except OSError as error:
+        why = f"cannot be made: {error.strerror}"
+    else:
+        if os.access(home, os.W_OK | os.X_OK):
+            return
+        why = "cannot be written by this user"
+    raise SettingsError(
+        f"home ({home}) {why}; set COLM_HOME to a folder of yours, or COLM_DATABASE to a database"
+    )
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder for this user alone, whatever the umask; one that is there stays as it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(0o700)
 
 
 def _ours(folder: Path) -> bool:
