@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, and_, bindparam, select
 
 from db import tables
+from db.kept import Kept
 from db.life import SqlLife
 from db.progress import Progress
 from db.rows import attempt_of, decision_of, outcome_of, query_of, split, step_of
@@ -50,8 +51,8 @@ _TRIED = (
 _REFUSAL = select(tables.answers.c.reason).where(tables.answers.c.query_id == bindparam("id"))
 
 
-def load(connection: Connection, query_id: str) -> SqlLife:
-    """The query, locked until the transaction ends.
+def load(connection: Connection, query_id: str, kept: Kept) -> SqlLife:
+    """The query, locked until the transaction ends; read, unless `kept` has it as it stands.
 
     Raises UnknownQuery if there is none, or if all that is recorded is that it was refused.
     """
@@ -63,7 +64,9 @@ def load(connection: Connection, query_id: str) -> SqlLife:
         reason = connection.scalar(_REFUSAL, {"id": query_id})
         raise UnknownQuery(f"query {query_id} was refused: {reason}")
     del progress["query_id"]
-    state = _load_state(connection, query_of(asked))
+    state = kept.get(query_id, progress["head"])
+    if state is None:
+        state = _load_state(connection, query_of(asked))
 
     def late(step_id: str) -> list[Outcome]:
         rows = connection.execute(_LATE, {"id": query_id, "step": step_id})

@@ -21,6 +21,7 @@ from db import tables
 from db.chain import Link, Salt, appended, linked
 from db.engine import glancing, writing
 from db.inserting import insert_new, insert_query, unless_known
+from db.kept import Kept
 from db.life import SqlLife
 from db.loading import DECIDING, load
 from db.progress import FIRST_SEQ, Progress
@@ -92,6 +93,7 @@ class SqlRecord:
         """`salt` draws what makes the digest of a text unguessable."""
         self._engine = engine
         self._salt = salt
+        self._known = Kept()
 
     @contextmanager
     def begin(self, query: Query) -> Iterator[SqlLife]:
@@ -109,7 +111,7 @@ class SqlRecord:
                 _create_progress(connection, query.query_id, replace(life.progress, head=head))
                 _save_rows(connection, links)
             else:
-                with self._kept(connection, _reload(connection, query.query_id)) as life:
+                with self._kept(connection, self._reload(connection, query.query_id)) as life:
                     yield life
 
     @contextmanager
@@ -117,9 +119,10 @@ class SqlRecord:
         """Open a recorded query; raises UnknownQuery."""
         with (
             writing(self._engine) as connection,
-            self._kept(connection, load(connection, query_id)) as life,
+            self._kept(connection, load(connection, query_id, self._known)) as life,
         ):
             yield life
+        self._known.put(query_id, life.progress.head, life.state, ended=life.ended)
 
     def refuse(
         self, query_id: str, question: str, strategy: str, reason: str, now: datetime
@@ -196,17 +199,18 @@ class SqlRecord:
         # Every row that is added takes a seq: without a change here there are none.
         if life.progress != before:
             links, head = appended(_new_links(life), before.head, self._salt)
-            row = asdict(replace(life.progress, head=head, sealed=before.sealed and not links))
+            sealed = before.sealed and not links
+            life.progress = replace(life.progress, head=head, sealed=sealed)
+            row = asdict(life.progress)
             connection.execute(_SAVE_PROGRESS, {"id": life.state.query.query_id, **row})
             _save_rows(connection, links)
 
-
-def _reload(connection: Connection, query_id: str) -> SqlLife:
-    try:
-        return load(connection, query_id)
-    except UnknownQuery as error:
-        # Its row in `queries` exists, so it was refused: the caller has been told so.
-        raise InvalidAsk(str(error)) from error
+    def _reload(self, connection: Connection, query_id: str) -> SqlLife:
+        try:
+            return load(connection, query_id, self._known)
+        except UnknownQuery as error:
+            # Its row in `queries` exists, so it was refused: the caller has been told so.
+            raise InvalidAsk(str(error)) from error
 
 
 def _create_progress(connection: Connection, query_id: str, progress: Progress) -> None:

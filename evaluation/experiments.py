@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import InvalidAsk
+from models.naming import joined
 
 #: The paper's ablation goes as far as this many clients.
 MOST_CLIENTS = 8
@@ -158,7 +159,8 @@ def _point(
     server: str | None = None,
     **options: Any,
 ) -> Point:
-    entry: dict[str, Any] = {"name": name, "strategy": strategy, "options": options}
+    # A participant's name can be as long as an entry's whole name.
+    entry: dict[str, Any] = {"name": joined([name], 40), "strategy": strategy, "options": options}
     if clients is not None:
         entry["clients"] = list(clients)
     if server is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from math import fsum, log, sqrt
 from typing import NamedTuple
 
@@ -40,11 +41,13 @@ def most_central(answers: Mapping[str, str]) -> Choice:
         (name,) = answers
         return Choice(name, "the only answer")
     bags = {name: Counter(_words(text)) for name, text in answers.items()}
-    agreement = {
-        # fsum, so that equal answers agree equally: a sum's last bit depends on its order.
-        name: fsum(_f1(bag, other) for key, other in bags.items() if key != name) / (len(bags) - 1)
-        for name, bag in bags.items()
-    }
+    shared: dict[str, list[float]] = {name: [] for name in bags}
+    for (one, bag), (two, other) in combinations(bags.items(), 2):
+        both = _f1(bag, other)
+        shared[one].append(both)
+        shared[two].append(both)
+    # fsum, so that equal answers agree equally: a sum's last bit depends on its order.
+    agreement = {name: fsum(with_each) / (len(bags) - 1) for name, with_each in shared.items()}
     name = max(agreement, key=lambda key: agreement[key])
     return Choice(name, f"agrees most with the other answers (mean token F1 {agreement[name]:.2f})")
 
@@ -142,5 +145,6 @@ def _words(text: str) -> list[str]:
 def _f1(one: Counter[str], other: Counter[str]) -> float:
     if not one or not other:
         return 1.0 if one == other else 0.0
-    common = (one & other).total()
+    fewer, more = (one, other) if len(one) < len(other) else (other, one)
+    common = sum(min(count, more.get(word, 0)) for word, count in fewer.items())
     return 2 * common / (one.total() + other.total())

@@ -31,6 +31,9 @@ MAX_QUESTION_CHARS = 32_000
 MAX_COMPLETION_CHARS = 200_000
 MAX_REASON_CHARS = 4_000
 MAX_TOKENS = 2**31 - 1
+MAX_WORKER_CHARS = 200
+#: Clients that one query may name.
+MAX_CLIENTS = 10_000
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 QueryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
@@ -123,7 +126,7 @@ class AskRequest(Message):
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
     strategy: Name = "colm"
-    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=64)
+    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=MAX_CLIENTS)
     server: Name | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
@@ -241,7 +244,7 @@ class Submission(StepKey):
     """What a participant sends back for a step: a completion, or the reason that there is none."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    worker: str = Field(max_length=200)
+    worker: str = Field(max_length=MAX_WORKER_CHARS)
     completion: Completion | None = None
     error: StepError | None = None
 
@@ -262,7 +265,7 @@ class Attempt(StepKey):
     schema_version: Literal[1] = SCHEMA_VERSION
     attempt_id: str = Field(min_length=8, max_length=100)
     kind: Literal["returned", "alone"]
-    worker: str = Field(max_length=200)
+    worker: str = Field(max_length=MAX_WORKER_CHARS)
 
 
 class Spent(Message):

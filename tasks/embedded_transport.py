@@ -3,8 +3,9 @@
 kombu takes a message out of its queue (BRPOP) and writes it down as unacked with a second command:
 a process that is killed in between takes the message with it. Here one script does both. A script
 cannot wait, so a reader waits for a bell: beside each queue a list of at most one token, which is
-put there with a message. A token that is lost costs no message: readers look again every second,
-and whoever takes a message rings again while others wait behind it.
+put there with a message. A reader looks into the queue whose bell rang, however many it reads. A
+token that is lost costs no message: readers look into all of them every second, and whoever takes a
+message rings again while others wait behind it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ return taken
 """
 
 
+#: How often a reader looks into all of its queues (seconds).
+LOOK_EVERY = 1.0
+
 #: Their types leave out what is used here.
 _Channel: Any = redis.Channel
 _Transport: Any = redis.Transport
@@ -84,6 +88,7 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._acked: set[str] = set()
         self._asked: list[str] = []
+        self._looked = -LOOK_EVERY
         self._script: Any = None
         super().__init__(*args, **kwargs)
 
@@ -118,14 +123,14 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
     def _brpop_read(self, **options: Any) -> bool:
         """Take a message, whether a bell rang or the wait is over; Empty where there is none."""
         try:
-            self.client.parse_response(self.client.connection, "BRPOP", **options)
+            rung = self.client.parse_response(self.client.connection, "BRPOP", **options)
         except self.connection_errors:
             self.client.connection.disconnect()
             raise
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        taken = None if self._closing else self._take(self._asked)
+        taken = None if self._closing else self._take(self._to_look_into(rung))
         if taken is None:
             raise Empty
         queue, payload = taken
@@ -135,6 +140,15 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
             self.qos.noted = message["properties"]["delivery_tag"]
         self.connection._deliver(message, queue)
         return True
+
+    def _to_look_into(self, rung: Sequence[Any] | None) -> Sequence[str]:
+        """The queue of the bell that rang; all of them where none did or it is time again."""
+        now = time.monotonic()
+        if rung is None or now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            return self._asked
+        bell = bytes_to_str(rung[0])
+        return [queue for queue in self._asked if _bell(queue) == bell]
 
     def _take(self, queues: Sequence[str]) -> tuple[str, str] | None:
         lists = [

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeGuard, get_args, get_origi
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from models.errors import InvalidAsk
-from models.messages import Message, Name, RunId
+from models.messages import MAX_CLIENTS, Message, Name, RunId
 from models.roster import check_options, nearest
 from tasks.windows import parse_window
 
@@ -73,7 +73,7 @@ class Entry(Message):
 
     name: Name
     strategy: Name = "colm"
-    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=64)
+    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=MAX_CLIENTS)
     server: Name | None = None
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     temperature: float | None = Field(default=None, ge=0.0, le=5.0)
@@ -131,7 +131,7 @@ class RunConfig(Message):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
         default=(0,), min_length=1, max_length=1_000
     )
-    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=64)
+    clients: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=MAX_CLIENTS)
     server: Name | None = None
     max_new_tokens: int | None = Field(default=None, ge=1, le=32_768)
     temperature: float | None = Field(default=None, ge=0.0, le=5.0)

@@ -61,7 +61,7 @@ def secret(found: ImageSettings, *, needed: bool = True) -> bytes | None:
 @cache
 def _secret(path: str | None, needed: bool) -> bytes | None:
     try:
-        key = Path(path).expanduser().read_bytes() if path else b""
+        key = Path(path).read_bytes() if path else b""
     except OSError as error:
         if not needed:  # a participant has its tokens from the coordinators
             return None

@@ -1,10 +1,11 @@
 """One `colm.toml` and `COLM_*` variables, read once, whole and loudly; nothing else reads them.
 
-Where the file is: `COLM_CONFIG`, else `./colm.toml`, else none (the built-in defaults: an embedded
-stack with three clients and one server on the quickstart model). A variable overrides one value of
-the file: `COLM_BROKER`, `COLM_DATABASE`, `COLM_HOME`, and with `__` between levels
-`COLM_DEADLINES__DRAFT=30` or `COLM_SERVERS__MAIN__ENGINE__MODEL=/models/qwen`. An unknown key or
-variable is an error that names the nearest valid one.
+Where the file is: `COLM_CONFIG`, else `./colm.toml`, else `colm/colm.toml` in `XDG_CONFIG_HOME`,
+else none (the built-in defaults: an embedded stack with three clients and one server on the
+quickstart model). A variable overrides one value of the file: `COLM_BROKER`, `COLM_DATABASE`,
+`COLM_HOME`, and with `__` between levels `COLM_DEADLINES__DRAFT=30` or
+`COLM_SERVERS__MAIN__ENGINE__MODEL=/models/qwen`. An unknown key or variable is an error that names
+the nearest valid one, but for the variables that Kubernetes sets for services.
 
 Where neither names a broker or a database and `colm up` runs on this machine, its own are used, so
 that `ask.delay()` works from any shell.
@@ -12,16 +13,21 @@ that `ask.delay()` works from any shell.
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from models.engine_settings import EngineSettings
 from models.errors import InvalidAsk, SettingsError
@@ -29,13 +35,20 @@ from models.images import MAX_BYTES, MAX_PIXELS
 from models.messages import Deadlines, Message, Name, Participant, Role, Sampling
 from models.roster import Roster, check_options, nearest
 from models.urls import shown
+from tasks.folders import (
+    absolute,
+    absolute_sqlite,
+    broker_socket,
+    checked_sqlite,
+    sqlite_url,
+    xdg_defaults,
+)
+from tasks.service_links import is_service_link
+from tasks.settings_sources import current_folder, file_of, from_environment, merge, read_file
+from tasks.standing import running_stack
 from tasks.tls import TlsSettings
 from tasks.windows import parse_moment
 
-#: Variables that say where settings are, not what they are.
-PLACES = {"COLM_CONFIG"}
-#: Variables of the test suite.
-TEST_PREFIX = "COLM_TEST_"
 #: Words of `colm client WORD` and `colm server WORD`, which can be no participant's name.
 RESERVED = {"add", "list", "remove", "rotate", "run"}
 
@@ -122,6 +135,11 @@ class ImageSettings(Message):
     #: Width times height.
     max_pixels: int = Field(default=MAX_PIXELS, ge=1_000, le=1_000_000_000)
 
+    @field_validator("secret_file")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return str(absolute(path)) if path else path
+
 
 class AuditSettings(Message):
     """The `[audit]` table: the key that seals the record, and how often it does."""
@@ -130,6 +148,11 @@ class AuditSettings(Message):
     key: str | None = None
     #: Minutes between two seals of a coordinator on a machine that has the key; 0: never.
     seal_minutes: float = Field(default=60.0, ge=0, le=10_080)
+
+    @field_validator("key")
+    @classmethod
+    def _absolute(cls, path: str | None) -> str | None:
+        return str(absolute(path)) if path else path
 
 
 def _default_clients() -> dict[str, ParticipantSettings]:
@@ -181,8 +204,17 @@ class Settings(Message):
 
     @field_validator("home", "cache")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().absolute()
+    def _absolute(cls, folder: Path, info: ValidationInfo) -> Path:
+        try:
+            return absolute(folder)
+        except ValueError as error:
+            named = f"COLM_{str(info.field_name).upper()}"
+            raise ValueError(f"{error}, or {named} to a folder of this user's") from error
+
+    @field_validator("database")
+    @classmethod
+    def _absolute_file(cls, url: str | None) -> str | None:
+        return None if url is None else absolute_sqlite(checked_sqlite(url), current_folder())
 
     @field_validator("strategies")
     @classmethod
@@ -210,12 +242,13 @@ class Settings(Message):
 
     @property
     def broker_url(self) -> str:
-        socket = quote(str(self.home / "broker.sock"))
-        return self.broker or f"redis+socket://{socket}?virtual_host=0"
+        if self.broker is not None:
+            return self.broker
+        return f"redis+socket://{quote(str(broker_socket(self.home)))}?virtual_host=0"
 
     @property
     def database_url(self) -> str:
-        return self.database or f"sqlite:///{self.home / 'record.sqlite'}"
+        return self.database or sqlite_url(self.home / "record.sqlite")
 
     @property
     def shown_database(self) -> str:
@@ -235,7 +268,7 @@ class Settings(Message):
 @cache
 def settings() -> Settings:
     """The settings of this process; read at the first call, never again."""
-    return load(os.environ, Path.cwd())
+    return load(os.environ, current_folder())
 
 
 def override(*, broker: str | None, database: str | None) -> None:
@@ -247,21 +280,28 @@ def override(*, broker: str | None, database: str | None) -> None:
     settings.cache_clear()
 
 
-def load(environment: Mapping[str, str], folder: Path) -> Settings:
-    """Settings from `environment` and the file it or `folder` names. Raises SettingsError."""
-    named = environment.get("COLM_CONFIG")
-    path = Path(named) if named else folder / "colm.toml"
-    if named and not path.is_file():
-        raise SettingsError(f"COLM_CONFIG names {path}, which is not a file")
-    values = _read_file(path) if path.is_file() else {}
+def load(environment: Mapping[str, str], folder: Path, *, running: bool = True) -> Settings:
+    """Settings from `environment` and the file it or `folder` names. Raises SettingsError.
+
+    Without `running`, what a running stack uses does not count.
+    """
+    path = file_of(environment, folder)
+    values = {} if path is None else read_file(path)
     # A variable changes one value of a default participant, it does not replace them all.
-    defaults = Settings().model_dump(mode="json", include={"clients", "servers"} - values.keys())
-    overrides = _from_environment(environment)
-    values = _merge({k: v for k, v in defaults.items() if k in overrides}, values)
-    values = _merge(values, overrides)
-    read = [str(path)] if path.is_file() else []
+    defaults = {"clients": _default_clients, "servers": _default_servers}
+    overrides = from_environment(environment, _is_key)
+    low: dict[str, Any] = dict(xdg_defaults(environment))
+    for key in defaults.keys() & overrides.keys() - values.keys():
+        low[key] = {name: one.model_dump(mode="json") for name, one in defaults[key]().items()}
+    values = merge(merge(low, values), overrides)
+    read = [] if path is None else [str(path)]
     found = _validate(values, source=" and ".join([*read, "COLM_* variables"]))
-    return _with_running_stack(found)
+    return _with_running_stack(found) if running else found
+
+
+def of_new_stack() -> Settings:
+    """The settings of the process that is to be the stack; those of another do not count."""
+    return load(os.environ, current_folder(), running=False)
 
 
 def secret(name: str) -> str:
@@ -287,40 +327,11 @@ def prepare_for_torch() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for variable, text in environment.items():
-        if not variable.startswith("COLM_") or variable.startswith(TEST_PREFIX):
-            continue
-        if variable in PLACES or not text:  # empty is how compose files leave one out
-            continue
-        path = variable.removeprefix("COLM_").lower().split("__")
-        values = _merge(values, _nest(path, text))
-    return values
-
-
-def _nest(path: list[str], value: Any) -> dict[str, Any]:
-    for key in reversed(path):
-        value = {key: value}
-    return dict(value)
-
-
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(low)
-    for key, value in high.items():
-        below = merged.get(key)
-        if isinstance(value, dict) and isinstance(below, dict):
-            merged[key] = _merge(below, value)
-        else:
-            merged[key] = value
-    return merged
+def forget_service_links(prefix: str) -> None:
+    """Take the variables that are set for services, and begin so, out of this process."""
+    for variable, value in list(os.environ.items()):
+        if variable.startswith(prefix) and is_service_link(variable, value):
+            del os.environ[variable]
 
 
 def _validate(values: dict[str, Any], source: str) -> Settings:
@@ -343,7 +354,7 @@ def _fault(loc: list[str], kind: str, message: str) -> str:
     return f"unknown key {where!r} (or variable {variable}){nearest(loc[-1], _keys_at(loc[:-1]))}"
 
 
-def _keys_at(path: list[str]) -> list[str]:
+def _keys_at(path: Sequence[str]) -> list[str]:
     """The valid keys of the table at `path`."""
     kind: Any = Settings
     for key in path:
@@ -356,33 +367,20 @@ def _keys_at(path: list[str]) -> list[str]:
     return []
 
 
-def stack_file(home: Path) -> Path:
-    """Where a running `colm up` says which broker and database it uses."""
-    return home / "stack.json"
+def _is_key(path: Sequence[str]) -> bool:
+    try:
+        return path[-1] in _keys_at(path[:-1])
+    except KeyError:
+        return False
 
 
 def _with_running_stack(found: Settings) -> Settings:
     if found.broker is not None and found.database is not None:
         return found
-    try:
-        stack = json.loads(stack_file(found.home).read_text(encoding="utf-8"))
-        pid, broker, database = int(stack["pid"]), stack["broker"], stack["database"]
-    except FileNotFoundError:
+    stack = running_stack(found.home)
+    if stack is None:
         return found
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise SettingsError(f"{stack_file(found.home)} cannot be read: {error!r}") from error
-    if not _alive(pid):
-        return found
+    broker, database = stack
     return found.model_copy(
         update={"broker": found.broker or broker, "database": found.database or database}
     )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

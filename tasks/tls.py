@@ -7,7 +7,6 @@ Host names are checked wherever certificates are: py-amqp alone would leave that
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from models.errors import SettingsError
 from models.messages import Message
+from tasks.folders import absolute
 
 
 class TlsSettings(Message):
@@ -32,7 +32,7 @@ class TlsSettings(Message):
     @field_validator("ca", "certificate", "key")
     @classmethod
     def _absolute(cls, path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().absolute())
+        return None if path is None else str(absolute(path))
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from db.seals import Seal
 from models.errors import SettingsError
+from tasks.folders import make_private
 
 #: How a public key begins as text.
 PREFIX = "ed25519:"
@@ -51,7 +52,7 @@ def create(path: Path) -> SiteKey:
         serialization.NoEncryption(),
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
             file.flush()

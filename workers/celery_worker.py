@@ -11,6 +11,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu import Message, Queue
 
+from models import naming
 from tasks.celery_app import app
 from tasks.settings import settings
 from workers.dead_letters import turn_away
@@ -114,7 +115,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 
 def worker_name(kind: str) -> str:
     """Unique on this host: two workers of one name would read each other's control queue."""
-    return f"{kind}.{os.getpid()}@{socket.gethostname()}"
+    return naming.worker_name(kind, os.getpid(), socket.gethostname())
 
 
 def serve(name: str, queues: Sequence[Queue], capacity: int, *, events: bool = True) -> int:
@@ -150,7 +151,7 @@ def serve(name: str, queues: Sequence[Queue], capacity: int, *, events: bool = T
     logger.info(
         "%s reads %s with %d threads from %s",
         name,
-        ", ".join(names),
+        ", ".join(names) if len(names) < 50 else f"{len(names)} queues",
         lanes.threads,
         "the embedded broker" if settings().embedded else "RabbitMQ",
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pika
 from kombu import Queue
 from pika.adapters.blocking_connection import BlockingChannel
 
 from models.errors import ColmError
+from tasks.folders import broker_socket
 from tasks.inspection import depths
 from tasks.publishing import NOT_FOUND
 from tasks.settings import Settings
@@ -153,8 +155,8 @@ def orphans(api: Management, found: Settings) -> Findings:
 
 def socket(found: Settings) -> Finding:
     """The embedded broker's socket: whoever can open it can do everything."""
-    path = found.home / "broker.sock"
-    if found.broker is not None and str(path) not in found.broker_url:
+    path = broker_socket(found.home)
+    if found.broker is not None and quote(str(path)) not in found.broker_url:
         return ok("embedded broker", "on a socket elsewhere")
     try:
         mode = path.stat().st_mode & 0o777

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from db.engine import connect
-from tasks.settings import settings
+from tasks.settings import of_new_stack
 from workers.asking import answer_or_raise, ask_and_follow
 from workers.show import answer_view
 from workers.stack import Stack
@@ -28,7 +28,7 @@ def run_demo(question: str, rounds: int) -> None:
     """Stack up, question through `tasks.ask.delay`, answer shown, stack down."""
     console = Console()
     logging.basicConfig(level=logging.WARNING)
-    found = settings()
+    found = of_new_stack()
     started = time.monotonic()
     console.rule("[bold]CoLM[/]: small models share a large one", style="dim")
     console.print(

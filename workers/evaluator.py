@@ -30,6 +30,7 @@ from models.errors import ColmError, InvalidAsk, TransientError
 from tasks import ask, cancel
 from tasks.evaluation_config import RunConfig
 from tasks.settings import settings
+from tasks.standing import started
 from tasks.windows import Window, in_window, next_opening, parse_window
 from workers.evaluator_data import digest_of, load, told_of, told_of_tests
 from workers.evaluator_grading import grader_of
@@ -197,7 +198,7 @@ class Keeper:
 
 def this_process() -> str:
     """What names this process among all that ever ran: host, process id, and when it started."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+    return f"{socket.gethostname()}:{os.getpid()}:{started(os.getpid())}"
 
 
 def is_alive(owner: str) -> bool:
@@ -205,14 +206,4 @@ def is_alive(owner: str) -> bool:
     host, _, process = owner.rpartition(":")[0].rpartition(":")
     if host != socket.gethostname() or not Path("/proc/self/stat").exists():
         return True
-    return _started(int(process)) == owner.rpartition(":")[2]
-
-
-def _started(process: int) -> str:
-    """When the process started, in the kernel's ticks; empty if there is none, or no /proc."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return ""
-    # Field 22 of proc(5), counted after the name, which may hold anything.
-    return stat.rpartition(")")[2].split()[19]
+    return started(int(process)) == owner.rpartition(":")[2]

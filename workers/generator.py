@@ -14,12 +14,15 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from models.attempts import AttemptKind
 from models.engines.base import Engine, GenerationRequest, why_no_text
-from models.errors import EngineError, EngineLost, ImageUnavailable, NoText
+from models.errors import EngineError, EngineLost, ImageUnavailable, NoText, TransientError
 from models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
+    MAX_WORKER_CHARS,
     Attempt,
     Completion,
     Role,
@@ -27,6 +30,7 @@ from models.messages import (
     StepError,
     StepKey,
     Submission,
+    explain,
 )
 from models.stopping import Stop
 from models.texts import blank
@@ -77,7 +81,7 @@ class EngineGenerator:
         self._engine = engine
         self._names = frozenset(names)
         self._role = role
-        self._worker = worker
+        self._worker = worker[:MAX_WORKER_CHARS]
         self._clock = clock
         self._monotonic = monotonic
         self._end_process = end_process
@@ -101,13 +105,14 @@ class EngineGenerator:
         """The step's completion, or why it has none; an Attempt where it is handed back."""
         try:
             return self._handled(step, redelivered)
-        except EngineLost:
+        except (EngineLost, TransientError):
             raise
         except Exception as error:
             # The outermost place of a step: a fault that nobody expects is told at once. Else the
             # query would wait for its deadline, and say that nothing came from this participant.
             logger.exception("step %s failed", step.step_id)
-            return self._kept(self._failed(step, type(error).__name__, str(error) or repr(error)))
+            why = explain(error) if isinstance(error, ValidationError) else str(error)
+            return self._kept(self._failed(step, type(error).__name__, why or repr(error)))
 
     def _handled(self, step: Step, redelivered: bool) -> Submission | Attempt:
         known = self._known(step)
@@ -253,7 +258,15 @@ class EngineGenerator:
             return self._failed(
                 step, "CompletionTooLong", f"{len(completion.text)} characters were generated"
             )
-        return Submission(**_key(step), worker=self._worker, completion=completion)
+        return self._completed(step, completion)
+
+    def _completed(self, step: Step, completion: Completion) -> Submission:
+        """What is sent, as whoever receives it will read it."""
+        told = {**_key(step), "worker": self._worker, "completion": completion.model_dump()}
+        try:
+            return Submission.model_validate(told)
+        except ValidationError as error:
+            return self._failed(step, "UnusableCompletion", explain(error))
 
     def _failed(self, step: Step, kind: str, reason: str) -> Submission:
         logger.warning("step %s failed: %s: %s", step.step_id, kind, reason)

@@ -12,8 +12,8 @@ TEMPLATE = """\
 # management = "http://admin:password@rabbitmq.example:15672"
 
 # Where the embedded stack keeps its files, and where models are kept.
-home = "~/.local/state/colm"
-cache = "~/.cache/colm"
+# home = "~/.local/state/colm"      # or colm in XDG_STATE_HOME
+# cache = "~/.cache/colm"           # or colm in XDG_CACHE_HOME
 
 # Threads of each coordinator process.
 coordinator_threads = 4

@@ -13,6 +13,7 @@ from models.engine_settings import EngineSettings
 from models.engines.base import Engine
 from models.errors import SettingsError
 from models.messages import Role
+from models.naming import joined
 from models.roster import nearest
 from tasks import runtime
 from tasks.celery_app import app
@@ -63,7 +64,7 @@ def _run(
 ) -> int:
     rights = settle(queues)
     engine = load_engine(engine_settings)
-    worker = worker_name(f"{role}-{'-'.join(names)}{suffix}")
+    worker = worker_name(joined([role, *names]) + suffix)
     generator = EngineGenerator(engine, names, role, worker=worker)
     runtime.install_generator(generator)
     stops = StopReader(

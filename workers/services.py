@@ -24,9 +24,7 @@ from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from models.errors import ColmError
-
-#: What `sockaddr_un` can hold on Linux, without its closing zero byte.
-MAX_SOCKET_PATH_BYTES = 107
+from tasks.folders import MAX_SOCKET_PATH_BYTES, make_private
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.01
@@ -79,9 +77,12 @@ class EmbeddedBroker:
     Ctrl-C does not reach it: it runs in a session of its own, so that workers can finish first.
     """
 
-    def __init__(self, folder: Path, *, start_timeout: float = 30.0) -> None:
+    def __init__(
+        self, folder: Path, *, socket_path: Path | None = None, start_timeout: float = 30.0
+    ) -> None:
+        """`socket_path` is where its socket lies, if not in `folder`."""
         self.folder = folder.absolute()
-        self.socket_path = self.folder / "broker.sock"
+        self.socket_path = socket_path or self.folder / "broker.sock"
         self.log_path = self.folder / "broker.log"
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +114,8 @@ class EmbeddedBroker:
         """
         if self.alive:
             return self
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.folder)
+        make_private(self.socket_path.parent)
         binary = valkey_binary()
         with hold_alone(self.folder / "broker.lock") as lock:
             # A server that was killed leaves its socket; nobody listens to it: we hold the lock.
@@ -159,6 +161,7 @@ class EmbeddedBroker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,  # its file holds what waits in the queues
                 pass_fds=[lock.fileno()],  # the server keeps the folder locked as long as it lives
                 preexec_fn=dying_with_parent(),
             )
@@ -216,16 +219,17 @@ def hold_alone(path: Path, patience: float = 2.0) -> BinaryIO:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 lock.seek(0)
-                holder = lock.read(20).decode(errors="replace").strip() or "unknown"
+                process, _, host = lock.read(400).decode(errors="replace").partition(" ")
                 lock.close()
+                where = f" on {host}" if host not in ("", socket.gethostname()) else ""
                 raise ServiceError(
-                    f"another stack (process {holder}) runs in {path.parent}:"
+                    f"another stack (process {process or 'unknown'}{where}) runs in {path.parent}:"
                     " stop it, or choose another folder"
                 ) from error
             time.sleep(_POLL_S)
         else:
             lock.truncate(0)
-            lock.write(str(os.getpid()).encode())
+            lock.write(f"{os.getpid()} {socket.gethostname()}".encode())
             lock.flush()
             return lock
 

@@ -25,13 +25,15 @@ from typing import IO
 from db import migrate
 from models.engine_settings import EngineSettings
 from models.errors import ColmError
+from models.naming import joined_apart
+from tasks.folders import broker_socket, make_home, make_private
 from tasks.inspection import listened_to
 from tasks.settings import (
     ParticipantSettings,
     Settings,
     environment_with,
-    stack_file,
 )
+from tasks.standing import stack_file, stack_lock, this_stack
 from tasks.topology import topology_of
 from workers.quickstart import QUICKSTART, quickstart_folder
 from workers.services import EmbeddedBroker, dying_with_parent, hold_alone, tail
@@ -68,6 +70,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
+                umask=0o077,  # the record and what else it makes is nobody else's to read
                 start_new_session=True,  # Ctrl-C is the supervisor's alone to pass on
                 preexec_fn=dying_with_parent(),
             )
@@ -103,8 +106,8 @@ class Stack:
 
     def __enter__(self) -> Stack:
         home = self.settings.home
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = hold_alone(home / "stack.lock")
+        make_home(home)
+        self._lock = hold_alone(stack_lock(home))
         try:
             self._start()
         except BaseException:
@@ -142,13 +145,13 @@ class Stack:
             broken = [c for c in self.children if c.restarts >= 3]
             if broken or time.monotonic() > deadline:
                 logs = "\n".join(f"{c.name}: {tail(c.log_path)}" for c in broken or self.children)
-                raise ColmError(f"nobody reads {', '.join(sorted(missing))}\n{logs}")
+                raise ColmError(f"nobody reads {_some(sorted(missing))}\n{logs}")
             time.sleep(0.1)
 
     def _start(self) -> None:
         found = self.settings
         if found.broker is None:
-            self._broker = EmbeddedBroker(found.home)
+            self._broker = EmbeddedBroker(found.home, socket_path=broker_socket(found.home))
             self._broker.start()
         self._write_stack_file()
         migrate.upgrade(found.database_url)
@@ -156,7 +159,7 @@ class Stack:
         if any(e.local and e.model == QUICKSTART for e in engines):
             quickstart_folder(found.cache, self.tell)  # once, rather than by every child
         logs = found.home / "logs"
-        logs.mkdir(exist_ok=True)
+        make_private(logs)
         environment = environment_with(
             COLM_BROKER=found.broker_url,
             COLM_DATABASE=found.database_url,
@@ -172,11 +175,7 @@ class Stack:
 
     def _write_stack_file(self) -> None:
         path = stack_file(self.settings.home)
-        told = {
-            "pid": os.getpid(),
-            "broker": self.settings.broker_url,
-            "database": self.settings.database_url,
-        }
+        told = this_stack(self.settings.broker_url, self.settings.database_url)
         unfinished = path.with_suffix(".new")  # other shells read it at any moment
         with open(unfinished, "w", opener=_private) as file:
             json.dump(told, file)
@@ -205,8 +204,14 @@ def commands(found: Settings) -> Iterator[tuple[str, list[str]]]:
     groups = [("server", group) for group in by_engine(found.servers)]
     groups += [("client", group) for group in by_engine(found.clients)]
     threads = max(1, (os.cpu_count() or 1) // max(1, len(groups)))
-    for role, group in groups:
-        yield f"{role}-{'-'.join(group)}", [role, *group, "--threads", str(threads)]
+    names = joined_apart([[role, *group] for role, group in groups])
+    for name, (role, group) in zip(names, groups, strict=True):
+        yield name, [role, *group, "--threads", str(threads)]
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def by_engine(table: Mapping[str, ParticipantSettings]) -> list[list[str]]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.settings import override, settings
+from tasks.settings import of_new_stack, override
 from workers.stack import Stack
 
 #: How often the children are looked at (seconds).
@@ -26,7 +26,7 @@ def run_stack(broker: str | None, database: str | None) -> None:
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
-    with Stack(settings=settings(), tell=partial(console.print, markup=False)) as stack:
+    with Stack(settings=of_new_stack(), tell=partial(console.print, markup=False)) as stack:
         console.print(_running(stack))
         with console.status("waiting for every queue to have a reader"):
             stack.wait_until_ready(stopped=stop.is_set)

@@ -26,11 +26,16 @@ def build_engine(
         from models.engines.loading import explained
 
         with explained(model_path or settings.model):
-            return _built(settings, model_path, api_key)
-    return _built(settings, model_path, api_key)
+            return _built(settings, model_path, api_key, secret_headers)
+    return _built(settings, model_path, api_key, secret_headers)
 
 
-def _built(settings: EngineSettings, model_path: str | None, api_key: str | None) -> Engine:
+def _built(
+    settings: EngineSettings,
+    model_path: str | None,
+    api_key: str | None,
+    secret_headers: Mapping[str, str] | None,
+) -> Engine:
     match settings.kind:
         case "scripted":
             from models.engines.scripted import ScriptedEngine

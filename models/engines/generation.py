@@ -16,7 +16,7 @@ from models.engines.sampling import Dice, Drawn
 from models.engines.text import StopFinder
 from models.engines.tickets import Ticket
 from models.errors import EngineError
-from models.messages import Completion
+from models.messages import Completion, explain
 from models.thoughts import split_thought
 
 NOT_A_NUMBER = "the model's output is not a number: try dtype = 'bfloat16' or 'float32'"
@@ -155,4 +155,4 @@ class Generation:
                 choice_logprobs=self.choice_logprobs,
             )
         except ValidationError as error:
-            raise EngineError("the completion is longer than a message may be") from error
+            raise EngineError(f"the completion cannot be used: {explain(error)}") from error

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from math import ceil
 
 from models import prompts
@@ -39,7 +40,7 @@ from models.strategies.stages import (
     make_step,
     query_deadline,
 )
-from models.strategies.telling import client_answer, gone_without, latest_text
+from models.strategies.telling import client_answer, gone_without, latest_texts
 from models.strategies.trust import discounted
 
 
@@ -175,14 +176,9 @@ class _Turn:
         self, client: Participant, round: int, told: str | list[prompts.LabelledDraft]
     ) -> Step:
         """A client's next answer: in the light of guidance, or of the others' drafts."""
-        own = latest_text(self.state, client.name) if self.options.client_sees_own_draft else None
+        own = self.written.get(client.name) if self.options.client_sees_own_draft else None
         chosen = client.name in self.selected() if self.selected() else None
-        seen = [
-            prompts.LabelledDraft(c, text)
-            for c in drafters(self.query)
-            if (text := latest_text(self.state, c.name)) is not None
-        ]
-        asked = described(self.query, client, question_of(self.query, self.options), seen)
+        asked = described(self.query, client, question_of(self.query, self.options), self.seen)
         if isinstance(told, str):
             messages, version = refined_on(self.options, client, asked, own, told, chosen)
             return make_step(
@@ -195,6 +191,18 @@ class _Turn:
         return make_step(
             self.query, client, "refine", round, messages, self.now, version=PANELS_VERSION
         )
+
+    @cached_property
+    def written(self) -> dict[str, str]:
+        return latest_texts(self.state)
+
+    @cached_property
+    def seen(self) -> list[prompts.LabelledDraft]:
+        """What those who draft have written last."""
+        able = drafters(self.query)
+        return [
+            prompts.LabelledDraft(c, self.written[c.name]) for c in able if c.name in self.written
+        ]
 
     def selected(self) -> tuple[str, ...]:
         """The clients the server selected; empty where it selected none."""

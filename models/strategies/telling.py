@@ -36,14 +36,10 @@ def ledger(state: QueryState) -> tuple[Spent, ...]:
     )
 
 
-def latest_text(state: QueryState, client: str) -> str | None:
-    """The client's newest answer, refined or drafted."""
-    texts = [
-        s.completion.text
-        for s in state.steps
-        if s.step.participant == client and s.completion is not None
-    ]
-    return texts[-1] if texts else None
+def latest_texts(state: QueryState) -> dict[str, str]:
+    """Each participant's newest text, refined or drafted; of one that has written any."""
+    done = ((s.step.participant, s.completion) for s in state.steps)
+    return {name: completion.text for name, completion in done if completion is not None}
 
 
 def client_answer(state: QueryState, client: str, final: str | None = None) -> ClientAnswer:

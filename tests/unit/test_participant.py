@@ -7,15 +7,25 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from typing import Any, NoReturn
 
 import pytest
 
 from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo, EngineStats, GenerationRequest
-from models.errors import Cancelled, EngineError, PromptTooLong, SettingsError
+from models.errors import (
+    Cancelled,
+    ColmError,
+    EngineError,
+    EngineLost,
+    PromptTooLong,
+    SettingsError,
+    TransientError,
+)
 from models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
+    Attempt,
     Completion,
     Step,
     StepError,
@@ -225,6 +235,67 @@ def test_what_was_chosen_by_its_likelihood_needs_no_text_that_shows() -> None:
     engine = QuickEngine(a_completion(" ", choice_logprobs={" ": -0.1}))
     submission = generator(engine).submission(step)
     assert submission.completion is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model": "m" * 401}, "completion.model: String should have at most 400 characters"),
+        ({"mean_logprob": float("nan")}, "completion.mean_logprob: Input should be a finite"),
+        ({"prompt_tokens": -1}, "completion.prompt_tokens: Input should be greater than"),
+        ({"seed": 2**63}, "completion.seed: Input should be less than"),
+    ],
+)
+def test_a_completion_that_no_message_can_carry_is_a_failure_that_says_why(
+    changes: dict[str, Any], why: str
+) -> None:
+    unusable = a_completion().model_copy(update=changes)  # an engine that forgot a limit
+    error = generator(QuickEngine(unusable)).submission(a_step()).error
+    assert error is not None
+    assert error.kind == "UnusableCompletion"
+    assert error.reason.startswith(why)
+
+
+class BrokenEngine(HandEngine):
+    """Fails where no engine should."""
+
+    def submit(self, request: GenerationRequest) -> Future[Completion]:
+        raise KeyError(request.request_id)
+
+
+def test_a_fault_of_the_worker_ends_the_step_at_once_with_its_reason() -> None:
+    error = generator(BrokenEngine()).submission(a_step()).error
+    assert error is not None
+    assert error.kind == "KeyError"
+    assert a_step().step_id in error.reason
+
+
+@pytest.mark.parametrize("raised", [EngineLost("the device is gone"), TransientError("away")])
+def test_what_another_try_may_mend_is_no_failure_of_the_step(raised: ColmError) -> None:
+    worker = Worker(
+        HandEngine(), ["ada"], "client", worker="w", clock=lambda: NOW, end_process=lambda: None,
+        images_of=lambda _: raise_(raised),
+    )  # fmt: skip
+    with pytest.raises(type(raised)):
+        worker.generate(a_step())
+
+
+def raise_(error: ColmError) -> NoReturn:
+    raise error
+
+
+def test_a_half_of_a_surrogate_pair_is_replaced_and_the_rest_of_the_text_kept() -> None:
+    assert a_completion("a\ud83db \ud83d\ude00\x00").text == "a\ufffdb \U0001f600\ufffd"
+
+
+@pytest.mark.parametrize("worker", ["w", "client-" + "x" * 500])
+def test_a_workers_own_name_makes_no_submission_or_attempt_unusable(worker: str) -> None:
+    made = Worker(
+        QuickEngine(a_completion()), ["ada"], "client", worker=worker, clock=lambda: NOW,
+        monotonic=lambda: 1000.0,
+    )  # fmt: skip
+    assert made.submission(a_step()).completion is not None
+    assert isinstance(made.generate(a_step(act="refine"), redelivered=True), Attempt)
 
 
 def test_only_so_many_submissions_are_kept() -> None:

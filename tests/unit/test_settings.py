@@ -194,7 +194,7 @@ def test_a_password_among_the_parameters_is_not_shown_either(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlite:////data/a:b@c.db", "postgresql+psycopg2://host:5432/db", "sqlite:///x.db"],
+    ["sqlite:////data/a:b@c.db", "postgresql+psycopg2://host:5432/db", "sqlite:////x.db"],
 )
 def test_a_database_without_a_password_is_shown_as_it_is(url: str) -> None:
     assert Settings(database=url).shown_database == url
@@ -213,11 +213,11 @@ def test_the_settings_of_a_process_are_read_once(environment: SetEnvironment) ->
 
 
 def test_the_command_line_goes_before_the_environment(environment: SetEnvironment) -> None:
-    environment(COLM_BROKER="amqp://host/one", COLM_DATABASE="sqlite:///one")
+    environment(COLM_BROKER="amqp://host/one", COLM_DATABASE="sqlite:////one")
     override(broker="amqp://host/two", database=None)
-    assert (settings().broker, settings().database) == ("amqp://host/two", "sqlite:///one")
-    override(broker=None, database="sqlite:///two")
-    assert (settings().broker, settings().database) == ("amqp://host/two", "sqlite:///two")
+    assert (settings().broker, settings().database) == ("amqp://host/two", "sqlite:////one")
+    override(broker=None, database="sqlite:////two")
+    assert (settings().broker, settings().database) == ("amqp://host/two", "sqlite:////two")
 
 
 def test_a_secret_is_asked_for_by_name_and_its_absence_named(

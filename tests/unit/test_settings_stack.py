@@ -1,12 +1,14 @@
-"""The running stack's own file, and the colm.toml that `colm init` writes."""
+"""Whether a stack runs, and which; and the colm.toml that `colm init` writes."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,33 @@ import pytest
 
 from models.errors import SettingsError
 from models.strategies.colm_options import ColmOptions
-from tasks.settings import Settings, load, stack_file
+from tasks import standing
+from tasks.settings import Settings, load, of_new_stack, settings
+from tasks.standing import stack_file, stack_lock, this_stack
+from tests.unit.conftest import SetEnvironment
 from workers.initial import TEMPLATE
 
 BROKER, DATABASE = "redis+socket:///run/x.sock", "sqlite:////run/x.db"
 
 
-def running(home: Path, **changes: Any) -> None:
-    home.mkdir(exist_ok=True)
-    told = {"pid": os.getpid(), "broker": BROKER, "database": DATABASE} | changes
-    stack_file(home).write_text(json.dumps(told))
+def told(home: Path, **changes: Any) -> None:
+    """A stack's file, whether or not the stack runs."""
+    stack_file(home).write_text(json.dumps(this_stack(BROKER, DATABASE) | changes))
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Path]:
+    """A home whose lock a stack holds, as any process may that is there."""
+    with stack_lock(tmp_path).open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield tmp_path
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """A home whose stack has ended, however it ended."""
+    stack_lock(tmp_path).write_text("1 a-container")
+    return tmp_path
 
 
 def found(home: Path, **variables: str) -> Settings:
@@ -37,39 +56,98 @@ def dead_pid() -> int:
     return process.pid
 
 
-def test_a_running_stacks_broker_and_database_are_used(tmp_path: Path) -> None:
-    running(tmp_path)
-    assert (found(tmp_path).broker, found(tmp_path).database) == (BROKER, DATABASE)
+@pytest.mark.parametrize("pid", [1, os.getpid(), 2**22 + 1])
+def test_a_running_stacks_broker_and_database_are_used_whatever_its_process_id(
+    running: Path, pid: int
+) -> None:
+    told(running, pid=pid)
+    assert (found(running).broker, found(running).database) == (BROKER, DATABASE)
 
 
-def test_what_the_user_names_goes_before_the_running_stack(tmp_path: Path) -> None:
-    running(tmp_path)
-    one = found(tmp_path, COLM_BROKER="amqp://host/mine")
+def test_what_an_earlier_version_wrote_of_a_running_stack_is_used(running: Path) -> None:
+    old = {"pid": 1, "broker": BROKER, "database": DATABASE}
+    stack_file(running).write_text(json.dumps(old))
+    assert found(running).broker == BROKER
+
+
+def test_what_the_user_names_goes_before_the_running_stack(running: Path) -> None:
+    told(running)
+    one = found(running, COLM_BROKER="amqp://host/mine")
     assert (one.broker, one.database) == ("amqp://host/mine", DATABASE)
-    both = found(tmp_path, COLM_BROKER="amqp://host/mine", COLM_DATABASE="sqlite:///mine")
-    assert (both.broker, both.database) == ("amqp://host/mine", "sqlite:///mine")
+    both = found(running, COLM_BROKER="amqp://host/mine", COLM_DATABASE="sqlite:////mine")
+    assert (both.broker, both.database) == ("amqp://host/mine", "sqlite:////mine")
 
 
-def test_a_stack_that_has_died_is_none(tmp_path: Path, dead_pid: int) -> None:
-    running(tmp_path, pid=dead_pid)
-    assert found(tmp_path).broker is None
+@pytest.mark.parametrize("pid", [1, os.getpid()])
+def test_a_stack_that_has_ended_is_none_though_its_process_id_lives_again(
+    left: Path, pid: int
+) -> None:
+    told(left, pid=pid)
+    assert (found(left).broker, found(left).database) == (None, None)
 
 
-def test_another_users_process_is_alive_too(tmp_path: Path) -> None:
-    running(tmp_path, pid=1)
+def test_a_stack_without_a_lock_to_look_at_is_known_by_its_start(
+    tmp_path: Path, dead_pid: int
+) -> None:
+    told(tmp_path)
     assert found(tmp_path).broker == BROKER
+    for change in ({"pid": dead_pid}, {"pid": 1}, {"started": "1"}, {"started": ""}):
+        told(tmp_path, **change)
+        assert found(tmp_path).broker is None, change
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 1}', "\udcff"])
-def test_a_broken_stack_file_is_named(tmp_path: Path, text: str) -> None:
-    stack_file(tmp_path).write_bytes(text.encode("utf-8", "surrogateescape"))
+def test_a_stack_of_another_machine_with_the_same_home_is_not_ours(
+    running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(running)
+    monkeypatch.setattr(standing, "_boot", lambda: "another start of another machine")
+    assert found(running).broker is None
+
+
+def test_a_copy_of_a_running_stacks_home_has_no_stack(running: Path, tmp_path: Path) -> None:
+    told(running)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in (stack_file(running), stack_lock(running)):
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert found(copy).broker is None
+
+
+def test_to_look_whether_a_stack_runs_keeps_none_from_starting(left: Path) -> None:
+    told(left)
+    found(left)
+    with stack_lock(left).open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_process_that_is_to_be_the_stack_does_not_ask_another(
+    running: Path, environment: SetEnvironment
+) -> None:
+    told(running)
+    environment(COLM_HOME=str(running))
+    assert settings().broker == BROKER
+    assert (of_new_stack().broker, of_new_stack().database) == (None, None)
+
+
+BROKEN = ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 1}', "\udcff", "3", "null"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_file_of_a_running_stack_is_named(running: Path, text: str) -> None:
+    stack_file(running).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(SettingsError, match=r"stack\.json cannot be read"):
-        found(tmp_path)
+        found(running)
 
 
-def test_a_broken_stack_file_does_not_matter_where_everything_is_named(tmp_path: Path) -> None:
-    stack_file(tmp_path).write_text("{")
-    assert found(tmp_path, COLM_BROKER="amqp://host/mine", COLM_DATABASE=DATABASE).broker
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_file_does_not_matter_where_no_stack_runs(left: Path, text: str) -> None:
+    stack_file(left).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert found(left).broker is None
+
+
+def test_a_broken_stack_file_does_not_matter_where_everything_is_named(running: Path) -> None:
+    stack_file(running).write_text("{")
+    assert found(running, COLM_BROKER="amqp://host/mine", COLM_DATABASE=DATABASE).broker
 
 
 def validated(text: str) -> Settings:

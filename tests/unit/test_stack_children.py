@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from models.engine_settings import EngineSettings
-from tasks.settings import ParticipantSettings, Settings, load, stack_file
+from tasks.settings import ParticipantSettings, Settings, load
+from tasks.standing import stack_file
 from workers.stack import FIRST_PAUSE, HEALTHY_AFTER, LONGEST_PAUSE, Child, Stack, commands
 
 

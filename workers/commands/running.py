@@ -54,11 +54,12 @@ def up(
 def migrate() -> None:
     """Bring the database to this version's tables."""
     from db import migrate as migrations
+    from tasks.folders import make_home
     from tasks.settings import settings
 
     found = settings()
     if found.database is None:
-        _make_home(found.home)
+        make_home(found.home)
     url = found.database_url
     pending = migrations.pending(url)
     migrations.upgrade(url)
@@ -95,14 +96,3 @@ def doctor(
 
     scope = Scope(broker_only=broker_only, participant=participant, models=models)
     raise typer.Exit(run_doctor(scope, as_json=as_json))
-
-
-def _make_home(home: Path) -> None:
-    """The folder that the record is in, unless another database is named."""
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise ColmError(
-            f"home ({home}) cannot be made: {error.strerror}; set COLM_HOME to a folder of yours, "
-            "or COLM_DATABASE to a database"
-        ) from error
