@@ -221,7 +221,8 @@ def _new_listeners(engine: Engine) -> Pool:
     _args, settings = engine.dialect.create_connect_args(engine.url)
 
     def connect() -> Any:
-        connection = psycopg2.connect(**{**settings, **postgresql_options("colm waiting")})
+        ours = postgresql_options("colm waiting", engine.url)
+        connection = psycopg2.connect(**{**settings, **ours})
         connection.autocommit = True
         return connection
 

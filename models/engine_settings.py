@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from models.messages import Message
+from models.urls import HttpUrl
 
 
 class EngineSettings(Message):
@@ -41,7 +42,7 @@ class EngineSettings(Message):
     #: transformers: devices over which each layer of the model is cut; 1 does not cut.
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     #: openai: the endpoint's address, as far as and including /v1.
-    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    base_url: HttpUrl | None = Field(default=None, repr=False)
     #: openai: the name of the environment variable that holds the key; never the key itself.
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     #: openai: seconds for one attempt, and how often a failed one is tried again.

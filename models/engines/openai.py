@@ -199,8 +199,9 @@ class OpenAIEngine:
 def _endpoint(base_url: str) -> httpx.URL:
     try:
         url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
-    except httpx.InvalidURL as error:
-        raise SettingsError(f"base_url cannot be used: {error}") from error
+    except httpx.InvalidURL:
+        # Not its words: they quote a part of the URL, which may be one of a password.
+        raise SettingsError("base_url cannot be read as a URL") from None
     if not url.host:
         raise SettingsError("base_url names no host")
     return url
