@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 from db import sessions
 from db.columns import to_json
 from db.failures import translated
-from db.sessions import LOCK_TIMEOUT_S
+from db.sessions import LOCK_TIMEOUT_S as LOCK_TIMEOUT_S
 from models.errors import SettingsError, TransientError
 from models.urls import check_postgresql
 

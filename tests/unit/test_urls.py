@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+import httpx
 import pika
 import pytest
 from kombu import Connection
@@ -90,7 +92,9 @@ def test_an_escaped_password_arrives_whole_wherever_it_is_used(tmp_path: Path) -
     assert target.password == PASSWORD
     with Management(LOGINS["management"].format(quote(PASSWORD, safe="")), "colm") as api:
         assert api._api.auth is not None
-        assert api._api.auth._auth_header.startswith("Basic ")
+        (sent,) = api._api.auth.auth_flow(httpx.Request("GET", "http://host"))
+    scheme, _, login = sent.headers["authorization"].partition(" ")
+    assert (scheme, b64decode(login).decode()) == ("Basic", f"colm:{PASSWORD}")
 
 
 @pytest.mark.parametrize("password", ["a:b", "a;b", "a,b", "a b", "ü", "a&b=c", "a+b", "a!$'()*~"])
