@@ -22,7 +22,7 @@ from sqlalchemy import Engine
 
 from db import engine as databases
 from db import reads
-from models.errors import ColmError, InvalidAsk, QueryFailed
+from models.errors import InvalidAsk, QueryFailed
 from tasks import runtime
 from tasks.settings import settings
 from workers.listening import check_somebody_listens
@@ -69,8 +69,8 @@ class RecordBackend(BaseBackend):
             reason = f"{state.lower()}: {result}"
             try:
                 runtime.record().refuse(task_id, "", "unknown", reason, datetime.now(UTC))
-            except (ColmError, runtime.NotInstalled) as error:
-                logger.warning("the end of ask %s is not recorded: %s", task_id, error)
+            except Exception:  # a message whose end raises stays unacked, and keeps its place
+                logger.exception("the end of ask %s is not recorded", task_id)
         return result
 
     def _forget(self, task_id: str) -> None:
