@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
+import psycopg2.extensions
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, Pool, event, make_url
 
+from db import sessions
 from db.columns import to_json
 from db.failures import translated
+from db.sessions import LOCK_TIMEOUT_S as LOCK_TIMEOUT_S
 from models.errors import SettingsError, TransientError
+from models.urls import check_postgresql
 
-#: How long a writer waits for the lock of another, and a hung one may keep it. Far above what any
-#: transaction of ours takes, well below what a caller would sit through.
-LOCK_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 
 #: Every engine of this process, and what a forked child has of its parent's connections: it must
@@ -55,9 +56,13 @@ def connect(url: str | URL, *, pool_size: int = 5, application_name: str = "colm
 def parse(url: str | URL) -> URL:
     """`url` with its driver filled in; SettingsError names what is wrong with it, no password."""
     try:
+        if isinstance(url, str) and url.startswith("postgresql"):
+            check_postgresql(url)
         target = make_url(url)
     except sqlalchemy.exc.ArgumentError as error:
         raise SettingsError("the database URL cannot be read") from error
+    except ValueError as error:
+        raise SettingsError(f"the database URL cannot be used: {error}") from None
     match target.drivername:
         case "sqlite" | "sqlite+pysqlite":
             if target.database in (None, "", ":memory:"):
@@ -70,9 +75,13 @@ def parse(url: str | URL) -> URL:
             raise SettingsError(f"{other} is not a database for CoLM: use PostgreSQL or SQLite")
 
 
-def postgresql_options(application_name: str) -> dict[str, Any]:
-    """libpq's settings: no connection hangs on a dead network or behind a hung process."""
-    return {
+def postgresql_options(application_name: str, url: URL | None = None) -> dict[str, Any]:
+    """libpq's settings: no connection hangs on a dead network or behind a hung process.
+
+    Those that the URL sets are left to it. None is `options`: PgBouncer refuses it, and the URL's,
+    or PGOPTIONS, have it for themselves.
+    """
+    ours = {
         "application_name": application_name,
         "connect_timeout": CONNECT_TIMEOUT_S,
         "keepalives": 1,
@@ -80,26 +89,33 @@ def postgresql_options(application_name: str) -> dict[str, Any]:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": LOCK_TIMEOUT_S * 1000,
-        "options": f"-c lock_timeout={LOCK_TIMEOUT_S}s"
-        f" -c idle_in_transaction_session_timeout={LOCK_TIMEOUT_S}s",
+        # Whatever PGCLIENTENCODING says.
+        "client_encoding": "utf8",
     }
+    return {name: value for name, value in ours.items() if url is None or name not in url.query}
 
 
 def _postgresql(url: URL, pool_size: int, application_name: str) -> Engine:
-    return sqlalchemy.create_engine(
+    engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=LOCK_TIMEOUT_S,
-        pool_pre_ping=True,
         # A life reads the steps after it has waited for the lock: each statement must see what was
         # committed until then, whatever the server's default is.
         isolation_level="READ COMMITTED",
-        connect_args=postgresql_options(application_name),
+        connect_args=postgresql_options(application_name, url),
         json_serializer=to_json,
         # Parameters are prompts and completions: they do not belong into logs.
         hide_parameters=True,
     )
+    _, arguments = engine.dialect.create_connect_args(url)
+    try:
+        psycopg2.extensions.make_dsn(**arguments)
+    except psycopg2.ProgrammingError as error:  # a parameter of a newer libpq than this one
+        raise SettingsError(f"the database URL cannot be used: {error}") from None
+    sessions.attend(engine)
+    return engine
 
 
 def _sqlite(url: URL, pool_size: int) -> Engine:

@@ -18,6 +18,13 @@ from models.urls import shown
 _REFUSED_FOR_NOW = ("25006", "42501")
 #: program_limit_exceeded and its kind: the row is too large for an index, a column, a message.
 _LIMIT_EXCEEDED = "54"
+#: What the server, or a pooler before it, does not take: it will not take it the next time.
+_REFUSED_FOR_GOOD = {
+    "unsupported startup parameter": "a pooler before the database refuses a parameter that the "
+    "URL or PGOPTIONS sets: take it out there, and have the database set it instead (ALTER ROLE "
+    "... SET), or name it in PgBouncer's ignore_startup_parameters",
+    "invalid connection option": "a parameter of the URL is not known to this machine's libpq",
+}
 #: undefined_table and undefined_column.
 _UNMIGRATED = ("42P01", "42703")
 _SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
@@ -43,6 +50,9 @@ def translated(url: URL) -> Iterator[None]:
 def _translation(url: URL, error: DBAPIError) -> ColmError | None:
     if _unmigrated(error):
         return SettingsError(f"{_safe(url)} lacks tables of this version: run `colm migrate`")
+    for words, advice in _REFUSED_FOR_GOOD.items():
+        if words in str(error.orig):
+            return SettingsError(f"{_safe(url)}: {advice}. {_first_line(error.orig)}")
     if error.connection_invalidated or _passing(error):
         return unusable(url, error.orig)
     return None
@@ -50,8 +60,11 @@ def _translation(url: URL, error: DBAPIError) -> ColmError | None:
 
 def unusable(url: URL, why: BaseException | None) -> TransientError:
     """What to raise for an error of the driver itself."""
-    first_line = str(why).strip().partition("\n")[0]
-    return TransientError(f"{_safe(url)} cannot be used now: {first_line}")
+    return TransientError(f"{_safe(url)} cannot be used now: {_first_line(why)}")
+
+
+def _first_line(why: BaseException | None) -> str:
+    return str(why).strip().partition("\n")[0]
 
 
 def _unmigrated(error: DBAPIError) -> bool:

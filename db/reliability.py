@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, and_, bindparam, exists, select
+from sqlalchemy import Engine, and_, bindparam, exists, func, select
 
 from db import tables
 from db.engine import glancing
-from models.reliability import Part
+from models.reliability import NOT_THEIRS, Part
 
 _LATEST = (
     select(tables.answers.c.query_id)
@@ -38,6 +38,7 @@ _PARTS = (
         tables.steps.c.query_id.in_(_LATEST),
         tables.steps.c.role == "client",
         tables.steps.c.act.in_(("draft", "refine")),
+        func.coalesce(tables.outcomes.c.error_kind, "").not_in(NOT_THEIRS),
     )
     .order_by(tables.steps.c.query_id, tables.steps.c.seq)
 )

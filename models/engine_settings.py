@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from models.messages import Message
-from models.urls import is_secret
+from models.urls import HttpUrl, is_secret
 
 #: Fields of a request that an endpoint may be spared.
 OmittedField = Literal["seed", "temperature", "top_p", "stop", "max_tokens"]
@@ -57,7 +57,7 @@ class EngineSettings(Message):
     #: transformers, paged, openvino: let code that lies in the model's folder run in this process.
     trust_remote_code: bool = False
     #: openai: the endpoint's address, as far as and including /v1.
-    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    base_url: HttpUrl | None = Field(default=None, repr=False)
     #: openai: the name of the environment variable that holds the key; never the key itself.
     api_key_env: Variable | None = None
     #: openai: fields that the endpoint does not take and is not sent; `stop` is heeded here then.

@@ -3,6 +3,7 @@
 ColmError
   CallerError                 the caller's fault: never retried
     InvalidAsk                the question or an option of `ask` cannot be used
+      TooLarge                a message is larger than the broker takes
     SettingsError             colm.toml or a COLM_* variable cannot be used
     UnknownQuery              no such query in the record
   QueryFailed                 the query ended without an answer; the reason is in the message
@@ -34,6 +35,10 @@ class CallerError(ColmError):
 
 class InvalidAsk(CallerError):
     """The question or an option of `ask` cannot be used."""
+
+
+class TooLarge(InvalidAsk):
+    """A message is larger than the broker takes."""
 
 
 class SettingsError(CallerError):

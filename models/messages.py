@@ -60,7 +60,10 @@ ForeignText = Annotated[str, BeforeValidator(_mended)]
 class Message(BaseModel):
     """A frozen value that refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # What cannot be used may be a password or a prompt: no error shows it.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 #: What an answer may be chosen from: so many continuations, and how long each is (characters).

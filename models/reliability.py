@@ -31,6 +31,10 @@ EVIDENCE = 10
 #: of three words, is a near-copy. Short answers are equal because they are right.
 COPY_WORDS = 20
 COPIED = 0.9
+#: Kinds of failures that are the site's own: a step could not be sent to its participant, or what
+#: came from it could not be recorded. No client is to blame, and none may claim them.
+UNSENT, UNRECORDED = "Unsent", "Unrecorded"
+NOT_THEIRS = (UNSENT, UNRECORDED)
 #: Quantile of the normal distribution for an interval of 95 %.
 _Z = 1.959963984540054
 

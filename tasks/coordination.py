@@ -5,39 +5,64 @@ ask the strategy and record its move, in the same commit; then, after the commit
 steps with confirms. A crash between commit and publish leaves steps that are asked but not marked
 as dispatched; `republish_stranded` finds them. A crash after the publish repeats a message, and
 every repeat is harmless because the record knows each step by its key.
+
+Nobody waits for what failed on this side: a step that cannot be sent fails with the reason, at once
+where another try would not help, else at its deadline; a query that cannot go on ends with it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from models.attempts import MOST_ATTEMPTS, Again, AttemptLimits, GiveUp, what_next
-from models.errors import InvalidAsk, NoConsumer, Overloaded, TransientError, UnknownQuery
+from models.errors import (
+    InvalidAsk,
+    NoConsumer,
+    Overloaded,
+    SettingsError,
+    TransientError,
+    UnknownQuery,
+)
 from models.messages import (
     MAX_REASON_CHARS,
     Answer,
     Attempt,
     Step,
     StepError,
+    StepKey,
     Submission,
 )
+from models.reliability import UNRECORDED, UNSENT
 from models.roster import Roster, make_request, resolve
 from models.stopping import Cancel, Stop
 from models.strategies.base import Move, Outcome
-from tasks.moves import Todo, asked_again, cancelled, next_move, todo_after
+from tasks.moves import Todo, asked_again, cancelled, given_up, next_move, todo_after
 from tasks.ports import Life, Receipt, Record
 
 logger = logging.getLogger(__name__)
 
 #: How long a publish may take before its step counts as stranded (seconds).
 STRANDED_AFTER = timedelta(seconds=10)
+#: How long the broker may refuse a step for want of a right, which may be given back.
+REFUSED_FOR = timedelta(seconds=60)
+#: Steps of which is remembered why they were not sent.
+KEPT_UNSENT = 10_000
 
 #: What became of the wish to cancel a query.
 Cancelled = Literal["cancelled", "ended", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsent:
+    """Why a step could not be sent, and since when."""
+
+    since: datetime
+    reason: str
 
 
 class Announcer(Protocol):
@@ -63,6 +88,10 @@ class Coordinator:
     clock: Callable[[], datetime]
     #: How often a step may come back from workers that died.
     limits: AttemptLimits
+    #: Steps that could not be sent so far, by id; the oldest are forgotten first.
+    _unsent: OrderedDict[str, Unsent] = field(default_factory=OrderedDict, init=False, repr=False)
+    #: Queries of which nothing can be recorded, and when that is tried again.
+    _hopeless: dict[str, datetime] = field(default_factory=dict, init=False, repr=False)
 
     def accept(self, query_id: str, question: Any, options: Mapping[str, Any]) -> None:
         """Record a caller's query and ask its first steps; an unusable one is refused, recorded."""
@@ -148,31 +177,64 @@ class Coordinator:
             return None
         return what_next(tried, self.limits)
 
+    def not_recorded(self, told: Submission | Attempt, why: str) -> Receipt:
+        """End a step of which something came that cannot be recorded; why is the reason."""
+        reason = f"what came from {told.participant} could not be recorded: {why}"
+        error = StepError(kind=UNRECORDED, reason=reason[:MAX_REASON_CHARS])
+        key = told.model_dump(include=set(StepKey.model_fields))
+        return self.submit(Submission(**key, worker=told.worker, error=error))
+
     def wake_due(self, limit: int = 100) -> int:
         """Advance the queries whose deadline or wake-up time has come; returns how many."""
         now = self.clock()
-        due = self.record.due(now, limit)
+        found = self.record.due(now, limit + len(self._hopeless))
+        due = [query_id for query_id in found if self._hopeless.get(query_id, now) <= now]
         for query_id in due:
             try:
-                self._wake(query_id, now)
+                todo = self._woken(query_id, now)
             except TransientError:
                 raise
-            except Exception:  # the oldest is woken first: its fault must not stop all others
+            except Exception as error:  # the oldest is woken first: its fault must not stop others
                 logger.exception("query %s cannot be woken", query_id)
+                todo = self._ended(query_id, now, error)
+            self._act(todo)
         return len(due)
 
     def republish_stranded(self, limit: int = 100) -> int:
         """Publish again what a crash may have kept from its queue; returns how many steps."""
+        # The oldest come first: those that wait for their queue must not keep others waiting.
+        limit += len(self._unsent)
         steps = self.record.stranded(self.clock() - STRANDED_AFTER, limit)
         if steps:
             logger.warning("publishing %d steps again that were never dispatched", len(steps))
         self._send(steps)
         return len(steps)
 
-    def _wake(self, query_id: str, now: datetime) -> None:
+    def _woken(self, query_id: str, now: datetime) -> Todo | None:
         with self.record.open(query_id) as life:
-            todo = self._advance(life, now) if not life.ended else None
-        self._act(todo)
+            if life.ended:
+                return None
+            for state in life.state.steps:
+                step = state.step
+                if state.open and step.deadline_at <= now and step.step_id in self._unsent:
+                    why = self._unsent.pop(step.step_id).reason
+                    life.add_outcome(step, _failed(UNSENT, why, now))
+            return self._advance(life, now)
+
+    def _ended(self, query_id: str, now: datetime, error: Exception) -> Todo | None:
+        """End a query that cannot go on, so that nobody waits for it."""
+        try:
+            with self.record.open(query_id) as life:
+                if life.ended:
+                    return None
+                reason = f"the coordinator failed: {error!r}"
+                return self._apply(life, given_up(life.state, now, reason), now)
+        except TransientError:
+            raise
+        except Exception:  # nothing can be recorded of it for now: the others go on
+            logger.exception("query %s cannot be ended", query_id)
+            self._hopeless[query_id] = now + REFUSED_FOR
+            return None
 
     def _advance(self, life: Life, now: datetime) -> Todo:
         return self._apply(life, next_move(life.state, now), now)
@@ -196,16 +258,55 @@ class Coordinator:
             self.announce.ended(todo.ended)
 
     def _send(self, steps: Sequence[Step]) -> None:
-        """Publish and mark; a step whose queue is missing or full stays stranded, for later."""
+        """Publish and mark. A step whose queue is missing or full stays stranded, for later.
+
+        A step that the broker, or we, cannot send at all is recorded as failed.
+        """
         sent: list[str] = []
+        lost: list[tuple[Step, str]] = []
         try:
             for step in steps:
                 try:
                     self.send(step)
-                except (NoConsumer, Overloaded) as error:
+                except (NoConsumer, Overloaded, SettingsError) as error:
                     logger.warning("step %s waits: %s", step.step_id, error)
+                    if self._waits_for_good(step, error):
+                        lost.append((step, str(error)))
+                except TransientError:
+                    raise
+                except Exception as error:  # a step's own: the others are sent
+                    logger.exception("step %s cannot be sent", step.step_id)
+                    lost.append((step, f"{type(error).__name__}: {error}"))
                 else:
+                    self._unsent.pop(step.step_id, None)
                     sent.append(step.step_id)
         finally:
             if sent:
                 self.mark(sent)
+        for step, why in lost:
+            self._give_up(step, why)
+
+    def _waits_for_good(self, step: Step, error: Exception) -> bool:
+        """Note why a step waits; whether it has waited for a right for too long."""
+        now = self.clock()
+        known = self._unsent.setdefault(step.step_id, Unsent(since=now, reason=""))
+        self._unsent[step.step_id] = Unsent(since=known.since, reason=str(error))
+        while len(self._unsent) > KEPT_UNSENT:
+            self._unsent.popitem(last=False)
+        return isinstance(error, SettingsError) and now - known.since >= REFUSED_FOR
+
+    def _give_up(self, step: Step, why: str) -> None:
+        self._unsent.pop(step.step_id, None)
+        error = StepError(kind=UNSENT, reason=why[:MAX_REASON_CHARS])
+        key = step.model_dump(include=set(StepKey.model_fields))
+        try:
+            self.submit(Submission(**key, worker="coordinator", error=error))
+        except TransientError:
+            raise
+        except Exception:  # it expires at its deadline
+            logger.exception("step %s cannot be recorded as failed", step.step_id)
+
+
+def _failed(kind: str, reason: str, now: datetime) -> Outcome:
+    error = StepError(kind=kind, reason=reason[:MAX_REASON_CHARS])
+    return Outcome(status="failed", at=now, worker="coordinator", error=error)

@@ -5,6 +5,7 @@ No message is held while models work: a night of questions would outlive every b
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from tasks.queries import refuse
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
     from tasks.evaluation_config import RunConfig
+
+logger = logging.getLogger(__name__)
 
 #: Records a run: its id, its configuration, the time, and why this site cannot do it, if so.
 Orders = Callable[[str, dict[str, Any], datetime, str | None], object]
@@ -92,7 +95,7 @@ def evaluate(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: 
 
     docs/evaluation.md has every key.
     """
-    from models.errors import InvalidAsk
+    from models.errors import InvalidAsk, TransientError
     from tasks.evaluation_config import read_config
 
     run = str(self.request.id)
@@ -103,6 +106,11 @@ def evaluate(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: 
         patiently(lambda: order(run, found))
     except InvalidAsk as error:
         refuse(self, str(error), {"args": args, **fields})
+    except (TransientError, runtime.NotInstalled):
+        raise  # enough of it has been waited for: the letter waits on
+    except Exception as error:
+        logger.exception("run %s cannot be recorded", run)
+        refuse(self, f"the coordinator failed: {error!a}", {"args": args, **fields})
     return {"run": run}
 
 

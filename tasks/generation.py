@@ -3,11 +3,13 @@
 A task blocks its thread on the process's engine, which batches across the threads. The message is
 acked after the submission is confirmed by the broker, so a killed worker loses nothing: its steps
 are delivered again. What was delivered again may have killed that worker: unless this process knows
-it, it is told to the coordinators instead of being generated, and then acked.
+it, it is told to the coordinators instead of being generated, and then acked. What goes wrong here
+is submitted as the reason why there is no completion, so that nobody waits for one.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -19,11 +21,17 @@ from tasks.celery_app import app
 from tasks.patience import patiently
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
-    from models.messages import Step, Submission
+    from models.messages import Attempt, Step, Submission
+
+logger = logging.getLogger(__name__)
+
+#: How long the broker may refuse what we send for want of a right, which may be given back
+#: (seconds).
+REFUSED_FOR = 30.0
 
 
 def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
-    from models.errors import BadMessage
+    from models.errors import BadMessage, SettingsError, TransientError
     from models.messages import Attempt, Step, decode
     from tasks.publishing import send_attempt, send_submission
     from tasks.topology import submission_key
@@ -38,14 +46,48 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
         # Participants cannot reach the record; the broker's dead letters are recorded there.
         raise Reject(str(error), requeue=False) from error
     redelivered = bool((task.request.delivery_info or {}).get("redelivered"))
-    found = runtime.generator().generate(step, redelivered=redelivered)
-    # A completion is dear: a broker that is away or full is waited for.
+    found = _generated(task, step, redelivered=redelivered)
     key = submission_key(step.role, step.participant)
     if isinstance(found, Attempt):
-        patiently(lambda: send_attempt(found, routing_key=key))
+        patiently(lambda: send_attempt(found, routing_key=key), refused_for=REFUSED_FOR)
         return {"step": step.step_id, "returned": found.attempt_id}
-    patiently(lambda: send_submission(found, routing_key=key))
+    try:
+        # A completion is dear: a broker that is away or full is waited for.
+        patiently(lambda: send_submission(found, routing_key=key), refused_for=REFUSED_FOR)
+    except (TransientError, SettingsError):
+        raise  # nothing else would come through either
+    except Exception as error:
+        logger.exception("step %s: its completion cannot be sent", step.step_id)
+        why = _failure(task, step, type(error).__name__, f"its completion was not sent: {error}")
+        patiently(lambda: send_submission(why, routing_key=key), refused_for=REFUSED_FOR)
+        return _summary(step, why)
     return _summary(step, found)
+
+
+def _generated(
+    task: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    step: Step,
+    *,
+    redelivered: bool,
+) -> Submission | Attempt:
+    """What the generator makes of the step; a fault of ours is a reason like any other."""
+    from models.errors import EngineLost
+
+    try:
+        return runtime.generator().generate(step, redelivered=redelivered)
+    except EngineLost:
+        raise  # this process is about to end, and another does the step
+    except Exception as error:
+        logger.exception("step %s cannot be generated", step.step_id)
+        return _failure(task, step, type(error).__name__, str(error) or repr(error))
+
+
+def _failure(task: Task, step: Step, kind: str, reason: str) -> Submission:  # type: ignore[type-arg]
+    from models.messages import MAX_REASON_CHARS, StepError, StepKey, Submission
+
+    key = step.model_dump(include=set(StepKey.model_fields))
+    error = StepError(kind=kind[:100], reason=reason[:MAX_REASON_CHARS])
+    return Submission(**key, worker=str(task.request.hostname)[:200], error=error)
 
 
 def _summary(step: Step, submission: Submission) -> dict[str, Any]:

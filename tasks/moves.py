@@ -74,10 +74,10 @@ def next_move(state: QueryState, now: datetime) -> Move:
         return STRATEGIES[state.query.strategy].next_move(state, now)
     except Exception as error:  # the outermost call into a strategy, which may be anyone's
         logger.exception("query %s: the strategy failed", state.query.query_id)
-        return _give_up(state, now, f"the strategy failed: {error!r}")
+        return given_up(state, now, f"the strategy failed: {error!r}")
 
 
-def _give_up(state: QueryState, now: datetime, reason: str) -> Finish:
+def given_up(state: QueryState, now: datetime, reason: str) -> Finish:
     """Fail a query whose strategy cannot go on. Looks at nothing that could be at fault."""
     query = state.query
     reason = reason[:MAX_REASON_CHARS]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from models.errors import TransientError
+from models.errors import SettingsError, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -24,19 +24,22 @@ def patiently(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    refused_for: float = 0.0,
 ) -> R:
     """The result of `work`, tried again after a TransientError with growing pauses.
 
     Holding the message back this way keeps it unacked and stops the worker from taking more, where
     a rejection would burn its deliveries in a second. Raises the last TransientError when nothing
-    has changed for GIVE_UP_AFTER seconds; the message is then dead-lettered.
+    has changed for GIVE_UP_AFTER seconds; the message is then dead-lettered. A SettingsError is
+    waited out for `refused_for` seconds: rights that somebody took away can be given back.
     """
-    give_up, pause = clock() + GIVE_UP_AFTER, FIRST_PAUSE
+    began, pause = clock(), FIRST_PAUSE
     while True:
         try:
             return work()
-        except TransientError as error:
-            if clock() >= give_up:
+        except (TransientError, SettingsError) as error:
+            most = refused_for if isinstance(error, SettingsError) else GIVE_UP_AFTER
+            if clock() - began >= most:
                 raise
             logger.warning("waiting %.1f s: %s", pause, error)
         sleep(pause)

@@ -24,7 +24,15 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from models.errors import NoConsumer, Overloaded, SettingsError, TransientError
+from models.errors import (
+    ColmError,
+    ImageUnavailable,
+    NoConsumer,
+    Overloaded,
+    SettingsError,
+    TooLarge,
+    TransientError,
+)
 from models.messages import Attempt, Step, Submission
 from models.stopping import Stop
 from tasks.celery_app import app
@@ -37,6 +45,9 @@ CONFIRM_WITHIN = 10.0
 #: AMQP reply codes.
 NOT_FOUND = 404
 NO_ROUTE = 312
+#: The broker's words for a limit that an operator has set, and for its max_message_size.
+LIMIT_REACHED = "is reached"
+TOO_LARGE = "message size"
 
 
 @cache
@@ -51,7 +62,10 @@ def send_step(step: Step) -> None:
     if shown := {name for turn in step.messages for name in turn.images}:
         from tasks.images import read_token
 
-        token = read_token(shown, step.deadline_at)
+        try:
+            token = read_token(shown, step.deadline_at)
+        except SettingsError as error:  # which another try would not mend
+            raise ImageUnavailable(str(error)) from error
         step = step.model_copy(update={"image_token": token})
     publish(
         app,
@@ -123,7 +137,7 @@ def send_stop(participant: str, stop: Stop) -> None:
                 serializer="json",
                 confirm_timeout=CONFIRM_WITHIN,
             )
-    except (ChannelError, OperationalError, OSError) as error:
+    except (AMQPError, MessageNacked, OperationalError, OSError) as error:
         raise TransientError(f"{participant} was not told to stop: {error!r}") from error
 
 
@@ -143,9 +157,10 @@ def publish(
     """Publish one task message and return its AsyncResult.
 
     `shown` is all that Flower and the logs see of the arguments. Raises NoConsumer when there is no
-    such queue, Overloaded when the queue is full, SettingsError when the broker refuses the user,
-    the virtual host or the right, TransientError when the broker cannot be reached. With `declare`
-    the queue is made first, if it is not there and the broker lets us.
+    such queue, Overloaded when the queue is full, TooLarge when the broker takes no such message,
+    SettingsError when it refuses the user, the virtual host or the right, TransientError when it
+    cannot be reached or a limit on connections is reached. With `declare` the queue is made first,
+    if it is not there and the broker lets us.
     """
     try:
         return celery.send_task(
@@ -163,40 +178,50 @@ def publish(
             kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
             **options,
         )
-    except NotAllowed as error:
-        raise _refused(error) from error
-    except (AccessRefused, PreconditionFailed) as error:
+    except (AMQPError, MessageNacked, OperationalError, OSError) as error:
         # No right to declare, or the site's limits are not ours: the queue is there all the same.
-        if not declare and isinstance(error, AccessRefused):
-            raise _refused(error) from error
-        if not declare:
+        refused = isinstance(error, (AccessRefused, PreconditionFailed))
+        if declare and refused and LIMIT_REACHED not in str(error):
+            return publish(
+                celery, task, queue, task_id=task_id, args=args, kwargs=kwargs, shown=shown,
+                routing_key=routing_key, **options,
+            )  # fmt: skip
+        found = _told(error, queue)
+        if found is None:
             raise
-        return publish(
-            celery, task, queue, task_id=task_id, args=args, kwargs=kwargs, shown=shown,
-            routing_key=routing_key, **options,
-        )  # fmt: skip
-    except ChannelError as error:
+        raise found from error
+
+
+def _told(error: Exception, queue: Queue) -> ColmError | None:
+    """What a failed publish means; None where nobody has met that yet."""
+    if isinstance(error, (AccessRefused, NotAllowed)) or LIMIT_REACHED in str(error):
+        return _refused(error)
+    if TOO_LARGE in str(error):
+        return TooLarge(
+            f"the broker takes no message of this size for {queue.name}: {error}. Say less at "
+            "once, or raise max_message_size in its rabbitmq.conf"
+        )
+    if isinstance(error, ChannelError):
         if error.reply_code not in (NOT_FOUND, NO_ROUTE):
-            raise
-        raise NoConsumer(
+            return None
+        return NoConsumer(
             f"queue {queue.name} does not exist on this broker: start 'colm coordinator' once, it "
             "declares the queues of every client and server in its colm.toml"
-        ) from error
-    except (OperationalError, MessageNacked, OSError) as error:
-        # kombu takes a refusal for a lost connection, tries again, and gives up like this.
-        if MessageNacked in {type(error), type(error.__cause__)}:
-            raise Overloaded(
-                f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
-                "nothing was accepted, ask again later"
-            ) from error
-        why = str(error) or repr(error)
-        raise TransientError(f"the broker cannot be reached: {why}") from error
+        )
+    # kombu takes a refusal for a lost connection, tries again, and gives up like this.
+    if MessageNacked in {type(error), type(error.__cause__)}:
+        return Overloaded(
+            f"queue {queue.name} is full ({settings().limits.queue_length} messages); "
+            "nothing was accepted, ask again later"
+        )
+    return TransientError(f"the broker cannot be reached: {str(error) or repr(error)}")
 
 
-def _refused(error: AMQPError) -> SettingsError:
+def _refused(error: Exception) -> SettingsError | TransientError:
     """What the user of the broker's URL can do about a refusal, and the broker's own words."""
-    from tasks.reaching import remedy, where  # loads pika, which a caller needs only here
+    from tasks.reaching import LIMIT, remedy, where  # loads pika, which a caller needs only here
 
     url = settings().broker_url
     what = remedy(error, url) or "correct the URL of the broker"
-    return SettingsError(f"the broker at {where(url)} refuses this: {what}. It said: {error}")
+    kind = TransientError if what == LIMIT else SettingsError
+    return kind(f"the broker at {where(url)} refuses this: {what}. It said: {error}")

@@ -28,7 +28,7 @@ from tasks.limits import Allowance, letters_allowance
 from tasks.patience import patiently
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
-    from models.messages import AskRequest, StepKey
+    from models.messages import AskRequest, StepKey, Submission
     from tasks.coordination import Coordinator
     from tasks.ports import Receipt
 
@@ -162,7 +162,7 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     (seconds), images (a list of paths, bytes, or `sha256:ID` of one in the site's store). A
     strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
     """
-    from models.errors import InvalidAsk
+    from models.errors import InvalidAsk, TransientError
     from models.roster import check_query_id
 
     question, asked = _bind(*args, **options)
@@ -171,14 +171,17 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
         check_query_id(query_id)
     except InvalidAsk as error:  # nobody can wait for such an id
         refuse(self, str(error), {"args": args, **options})
+    coordinator = runtime.coordinator()
     try:
-        patiently(lambda: runtime.coordinator().accept(query_id, question, asked))
-    except runtime.NotInstalled:
-        raise
+        patiently(lambda: coordinator.accept(query_id, question, asked))
     except Exception as error:
         # A fault of ours must not leave the caller waiting. A query that was begun goes on.
-        end_refused(query_id, f"the coordinator failed: {error!r}", str(question))
-        raise
+        logger.exception("ask %s cannot be accepted", query_id)
+        reason = f"the coordinator failed: {error!a}"
+        end_refused(query_id, reason, str(question))
+        if isinstance(error, TransientError):
+            raise  # enough of it has been waited for: the letter waits on
+        refuse(self, reason, {"args": args, **options})
     raise Ignore("the record resolves the result when the query ends")
 
 
@@ -187,7 +190,18 @@ def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ig
     """Take what a participant sends for a step. Repeats are harmless, strangers are refused."""
     from models.messages import Submission
 
-    return _take(self, "submission", Submission, lambda c, told: c.submit(told), args, fields)
+    return _take(
+        self, "submission", Submission, lambda c, told: c.submit(_theirs(told)), args, fields
+    )
+
+
+def _theirs(told: Submission) -> Submission:
+    """A submission as it came, but for a kind of failure that only coordinators may tell of."""
+    from models.reliability import NOT_THEIRS
+
+    if told.error is None or told.error.kind not in NOT_THEIRS:
+        return told
+    return told.model_copy(update={"error": told.error.model_copy(update={"kind": "Failed"})})
 
 
 @app.task(bind=True, name="colm.attempt")
@@ -225,7 +239,7 @@ def _take(
         own = {submission_key(role, told.participant) for role in ("client", "server")}
         if came_by not in own:
             raise BadMessage(f"{told.participant!r} may not submit under {came_by!r}")
-        receipt = patiently(lambda: take(runtime.coordinator(), told))
+        receipt = _recorded(take, told)
         if receipt == "unasked":
             raise BadMessage(f"step {told.step_id} was never asked")
     except (BadMessage, UnknownQuery) as error:
@@ -237,6 +251,30 @@ def _take(
             reason += f" (not recorded before it: {denied} of this participant)"
         refuse(task, reason, fields, known)
     return {"receipt": receipt, "step": told.step_id}
+
+
+def _recorded(take: Callable[[Coordinator, K], Receipt], told: K) -> Receipt:
+    """What the coordinator says to it. Its step ends with the reason where it cannot be recorded.
+
+    Raises BadMessage then, so that what came is kept as a dead letter, and TransientError where the
+    database has been away for too long.
+    """
+    from models.errors import BadMessage, TransientError, UnknownQuery
+
+    coordinator = runtime.coordinator()
+    try:
+        return patiently(lambda: take(coordinator, told))
+    except (BadMessage, TransientError, UnknownQuery):
+        raise
+    except Exception as error:
+        logger.exception("step %s: what came cannot be recorded", told.step_id)
+        why = f"{error!a}"
+    try:
+        if coordinator.not_recorded(told, why) == "repeated":
+            return "recorded"  # it was: what was to follow from it failed
+    except Exception:  # it expires at its deadline
+        logger.exception("step %s cannot be recorded as failed", told.step_id)
+    raise BadMessage(f"it could not be recorded: {why}")
 
 
 @cache
@@ -285,5 +323,8 @@ def refuse(
         body=json.dumps(fields, default=repr)[:KEPT_BODY],
     )
     logger.warning("dead letter from %s: %s", letter.queue, reason)
-    patiently(lambda: runtime.record().add_dead_letter(letter))
+    try:
+        patiently(lambda: runtime.record().add_dead_letter(letter))
+    except Exception:  # on RabbitMQ the reader of the dead letters tries it again
+        logger.exception("letter %s is not recorded", letter.message_id)
     raise Reject(reason, requeue=False)

@@ -26,8 +26,20 @@ CERTIFICATES = {
     62: "names another host: connect to a name that it holds, or have it issued for this one",
     64: "names another address: connect to a name that it holds, or have it issued for this one",
 }
+#: A limit that an operator has set; the broker's own words say which.
+LIMIT = (
+    "a limit on connections or channels is reached (docs/security.md says how many each process "
+    "needs): raise it with rabbitmqctl set_user_limits or set_vhost_limits, or end what else is "
+    "connected"
+)
+QUEUE_LIMIT = (
+    "the virtual host holds as many queues as its limit allows: raise it (rabbitmqctl "
+    "set_vhost_limits --vhost VHOST '{\"max-queues\":-1}'); no queue has to be deleted"
+)
 #: What the other failures look like, by the words of whichever library met them.
 SIGNS = (
+    (r"limit in (vhost|cluster) .*is reached", QUEUE_LIMIT),
+    (r"limit \(\d+\) is reached|maximum allowed (user )?limit of \(", LIMIT),
     (r"WRONG_VERSION_NUMBER|wrong version number|RECORD_LAYER", "the port does not speak TLS: use "
      "amqp:// for it, or the port of the broker's TLS listener (5671) with amqps://"),
     (r"CERTIFICATE_REQUIRED|certificate required|BAD_CERTIFICATE|bad certificate|HANDSHAKE_FAILURE"
@@ -48,7 +60,7 @@ NO_AMQP = "the port did not answer in AMQP: if it is the broker's TLS listener, 
 NO_TLS = (
     "the broker ended the connection: if it wants a certificate of this side, set tls.certificate"
 )
-MAY_PASS = (NO_AMQP, NO_TLS)
+MAY_PASS = (NO_AMQP, NO_TLS, LIMIT)
 
 
 def pika_parameters(found: Settings) -> pika.URLParameters:
@@ -65,7 +77,7 @@ def where(url: str) -> str:
     """Host, port and virtual host of a broker's URL: all of it that may be shown."""
     parts = urlsplit(url)
     port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
-    return f"{parts.hostname}:{port} (virtual host {unquote(parts.path[1:]) or '/'})"
+    return f"{parts.hostname or 'localhost'}:{port} (virtual host {unquote(parts.path[1:]) or '/'})"
 
 
 def remedy(error: BaseException, url: str) -> str | None:
@@ -84,6 +96,18 @@ def remedy(error: BaseException, url: str) -> str | None:
     if re.search(CUT_OFF, told):
         return NO_AMQP if url.startswith("amqp://") else NO_TLS
     return None
+
+
+def undeclarable(error: BaseException) -> str:
+    """What to do where a queue or an exchange may not be declared as it is in `tasks.topology`."""
+    if remedy(error, "amqp://") == QUEUE_LIMIT:
+        return QUEUE_LIMIT
+    what = "an exchange" if "for exchange" in str(error) else "a queue"
+    return (
+        f"{what} exists with other arguments than this version declares: give [limits] the values "
+        "that it was made with, or let it run empty, delete it and start a coordinator, or use "
+        "another virtual host"
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

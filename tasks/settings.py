@@ -34,7 +34,7 @@ from models.errors import InvalidAsk, SettingsError
 from models.images import MAX_BYTES, MAX_PIXELS
 from models.messages import Deadlines, Message, Name, Participant, Role, Sampling
 from models.roster import Roster, check_options, nearest
-from models.urls import shown
+from models.urls import BrokerUrl, DatabaseUrl, HttpUrl, shown
 from tasks.folders import (
     absolute,
     absolute_sqlite,
@@ -126,7 +126,7 @@ class ImageSettings(Message):
     """The `[images]` table: where images lie, and what is taken."""
 
     #: The address of `colm images`; None is a folder in `home`, for a site on one machine.
-    url: str | None = Field(default=None, pattern=r"^https?://")
+    url: HttpUrl | None = Field(default=None, repr=False)
     #: Where `colm images` keeps them.
     keep: Literal["folder", "database"] = "folder"
     #: A file that callers, coordinators and `colm images` share: tokens are signed with it.
@@ -175,14 +175,12 @@ class Settings(Message):
     """All that a user may say."""
 
     #: amqp://, amqps:// or redis+socket://; None is the embedded broker of `colm up`.
-    broker: str | None = Field(default=None, repr=False, pattern=r"^(amqps?|redis\+socket)://")
+    broker: BrokerUrl | None = Field(default=None, repr=False)
     #: postgresql+psycopg2:// or sqlite:///; None is a SQLite file in `home`.
-    database: str | None = Field(
-        default=None, repr=False, pattern=r"^(postgresql\+psycopg2|sqlite)://"
-    )
+    database: DatabaseUrl | None = Field(default=None, repr=False)
     #: RabbitMQ's management API with an administrator's login; only `colm client add` and the like,
     #: and `colm doctor`, use it.
-    management: str | None = Field(default=None, repr=False, pattern=r"^https?://")
+    management: HttpUrl | None = Field(default=None, repr=False)
     #: Where the embedded stack keeps its files.
     home: Path = Field(default=Path("~/.local/state/colm"), validate_default=True)
     #: Where downloaded and converted models are kept.

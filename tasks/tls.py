@@ -7,6 +7,7 @@ Host names are checked wherever certificates are: py-amqp alone would leave that
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 

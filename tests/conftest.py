@@ -110,7 +110,7 @@ def pytest_runtest_protocol(
         turns.give_back(keep=_alone(item) and _alone(nextitem))
 
 
-def _require(find_programs: Callable[[], object]) -> None:
+def require(find_programs: Callable[[], object]) -> None:
     try:
         find_programs()
     except ServiceMissing as missing:
@@ -121,7 +121,7 @@ def _require(find_programs: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_installed() -> None:
-    _require(postgres.binaries)
+    require(postgres.binaries)
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +162,7 @@ def empty_postgres_url(postgres_databases: Databases) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_installed() -> None:
-    _require(rabbitmq.programs)
+    require(rabbitmq.programs)
 
 
 @pytest.fixture(scope="session")

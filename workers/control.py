@@ -9,7 +9,7 @@ from typing import Any
 from kombu import Connection, Consumer, Message, Queue
 from kombu.exceptions import KombuError
 
-from models.errors import BadMessage
+from models.errors import BadMessage, TransientError
 from models.messages import decode
 from models.stopping import Cancel
 from tasks.cancelling import carry_out
@@ -46,7 +46,14 @@ class ControlReader(Reader):
             logger.warning("a message in %s cannot be used: %s", self._queue.name, error)
             message.reject()
             return
-        patiently(lambda: carry_out(self._coordinator, cancel))
+        try:
+            patiently(lambda: carry_out(self._coordinator, cancel))
+        except TransientError:
+            raise
+        except Exception:  # it must not keep others from being heard
+            logger.exception("query %s cannot be cancelled", cancel.query_id)
+            message.reject()
+            return
         message.ack()
 
 

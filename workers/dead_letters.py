@@ -11,18 +11,24 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from kombu import Connection, Consumer, Message
-from kombu.mixins import ConsumerMixin
 
-from models.errors import BadMessage, InvalidAsk, TransientError, UnknownQuery
+from models.errors import (
+    BadMessage,
+    ColmError,
+    InvalidAsk,
+    Overloaded,
+    TransientError,
+    UnknownQuery,
+)
 from models.messages import MAX_REASON_CHARS, Step, StepError, Submission, decode
+from models.reliability import UNSENT
 from models.roster import check_query_id
 from tasks import runtime
 from tasks.celery_app import app
@@ -31,22 +37,26 @@ from tasks.limits import letters_allowance
 from tasks.origins import Origin, letter_id, origin_of
 from tasks.patience import patiently
 from tasks.ports import DeadLetter, Record
-from tasks.queries import KEPT_BODY, end_refused
+from tasks.queries import KEPT_BODY
 from tasks.settings import settings
 from tasks.topology import ASK, DRAFTS, SUBMISSIONS, Topology
 from workers.intake import fault_of
 from workers.parking import HEALED, Parking
+from workers.reader import Reader
 
 logger = logging.getLogger(__name__)
 
-#: Pause after a letter could not be settled (seconds).
-PAUSE = 5.0
+#: How often a letter that can neither be recorded nor parked is read.
+TRIES = 3
 
 _letters = letters_allowance()
 
 
-class DeadLetterReader(ConsumerMixin):
-    """Runs in a thread of the coordinator until `close`; reconnects by itself."""
+class DeadLetterReader(Reader):
+    """Runs in a thread of the coordinator until `close`; reconnects by itself.
+
+    A letter that can be settled, recorded and parked only in part keeps no other waiting.
+    """
 
     def __init__(
         self,
@@ -56,30 +66,18 @@ class DeadLetterReader(ConsumerMixin):
         record: Record,
         parking: Parking,
     ) -> None:
-        self.connection = connection
+        super().__init__(connection, "dead-letters")
         self._topology = topology
         self._coordinator = coordinator
         self._record = record
         self._parking = parking
         self._letters = letters_allowance()
-        self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        #: How often a letter could neither be recorded nor parked, by its id.
+        self._tried: Counter[str] = Counter()
 
     def close(self) -> None:
-        self.should_stop = True
-        self._thread.join(timeout=5.0)
+        super().close()
         self._parking.close()
-
-    def _run(self) -> None:
-        """Read until `close`. A letter that cannot be settled is delivered again after a pause."""
-        while not self.should_stop:
-            try:
-                self.run()
-            except Exception:  # the outermost loop: callers wait for what it settles
-                logger.exception("dead letters wait")
-                time.sleep(PAUSE)
 
     def get_consumers(
         self,
@@ -102,11 +100,9 @@ class DeadLetterReader(ConsumerMixin):
         delivery = message.delivery_info or {}
         exchange = str(delivery.get("exchange", ""))
         origin = origin_of(exchange, str(delivery.get("routing_key", "")), headers)
-        if origin.queue is None and HEALED not in headers:
-            missing = self._topology.taking(exchange, str(origin.routing_key))
-            if missing is not None and self._parking.deliver(missing, message, origin):
-                message.ack()
-                return
+        if self._healed(message, exchange, origin):
+            message.ack()
+            return
         if origin.queue == SUBMISSIONS and not self._letters.take(str(origin.routing_key)):
             message.ack()  # it has sent too many that were of no use: those before are recorded
             return
@@ -116,17 +112,50 @@ class DeadLetterReader(ConsumerMixin):
         letter = read_letter(headers, body, origin, datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
         step = dead_step(body, origin, self._topology)
-        patiently(lambda: settle(letter, step, self._coordinator))
-        patiently(lambda: self._record.add_dead_letter(letter))
-        patiently(lambda: self._parking.park(message, letter.message_id, origin))
+        self._does(letter, "settled", lambda: settle(letter, step, self._coordinator))
+        kept = (
+            self._does(letter, "recorded", lambda: self._record.add_dead_letter(letter)),
+            self._does(
+                letter, "parked", lambda: self._parking.park(message, letter.message_id, origin)
+            ),
+        )
+        if not any(kept):
+            self._tried[letter.message_id] += 1
+            if self._tried[letter.message_id] < TRIES:
+                raise ColmError(f"letter {letter.message_id} is kept nowhere yet")
+            logger.critical("letter %s is lost: %s", letter.message_id, letter)
+        self._tried.pop(letter.message_id, None)
         message.ack()
+
+    def _healed(self, message: Message, exchange: str, origin: Origin) -> bool:
+        """Whether its queue had been missing, and it is on its way now."""
+        if origin.queue is not None or HEALED in (message.headers or {}):
+            return False
+        missing = self._topology.taking(exchange, str(origin.routing_key))
+        try:
+            return missing is not None and self._parking.deliver(missing, message, origin)
+        except Overloaded as error:  # it is a letter like any other: the next must not wait for it
+            logger.warning("%s", error)
+            return False
+
+    def _does(self, letter: DeadLetter, what: str, work: Callable[[], None]) -> bool:
+        """Whether `work` came to its end. Raises TransientError, for which it is worth waiting."""
+        try:
+            patiently(work)
+        except TransientError:
+            raise
+        except Exception:  # the rest is done all the same
+            logger.exception("letter %s is not %s", letter.message_id, what)
+            return False
+        return True
 
 
 def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], ...]) -> None:
     """Reject a message that no task may see.
 
-    RabbitMQ's dead letters are recorded by their reader, who finds the same fault, and who ends an
-    ask with it. On the embedded broker it would be gone: a coordinator does both here.
+    RabbitMQ's dead letters are recorded by their reader, who finds the same fault. On the embedded
+    broker it would be gone: a coordinator records it here, and refuses an ask, so that nobody waits
+    for its answer. It never raises: it is called in the loop that takes all messages.
     """
     headers = message.headers if isinstance(message.headers, Mapping) else {}
     delivery = message.delivery_info or {}
@@ -139,14 +168,12 @@ def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], .
     reason = f"rejected: {fault}"
     origin = Origin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
     letter = read_letter(headers, _text(message.body or b""), origin, datetime.now(UTC))
-    if letter.task == "colm.ask" and letter.query_id is not None:
-        end_refused(letter.query_id, f"the ask was {reason}")
-    if not _letters.take(key):
-        return
     try:
-        runtime.record().add_dead_letter(letter)
-    except TransientError as error:
-        logger.warning("letter %s is not recorded: %s", letter.message_id, error)
+        settle(letter, None, runtime.coordinator())
+        if _letters.take(key):
+            runtime.record().add_dead_letter(letter)
+    except Exception:
+        logger.exception("letter %s is not recorded", letter.message_id)
 
 
 def read_letter(headers: Mapping[str, Any], body: str, origin: Origin, now: datetime) -> DeadLetter:
@@ -187,7 +214,9 @@ def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> N
     `step` comes from the whole body, of which a letter keeps only the beginning.
     """
     if step is not None:
-        error = StepError(kind="dead_lettered", reason=letter.reason[:MAX_REASON_CHARS])
+        unread = letter.reason.startswith("unroutable")
+        kind = UNSENT if unread else "dead_lettered"  # no participant ever had it
+        error = StepError(kind=kind, reason=letter.reason[:MAX_REASON_CHARS])
         fields = step.key.model_dump()
         try:
             coordinator.submit(Submission(**fields, worker="dead letters", error=error))

@@ -12,7 +12,7 @@ from pika.exceptions import AMQPError
 from rich.console import Console
 from rich.markup import escape
 
-from models.errors import ColmError, SettingsError
+from models.errors import CallerError, ColmError, SettingsError
 from models.messages import Role
 from models.roster import nearest
 from tasks.inspection import connected
@@ -69,6 +69,8 @@ def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
     """The findings of a check; its failure to look is one, too."""
     try:
         yield from check()
+    except CallerError as error:
+        yield problem(about, str(error), "do what it says, then look again")
     except (ColmError, OperationalError, AMQPError, OSError) as error:
         yield problem(about, str(error) or repr(error), START)
 

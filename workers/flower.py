@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from models.errors import SettingsError
+from models.urls import check_http
 from tasks.celery_app import app
 
 
@@ -15,5 +17,9 @@ def run_flower(port: int, address: str, broker_api: str | None) -> None:
     # Flower leaves the arguments out of its list unless they are asked for.
     arguments.append("--tasks_columns=name,state,kwargs,result,received,runtime,worker")
     if broker_api:
+        try:
+            check_http(broker_api)
+        except ValueError as error:
+            raise SettingsError(f"--broker-api: {error}") from None
         arguments.append(f"--broker_api={broker_api}")
     app.start(arguments)

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import ColmError, SettingsError
 from models.messages import Name, Role
-from models.urls import shown
+from models.urls import shown, split
 from tasks.settings import RESERVED, ParticipantSettings, Settings, settings
 from workers import users
 from workers.management import management_of
@@ -170,10 +170,14 @@ def _address(found: Settings, address: str | None) -> str:
     here = urlsplit(found.broker_url)
     if address is None:
         return here._replace(netloc=here.netloc.rpartition("@")[2]).geturl()
-    given = urlsplit(address)
-    if given.scheme not in {"amqp", "amqps"} or not given.hostname or "@" in given.netloc:
+    try:
+        given = split(address)
+    except ValueError as error:
+        raise SettingsError(f"--address: {error}") from None
+    if given.scheme not in {"amqp", "amqps"} or not given.host or given.login is not None:
         raise SettingsError("--address is of the form amqps://HOST:PORT, without a login")
-    return here._replace(scheme=given.scheme, netloc=given.netloc).geturl()
+    port = "" if given.port is None else f":{given.port}"
+    return here._replace(scheme=given.scheme, netloc=given.host + port).geturl()
 
 
 def _check_name(role: Role, name: str, found: Settings) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 
 from models.errors import ColmError, SettingsError, TransientError
+from models.urls import check_http
 from tasks.settings import Settings
 from workers.permissions import NOTHING, Permissions
 
@@ -157,6 +158,10 @@ def management_of(found: Settings, url: str | None = None) -> Management:
         )
     if not url.startswith(("http://", "https://")):
         raise SettingsError("the management API's address begins with http:// or https://")
+    try:
+        check_http(url)
+    except ValueError as error:
+        raise SettingsError(f"the management API's address: {error}") from None
     verify = found.tls.context() if url.startswith("https") else True
     return Management(url, virtual_host(found.broker_url), verify=verify)
 

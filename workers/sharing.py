@@ -18,8 +18,9 @@ from sqlalchemy import Engine
 
 from db import shared
 from db.run_summary import SHARED_WITH
-from models.errors import TransientError
-from models.messages import Step, StepError, StepKey, Submission
+from models.errors import NoConsumer, Overloaded, SettingsError, TransientError
+from models.messages import MAX_REASON_CHARS, Step, StepError, StepKey, Submission
+from models.reliability import UNSENT
 from tasks.ports import Receipt
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Sharing:
         self._stop = threading.Event()
         self._busy_until = 0.0
         self._sent_after_all: set[str] = set()
+        self._waits: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def send(self, step: Step) -> None:
@@ -55,13 +57,29 @@ class Sharing:
         """Hand on what has become of steps that others wait for; returns how many were waiting."""
         found = shared.waiting(self._engine, limit)
         for waiting in found:
-            outcome = waiting.outcome
-            if outcome is None or outcome.status == "expired":
-                self._send_after_all(waiting.step)
-            else:
-                told = f"{SHARED_WITH}{waiting.owner}"
-                submit(_handed_on(waiting.step, told, outcome.completion, outcome.error))
+            try:
+                self._settle(waiting, submit)
+            except (NoConsumer, Overloaded, SettingsError) as error:  # it is tried again
+                self._wait(waiting.step, error)
+            except TransientError:
+                raise
+            except Exception as error:  # a step's own: the others are settled
+                logger.exception("shared step %s could not be settled", waiting.step.step_id)
+                submit(_unsent(waiting.step, error))
         return len(found)
+
+    def _wait(self, step: Step, why: Exception) -> None:
+        if step.step_id not in self._waits:  # told once
+            self._waits.add(step.step_id)
+            logger.warning("shared step %s waits: %s", step.step_id, why)
+
+    def _settle(self, waiting: shared.Waiting, submit: Callable[[Submission], Receipt]) -> None:
+        outcome = waiting.outcome
+        if outcome is None or outcome.status == "expired":
+            self._send_after_all(waiting.step)
+        else:
+            told = f"{SHARED_WITH}{waiting.owner}"
+            submit(_handed_on(waiting.step, told, outcome.completion, outcome.error))
 
     def start(self, submit: Callable[[Submission], Receipt]) -> None:
         """Settle in a thread of its own, until `close`."""
@@ -81,8 +99,8 @@ class Sharing:
 
     def _send_after_all(self, step: Step) -> None:
         if step.step_id not in self._sent_after_all:
+            self._send(step)  # where it fails it is tried again at the next look
             self._sent_after_all.add(step.step_id)
-            self._send(step)
 
     def _loop(self, submit: Callable[[Submission], Receipt]) -> None:
         while not self._stop.wait(BUSY_LOOK if self._busy else IDLE_LOOK):
@@ -93,6 +111,12 @@ class Sharing:
                 logger.warning("shared steps wait: %s", error)
             except Exception:  # the outermost loop: the others must be settled
                 logger.exception("a shared step could not be settled")
+
+
+def _unsent(step: Step, error: Exception) -> Submission:
+    key = step.model_dump(include=set(StepKey.model_fields))
+    reason = f"{type(error).__name__}: {error}"[:MAX_REASON_CHARS]
+    return Submission(**key, worker="coordinator", error=StepError(kind=UNSENT, reason=reason))
 
 
 def _handed_on(step: Step, worker: str, completion: Any, error: Any) -> Submission:

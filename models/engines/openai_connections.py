@@ -58,8 +58,9 @@ def endpoint(base_url: str, path: str = "/chat/completions") -> httpx.URL:
         parts = urlsplit(base_url.strip())
         base = parts.path.rstrip("/").removesuffix("/chat/completions")
         url = httpx.URL(parts._replace(path=base + path, fragment="").geturl())
-    except (ValueError, httpx.InvalidURL) as error:
-        raise SettingsError(f"base_url cannot be used: {error}") from error
+    except (ValueError, httpx.InvalidURL):
+        # Not its words: they quote a part of the URL, which may be one of a password.
+        raise SettingsError("base_url cannot be used: it cannot be read as a URL") from None
     if not url.host:
         raise SettingsError("base_url names no host")
     return url

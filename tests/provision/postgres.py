@@ -41,7 +41,7 @@ class PostgresServer:
     def __init__(self, *, durable: bool = False, parent: Path | None = None) -> None:
         self._bin = binaries()
         self._durable = durable
-        self._account = _unprivileged_account()
+        self._account = unprivileged_account()
         self._folder = _folder_that_others_can_enter(parent)
         self._data = self._folder / "data"
         self._password = secrets.token_hex(8)
@@ -159,7 +159,7 @@ def plain(url: str) -> str:
     return url.replace("postgresql+psycopg2://", "postgresql://", 1)
 
 
-def _unprivileged_account() -> tuple[str, int] | None:
+def unprivileged_account() -> tuple[str, int] | None:
     """Who runs the server when we are root, whom PostgreSQL refuses; None: we do."""
     if os.geteuid() != 0:
         return None
@@ -174,7 +174,7 @@ def _unprivileged_account() -> tuple[str, int] | None:
 
 def _folder_that_others_can_enter(wanted: Path | None) -> Path:
     """A new temporary folder. Under root it belongs to the account that runs the server."""
-    account = _unprivileged_account()
+    account = unprivileged_account()
     for parent in [str(wanted)] if wanted else [tempfile.gettempdir(), "/tmp", "/var/tmp"]:
         ancestors = [Path(parent).resolve(), *Path(parent).resolve().parents]
         if account is None or all(path.stat().st_mode & 0o001 for path in ancestors):

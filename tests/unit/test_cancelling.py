@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kombu import Message
+from kombu import Connection, Message
 
 from models.errors import BadMessage, InvalidAsk
 from tasks import cancel, runtime
 from tasks.celery_app import app
+from tasks.coordination import Coordinator
+from tasks.publishing import topology
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
-from workers.control import read_cancel
+from workers.control import ControlReader, read_cancel
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +98,23 @@ def test_a_message_of_a_stranger_is_refused(body: Any) -> None:
 def test_nothing_but_json_is_unpacked() -> None:
     with pytest.raises(BadMessage, match="not JSON"):
         read_cancel(message("anything", "application/x-python-serialize"))
+
+
+def test_a_cancel_that_cannot_be_recorded_keeps_no_other_from_being_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, done = Site(), list[str]()
+    site.ask()
+
+    def broken(_cancel: object) -> None:
+        raise ValueError("cannot be recorded")
+
+    monkeypatch.setattr(Coordinator, "cancel", lambda _self, cancel: broken(cancel))
+    told = {"query_id": ID, "reason": "so", "by": "eve"}
+    message: Any = SimpleNamespace(
+        decode=lambda: [[], told, {}],
+        ack=lambda: done.append("ack"), reject=lambda: done.append("reject"),
+    )  # fmt: skip
+    queue = topology().control()
+    ControlReader(Connection("memory://"), queue, site.coordinator)._on_message(message)
+    assert done == ["reject"]

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from models.errors import NoConsumer, Overloaded, TransientError
+from models.errors import NoConsumer, Overloaded, SettingsError, TooLarge, TransientError
 from models.messages import Submission
-from tasks.coordination import STRANDED_AFTER
-from tests.unit.coordination_site import Site
-from tests.unit.examples import seconds, submitted
+from tasks.coordination import REFUSED_FOR, STRANDED_AFTER
+from tests.unit.coordination_site import ID, Site
+from tests.unit.examples import QUESTION, seconds, submitted
 
 
 @pytest.fixture
@@ -93,3 +93,119 @@ def test_many_coordinators_at_once_ask_for_one_synthesis(site: Site) -> None:
     for thread in threads:
         thread.join()
     assert site.who() == ["draft ada", "draft bo", "synthesize main"]
+
+
+@pytest.mark.parametrize("error", [TooLarge("message size 9 is larger"), ValueError("no JSON")])
+def test_a_step_that_can_never_be_sent_fails_at_once_with_the_reason_and_keeps_no_other(
+    site: Site, error: Exception
+) -> None:
+    site.broken["ada"] = error
+    site.ask()
+    (state,) = [s for s in site.record.lives[ID].steps.values() if s.step.participant == "ada"]
+    assert state.outcome is not None
+    assert state.outcome.reason == f"Unsent: {type(error).__name__}: {error}"
+    assert site.who() == ["draft bo"]
+    site.answer_all()
+    assert site.answers[0].status == "answered"
+    site.now += seconds(11)
+    assert site.coordinator.republish_stranded() == 0
+
+
+def test_a_query_whose_every_step_can_never_be_sent_fails_with_the_reason(site: Site) -> None:
+    site.broken = dict.fromkeys(("ada", "bo"), TooLarge("message size 9 is larger"))
+    site.ask()
+    assert [answer.status for answer in site.answers] == ["failed"]
+    assert "message size 9" in str(site.answers[0].reason)
+
+
+def test_a_step_that_the_broker_refuses_for_want_of_a_right_waits_for_it_and_not_for_ever(
+    site: Site,
+) -> None:
+    site.broken["ada"] = SettingsError("no right to that")
+    site.ask(strategy="single", deadline=600)
+    site.now += STRANDED_AFTER + seconds(1)
+    site.coordinator.republish_stranded()
+    assert site.answers == []
+    site.now += REFUSED_FOR
+    site.coordinator.republish_stranded()
+    assert "Unsent: no right to that" in str(site.answers[0].reason)
+
+
+def test_a_right_that_is_given_back_lets_the_step_go_on(site: Site) -> None:
+    site.broken["ada"] = SettingsError("no right to that")
+    site.ask(strategy="single")
+    site.broken.clear()
+    site.now += STRANDED_AFTER + seconds(1)
+    site.coordinator.republish_stranded()
+    site.answer_all()
+    assert site.answers[0].status == "answered"
+    assert not site.coordinator._unsent
+
+
+@pytest.mark.parametrize("error", [NoConsumer("no queue colm.draft.ada"), Overloaded("it is full")])
+def test_a_step_that_was_never_sent_is_not_said_to_be_its_participants_silence(
+    site: Site, error: Exception
+) -> None:
+    site.broken["ada"] = error
+    site.ask(strategy="single")
+    site.now += seconds(20)
+    site.coordinator.wake_due()
+    reason = str(site.answers[0].reason)
+    assert str(error) in reason
+    assert "nothing came" not in reason
+
+
+def test_steps_that_wait_for_their_queue_keep_no_stranded_step_from_being_found(
+    site: Site,
+) -> None:
+    site.broken["ada"] = Overloaded("full")
+    for n in range(4):
+        site.coordinator.accept(f"query-{n:04d}", QUESTION, {"strategy": "single"})
+    site.broken["bo"] = TransientError("away")
+    site.now += seconds(0.1)
+    with pytest.raises(TransientError):
+        site.coordinator.accept("query-0009", QUESTION, {"strategy": "single", "participant": "bo"})
+    del site.broken["bo"]
+    site.now += STRANDED_AFTER + seconds(0.1)
+    site.coordinator.republish_stranded(limit=2)
+    assert site.who() == ["draft bo"]
+
+
+def test_a_query_that_cannot_go_on_ends_with_the_reason(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.ask()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("tasks.coordination.next_move", broken)
+    site.now += seconds(20)
+    site.coordinator.wake_due()
+    assert [answer.status for answer in site.answers] == ["failed"]
+    assert "a fault of ours" in str(site.answers[0].reason)
+
+
+def test_a_query_of_which_nothing_can_be_recorded_is_left_for_a_while_and_keeps_no_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.ask()
+    site.now += seconds(1)
+    site.coordinator.accept("query-0002", QUESTION, {})
+    opened = site.record.open
+
+    def open_(query_id: str) -> object:
+        if query_id == ID:
+            raise ValueError("its row cannot be read")
+        return opened(query_id)
+
+    monkeypatch.setattr(site.record, "open", open_)
+    site.now += seconds(30)
+    for _ in range(3):
+        site.coordinator.wake_due(limit=1)
+    assert [answer.query_id for answer in site.answers] == ["query-0002"]
+    assert caplog.text.count(f"query {ID} cannot be woken") == 1
+    monkeypatch.undo()
+    site.now += REFUSED_FOR
+    site.coordinator.wake_due()
+    assert [answer.query_id for answer in site.answers] == ["query-0002", ID]

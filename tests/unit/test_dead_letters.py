@@ -12,15 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Connection, Message, Queue
 
+from models.errors import ColmError, NoConsumer, Overloaded, TransientError
 from models.messages import MAX_QUESTION_CHARS, Step
+from tasks import runtime
 from tasks.origins import Origin, origin_of
 from tasks.ports import DeadLetter
 from tasks.queries import KEPT_BODY
 from tasks.settings import BrokerLimits
 from tasks.topology import DEAD, Topology
+from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import NOW, QUESTION, a_step
-from workers.dead_letters import DeadLetterReader, dead_step, read_letter, read_step, settle
+from workers.dead_letters import (
+    TRIES,
+    DeadLetterReader,
+    dead_step,
+    read_letter,
+    read_step,
+    settle,
+    turn_away,
+)
 from workers.parking import HEALED
 
 
@@ -210,11 +221,14 @@ def test_a_dead_submission_settles_nothing(site: Site) -> None:
 class Notes:
     """Stands where letters are parked, and notes what else had been done by then."""
 
-    def __init__(self, site: Site, *, heals: bool = False) -> None:
-        self.site, self.heals, self.done = site, heals, list[tuple[str, list[str]]]()
+    def __init__(self, site: Site, *, heals: bool = False, fails: bool = False) -> None:
+        self.site, self.heals, self.fails = site, heals, fails
+        self.done = list[tuple[str, list[str]]]()
 
     def park(self, _message: Message, letter: str, _origin: Origin) -> None:
         self.done.append((f"park {letter}", list(self.site.record.letters)))
+        if self.fails:
+            raise NoConsumer("colm.parked is gone")
 
     def deliver(self, queue: Queue, _message: Message, _origin: Origin) -> bool:
         self.done.append((f"deliver to {queue.name}", list(self.site.record.letters)))
@@ -263,3 +277,112 @@ def test_a_message_whose_queue_was_deleted_goes_on_or_becomes_a_letter(
     notes.done.clear()
     reading(site, notes)._on_message(message)
     assert [what for what, _ in notes.done] == ["park x.submit", "ack"]  # once, and no more
+
+
+def a_message(notes: Notes, **changes: Any) -> Any:
+    fields = {
+        "headers": headers_of(a_step()), "body": body_of(a_step()).encode(), "ack": notes.ack,
+        "delivery_info": {"exchange": DEAD},
+    }  # fmt: skip
+    return SimpleNamespace(**(fields | changes))
+
+
+def test_a_letter_that_cannot_be_parked_or_recorded_is_settled_and_keeps_no_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.coordinator.accept(ID, QUESTION, {"strategy": "single"})
+    notes = Notes(site, fails=True)
+    reader = reading(site, notes)
+    reader._on_message(a_message(notes))
+    assert [what for what, _ in notes.done][-1] == "ack"  # it is in the record
+    assert [answer.status for answer in site.answers] == ["failed"]
+
+    def unrecordable(_letter: DeadLetter) -> None:
+        raise ValueError("cannot be recorded")
+
+    monkeypatch.setattr(site.record, "add_dead_letter", unrecordable)
+    notes.done.clear()
+    for _ in range(TRIES - 1):
+        with pytest.raises(ColmError, match="kept nowhere yet"):
+            reader._on_message(a_message(notes))
+    reader._on_message(a_message(notes))
+    assert [what for what, _ in notes.done].count("ack") == 1
+
+
+def test_a_letter_whose_step_cannot_be_settled_is_kept_all_the_same(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.coordinator.accept(ID, QUESTION, {"strategy": "single"})
+
+    def broken(_query: str) -> None:
+        raise ValueError("cannot be recorded")
+
+    monkeypatch.setattr(site.record, "open", broken)
+    notes = Notes(site)
+    reading(site, notes)._on_message(a_message(notes))
+    assert [what for what, _ in notes.done] == [f"park {a_step().step_id}", "ack"]
+    assert list(site.record.letters) == [a_step().step_id]
+
+
+def test_a_letter_waits_for_a_database_that_is_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_letter: DeadLetter) -> None:
+        raise TransientError("away")
+
+    monkeypatch.setattr(site.record, "add_dead_letter", away)
+    monkeypatch.setattr("tasks.patience.GIVE_UP_AFTER", 0.0)
+    notes = Notes(site)
+    with pytest.raises(TransientError):
+        reading(site, notes)._on_message(a_message(notes))
+    assert "ack" not in [what for what, _ in notes.done]
+
+
+def test_a_message_whose_queue_is_back_and_full_becomes_a_letter_like_any_other(site: Site) -> None:
+    notes = Notes(site)
+
+    def full(*_: object) -> bool:
+        raise Overloaded("full")
+
+    notes.deliver = full  # type: ignore[method-assign]
+    delivery = {"exchange": "colm.drafts", "routing_key": "draft.ada"}
+    told = a_message(notes, headers={"id": "x", "task": "colm.submit"}, delivery_info=delivery)
+    reading(site, notes)._on_message(told)
+    assert [what for what, _ in notes.done] == ["park x", "ack"]
+
+
+@pytest.fixture
+def embedded(site: Site, environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> Site:
+    environment(COLM_BROKER="redis+socket:///run/x.sock", COLM_DATABASE="sqlite:///unused.db")
+    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    runtime.install_coordinator(site.coordinator, site.record)
+    return site
+
+
+def an_ask(rejected: list[str]) -> Any:
+    return SimpleNamespace(
+        headers={"id": ID, "task": "colm.ask"}, body=b"[]",
+        delivery_info={"exchange": "colm.ask", "routing_key": "ask"},
+        reject_log_error=lambda *_: rejected.append(ID),
+    )  # fmt: skip
+
+
+def test_an_ask_that_an_embedded_coordinator_turns_away_is_refused(embedded: Site) -> None:
+    rejected: list[str] = []
+    turn_away(an_ask(rejected), "it has group", ())
+    assert rejected == [ID]
+    assert "rejected: it has group" in embedded.record.refused[ID].reason
+    assert list(embedded.record.letters) == [ID]
+
+
+def test_turning_a_message_away_never_ends_the_loop_that_takes_them(
+    embedded: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("cannot be recorded")
+
+    for name in ("refuse", "add_dead_letter"):
+        monkeypatch.setattr(embedded.record, name, broken)
+    rejected: list[str] = []
+    turn_away(an_ask(rejected), "it has group", ())
+    assert rejected == [ID]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from models.errors import BadMessage, Overloaded, TransientError
+from models.errors import BadMessage, Overloaded, SettingsError, TransientError
 from tasks.patience import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, patiently
 
 
@@ -64,3 +64,17 @@ def test_an_error_that_will_not_pass_is_not_waited_out() -> None:
     with pytest.raises(BadMessage):
         clock.wait_for(failing(1, BadMessage("nonsense")))
     assert clock.pauses == []
+
+
+def test_a_refusal_is_waited_out_for_as_long_as_is_said_and_no_longer() -> None:
+    clock = Clock()
+
+    def wait_for(work: Callable[[], str]) -> str:
+        return patiently(work, clock=clock.read, sleep=clock.sleep, refused_for=30)
+
+    assert wait_for(failing(3, SettingsError("no right"))) == "done"
+    with pytest.raises(SettingsError, match="no right"):
+        wait_for(failing(10_000, SettingsError("no right")))
+    assert 30 <= clock.now <= 30 + 2 * LONGEST_PAUSE
+    with pytest.raises(SettingsError):
+        clock.wait_for(failing(1, SettingsError("no right")))

@@ -6,11 +6,27 @@ import json
 from typing import Any
 
 import pytest
-from amqp.exceptions import AccessRefused, ChannelError, MessageNacked, NotAllowed
+from amqp.exceptions import (
+    AccessRefused,
+    Blocked,
+    ChannelError,
+    InternalError,
+    MessageNacked,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+)
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
-from models.errors import InvalidAsk, NoConsumer, Overloaded, SettingsError, TransientError
+from models.errors import (
+    InvalidAsk,
+    NoConsumer,
+    Overloaded,
+    SettingsError,
+    TooLarge,
+    TransientError,
+)
 from models.messages import Step, Submission, decode
 from tasks import ask
 from tasks.celery_app import app
@@ -118,6 +134,20 @@ def test_flower_sees_the_question_where_the_settings_allow_it(
     assert f"question={'Why?' + 'x' * 196!r}" in broker.only["kwargsrepr"]
 
 
+#: As RabbitMQ says them.
+SIZE = "PRECONDITION_FAILED - message size 30105 is larger than configured max size 20000"
+VHOST_LIMIT = (
+    "NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection limit (1) is reached"
+)
+USER_LIMIT = "NOT_ALLOWED - connection refused for user 'u': user connection limit (1) is reached"
+CHANNEL_LIMIT = (
+    "NOT_ALLOWED - number of channels opened for user 'u' has reached the maximum allowed user "
+    "limit of (1)"
+)
+QUEUE_LIMIT = "PRECONDITION_FAILED - cannot declare queue 'q' in vhost 'v': queue limit in vhost "
+QUEUE_LIMIT += "'v' (5) is reached"
+
+
 @pytest.mark.parametrize(
     ("error", "expected", "words"),
     [
@@ -125,6 +155,13 @@ def test_flower_sees_the_question_where_the_settings_allow_it(
         (ChannelError("x", (0, 0), reply_code=404), NoConsumer, "colm.draft.ada does not exist"),
         (ChannelError("x", (0, 0), reply_code=312), NoConsumer, "start 'colm coordinator'"),
         (ChannelError("x", (0, 0), reply_code=406), ChannelError, "x"),
+        (PreconditionFailed(SIZE), TooLarge, "max_message_size in its rabbitmq.conf"),
+        (NotAllowed(VHOST_LIMIT), TransientError, r"set_vhost_limits.*connection limit \(1\)"),
+        (NotAllowed(USER_LIMIT), TransientError, "limit on connections or channels is reached"),
+        (NotAllowed(CHANNEL_LIMIT), TransientError, "limit on connections or channels is reached"),
+        (NotFound("queue"), NoConsumer, "start 'colm coordinator'"),
+        (InternalError("vhost is down"), TransientError, "cannot be reached: .*is down"),
+        (Blocked("alarm"), TransientError, "cannot be reached"),
         (AccessRefused("not yours", (0, 0)), SettingsError, "refuses this: .* not yours"),
         (NotAllowed("no such vhost"), SettingsError, "correct the URL of the broker"),
         (OperationalError("refused"), TransientError, "broker cannot be reached: refused"),
@@ -145,6 +182,20 @@ def test_a_caller_who_may_not_declare_sends_all_the_same(broker: Broker) -> None
     assert broker.only["declare"] == []
     broker.errors = [AccessRefused("not yours", (0, 0))] * 2
     with pytest.raises(SettingsError):
+        ask.delay(QUESTION)
+
+
+def test_a_caller_hears_that_its_question_is_too_large_for_the_broker(broker: Broker) -> None:
+    broker.errors = [PreconditionFailed(SIZE)] * 2
+    with pytest.raises(InvalidAsk, match=r"message size 30105 .*Say less at once"):
+        ask.delay(QUESTION)
+
+
+def test_a_virtual_host_that_is_full_of_queues_is_told_and_nothing_is_to_be_deleted(
+    broker: Broker,
+) -> None:
+    broker.errors = [PreconditionFailed(QUEUE_LIMIT)] * 2
+    with pytest.raises(SettingsError, match=r"max-queues.*no queue has to be deleted"):
         ask.delay(QUESTION)
 
 

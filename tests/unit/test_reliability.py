@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.engine import connect
+from db.record import SqlRecord
 from db.reliability import client_parts
-from models.messages import Completion, Step
+from models.messages import Completion, Step, StepError
 from models.reliability import (
     COPY_WORDS,
     EVIDENCE,
+    NOT_THEIRS,
     Part,
     is_near_copy,
     left_out,
@@ -21,8 +23,10 @@ from models.reliability import (
     wilson,
 )
 from models.roster import Roster
+from models.strategies.base import Outcome
 from models.strategies.colm_options import ColmOptions
 from models.strategies.trust import TrustOptions, discounted
+from tests.unit import db_examples
 from tests.unit.examples import NOW, SERVER, a_client, a_completion, a_query
 from tests.unit.simulation import Reply, play
 from tests.unit.test_replay_decisions import a_life
@@ -168,4 +172,21 @@ def test_a_watch_writes_what_the_record_says_into_the_defaults(sqlite_url: str) 
     ReliabilityWatch(engine, roster).refresh()
     assert roster.defaults["colm"]["rounds"] == 1
     assert roster.defaults["colm"]["reliability"] == pytest.approx({"ada": 3 / 4, "bo": 3 / 4})
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", [*NOT_THEIRS, "EngineError"])
+def test_what_failed_on_the_sites_own_side_counts_against_no_client(
+    sqlite_url: str, kind: str
+) -> None:
+    engine = connect(sqlite_url)
+    lost, kept = db_examples.a_step(), db_examples.a_step(participant="bob")
+    error = StepError(kind=kind, reason="so")
+    with SqlRecord(engine).begin(db_examples.a_query()) as life:
+        life.apply(db_examples.asking(lost, kept), NOW)
+        life.add_outcome(lost, Outcome(status="failed", at=NOW, error=error))
+        life.add_outcome(kept, db_examples.completed())
+        life.apply(db_examples.finishing("query-0001"), NOW)
+    counted = [part.client for part in client_parts(engine, 10)]
+    assert counted == (["bob"] if kind in NOT_THEIRS else ["alice", "bob"])
     engine.dispose()

