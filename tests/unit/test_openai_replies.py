@@ -282,7 +282,20 @@ def test_any_json_is_a_completion_or_a_failure_that_can_be_judged(data: object) 
 
 @pytest.mark.parametrize("beside", BESIDE)
 def test_no_field_beside_a_text_can_cost_it(beside: str) -> None:
-    for value in (None, True, -1, 1e400, 10**40, "x", [], {}, [[]], [{}, None], {"x": {"y": 1}}):
+    odd: tuple[object, ...] = (
+        None,
+        True,
+        -1,
+        1e400,
+        10**40,
+        "x",
+        [],
+        {},
+        [[]],
+        [{}, None],
+        {"x": 1},
+    )
+    for value in odd:
         data = message(content=A, **{beside: value})
         data["choices"][0][beside] = value
         assert read(data | {beside: value}).text == A
