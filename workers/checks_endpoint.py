@@ -86,7 +86,7 @@ def _asked(about: str, where: str, engine: OpenAIEngine) -> Finding:
         told = f"{where} has not answered a question within {ANSWERS_WITHIN:.0f} s"
         return warning(about, told, "see whether it is busy, or still loads the model")
     except EngineError as error:
-        do = "correct the engine table: model, base_url, omit, extra_body"
+        do = "if that does not pass: correct model, base_url, omit or extra_body of the engine"
         return problem(about, f"{where}: {error}", do)
     told = f"{where} serves {engine.info.model}"
     if refused := sorted(engine.untaken - spared):

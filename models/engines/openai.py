@@ -34,7 +34,7 @@ from models.engines.openai_reply import Reply, read_body, read_reply
 from models.engines.openai_request import Dialect, adapted, payload
 from models.engines.openai_wire import Failure, Setback, failure_of, judged, pause_before
 from models.engines.tickets import Ticket, Tickets
-from models.errors import Cancelled, EndpointError, EngineError, NoText
+from models.errors import Cancelled, DeadlineExceeded, EndpointError, EngineError, NoText
 from models.messages import MAX_COMPLETION_CHARS, Completion, Sampling, explain
 from models.texts import blank
 from models.urls import is_secret, shown
@@ -191,7 +191,12 @@ class OpenAIEngine:
             if attempt > self._settings.retries:
                 raise EndpointError(f"{outcome.reason} (tried {attempt} times at {self._where})")
             attempt += 1
-            await self._pause(pause_before(attempt, outcome, self._rng))
+            pause = pause_before(attempt, outcome, self._rng)
+            if request.deadline is not None and time.monotonic() + pause >= request.deadline:
+                raise DeadlineExceeded(
+                    f"{outcome.reason}; its deadline comes before attempt {attempt}"
+                )
+            await self._pause(pause)
         self._learn(dialect)
         return outcome, dialect
 

@@ -80,7 +80,8 @@ def _completed(choice: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | Fa
     stopped = reason.lower()
     text, thought, refused = _parts(message.get("content"))
     if _KEPT_BACK.search(stopped) or _FAILED.search(stopped):
-        told = Told(message=f"{_refusal(message) or refused} (finish_reason {reason!r})".strip())
+        words = (_refusal(message) or refused, f"finish_reason {reason!r}")
+        told = Told(message=mended(": ".join(filter(None, words))))
         return Failure(status=200, told=told, may_pass=not _KEPT_BACK.search(stopped))
     if blank(text) and (refusal := _refusal(message) or refused):
         return Failure(status=200, told=Told(message=mended(refusal)), may_pass=False)

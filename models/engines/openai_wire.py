@@ -24,7 +24,7 @@ LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 300.0
 MAX_MESSAGE_CHARS = 500
 #: How deep and how far an error body is looked through.
-DEEPEST, MOST_KEYS = 6, 200
+DEEPEST, MOST_KEYS, MOST_CHARS = 6, 200, 20_000
 
 #: Statuses of requests that may succeed as they are, at another time: timeout, conflict, failed
 #: generation (TGI), too early, too many, no capacity (Groq), cancelled upstream (Google).
@@ -249,11 +249,11 @@ def _names(value: object) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A message; of a page in HTML its words."""
-    text = text.strip()
+    """A message in one line without control characters; of a page in HTML its words."""
+    text = text.strip()[:MOST_CHARS]
     if text.startswith("<"):
-        text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text[:20_000], flags=re.S | re.I)
-    return re.sub(r"\s+", " ", text).strip()
+        text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", text, flags=re.S | re.I)
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 
 def _seconds(value: str, divisor: int) -> float | None:

@@ -325,12 +325,14 @@ def test_an_exchange_frees_its_place_whenever_it_is_cancelled(endpoint: Endpoint
         client.engine.close()
 
 
-def test_a_pause_that_outlasts_the_deadline_ends_with_it(endpoint: Endpoint) -> None:
+def test_a_pause_that_outlasts_the_deadline_ends_with_it_and_tells_why(endpoint: Endpoint) -> None:
     engine = OpenAIEngine(EngineSettings(kind="openai", base_url=endpoint.url))
     try:
-        endpoint.canned.append(error(429, **{"Retry-After": "100"}))
+        endpoint.canned.append(error(429, "slow down", **{"Retry-After": "100"}))
         started = time.monotonic()
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(
+            DeadlineExceeded, match="HTTP 429: slow down; its deadline comes before"
+        ):
             engine.submit(request(deadline=started + 0.3)).result(SOON)
         assert time.monotonic() - started < 5.0
     finally:

@@ -70,6 +70,7 @@ def test_a_status_that_will_not_pass_is_final(status: int) -> None:
         ({"error": {"message": "half \ud83d"}}, "half \N{REPLACEMENT CHARACTER}"),
         ({"trouble": "no such model"}, '{"trouble": "no such model"}'),
         ("no such\n\n  model ", "no such model"),
+        ({"error": "no such\x1b[2J\r model\u0000"}, "no such [2J model"),
         ("<html><style>p{}</style>\r\n<body><h1>502 Bad</h1>\n<p>way</body>", "502 Bad way"),
         ({"error": {"message": ["one", "two"]}}, "one; two"),
     ],

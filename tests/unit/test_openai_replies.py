@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.engines.openai_reply import Reply, read_body, read_reply
-from models.engines.openai_wire import Failure, judged, may_pass
+from models.engines.openai_wire import Failure, failure_of, judged, may_pass
 from models.errors import EndpointError, EngineError, PromptTooLong
 
+#: Fields that mean something, and fields that stand beside a text.
+KEYS = st.sampled_from(
+    ["choices", "message", "content", "error", "code", "status", "detail", "loc", "param", "type",
+     "text", "usage", "prompt_tokens", "finish_reason", "reasoning", "data", "refusal", "index"]
+)  # fmt: skip
+BESIDE = [
+    "id", "object", "created", "model", "usage", "index", "logprobs", "refusal", "role", "data",
+    "tool_calls", "reasoning", "reasoning_content", "thinking", "system_fingerprint", "audio",
+]  # fmt: skip
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 A = "The answer is 42."
 FFFD = "\N{REPLACEMENT CHARACTER}"
 
@@ -250,6 +264,41 @@ def test_a_good_status_without_a_completion_is_told_in_the_endpoints_words(
 def test_a_good_status_can_say_that_the_prompt_is_too_long() -> None:
     error = {"code": 400, "message": "This model's maximum context length is 4096 tokens"}
     assert isinstance(judged(failed({"error": error})), PromptTooLong)
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=4), inner),
+    max_leaves=8,
+)
+
+
+@hypothesis.settings(max_examples=25)
+@given(ODD)
+def test_any_json_is_a_completion_or_a_failure_that_can_be_judged(data: object) -> None:
+    for found in (read_reply(data), failure_of(400, {}, data, now=NOW)):
+        assert isinstance(found, Reply) or judged(found)
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_no_field_beside_a_text_can_cost_it(beside: str) -> None:
+    odd: tuple[object, ...] = (
+        None,
+        True,
+        -1,
+        1e400,
+        10**40,
+        "x",
+        [],
+        {},
+        [[]],
+        [{}, None],
+        {"x": 1},
+    )
+    for value in odd:
+        data = message(content=A, **{beside: value})
+        data["choices"][0][beside] = value
+        assert read(data | {beside: value}).text == A
 
 
 def events(*chunks: object, end: str = "data: [DONE]\n\n") -> bytes:
