@@ -6,11 +6,14 @@ from sqlalchemy import Engine, and_, bindparam, exists, func, select
 
 from db import tables
 from db.engine import glancing
-from models.reliability import NOT_THEIRS, Part
+from models.reliability import NOT_THEIRS, PROBE, Part
 
 _LATEST = (
     select(tables.answers.c.query_id)
-    .where(tables.answers.c.status == "answered")
+    .where(
+        tables.answers.c.status == "answered",
+        tables.answers.c.query_id.not_like(f"{PROBE}%"),
+    )
     .order_by(tables.answers.c.asked_at.desc())
     .limit(bindparam("queries"))
 )

@@ -35,6 +35,8 @@ COPIED = 0.9
 #: came from it could not be recorded. No client is to blame, and none may claim them.
 UNSENT, UNRECORDED = "Unsent", "Unrecorded"
 NOT_THEIRS = (UNSENT, UNRECORDED)
+#: How the ids of queries begin that `colm doctor --deep` asks: they count for nobody.
+PROBE = "probe-"
 #: Quantile of the normal distribution for an interval of 95 %.
 _Z = 1.959963984540054
 

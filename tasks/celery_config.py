@@ -63,7 +63,8 @@ else:
     broker_heartbeat = _found.limits.heartbeat
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-broker_pool_limit = 64
+# Connections that a process publishes through; workers set less (docs/security.md counts them).
+broker_pool_limit = 10
 task_publish_retry = True
 task_publish_retry_policy = {
     "max_retries": 8,

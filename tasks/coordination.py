@@ -112,14 +112,7 @@ class Coordinator:
     def submit(self, submission: Submission) -> Receipt:
         """Record what became of a step and ask what follows from it."""
         now = self.clock()
-        outcome = Outcome(
-            status="completed" if submission.completion else "failed",
-            at=now,
-            worker=submission.worker,
-            completion=submission.completion,
-            error=submission.error,
-        )
-        todo = None
+        outcome, todo = _outcome(submission, now), None
         with self.record.open(submission.query_id) as life:
             receipt = life.add_outcome(submission, outcome)
             if receipt == "recorded" and not life.ended:
@@ -177,12 +170,10 @@ class Coordinator:
             return None
         return what_next(tried, self.limits)
 
-    def not_recorded(self, told: Submission | Attempt, why: str) -> Receipt:
-        """End a step of which something came that cannot be recorded; why is the reason."""
-        reason = f"what came from {told.participant} could not be recorded: {why}"
-        error = StepError(kind=UNRECORDED, reason=reason[:MAX_REASON_CHARS])
-        key = told.model_dump(include=set(StepKey.model_fields))
-        return self.submit(Submission(**key, worker=told.worker, error=error))
+    def not_recorded(self, step: StepKey, why: str) -> Receipt:
+        """End a step of which something came that cannot be recorded; `why` is the reason."""
+        reason = f"what came from {step.participant} could not be recorded: {why}"
+        return self.submit(failure_of(step, UNRECORDED, reason))
 
     def wake_due(self, limit: int = 100) -> int:
         """Advance the queries whose deadline or wake-up time has come; returns how many."""
@@ -218,7 +209,7 @@ class Coordinator:
                 step = state.step
                 if state.open and step.deadline_at <= now and step.step_id in self._unsent:
                     why = self._unsent.pop(step.step_id).reason
-                    life.add_outcome(step, _failed(UNSENT, why, now))
+                    life.add_outcome(step, _outcome(failure_of(step, UNSENT, why), now))
             return self._advance(life, now)
 
     def _ended(self, query_id: str, now: datetime, error: Exception) -> Todo | None:
@@ -297,16 +288,26 @@ class Coordinator:
 
     def _give_up(self, step: Step, why: str) -> None:
         self._unsent.pop(step.step_id, None)
-        error = StepError(kind=UNSENT, reason=why[:MAX_REASON_CHARS])
-        key = step.model_dump(include=set(StepKey.model_fields))
         try:
-            self.submit(Submission(**key, worker="coordinator", error=error))
+            self.submit(failure_of(step, UNSENT, why))
         except TransientError:
             raise
         except Exception:  # it expires at its deadline
             logger.exception("step %s cannot be recorded as failed", step.step_id)
 
 
-def _failed(kind: str, reason: str, now: datetime) -> Outcome:
+def failure_of(step: StepKey, kind: str, reason: str) -> Submission:
+    """A failure that is the site's own, as a submission for the step."""
+    key = step.model_dump(include=set(StepKey.model_fields))
     error = StepError(kind=kind, reason=reason[:MAX_REASON_CHARS])
-    return Outcome(status="failed", at=now, worker="coordinator", error=error)
+    return Submission(**key, worker="coordinator", error=error)
+
+
+def _outcome(submission: Submission, now: datetime) -> Outcome:
+    return Outcome(
+        status="completed" if submission.completion else "failed",
+        at=now,
+        worker=submission.worker,
+        completion=submission.completion,
+        error=submission.error,
+    )

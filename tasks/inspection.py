@@ -18,7 +18,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from models.errors import TransientError
 from tasks.celery_app import app
 from tasks.publishing import NOT_FOUND
-from tasks.reaching import pika_parameters, remedy, where
+from tasks.reaching import pika_parameters, where, words
 from tasks.settings import settings
 
 #: How long workers on the embedded broker are given to say which queues they read (seconds).
@@ -89,8 +89,9 @@ def connected() -> Iterator[pika.BlockingConnection]:
     try:
         connection = pika.BlockingConnection(pika_parameters(settings()))
     except (AMQPError, OSError) as error:
-        told = remedy(error, url) or repr(error)
-        raise TransientError(f"RabbitMQ at {where(url)} cannot be reached: {told}") from error
+        raise TransientError(
+            f"RabbitMQ at {where(url)} cannot be reached: {words(error, url)}"
+        ) from error
     try:
         yield connection
     finally:

@@ -98,6 +98,14 @@ def remedy(error: BaseException, url: str) -> str | None:
     return None
 
 
+def words(error: BaseException, url: str) -> str:
+    """What to do about `error`, and what the broker said, where that says more."""
+    advice = remedy(error, url)
+    if advice in (LIMIT, QUEUE_LIMIT):
+        return f"{advice}. It said: {error}"
+    return advice or repr(error)
+
+
 def undeclarable(error: BaseException) -> str:
     """What to do where a queue or an exchange may not be declared as it is in `tasks.topology`."""
     if remedy(error, "amqp://") == QUEUE_LIMIT:

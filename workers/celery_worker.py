@@ -5,26 +5,35 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from amqp.exceptions import ChannelError, IrrecoverableConnectionError
+from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu import Message, Queue
 
 from models import naming
 from tasks.celery_app import app
+from tasks.reaching import where, words
 from tasks.settings import settings
 from workers.dead_letters import turn_away
 from workers.intake import fault_of, refuse_compression
 from workers.lanes import lanes_of
 from workers.plain_worker import PlainWorker
 from workers.redelivery import take_back_unacked
+from workers.rights import FIRST_PAUSE, LONGEST_PAUSE
+from workers.sparing import Sparing
 
 logger = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
 
 
+#: After a refusal that comes again, pauses grow to the longest, until there was none for a time
+#: (seconds).
+FORGOTTEN_AFTER = 60.0
 #: How long the events of tasks are gathered before they are sent in one message (seconds).
 GATHER_EVENTS = 0.1
 
@@ -50,6 +59,8 @@ class PlainConsumer(Consumer):
     """
 
     connection_errors: tuple[type[BaseException], ...]
+    #: How long to wait after the next refusal, and when the last one was (seconds).
+    _pause, _refused_at = FIRST_PAUSE, 0.0
 
     class Blueprint(_Blueprint):  # type: ignore[misc]  # the stubs hide its class
         """The default steps but one, and others for two."""
@@ -66,6 +77,32 @@ class PlainConsumer(Consumer):
             # What kombu's redis transport raises for an ack on a channel whose broker died. The
             # message is delivered again, which is harmless; the worker need not die of it.
             self.connection_errors = (*self.connection_errors, AttributeError)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        super().on_connection_error_before_connected(exc)
+        self._wait_out(exc)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        super().on_connection_error_after_connected(exc)
+        self._wait_out(exc)
+
+    def _wait_out(self, error: Exception) -> None:
+        """Wait after a refusal, which Celery would ask for again at once, and for ever.
+
+        A limit that is reached passes, and so does a right that somebody took away.
+        """
+        if not isinstance(error, (IrrecoverableConnectionError, ChannelError)):
+            return
+        now = time.monotonic()
+        if now - self._refused_at > FORGOTTEN_AFTER:
+            self._pause = FIRST_PAUSE
+        url = settings().broker_url
+        logger.warning("RabbitMQ at %s refuses this process: %s", where(url), words(error, url))
+        until = now + self._pause
+        while time.monotonic() < until:
+            state.maybe_shutdown()
+            time.sleep(0.1)
+        self._pause, self._refused_at = min(2 * self._pause, LONGEST_PAUSE), time.monotonic()
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)
@@ -109,6 +146,8 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Whoever connects tells what failed, in one line; pika would tell it in eight before.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Sparing())
     # It says that a task came; celery.app.trace says what came of it.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
 

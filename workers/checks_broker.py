@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import pika
@@ -19,9 +20,10 @@ from tasks.topology import ASK, DRAFTS, GUIDANCE, STEPS, SUBMISSIONS, submission
 from workers.checks import Finding, Findings, ok, problem, warning
 from workers.checks_machine import clock
 from workers.generator import HANG_GRACE
+from workers.intake import MAX_BODY_BYTES
 from workers.management import Management
 from workers.permissions import queue_names
-from workers.rights import may_declare, may_publish, may_read
+from workers.rights import largest_message, may_declare, may_publish, may_read
 
 #: Versions that are supported: from the first, to before the second.
 OLDEST, TOO_NEW = (3, 10), (5, 0)
@@ -29,6 +31,16 @@ OLDEST, TOO_NEW = (3, 10), (5, 0)
 DEFAULT_CONSUMER_TIMEOUT = 1_800.0
 CONSUMER_TIMEOUT = "application:get_env(rabbit, consumer_timeout)."
 CTL_WITHIN = 30.0
+#: Below this a broker refuses questions and panels that are usual (bytes).
+USUAL_MESSAGE = 2**20
+#: Connections and channels of one process each, as docs/security.md counts them, and what callers
+#: and operators may need beside them.
+COORDINATOR_CONNECTIONS = 9
+PARTICIPANT_CONNECTIONS = 4
+PARTICIPANT_CHANNELS = 6
+OTHER_CONNECTIONS = 2
+#: Queues for remote control and Flower, beside those that a coordinator declares.
+OTHER_QUEUES = 2
 
 
 def version(connection: pika.BlockingConnection) -> Finding:
@@ -60,6 +72,58 @@ def broker_clock(api: Management, deadlines: Deadlines) -> Finding:
         return warning("clock against the broker's", "the broker told no time", "run NTP on both")
     theirs = parsedate_to_datetime(date).timestamp() + 0.5
     return clock("broker", (before + after) / 2 - theirs, 0.5 + (after - before) / 2, deadlines)
+
+
+def message_size(connection: pika.BlockingConnection) -> Finding:
+    """The broker's max_message_size against what CoLM may send."""
+    return judge_message_size(largest_message(connection, MAX_BODY_BYTES))
+
+
+def judge_message_size(most: int | None) -> Finding:
+    """What it means that the broker takes `most` bytes; None is enough for every message."""
+    about = "max_message_size"
+    if most is None:
+        return ok(about, f"enough for the {MAX_BODY_BYTES} bytes that a message may have")
+    told = f"{most} bytes, and a message may have {MAX_BODY_BYTES}: larger ones fail"
+    do = f"max_message_size = {MAX_BODY_BYTES} or more in rabbitmq.conf"
+    return (problem if most < USUAL_MESSAGE else warning)(about, told, do)
+
+
+def limits(api: Management, found: Settings, queues: int, users: Sequence[str]) -> Findings:
+    """The limits of the virtual host, and of `users` that were made for participants.
+
+    `queues` is how many a coordinator declares.
+    """
+    of_vhost = _limits(api.get("vhost-limits", api.vhost))
+    processes = len(found.clients) + len(found.servers)
+    needed = COORDINATOR_CONNECTIONS + processes * PARTICIPANT_CONNECTIONS + OTHER_CONNECTIONS
+    yield from judge_limit("the virtual host", "max-connections", of_vhost, needed)
+    yield from judge_limit("the virtual host", "max-queues", of_vhost, queues + OTHER_QUEUES)
+    for user in users:
+        of_user = _limits(api.get("user-limits", user))
+        name = f"user {user}"
+        yield from judge_limit(name, "max-connections", of_user, PARTICIPANT_CONNECTIONS)
+        yield from judge_limit(name, "max-channels", of_user, PARTICIPANT_CHANNELS)
+
+
+def judge_limit(whose: str, limit: str, limits: Mapping[str, int], needed: int) -> Findings:
+    """Nothing for a limit that leaves room for what is needed, or is none."""
+    most = limits.get(limit, -1)
+    if 0 <= most < needed:
+        told = f"{limit} of {whose} is {most}, and this site needs up to {needed}"
+        setting = (
+            "set_user_limits USER" if whose.startswith("user") else "set_vhost_limits -p VHOST"
+        )
+        yield problem("limits", told, f"rabbitmqctl {setting} '{{\"{limit}\":{needed}}}'")
+
+
+def _limits(found: Any) -> Mapping[str, int]:
+    """The limits in what the API answers: a list with one entry, or with none."""
+    match found:
+        case [{"value": dict() as value}, *_]:
+            return {str(name): int(most) for name, most in value.items()}
+        case _:
+            return {}
 
 
 def longest_hold(deadlines: Deadlines) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, PreconditionFailed
 from kombu.exceptions import OperationalError
 
 from db import runs
@@ -28,6 +28,7 @@ from tasks.celery_app import app
 from tasks.coordination import Coordinator
 from tasks.evaluations import install_orders
 from tasks.publishing import send_step, send_stop, topology
+from tasks.reaching import undeclarable
 from tasks.settings import Settings, settings
 from tasks.topology import declare
 from workers.audit import sealer
@@ -38,6 +39,7 @@ from workers.marks import GroupedMarks
 from workers.parking import Parking
 from workers.redelivery import take_back_unacked
 from workers.reliability import watch
+from workers.rights import waited_for
 from workers.sharing import Sharing
 from workers.starting import check_start
 
@@ -46,6 +48,10 @@ logger = logging.getLogger(__name__)
 #: How often deadlines are looked at, and how many looks lie between two for stranded steps.
 TICK = 0.25
 STRANDED_EVERY = 20
+
+
+#: Connections that a coordinator publishes through; docs/security.md counts them.
+PUBLISHING = 4
 
 
 class Clockwork:
@@ -102,6 +108,7 @@ def run_coordinator() -> int:
     """Coordinate until SIGTERM; the exit status."""
     found = settings()
     check_start(found)
+    app.conf.broker_pool_limit = PUBLISHING
     with _installed(found):
         return serve(
             worker_name("coordinator"), topology().of_coordinator(), found.coordinator_threads
@@ -109,21 +116,22 @@ def run_coordinator() -> int:
 
 
 def declare_topology() -> None:
-    """Declare every exchange and queue of the settings. Raises ColmError on a conflict."""
-    from amqp.exceptions import PreconditionFailed
+    """Declare every exchange and queue of the settings, as soon as the broker is there.
 
+    Raises ColmError on a conflict.
+    """
+    waited_for(settings(), _declare)
+
+
+def _declare() -> None:
     with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=20, interval_start=1, interval_max=2)
         try:
             wanted = (*topology().everything(), topology().control())
             if not settings().embedded:  # which keeps no dead letters and has no streams
                 wanted = (*wanted, topology().parked(), *topology().all_stops())
             declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
-            raise ColmError(
-                f"a queue exists with other arguments than this version declares: {error}. "
-                "Drain and delete it, or use another virtual host"
-            ) from error
+            raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error}") from error
 
 
 @contextlib.contextmanager

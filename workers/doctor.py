@@ -21,6 +21,8 @@ from workers import checks_broker, checks_database, checks_machine, checks_topol
 from workers.checks import Finding, Findings, Grade, ok, problem, warning
 from workers.management import Management, management_of
 from workers.printing import print_json
+from workers.probe import probe
+from workers.users import accounts
 
 STYLE: dict[Grade, str] = {"ok": "green", "warning": "yellow", "problem": "red"}
 START = "start it, or correct its address in colm.toml or the COLM_* variables"
@@ -36,6 +38,8 @@ class Scope:
     participant: str | None = None
     #: Load every model, instead of looking whether it is there.
     models: bool = False
+    #: Ask every participant a short question, which needs all of the site.
+    deep: bool = False
 
 
 def run_doctor(scope: Scope, *, as_json: bool) -> int:
@@ -52,6 +56,8 @@ def examine(scope: Scope) -> Iterator[Finding]:
     """Every finding; a check that cannot be done is a finding too."""
     found = settings()  # nothing can be looked at without them: their error is the command's
     asked = _asked(found, scope.participant)
+    if scope.deep and (scope.broker_only or scope.participant is not None):
+        raise SettingsError("--deep looks at a whole site: leave out --broker-only and --for")
     participant = scope.broker_only or scope.participant is not None
     yield from _settings(found)
     yield from attempt("disks", partial(checks_machine.disks, found))
@@ -63,6 +69,8 @@ def examine(scope: Scope) -> Iterator[Finding]:
         yield from attempt("queues", partial(checks_topology.readers, found))
     named = {name: table for (_, name), table in asked.items()}
     yield from attempt("models", partial(checks_machine.models, found, named, load=scope.models))
+    if scope.deep:
+        yield from attempt("probe", partial(probe, found))
 
 
 def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
@@ -125,6 +133,7 @@ def _rabbitmq(
         for role, name in own:
             yield from checks_broker.rights_of_participant(connection, role, name, everybody)
         yield checks_broker.patience(found, api)
+        yield checks_broker.message_size(connection)
         if not own:
             yield checks_broker.rights_of_coordinator(connection)
             queues = checks_topology.wanted(found)
@@ -132,6 +141,8 @@ def _rabbitmq(
             if api is not None:
                 yield from checks_topology.strangers(api, queues)
                 yield from checks_topology.orphans(api, found)
+                users = [account.user for account in accounts(api)]
+                yield from checks_broker.limits(api, found, len(queues), users)
         if api is None:
             told = "not looked at: alarms, bindings, left-over queues, the broker's clock"
             yield ok("management", f"{told} (COLM_MANAGEMENT would let doctor look)")

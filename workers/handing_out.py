@@ -107,7 +107,7 @@ def remove_user(
     wanted = users.account(role, name, user)
     with management_of(found, management) as broker:
         told = users.remove(broker, wanted, queues=queues, force=force)
-    _tell(f"removed the user {wanted.user}", *told)
+    _tell(*told)
     if name in (found.clients if role == "client" else found.servers):
         _tell(f"take [{role}s.{name}] out of the coordinators' colm.toml and restart them")
 
@@ -127,6 +127,9 @@ def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO
             for a in users.accounts(broker)
             if a.role == role
         ]
+        others = users.of_others(broker)
+    if others:
+        _tell(f"not shown: {others} users of other sites, which have no right in this virtual host")
     if as_json:
         json.dump(rows, out, indent=2)
         out.write("\n")

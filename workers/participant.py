@@ -21,11 +21,14 @@ from tasks.settings import ParticipantSettings, prepare_for_torch, secret, setti
 from tasks.topology import topology_of
 from workers.celery_worker import log_to_stderr, serve, worker_name
 from workers.generator import EngineGenerator, end_process
-from workers.rights import settle
+from workers.rights import settle, waited_for
 from workers.stops import StopReader
 from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
+
+#: Connections that a participant publishes through; docs/security.md counts them.
+PUBLISHING = 1
 
 
 def run_clients(names: Sequence[str], threads: int | None) -> int:
@@ -62,6 +65,7 @@ def _run(
     *,
     suffix: str = "",
 ) -> int:
+    app.conf.broker_pool_limit = PUBLISHING
     rights = settle(queues)
     engine = load_engine(engine_settings)
     worker = worker_name(joined([role, *names]) + suffix)
@@ -71,6 +75,7 @@ def _run(
         app.connection_for_read(), topology_of(settings()), names, generator.stop,
         embedded=settings().embedded, declare=rights.declare,
     )  # fmt: skip
+    _open_to_publish()
     stops.start()
     watchdog = Watchdog(
         lambda: engine.pulse, generator.waiting_since, settings().limits.hang, end_process
@@ -82,6 +87,20 @@ def _run(
         watchdog.close()
         stops.close()
         engine.close()
+
+
+def _open_to_publish() -> None:
+    """Open the connection that submissions go through, before any step is taken.
+
+    Where a limit on connections keeps it from opening, no step waits for a submission in vain.
+    """
+
+    def work() -> None:
+        with app.producer_or_acquire() as producer:
+            producer.connection.ensure_connection(max_retries=1, interval_start=0)
+
+    if not settings().embedded:
+        waited_for(settings(), work)
 
 
 def load_engine(found: EngineSettings) -> Engine:

@@ -11,28 +11,33 @@ the false name was wrong. Nothing is published either way (unless the user has t
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import amqp.exceptions
 import pika
 from amqp.exceptions import AccessRefused, PreconditionFailed
 from celery.events.event import event_exchange
 from kombu import Queue
+from kombu.exceptions import OperationalError
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from models.errors import ColmError, NoConsumer, SettingsError
 from tasks.celery_app import app
 from tasks.publishing import NOT_FOUND
-from tasks.reaching import MAY_PASS, pika_parameters, remedy, where
+from tasks.reaching import MAY_PASS, pika_parameters, remedy, undeclarable, where, words
 from tasks.settings import Settings, settings
 from tasks.topology import declare
 from workers.permissions import EVENTS
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 #: Pauses between attempts to reach the broker (seconds): the first, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
@@ -53,13 +58,14 @@ class Rights:
 def settle(queues: Sequence[Queue]) -> Rights:
     """Make sure that `queues` exist, and set Celery up for what this user may do.
 
-    Waits for a broker that is away; raises SettingsError where waiting would not help, and
-    NoConsumer where a queue is missing that this user may not make.
+    Waits for a broker that is away, or whose limit on connections is reached. Raises SettingsError
+    where waiting would not help, NoConsumer where a queue is missing that this user may not make.
     """
     if settings().embedded:
         return Rights()
+    declared = waited_for(settings(), lambda: _declared(queues))
+    # One connection after the other: the user may not be allowed many.
     with first_contact(settings()) as connection:
-        declared = _declared(queues)
         shown = may_publish(connection, EVENTS, "worker.heartbeat")
         # Where there is no such exchange yet, Celery makes it, if it may.
         rights = Rights(declare=declared, events=declared if shown is None else shown)
@@ -81,20 +87,45 @@ def first_contact(
     found: Settings, sleep: Callable[[float], None] = time.sleep
 ) -> pika.BlockingConnection:
     """A connection, as soon as the broker takes one. Raises SettingsError where it never will."""
+    return waited_for(found, lambda: pika.BlockingConnection(pika_parameters(found)), sleep)
+
+
+def waited_for(
+    found: Settings, work: Callable[[], R], sleep: Callable[[float], None] = time.sleep
+) -> R:
+    """The result of `work`, as soon as the broker lets it be done: also where a limit is reached.
+
+    Raises SettingsError where it never will.
+    """
     pause = FIRST_PAUSE
     while True:
         try:
-            return pika.BlockingConnection(pika_parameters(found))
-        except (AMQPError, OSError) as error:
+            return work()
+        except (AMQPError, amqp.exceptions.AMQPError, OperationalError, OSError) as error:
             advice = remedy(error, found.broker_url)
-            told = f"RabbitMQ at {where(found.broker_url)}: {advice or repr(error)}"
-            if (
-                advice and advice not in MAY_PASS
-            ):  # a broker that is just starting looks like that, too
+            told = f"RabbitMQ at {where(found.broker_url)}: {words(error, found.broker_url)}"
+            if advice and advice not in MAY_PASS:  # one that is just starting looks like that, too
                 raise SettingsError(told) from error
             logger.warning("%s; trying again in %.1f s", told, pause)
         sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def largest_message(connection: pika.BlockingConnection, wanted: int) -> int | None:
+    """The broker's max_message_size in bytes, where it is below `wanted`; None where it is not.
+
+    RabbitMQ checks the size first, then a name that is not ours: nothing is published either way.
+    """
+    channel = connection.channel()
+    channel.confirm_delivery()
+    try:
+        properties = pika.BasicProperties(user_id="nobody")
+        channel.basic_publish("", "colm.rights", bytes(wanted), properties)
+    except ChannelClosedByBroker as error:
+        found = re.search(r"configured max size (\d+)", str(error))
+        return int(found[1]) if found else None
+    channel.close()
+    return None
 
 
 def may_publish(connection: pika.BlockingConnection, exchange: str, key: str) -> bool | None:
@@ -154,10 +185,7 @@ def _declared(queues: Sequence[Queue]) -> bool:
         except AccessRefused:
             return False
         except PreconditionFailed as error:
-            raise ColmError(
-                "a queue exists with other arguments than these settings give it: "
-                f"{error.reply_text}. Use the coordinators' [limits]"
-            ) from error
+            raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error.reply_text}") from error
     return True
 
 

@@ -19,8 +19,9 @@ from sqlalchemy import Engine
 from db import shared
 from db.run_summary import SHARED_WITH
 from models.errors import NoConsumer, Overloaded, SettingsError, TransientError
-from models.messages import MAX_REASON_CHARS, Step, StepError, StepKey, Submission
+from models.messages import Step, StepError, StepKey, Submission
 from models.reliability import UNSENT
+from tasks.coordination import failure_of
 from tasks.ports import Receipt
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ class Sharing:
                 raise
             except Exception as error:  # a step's own: the others are settled
                 logger.exception("shared step %s could not be settled", waiting.step.step_id)
-                submit(_unsent(waiting.step, error))
+                why = f"{type(error).__name__}: {error}"
+                submit(failure_of(waiting.step, UNSENT, why))
         return len(found)
 
     def _wait(self, step: Step, why: Exception) -> None:
@@ -111,12 +113,6 @@ class Sharing:
                 logger.warning("shared steps wait: %s", error)
             except Exception:  # the outermost loop: the others must be settled
                 logger.exception("a shared step could not be settled")
-
-
-def _unsent(step: Step, error: Exception) -> Submission:
-    key = step.model_dump(include=set(StepKey.model_fields))
-    reason = f"{type(error).__name__}: {error}"[:MAX_REASON_CHARS]
-    return Submission(**key, worker="coordinator", error=StepError(kind=UNSENT, reason=reason))
 
 
 def _handed_on(step: Step, worker: str, completion: Any, error: Any) -> Submission:

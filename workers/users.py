@@ -18,6 +18,7 @@ from models.errors import ColmError, TransientError
 from models.messages import Role
 from tasks.celery_app import app
 from tasks.inspection import depths
+from tasks.reaching import undeclarable
 from tasks.settings import settings
 from tasks.topology import declare, topology_of
 from workers.management import Management
@@ -50,7 +51,9 @@ def add(broker: Management, wanted: Account, *, events: bool) -> str:
 
     Raises ColmError where the user exists already: another's password is never changed.
     """
-    if broker.get("users", wanted.user) is not None:
+    user = broker.get("users", wanted.user)
+    if user is not None:
+        _check_ours(broker, wanted, user)
         raise ColmError(
             f"the broker has a user {wanted.user!r} already: 'colm {wanted.role} rotate "
             f"{wanted.name}' gives it a new password, --user makes another"
@@ -63,8 +66,18 @@ def add(broker: Management, wanted: Account, *, events: bool) -> str:
 
 
 def rotate(broker: Management, wanted: Account, *, close: bool) -> str:
-    """Give the user a new password; what was connected with the old one stays unless `close`."""
-    _check_ours(broker, wanted)
+    """Give the user a new password; what was connected with the old one stays unless `close`.
+
+    Raises ColmError where another site would lose its password.
+    """
+    user = _known(broker, wanted)
+    _check_ours(broker, wanted, user)
+    if others := _elsewhere(broker, wanted):
+        raise ColmError(
+            f"the user {wanted.user!r} has rights in {_named(others)} too, where its password "
+            f"would change as well: 'colm {wanted.role} add {wanted.name} --user OTHER' makes one "
+            "for this site alone"
+        )
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     broker.put_user(wanted.user, password, wanted.tag)
     if close:
@@ -73,25 +86,32 @@ def rotate(broker: Management, wanted: Account, *, close: bool) -> str:
 
 
 def remove(broker: Management, wanted: Account, *, queues: bool, force: bool) -> list[str]:
-    """Take the user away and end its connections; what became of its queues, as lines to print.
+    """Take the user away and end its connections; what became of all of it, as lines to print.
 
-    With `queues` they are deleted too, unless messages wait in them and `force` is not given.
+    With `queues` its queues are deleted too, unless messages wait in them and `force` is not given.
+    A user with rights elsewhere loses those in this virtual host, and stays.
     """
-    _check_ours(broker, wanted)
+    user = _known(broker, wanted)
+    _check_ours(broker, wanted, user, left_over=True)
     if queues and not force:
         _check_empty(wanted)
+    others = _elsewhere(broker, wanted)
     broker.forbid(wanted.user)
     broker.close_connections(wanted.user)
-    if not any(p["vhost"] for p in broker.get("users", wanted.user, "permissions") or []):
+    if others:
+        told = f"took the rights of {wanted.user} in this virtual host; the user stays, for "
+        told += f"{_named(others)}"
+    else:
         broker.delete_user(wanted.user)
+        told = f"removed the user {wanted.user}"
     names = queue_names(wanted.role, wanted.name)
     if not queues:
-        return [f"kept its queues: {', '.join(names)} (--queues deletes them)"]
+        return [told, f"kept its queues: {', '.join(names)} (--queues deletes them)"]
     if not force:
         _check_empty(wanted)  # what it held unacked has come back by now
     for name in (*names, stops_name(wanted.name)):
         broker.delete_queue(name)
-    return [f"deleted its queues: {', '.join(names)}"]
+    return [told, f"deleted its queues: {', '.join(names)}"]
 
 
 def accounts(broker: Management) -> Iterator[Account]:
@@ -100,6 +120,13 @@ def accounts(broker: Management) -> Iterator[Account]:
     for user in broker.get("users") or []:
         if user["name"] in allowed and (found := _from_tags(user)):
             yield found
+
+
+def of_others(broker: Management) -> int:
+    """How many users were made for participants of other sites on this RabbitMQ."""
+    ours = {account.user for account in accounts(broker)}
+    made = [user for user in broker.get("users") or [] if _from_tags(user)]
+    return len({str(user["name"]) for user in made} - ours)
 
 
 def _from_tags(user: dict[str, object]) -> Account | None:
@@ -119,18 +146,53 @@ def _tags(user: dict[str, object]) -> list[str]:
     return [str(tag) for tag in tags] if isinstance(tags, list) else str(tags).split(",")
 
 
-def _check_ours(broker: Management, wanted: Account) -> None:
+def _known(broker: Management, wanted: Account) -> dict[str, object]:
+    """The user as the broker knows it. Raises ColmError where there is none."""
     user = broker.get("users", wanted.user)
     if user is None:
         raise ColmError(
             f"the broker has no user {wanted.user!r}: 'colm {wanted.role} list' shows those there "
             f"are, 'colm {wanted.role} add {wanted.name}' makes it"
         )
+    return dict(user)
+
+
+def _check_ours(
+    broker: Management, wanted: Account, user: dict[str, object], *, left_over: bool = False
+) -> None:
+    """Raises ColmError for a user that was not made here, or that is another site's.
+
+    Users belong to the whole RabbitMQ: a site's own are those with rights in its virtual host. With
+    `left_over` one without any right will do, which `add` left when it was broken off.
+    """
     if wanted.tag not in _tags(user):
         raise ColmError(
             f"the user {wanted.user!r} was not made by 'colm {wanted.role} add {wanted.name}' "
-            "(it lacks that tag) and is left alone"
+            "(it lacks that tag) and is left alone; --user names another"
         )
+    if broker.permissions(wanted.user) is not None:
+        return
+    others = _elsewhere(broker, wanted)
+    if others:
+        raise ColmError(
+            f"the user {wanted.user!r} has no right in this virtual host ({broker.vhost}): it is "
+            f"another site's, which uses {_named(others)}, and is left alone; --user names another"
+        )
+    if not left_over:
+        raise ColmError(
+            f"the user {wanted.user!r} has rights in no virtual host, as an 'add' that was broken "
+            f"off leaves it: 'colm {wanted.role} remove {wanted.name}' deletes it, then add it"
+        )
+
+
+def _elsewhere(broker: Management, wanted: Account) -> list[str]:
+    """The other virtual hosts in which the user has rights."""
+    found = broker.get("users", wanted.user, "permissions") or []
+    return sorted({str(p["vhost"]) for p in found} - {broker.vhost})
+
+
+def _named(vhosts: list[str]) -> str:
+    return f"virtual host {', '.join(map(repr, vhosts))}"
 
 
 def _check_empty(wanted: Account) -> None:
@@ -157,8 +219,8 @@ def _declare_for(wanted: Account) -> None:
             event_exchange(channel).declare()  # it may publish there, and not declare it
         except PreconditionFailed as error:
             raise ColmError(
-                f"a queue of {wanted.name!r} exists with other arguments than this colm.toml "
-                f"gives it: {error.reply_text}. Use the coordinators' colm.toml"
+                f"a queue of {wanted.name!r} cannot be made: {undeclarable(error)}. RabbitMQ said: "
+                f"{error.reply_text}. Use the coordinators' colm.toml"
             ) from error
         except connection.connection_errors as error:
             raise TransientError(f"the broker cannot be reached: {error}") from error

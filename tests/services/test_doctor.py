@@ -46,12 +46,13 @@ def doctor(site: IsolatedSite, *options: str, broker: str | None = None) -> dict
     return told
 
 
-def declared(site: IsolatedSite) -> None:
-    """A coordinator has started once."""
+def declared(site: IsolatedSite, *, stop: bool = True) -> None:
+    """A coordinator has started, and was stopped unless told otherwise."""
     site.start("coordinator")
     log = site.folder / "coordinator.log"
     site.wait_until(lambda: "reads colm.ask" in log.read_text(), timeout=60)
-    site.stop("coordinator")
+    if stop:
+        site.stop("coordinator")
 
 
 def test_a_site_that_is_well_has_no_problem_and_is_looked_at_in_every_part(

@@ -338,13 +338,15 @@ def test_a_letter_waits_for_a_database_that_is_away(
     assert "ack" not in [what for what, _ in notes.done]
 
 
-def test_a_message_whose_queue_is_back_and_full_becomes_a_letter_like_any_other(site: Site) -> None:
+def test_a_message_whose_queue_is_back_and_full_becomes_a_letter_like_any_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes = Notes(site)
 
     def full(*_: object) -> bool:
         raise Overloaded("full")
 
-    notes.deliver = full  # type: ignore[method-assign]
+    monkeypatch.setattr(notes, "deliver", full)
     delivery = {"exchange": "colm.drafts", "routing_key": "draft.ada"}
     told = a_message(notes, headers={"id": "x", "task": "colm.submit"}, delivery_info=delivery)
     reading(site, notes)._on_message(told)

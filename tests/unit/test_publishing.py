@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from amqp.exceptions import (
     AccessRefused,
-    Blocked,
     ChannelError,
+    ConnectionForced,
     InternalError,
     MessageNacked,
     NotAllowed,
@@ -161,7 +161,7 @@ QUEUE_LIMIT += "'v' (5) is reached"
         (NotAllowed(CHANNEL_LIMIT), TransientError, "limit on connections or channels is reached"),
         (NotFound("queue"), NoConsumer, "start 'colm coordinator'"),
         (InternalError("vhost is down"), TransientError, "cannot be reached: .*is down"),
-        (Blocked("alarm"), TransientError, "cannot be reached"),
+        (ConnectionForced("shutdown"), TransientError, "cannot be reached"),
         (AccessRefused("not yours", (0, 0)), SettingsError, "refuses this: .* not yours"),
         (NotAllowed("no such vhost"), SettingsError, "correct the URL of the broker"),
         (OperationalError("refused"), TransientError, "broker cannot be reached: refused"),

@@ -89,10 +89,17 @@ def doctor(
     models: Annotated[
         bool, typer.Option("--models", help="Load each model, which takes its time and memory.")
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Send one short question through the whole site; it stays in the record.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check settings, database, broker, queues, rights, clocks, models; say what to do."""
     from workers.doctor import Scope, run_doctor
 
-    scope = Scope(broker_only=broker_only, participant=participant, models=models)
+    scope = Scope(broker_only=broker_only, participant=participant, models=models, deep=deep)
     raise typer.Exit(run_doctor(scope, as_json=as_json))
