@@ -108,7 +108,7 @@ def _last_box(text: str) -> str | None:
     text = _BARE_BOX.sub(r"\1{\2}", text)
     start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
     depth = 0
-    for end in range(start, len(text)):
+    for end in range(max(start, 0), len(text)):
         depth += (text[end] == "{") - (text[end] == "}")
         if text[end] == "}" and not depth:
             return text[start : end + 1]
