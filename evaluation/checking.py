@@ -110,11 +110,12 @@ def right_texts(example: Example, kind: str) -> Iterator[str]:
         if kind == "code":
             yield _fenced(reference)
             continue
+        if kind == "math":
+            yield f"The answer is $\\boxed{{{reference}}}$."
+            continue
         yield reference
         if kind == "choice":
             yield from _chosen(example, reference)
-        elif kind == "math":
-            yield f"The answer is $\\boxed{{{reference}}}$."
         elif kind != "text":
             yield f"The answer is {reference}."
 

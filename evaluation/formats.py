@@ -97,15 +97,28 @@ def _references(row: Row, name: str, *, boxed: bool = True) -> tuple[str, tuple[
         raise UnusableRow(f"{name!r} is empty")
     if not boxed or not any(map(_BOX.search, found)):
         return "", found
-    inner = [extract(_BARE_BOX.sub(r"\1{\2}", one), "math") for one in found]
+    inner = [extract(box, "math") if (box := _last_box(one)) else None for one in found]
     if None in inner:
         raise UnusableRow(f"{name!r} has no answer in its \\boxed{{}}")
     return found[0], tuple(filter(None, inner))
 
 
+def _last_box(text: str) -> str | None:
+    """The last box with what is in it; None where it is not closed."""
+    text = _BARE_BOX.sub(r"\1{\2}", text)
+    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    depth = 0
+    for end in range(max(start, 0), len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if text[end] == "}" and not depth:
+            return text[start : end + 1]
+    return None
+
+
 def _right(row: Row, columns: Columns, options: Options) -> tuple[str, ...]:
     """The letters of the right options, of which a row may also tell the place."""
-    places = [name for name in PLACES if name != columns.answer and given(row, name) is not None]
+    others = (name for name in PLACES if name != columns.answer)
+    places = [name for name in others if given(row, name) not in (None, "")]
     value = given(row, columns.answer)
     if value is None and places:
         value = given(row, places[0])

@@ -96,9 +96,10 @@ def refuse_unread(row: Row, read: Sequence[str] = ()) -> None:
 
 
 def _seems_to_hold(row: Row, name: str) -> bool:
-    plain = re.sub(r"[\W_]", "", name).lower()
+    if not _SEEMS.fullmatch(re.sub(r"[\W_]", "", name).lower()):
+        return False
     value = given(row, name)
-    return bool(_SEEMS.fullmatch(plain)) and not isinstance(value, bool) and not _is_empty(value)
+    return not isinstance(value, bool) and not _is_empty(value)
 
 
 def _is_empty(value: Any) -> bool:

@@ -189,8 +189,8 @@ def _candidates(code: str, stub: str, name: str | None) -> list[str]:
 def _is_definition(code: str, name: str) -> bool:
     """Whether it defines `name`, and is no body of it: that may have a variable of this name, and
     returns."""
-    if re.search(rf"^(?:async )?def {name}\b", code, re.M):
-        return True
+    if parsed(code) is None:
+        return re.search(rf"^(?:async )?def {name}\b", code, re.M) is not None
     top = list(_top(code))
     returns = any(isinstance(part, (ast.Return, ast.Yield)) for node in top for part in _own(node))
     return not returns and any(name in _bound(node) for node in top)

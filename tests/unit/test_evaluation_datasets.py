@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -77,6 +78,124 @@ def test_bad_rows_are_told_with_place_and_reason_and_lose_nothing(tmp_path: Path
     reasons = [row.reason for row in found.bad]
     words = ["JSON", "object", "empty", "'answer'", "none of the 2", "odd", "repeats"]
     assert [word for word, reason in zip(words, reasons, strict=True) if word not in reason] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (float("nan"), "no value"),
+        (float("inf"), "inf, which is no number"),
+        (float("-inf"), "-inf, which is no number"),
+        ([1, float("nan")], "nan, which is no number"),
+        (None, "no value"),
+        ("", "empty"),
+        ("  ", "empty text"),
+        ([], "empty"),
+        ([""], "empty text"),
+        ([None], "null"),
+        (["4", None], "null"),
+        ([["4"]], "a list"),
+        ({"value": "4"}, "an object"),
+        ({"text": []}, "empty"),
+        ("nan", "'nan', which stands for no value"),
+        ("<NA>", "stands for no value"),
+        ("NULL", "stands for no value"),
+        (["4", "NaN"], "stands for no value"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_bad_row(tmp_path: Path, answer: object, words: str) -> None:
+    found = load(jsonl(tmp_path, {"question": "How many?", "answer": answer}))
+
+    assert found.examples == ()
+    assert words in found.bad[0].reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "references"),
+    [
+        (42, ("42",)),
+        (42.0, ("42.0",)),
+        (0, ("0",)),
+        (True, ("True",)),
+        ("None", ("None",)),
+        ("Infinity", ("Infinity",)),
+        ({"text": ["a", "b"], "answer_start": [1, 2]}, ("a", "b")),
+        ("['a', 'b']", ("['a', 'b']",)),
+    ],
+)
+def test_an_answer_is_what_the_row_writes(
+    tmp_path: Path, answer: object, references: tuple[str, ...]
+) -> None:
+    found = load(jsonl(tmp_path, {"question": "Which?", "answer": answer}))
+    assert [e.references for e in found.examples] == [references], found.bad
+
+
+@pytest.mark.parametrize(
+    ("cell", "references"),
+    [
+        ("['yes', 'aye']", ("yes", "aye")),
+        ('["yes", "aye"]', ("yes", "aye")),
+        ("['yes' 'aye']", ("yes", "aye")),
+        ("{'text': array(['yes'], dtype=object), 'answer_start': array([1])}", ("yes",)),
+        ("[1, 2]", ("[1, 2]",)),
+        ("{1, 2}", ("{1, 2}",)),
+        ("[0, 5)", ("[0, 5)",)),
+    ],
+)
+def test_a_cell_of_a_table_may_write_a_list_of_answers(
+    tmp_path: Path, cell: str, references: tuple[str, ...]
+) -> None:
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["question", "answer"], ["Which?", cell]])
+    assert load(str(tmp_path / "a.csv")).examples[0].references == references
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"kind": "numeric", "answer": "many"}, "no number"),
+        ({"answer": "so \\boxed{4"}, "no answer in its"),
+    ],
+)
+def test_a_reference_that_no_answer_can_equal_is_a_bad_row(
+    tmp_path: Path, row: dict[str, str], words: str
+) -> None:
+    (bad,) = load(jsonl(tmp_path, {"question": "How many?", **row})).bad
+    assert words in bad.reason
+
+
+LONG = "We note that $6 \\cdot 7 = 7+7+7+7+7+7$. " * 9
+
+
+@pytest.mark.parametrize(
+    ("row", "reference"),
+    [
+        ({"problem": "Q?", "solution": LONG + "So $\\boxed{42}$."}, "42"),
+        (
+            {"problem": "Q?", "solution": "\\boxed{1}, or rather \\boxed{\\frac{1}{2}}"},
+            "\\frac{1}{2}",
+        ),
+        ({"problem": "Q?", "solution": "so $\\boxed 2$."}, "2"),
+        ({"problem": "Q?", "solution": "it is \\fbox{x^2}"}, "x^2"),
+        ({"problem": "Q?", "solution": LONG, "answer": "7"}, "7"),
+        ({"question": "Q?", "answer": LONG + "\\boxed{42}"}, "42"),
+    ],
+)
+def test_the_answer_of_a_worked_solution_is_what_is_in_its_box(
+    tmp_path: Path, row: dict[str, str], reference: str
+) -> None:
+    (found,) = load(jsonl(tmp_path, row)).examples
+
+    assert (found.kind, found.references) == ("math", (reference,))
+    columns = Columns(question="problem", answer="solution")
+    if "answer" not in row:
+        (named,) = load(jsonl(tmp_path, row), columns=columns).examples
+        assert named == found
+
+
+def test_a_solution_without_a_box_is_a_bad_row(tmp_path: Path) -> None:
+    (bad,) = load(jsonl(tmp_path, {"problem": "Q?", "solution": LONG})).bad
+    assert "no answer in \\boxed{}" in bad.reason
 
 
 def test_grade_school_mathematics_has_its_number_after_the_hashes(tmp_path: Path) -> None:
