@@ -7,12 +7,14 @@ each other; readers wait for nobody. Every failure of the connection is a Transi
 from __future__ import annotations
 
 import os
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
+import psycopg2
 import psycopg2.extensions
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, Pool, event, make_url
@@ -195,6 +197,27 @@ def glancing(engine: Engine) -> Iterator[Connection]:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
+
+
+def cutter(engine: Engine) -> Callable[[], None]:
+    """What frees threads that wait for a server which takes bytes and answers nothing.
+
+    It ends every connection that `engine` opens from now on, which is a TransientError in the
+    thread that uses it. Of a file there are none.
+    """
+    drivers: WeakSet[Any] = WeakSet()
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", lambda driver, _record: drivers.add(driver))
+
+    def cut() -> None:
+        for driver in list(drivers):
+            with (
+                suppress(OSError, psycopg2.Error),
+                socket.socket(fileno=os.dup(driver.fileno())) as s,
+            ):
+                s.shutdown(socket.SHUT_RDWR)
+
+    return cut
 
 
 def _start_anew() -> None:

@@ -13,7 +13,7 @@ import selectors
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary, ref
@@ -23,7 +23,6 @@ from sqlalchemy import Engine, event, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import glancing
-from db.failures import translated
 from db.record import ANSWERS_CHANNEL
 from db.tables import answers
 from models.errors import ColmError, TransientError
@@ -127,15 +126,14 @@ class Ear:
     def _hear_postgresql(self, engine: Engine) -> None:
         while self._wanted():
             try:
-                with _listening(engine) as driver:
-                    self._check_echo(engine, driver)
+                with self._listening(engine) as driver:
                     # An answer that was committed before is told to nobody.
                     self._wake(self._awaited())
                     while self._wanted(KEPT_S):
                         self._hear(driver, LOOK_UP_S)
                 return
             except _LOST as error:
-                logger.info("answers are asked for every second for now: %s", error)
+                logger.info("answers are asked for every second for now: %s", _first_line(error))
             self._ask(engine)
             time.sleep(DEAF_POLL_S)
 
@@ -143,13 +141,30 @@ class Ear:
         try:
             self._wake(ended_among(engine, self._awaited()))
         except _LOST as error:
-            logger.info("whether answers have come cannot be asked for now: %s", error)
+            logger.info("whether answers have come cannot be asked now: %s", _first_line(error))
 
-    def _check_echo(self, engine: Engine, driver: Any) -> None:
+    @contextmanager
+    def _listening(self, engine: Engine) -> Iterator[Any]:
+        """The driver's connection, which hears; it takes no place in the engine's pool."""
+        with ExitStack() as opened:
+            with glancing(engine) as speaker:  # first: it prepares the engine for any connection
+                pool = engine.pool.recreate()
+                opened.callback(pool.dispose)
+                kept = pool.connect()
+                opened.callback(kept.invalidate)
+                driver: Any = kept.dbapi_connection
+                driver.autocommit = True
+                with driver.cursor() as cursor:
+                    cursor.execute("SET application_name = 'colm waiting'")
+                    cursor.execute(f"LISTEN {ANSWERS_CHANNEL}")
+                said = f"echo {uuid4()}"
+                speaker.execute(select(func.pg_notify(ANSWERS_CHANNEL, said)))
+            self._check_echo(driver, said)
+            yield driver
+
+    def _check_echo(self, driver: Any, said: str) -> None:
         """Raise TransientError where what another connection tells is not heard."""
-        said, until = f"echo {uuid4()}", time.monotonic() + ECHO_S
-        with glancing(engine) as connection:
-            connection.execute(select(func.pg_notify(ANSWERS_CHANNEL, said)))
+        until = time.monotonic() + ECHO_S
         while said not in self._hear(driver, until - time.monotonic()):
             if time.monotonic() >= until:
                 raise TransientError("a pooler keeps from this process what PostgreSQL tells")
@@ -168,15 +183,8 @@ class Ear:
         return told
 
 
-@contextmanager
-def _listening(engine: Engine) -> Iterator[Any]:
-    """The driver's connection, which listens; it takes no place in the engine's pool."""
-    with translated(engine.url), engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.detach()
-        connection.exec_driver_sql("SET application_name = 'colm waiting'")
-        connection.exec_driver_sql(f"LISTEN {ANSWERS_CHANNEL}")
-        yield connection.connection.dbapi_connection
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 _EARS: WeakKeyDictionary[Engine, Ear] = WeakKeyDictionary()

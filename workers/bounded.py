@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -20,6 +21,8 @@ R = TypeVar("R")
 
 #: How long a thread waits for its next call before it ends (seconds).
 IDLE_S = 30.0
+#: How long a call takes that is taken for stuck; far above what any of ours does (seconds).
+STUCK_S = 30.0
 
 _ALL: WeakSet[Bounded] = WeakSet()
 
@@ -27,9 +30,13 @@ _ALL: WeakSet[Bounded] = WeakSet()
 class Bounded:
     """At most `threads` calls at once, on threads that keep no process from ending."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(
+        self, name: str, threads: int = 1, *, unstick: Callable[[], None] = lambda: None
+    ) -> None:
+        """`unstick` frees calls that go on and on, if anything can."""
         self._name = name
         self._most = threads
+        self._unstick = unstick
         self.start_anew()
         _ALL.add(self)
 
@@ -40,6 +47,8 @@ class Bounded:
         self._running = 0
         self._waiting = 0
         self._shared: Future[Any] | None = None
+        #: When each call that is under way began, by its thread.
+        self._since: dict[int, float] = {}
 
     def call(self, work: Callable[[], R], within: float) -> R:
         """What `work` returns or raises; TransientError where that takes longer than `within`."""
@@ -67,6 +76,8 @@ class Bounded:
         except FutureTimeoutError:
             if order.done():  # it raised a timeout of its own, or was done just now
                 return order.result()
+            if any(since < time.monotonic() - STUCK_S for since in list(self._since.values())):
+                self._unstick()
             raise TransientError(f"{self._name}: no reply within {within:.0f} s") from None
 
     def _work(self) -> None:
@@ -74,10 +85,12 @@ class Bounded:
             work, order = found
             if not order.set_running_or_notify_cancel():
                 continue
+            self._since[threading.get_ident()] = time.monotonic()
             try:
                 order.set_result(work())
             except BaseException as error:  # noqa: BLE001  # it is raised where it is waited for
                 order.set_exception(error)
+            del self._since[threading.get_ident()]
             del found, work, order  # while this waits for the next
 
     def _next(self) -> tuple[Callable[[], Any], Future[Any]] | None:

@@ -16,7 +16,7 @@ OVERDUE = 30.0
 WITHIN = 30.0
 
 
-_broker = Bounded("the broker", 1)
+_broker = Bounded("the broker")
 
 
 def check_somebody_listens(found: AnswerState, within: float = WITHIN) -> None:

@@ -2,7 +2,7 @@
 
 Nothing is stored twice and nothing can disagree: the commit that stores the answer resolves the
 result, for any process, at any later time. All callers of a process wait on one connection, which
-hears of that commit at once, and read with a few more. A waiting caller sits out a database that is
+hears of that commit at once, and read with another. A waiting caller sits out a database that is
 away, but not for ever, nor longer than it said; and when nobody listens to the queue that its
 question lies in, it is told which.
 """
@@ -38,9 +38,8 @@ from workers.run_results import run_meta
 LOOK_AGAIN = 5.0
 #: How long after a look that failed the next one follows (seconds).
 TRY_AGAIN = 1.0
-#: How many looks at once, and how long one may take where no caller says (seconds).
-READERS = 4
-LOOK_WITHIN = 30.0
+#: How long a look may take where no caller says (seconds).
+LOOK_WITHIN = 10.0
 #: How much longer than its timeout a call may take for its last look (seconds).
 LAST_LOOK = 1.0
 #: For how long a caller without a timeout tries a database that this process never reached
@@ -66,12 +65,12 @@ class Place:
     """A record as all threads of this process read it."""
 
     engine: Engine
-    readers: Bounded
+    reader: Bounded
     reached: bool = False
 
     def read(self, look: Callable[[Engine], Any], within: float) -> Any:
         """Raises TransientError where the database is away, or silent for so long."""
-        found = self.readers.call(partial(look, self.engine), within)
+        found = self.reader.call(partial(look, self.engine), within)
         self.reached = True
         return found
 
@@ -82,8 +81,9 @@ _PLACES: dict[str, Place] = {}
 def place(url: str) -> Place:
     """The one place of this process for a database."""
     if (found := _PLACES.get(url)) is None:
-        engine = databases.connect(url, pool_size=READERS)  # which connects to nothing yet
-        found = _PLACES.setdefault(url, Place(engine, Bounded("the database", READERS)))
+        engine = databases.connect(url, pool_size=1)  # which connects to nothing yet
+        reader = Bounded("the database", unstick=databases.cutter(engine))
+        found = _PLACES.setdefault(url, Place(engine, reader))
     return found
 
 
