@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, event, make_url
 
 from db.columns import to_json
 from db.failures import translated
+from db.sqlite_file import opener
 from models.errors import SettingsError, TransientError
 
 #: How long a writer waits for the lock of another, and a hung one may keep it. Far above what any
@@ -31,14 +32,17 @@ _WRITES = "colm_writes"
 _TURN = "colm_turn"
 
 
-def connect(url: str | URL, *, pool_size: int = 5, application_name: str = "colm") -> Engine:
+def connect(
+    url: str | URL, *, pool_size: int = 5, application_name: str = "colm", create: bool = False
+) -> Engine:
     """An engine for the record at `url`; connects to nothing yet.
 
-    Raises SettingsError if CoLM keeps no record in such a database.
+    A SQLite file that is not there is made with `create` only. Raises SettingsError if CoLM keeps
+    no record in such a database.
     """
     target = parse(url)
     if target.get_backend_name() == "sqlite":
-        return _sqlite(target, pool_size)
+        return _sqlite(target, pool_size, create=create)
     return _postgresql(target, pool_size, application_name)
 
 
@@ -92,7 +96,7 @@ def _postgresql(url: URL, pool_size: int, application_name: str) -> Engine:
     )
 
 
-def _sqlite(url: URL, pool_size: int) -> Engine:
+def _sqlite(url: URL, pool_size: int, *, create: bool) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
@@ -103,22 +107,9 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         json_serializer=to_json,
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "do_connect", opener(create=create))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver opens transactions by its own rules unless told not to; we send BEGIN.
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        # Or INSERT OR REPLACE would remove rows behind the triggers' back.
-        "recursive_triggers = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
