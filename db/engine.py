@@ -23,6 +23,7 @@ from db import sessions
 from db.columns import to_json
 from db.failures import translated
 from db.sessions import LOCK_TIMEOUT_S as LOCK_TIMEOUT_S
+from db.sqlite_file import opener
 from models.errors import SettingsError, TransientError
 from models.urls import check_postgresql
 
@@ -41,14 +42,17 @@ _WRITES = "colm_writes"
 _TURN = "colm_turn"
 
 
-def connect(url: str | URL, *, pool_size: int = 5, application_name: str = "colm") -> Engine:
+def connect(
+    url: str | URL, *, pool_size: int = 5, application_name: str = "colm", create: bool = False
+) -> Engine:
     """An engine for the record at `url`; connects to nothing yet.
 
-    Raises SettingsError if CoLM keeps no record in such a database.
+    A SQLite file that is not there is made with `create` only. Raises SettingsError if CoLM keeps
+    no record in such a database.
     """
     target = parse(url)
     if target.get_backend_name() == "sqlite":
-        engine = _sqlite(target, pool_size)
+        engine = _sqlite(target, pool_size, create=create)
     else:
         engine = _postgresql(target, pool_size, application_name)
     _ENGINES.add(engine)
@@ -120,7 +124,7 @@ def _postgresql(url: URL, pool_size: int, application_name: str) -> Engine:
     return engine
 
 
-def _sqlite(url: URL, pool_size: int) -> Engine:
+def _sqlite(url: URL, pool_size: int, *, create: bool) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
@@ -131,22 +135,9 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
         json_serializer=to_json,
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "do_connect", opener(create=create))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver opens transactions by its own rules unless told not to; we send BEGIN.
-    connection.isolation_level = None
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        # Or INSERT OR REPLACE would remove rows behind the triggers' back.
-        "recursive_triggers = ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

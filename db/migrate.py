@@ -15,9 +15,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from db.engine import connect, reading, writing
+from db.sqlite_file import is_missing
 from models.errors import SettingsError
 
 #: Held on PostgreSQL while migrating; any number that no other program uses. SQLite's write lock
@@ -45,11 +46,8 @@ def pending(url: str, migrations: Path = MIGRATIONS) -> list[str]:
     Raises like `upgrade`.
     """
     engine = connect(url, pool_size=1)
-    try:
-        with reading(engine) as connection:
-            missing = _missing(connection, migrations)
-    finally:
-        engine.dispose()
+    nothing = is_missing(engine.url)
+    missing = _in_order(migrations) if nothing else _read_missing(engine, migrations)
     return [f"{script.revision} {script.doc}" for script in missing]
 
 
@@ -63,8 +61,16 @@ def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
         command.revision(_config(migrations, connection), subject, autogenerate=True, rev_id=number)
 
 
+def _read_missing(engine: Engine, migrations: Path) -> list[Script]:
+    try:
+        with reading(engine) as connection:
+            return _missing(connection, migrations)
+    finally:
+        engine.dispose()
+
+
 def _missing(connection: Connection, migrations: Path) -> list[Script]:
-    scripts = list(reversed(list(_scripts(migrations).walk_revisions())))
+    scripts = _in_order(migrations)
     applied = MigrationContext.configure(connection).get_current_revision()
     if applied is None:
         return scripts
@@ -77,9 +83,13 @@ def _missing(connection: Connection, migrations: Path) -> list[Script]:
     return scripts[known.index(applied) + 1 :]
 
 
+def _in_order(migrations: Path) -> list[Script]:
+    return list(reversed(list(_scripts(migrations).walk_revisions())))
+
+
 @contextmanager
 def _migrating(url: str) -> Iterator[Connection]:
-    engine = connect(url, pool_size=1, application_name="colm migrate")
+    engine = connect(url, pool_size=1, application_name="colm migrate", create=True)
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":

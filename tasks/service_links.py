@@ -14,7 +14,7 @@ _BY_VALUE = re.compile(r"(tcp|udp|sctp)://")
 
 
 def is_address(variable: str, value: str) -> bool:
-    """Whether this is a service's NAME_PORT, which no setting can look like: tcp://10.0.0.7:80."""
+    """Whether this is a service's NAME_PORT, which no setting can look like: tcp://127.0.0.1:80."""
     return variable.endswith("_PORT") and _BY_VALUE.match(value) is not None
 
 

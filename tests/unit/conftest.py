@@ -26,6 +26,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Set
     def set_to(**variables: str) -> None:
         for name in [name for name in os.environ if name.startswith("COLM_")]:
             monkeypatch.delenv(name)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
         for name, value in {"COLM_HOME": str(tmp_path / "home"), **variables}.items():
             monkeypatch.setenv(name, value)
         forget()

@@ -85,7 +85,7 @@ class MigrationContract:
         raise NotImplementedError
 
     def test_an_upgraded_database_equals_the_tables(self, url: str, upgraded_url: str) -> None:
-        engine = connect(url)
+        engine = connect(url, create=True)
         with writing(engine) as connection:
             metadata.create_all(connection)
         engine.dispose()
