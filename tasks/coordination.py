@@ -246,7 +246,12 @@ class Coordinator:
             except TransientError as error:  # what is generated in vain is recorded as late
                 logger.warning("%s", error)
         if todo.ended is not None:
-            self.announce.ended(todo.ended)
+            answer = todo.ended
+            logger.info(
+                "query %s %s by %s in %.1f s%s", answer.query_id, answer.status, answer.strategy,
+                answer.seconds, ", degraded" if answer.degraded else "",
+            )  # fmt: skip
+            self.announce.ended(answer)
 
     def _send(self, steps: Sequence[Step]) -> None:
         """Publish and mark. A step whose queue is missing or full stays stranded, for later.

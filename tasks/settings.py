@@ -104,6 +104,17 @@ class BrokerLimits(Message):
     heartbeat: int = Field(default=30, ge=5, le=600)
 
 
+class LogSettings(Message):
+    """The `[log]` table: what processes log, and how large the logs of `colm up` grow."""
+
+    #: info: a line a query. debug: a line for each task and step too.
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    #: `colm up` rotates a log that is larger.
+    max_bytes: int = Field(default=10_000_000, ge=10_000)
+    #: Rotated logs to keep, of each process.
+    backups: int = Field(default=2, ge=1, le=100)
+
+
 class ScheduleSettings(Message):
     """A `[schedules.NAME]` table: an evaluation that Celery beat orders."""
 
@@ -192,6 +203,7 @@ class Settings(Message):
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     limits: BrokerLimits = BrokerLimits()
     schedules: dict[Name, ScheduleSettings] = Field(default_factory=dict)
+    log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
     images: ImageSettings = ImageSettings()
     tls: TlsSettings = TlsSettings()

@@ -17,7 +17,7 @@ from kombu import Message, Queue
 from models import naming
 from tasks.celery_app import app
 from tasks.reaching import where, words
-from tasks.settings import settings
+from tasks.settings import LogSettings, settings
 from workers.dead_letters import turn_away
 from workers.intake import fault_of, refuse_compression
 from workers.lanes import lanes_of
@@ -139,9 +139,9 @@ class PlainConsumer(Consumer):
         return self.ensure_connected(connection)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
+def log_to_stderr() -> None:
     """Set up this process's log: one line an event, times in local time with milliseconds."""
-    logging.basicConfig(level=level, format=LOG_FORMAT)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     for noisy in ("httpx", "httpcore", "amqp", "filelock", "pika", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Whoever connects tells what failed, in one line; pika would tell it in eight before.
@@ -150,6 +150,16 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         handler.addFilter(Sparing())
     # It says that a task came; celery.app.trace says what came of it.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
+    set_log_levels(settings().log)
+
+
+def set_log_levels(found: LogSettings) -> None:
+    """Set what our own modules log. Celery's line for each task that ended is one for debugging."""
+    level = logging.getLevelNamesMapping()[found.level.upper()]
+    for ours in ("db", "evaluation", "models", "tasks", "workers"):
+        logging.getLogger(ours).setLevel(level)
+    of_tasks = logging.INFO if level < logging.INFO else max(level, logging.WARNING)
+    logging.getLogger("celery.app.trace").setLevel(of_tasks)
 
 
 def worker_name(kind: str) -> str:

@@ -187,7 +187,7 @@ class EngineGenerator:
             if future is None:
                 left = self._left(step)
                 how = "alone" if step.alone else "taken"
-                logger.info("step %s %s, %.0f s left for it", step.step_id, how, left)
+                logger.debug("step %s %s, %.0f s left for it", step.step_id, how, left)
                 future = self._engine.submit(self._request(step, left, images))
                 self._running[step.step_id] = future
                 self._begun[step.step_id] = self._monotonic()

@@ -93,6 +93,11 @@ shutdown = 20
 listen_timeout = 10
 heartbeat = 30
 
+[log]
+level = "info"
+max_bytes = 10000000
+backups = 2
+
 # --- Evaluations that 'celery -A tasks beat' orders by the clock. --------------------------------
 # [schedules.night]
 # evaluate = "evaluation.toml"

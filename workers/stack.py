@@ -35,6 +35,7 @@ from tasks.settings import (
 )
 from tasks.standing import stack_file, stack_lock, this_stack
 from tasks.topology import topology_of
+from workers.log_rotation import rotate
 from workers.quickstart import QUICKSTART, quickstart_folder
 from workers.services import EmbeddedBroker, dying_with_parent, hold_alone, tail
 
@@ -126,6 +127,14 @@ class Stack:
             self._broker.start()
         for child in self.children:
             child.watch(now, self.tell)
+        self._rotate_logs()
+
+    def _rotate_logs(self) -> None:
+        logs = [child.log_path for child in self.children]
+        if self._broker is not None:
+            logs.append(self._broker.log_path)
+        for path in logs:
+            rotate(path, self.settings.log.max_bytes, self.settings.log.backups)
 
     @property
     def broker(self) -> EmbeddedBroker | None:

@@ -57,6 +57,9 @@ home = "{home}"
 [limits]
 heartbeat = {heartbeat}
 listen_timeout = 30
+[log]
+level = "debug"
+
 [deadlines]
 draft = {patience}
 synthesize = {patience}

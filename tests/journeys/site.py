@@ -61,7 +61,7 @@ class Site:
         self.database = database
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         #: Set in the environment of every process that is started from now on.
-        self.variables: dict[str, str] = {}
+        self.variables: dict[str, str] = {"COLM_LOG__LEVEL": "debug"}
 
     def configure(self, *clients: str, delay: float = 0, **deadlines: float) -> None:
         """Write colm.toml: scripted clients that reply after `delay`, and deadlines (seconds)."""

@@ -16,12 +16,20 @@ from tests.journeys.site import Site
 PATIENCE = 60
 
 
+def _lines_with(text: str, folder: Path) -> list[str]:
+    logs = (folder / "home" / "logs").glob("*.log")
+    return [line for log in logs for line in log.read_text().splitlines() if text in line]
+
+
 def test_up_answers_from_another_shell_restarts_a_dead_child_and_stops_cleanly(site: Site) -> None:
     site.configure("ada", "bo")
+    site.variables["COLM_LOG__LEVEL"] = "info"
     site.start("up")
     log = site.folder / "up.log"
     site.wait_until(lambda: "ready" in log.read_text(), timeout=PATIENCE)
-    assert site.ask("Are you up?", {"rounds": 1})["status"] == "answered"
+    first = site.ask("Are you up?", {"rounds": 1})
+    assert first["status"] == "answered"
+    site.wait_until(lambda: len(_lines_with(first["query_id"], site.folder)) > 0)
 
     killed = _pid_of("client-ada-bo", log)
     os.kill(killed, signal.SIGKILL)
@@ -30,6 +38,8 @@ def test_up_answers_from_another_shell_restarts_a_dead_child_and_stops_cleanly(s
     assert site.ask("Are you still up?", {"rounds": 1})["status"] == "answered"
     assert (site.folder / "home" / "stack.json").exists()
     assert site.stop("up", within=PATIENCE) == 0
+    (line,) = _lines_with(first["query_id"], site.folder)  # of all processes: a query costs a line
+    assert "answered by colm in" in line
     assert not (site.folder / "home" / "stack.json").exists()
     assert not any(_mentions(pid, site.folder) for pid in _python_processes())
 
