@@ -67,8 +67,9 @@ def plain(row: Row, columns: Columns) -> Example:
         found = _example(question, solutions, "code", tests=_tested(tests))
     else:
         found = _compared(row, columns, question, kind)
-    grader = "vqa" if named == "vqa" else ""
-    return identified(replace(found, cluster=str(given(row, columns.cluster) or ""), grader=grader))
+    if cluster := given(row, columns.cluster):
+        found = replace(found, cluster=str(cluster))
+    return identified(replace(found, grader="vqa")) if named == "vqa" else found
 
 
 def _compared(row: Row, columns: Columns, question: str, kind: Kind | None) -> Example:

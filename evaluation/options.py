@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from evaluation.rows import Row, UnusableRow, given, listed, written
@@ -96,10 +97,15 @@ def refuse_unread(row: Row, read: Sequence[str] = ()) -> None:
 
 
 def _seems_to_hold(row: Row, name: str) -> bool:
-    if not _SEEMS.fullmatch(re.sub(r"[\W_]", "", name).lower()):
+    if not _is_seeming(name):
         return False
     value = given(row, name)
     return not isinstance(value, bool) and not _is_empty(value)
+
+
+@lru_cache(maxsize=1_024)
+def _is_seeming(name: str) -> bool:
+    return _SEEMS.fullmatch(re.sub(r"[\W_]", "", name).lower()) is not None
 
 
 def _is_empty(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from evaluation.examples import Example
 from evaluation.formats import Columns, bbh, plain
 from evaluation.graders import grade
 from evaluation.rows import UnusableRow
+from tasks.evaluation_config import read_config
+from workers.evaluator_data import read
 
 RED = ["red", "blue", "green"]
 
@@ -155,7 +158,7 @@ def test_a_field_of_options_that_is_named_has_to_be_there_and_none_may_be_named(
     assert example(Columns(choices=""), options=RED, answer="red").kind == "exact"
 
 
-def numbered(folder: Any, *numbers: int, first: int | None = None) -> list[str]:
+def numbered(folder: Path, *numbers: int, first: int | None = None) -> list[str]:
     """The letters of rows whose answers are these numbers; or why there is none."""
     rows = [f'{{"question": "{n}?", "choices": ["a", "b", "c"], "answer": {n}}}\n' for n in numbers]
     path = folder / "a.jsonl"
@@ -164,7 +167,7 @@ def numbered(folder: Any, *numbers: int, first: int | None = None) -> list[str]:
     return [e.references[0] for e in found.examples] + [bad.reason for bad in found.bad]
 
 
-def test_numbers_count_from_0_unless_the_set_says_otherwise(tmp_path: Any) -> None:
+def test_numbers_count_from_0_unless_the_set_says_otherwise(tmp_path: Path) -> None:
     assert numbered(tmp_path, 0, 1, 2) == ["A", "B", "C"]
     assert numbered(tmp_path, 1, 2) == ["B", "C"]
     assert numbered(tmp_path, 1, 2, 3, first=1) == ["A", "B", "C"]
@@ -238,3 +241,14 @@ def test_a_choice_may_have_more_than_ten_options(text: str, status: str) -> None
 def test_a_target_that_names_no_option_is_a_bad_row(row: dict[str, Any], words: str) -> None:
     with pytest.raises(UnusableRow, match=words):
         bbh(row, Columns())
+
+
+def test_an_evaluations_file_names_the_fields_of_the_options(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"q": "Which?", "opa": "red", "opb": "blue", "cop": 2}')
+    (tmp_path / "a.toml").write_text(
+        '[data]\nsource = "a.jsonl"\nquestion = "q"\nanswer = "cop"\nchoices = ["opa", "opb"]\n'
+        'first = 1\n[[entries]]\nname = "one"\n'
+    )
+    (found,) = read(read_config(tmp_path / "a.toml").data).examples
+
+    assert (found.references, found.choices) == (("B",), ("red", "blue"))
