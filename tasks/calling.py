@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from celery import Task, group
 from celery.canvas import Signature
-from celery.result import AsyncResult
-from kombu import Connection, Producer, Queue
+from celery.result import AsyncResult as Result
+from kombu import Producer, Queue
 
 from models.errors import InvalidAsk
 from tasks.celery_app import app
@@ -56,7 +56,10 @@ CELERYS = {"task_id", *LEFT_OUT, *LET_THROUGH, *_WHY}
 
 
 class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task that is checked in the caller's process, and sent in one way."""
+    """A task that is checked in the caller's process, and sent in one way: by CoLM's app.
+
+    Celery makes it known to every app of the process, for which another broker may be set.
+    """
 
     @property
     def called(self) -> str:
@@ -83,7 +86,7 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     def signature(
         self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Signature[Any]:
-        options.setdefault("app", self.app)
+        options.setdefault("app", app)
         found = CallersSignature(self, args, kwargs, *more, **options)
         self.check(found)
         return found
@@ -92,15 +95,21 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
 
     def map(self, it: Iterable[Any]) -> Any:
         """A group: what one task of Celery's own would do one after the other."""
-        return group([self.s(one) for one in it], app=self.app)
+        return group([self.s(one) for one in it], app=app)
 
     def starmap(self, it: Iterable[Any]) -> Any:
-        return group([self.s(*one) for one in it], app=self.app)
+        return group([self.s(*one) for one in it], app=app)
 
     def chunks(self, *_args: Any, **_options: Any) -> NoReturn:
         raise InvalidAsk(
             f"{self.called} has no chunks, as engines batch by themselves: {self.called}.map([...])"
         )
+
+    def AsyncResult(self, task_id: str, **options: Any) -> Result[Any]:  # noqa: N802 - Celery's
+        found: Result[Any] = app.AsyncResult(
+            task_id, backend=app.backend, task_name=str(self.name), **options
+        )
+        return found
 
     def check(self, found: Signature[Any]) -> None:
         """Raises InvalidAsk for a signature that could never be sent."""
@@ -127,17 +136,17 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         shown: Mapping[str, Any],
         options: Mapping[str, Any],
         **more: Any,
-    ) -> AsyncResult[Any]:
+    ) -> Result[Any]:
         """Publish; raises what `publish` raises. `options` are Celery's, and checked before."""
         from tasks.publishing import publish
 
-        if self.app.conf.task_always_eager:
+        if app.conf.task_always_eager:
             raise InvalidAsk(
                 f"{self.called} cannot be eager: it needs a site. Leave task_always_eager out of "
                 "the settings of CoLM's app; 'colm up' with scripted engines is a site for tests"
             )
-        result: AsyncResult[Any] = publish(
-            self.app,
+        result: Result[Any] = publish(
+            app,
             str(self.name),
             queue,
             task_id=task_id,
@@ -172,15 +181,16 @@ class CallersSignature(Signature[Any]):
         return app.tasks[self["task"]]
 
     def freeze(self, _id: str | None = None, **place: Any) -> Any:  # type: ignore[override]
-        """Raises InvalidAsk where Celery puts it before something else.
+        """Raises InvalidAsk where Celery puts it before something else, and before all is sent.
 
         What it is told tells where that is: a step that another follows is told its root and no
-        more, and the body of a chord its group and no place in it.
+        more, a part of a chord what follows, and the body of one its group and no place in it.
         """
         called = str(self["task"]).removeprefix("colm.")
-        if set(place) == {"root_id"}:
+        if set(place) == {"root_id"} or place.get("chord"):
             raise InvalidAsk(
-                f"nothing can follow {called} in a chain: get() its result, then send the next task"
+                f"nothing can follow {called}, in a chain or a chord: get() its result, then send "
+                "the next task"
             )
         if set(place) == {"group_id", "root_id"} and not self.immutable:
             raise InvalidAsk(
@@ -212,14 +222,7 @@ def check_options(called: str, options: Mapping[str, Any]) -> None:
 
 
 def _ours(options: Mapping[str, Any]) -> Producer | None:
-    """The producer that a group shares among its members, if it leads to our broker."""
+    """The producer that a group shares among its members, if it is of our broker's pool."""
     producer: Producer | None = options.get("producer")
-    if producer is None or producer.connection is None:
-        return None
-    pool: Any = app.pool  # the stubs take it for a pool of producers
-    return producer if _address(producer.connection) == _address(pool.connection) else None
-
-
-def _address(connection: Connection) -> tuple[Any, ...]:
-    port = connection.port or connection.get_transport_cls().default_port
-    return connection.hostname, port, connection.userid, connection.virtual_host
+    pool = getattr(getattr(producer, "connection", None), "_pool", None)
+    return producer if pool is not None and pool is app.pool else None

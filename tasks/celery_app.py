@@ -40,12 +40,16 @@ app = App(
 
 def _start_anew() -> None:
     """In a forked child: connections of its own. The parent's are left to it, and not closed."""
+    here: Any = app  # the stubs leave out what is not for everybody
     for group in (pools.connections, pools.producers):
         for key, found in list(group.items()):
-            if app._pool is not None and app._pool in (found, getattr(found, "connections", None)):
+            if here._pool is not None and here._pool in (
+                found,
+                getattr(found, "connections", None),
+            ):
                 dict.pop(group, key)  # by the key as it is, not as the group would make it
-    app._after_fork()
-    app.__dict__.pop("control", None)  # which holds a pool of its own
+    here._after_fork()
+    here.__dict__.pop("control", None)  # which holds a pool of its own
 
 
 os.register_at_fork(after_in_child=_start_anew)

@@ -15,6 +15,8 @@ if broker_url.startswith("amqps"):
     broker_use_ssl = _found.tls.for_celery(broker_url)
 # The record is the result backend: an AsyncResult of `ask` resolves to the recorded answer.
 result_backend = "workers.results:RecordBackend"
+# Nothing in it expires, and beat sends no task every night that would remove what has.
+result_expires = None
 
 task_serializer = "json"
 result_serializer = "json"

@@ -79,7 +79,7 @@ class EvaluateTask(CallersTask):
         )
 
     def AsyncResult(self, task_id: str, **options: Any) -> RunResult:  # noqa: N802 - Celery's name
-        return RunResult(task_id, app=self.app, **{"backend": self.backend, **options})
+        return RunResult(task_id, app=app, backend=app.backend, **options)
 
 
 def run_name(name: str, now: datetime, chance: str) -> str:

@@ -122,7 +122,7 @@ def _task(act: Act, does: str) -> Task:  # type: ignore[type-arg]  # generic in 
         return _generate(self, args, fields)
 
     body.__doc__ = does
-    return app.task(bind=True, name=f"colm.{act}")(body)
+    return app.task(bind=True, name=f"colm.{act}", shared=False)(body)
 
 
 TASKS = {act: _task(act, does) for act, does in ACTS.items()}

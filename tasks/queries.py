@@ -185,7 +185,7 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     raise Ignore("the record resolves the result when the query ends")
 
 
-@app.task(bind=True, name="colm.submit")
+@app.task(bind=True, name="colm.submit", shared=False)
 def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
     """Take what a participant sends for a step. Repeats are harmless, strangers are refused."""
     from models.messages import Submission
@@ -204,7 +204,7 @@ def _theirs(told: Submission) -> Submission:
     return told.model_copy(update={"error": told.error.model_copy(update={"kind": "Failed"})})
 
 
-@app.task(bind=True, name="colm.attempt")
+@app.task(bind=True, name="colm.attempt", shared=False)
 def attempt(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
     """Take what a participant tells of a step that may have killed a worker."""
     from models.messages import Attempt
