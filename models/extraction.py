@@ -1,7 +1,7 @@
 r"""Finds the answer in what a model wrote. Pure, and light to import.
 
-A thought between `<think>` tags is not an answer; where it was never closed there is none. Then
-the first of these that is found counts, and the last of its kind where there are several:
+A thought (`models.thoughts`) is not an answer; where it was never closed there is none. Then the
+first of these that is found counts, and the last of its kind where there are several:
 
 1. `\boxed{...}`
 2. what follows "answer is", "answer:" or "answer =", to the end of the sentence. Where that holds
@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+
+from models.thoughts import split_thought
 
 #: The longest last line, in characters, that is taken for an answer that nothing announces.
 MAX_LINE = 100
@@ -64,11 +66,9 @@ _LETTER_ALONE = re.compile(r"(?<![\w'])([A-HJ])(?![\w'])(?!\s+[a-z])")
 
 
 def answered_part(text: str) -> str | None:
-    """`text` without the thought before it; None where the thought never ended."""
-    before, found, after = text.rpartition("</think>")
-    if found:
-        return after
-    return None if "<think>" in before + after else text
+    """`text` without its thought; None where the thought never ended."""
+    thought, answer = split_thought(text)
+    return None if thought and not answer.strip() else answer
 
 
 def word_in(text: str) -> str | None:
