@@ -26,7 +26,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     "rounds": (),
     "steps": ("messages", "choices"),
     "attempts": (),
-    "outcomes": ("text", "error_reason", "choice_logprobs"),
+    "outcomes": ("text", "thought", "error_reason", "choice_logprobs"),
     "decisions": ("reason", "detail"),
     "answers": ("reason", "answer"),
     "erasures": (),

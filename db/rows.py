@@ -76,6 +76,8 @@ def step_of(row: Mapping[str, Any]) -> Step:
 
 def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fields:
     completion = outcome.completion.model_dump() if outcome.completion else {}
+    # No thought is no value: so it is in a record from before there were thoughts.
+    completion["thought"] = completion.get("thought") or None
     return {
         "query_id": query_id,
         "seq": seq,
@@ -92,7 +94,8 @@ def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fiel
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
     completion, error = None, None
     if row["text"] is not None:
-        completion = Completion.model_validate({name: row[name] for name in _COMPLETION})
+        said = {name: row[name] for name in _COMPLETION}
+        completion = Completion.model_validate(said | {"thought": row["thought"] or ""})
     if row["error_kind"] is not None:
         error = StepError(kind=row["error_kind"], reason=row["error_reason"])
     return Outcome(
@@ -164,7 +167,8 @@ def recordable_outcome(outcome: Outcome) -> Outcome:
     """`outcome` exactly as it will be read back, so that a strategy sees the same either way."""
     completion, error = outcome.completion, outcome.error
     if completion is not None:
-        completion = completion.model_copy(update={"text": storable(completion.text)})
+        said = {"text": storable(completion.text), "thought": storable(completion.thought)}
+        completion = completion.model_copy(update=said)
     if error is not None:
         error = StepError(kind=storable(error.kind), reason=storable(error.reason))
     return replace(outcome, completion=completion, error=error, worker=storable(outcome.worker))

@@ -150,6 +150,7 @@ outcomes = Table(
     Column("seed", BigInteger),
     Column("mean_logprob", Double),
     Column("choice_logprobs", Json),
+    Column("thought", PlainText),
     *text_digests(),
     row_hash(),
     CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),

@@ -208,6 +208,8 @@ class Completion(Message):
     """Text out of an engine, with what it cost and what made it."""
 
     text: ForeignText = Field(max_length=MAX_COMPLETION_CHARS)
+    #: What the model thought before it answered: recorded, and shown to nobody who is asked.
+    thought: ForeignText = Field(default="", max_length=MAX_COMPLETION_CHARS)
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int = Field(ge=0, le=MAX_TOKENS)
     completion_tokens: int = Field(ge=0, le=MAX_TOKENS)

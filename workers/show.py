@@ -149,6 +149,8 @@ def _body(entry: Entry, *, prompts: bool) -> Iterator[RenderableType]:
             for turn in step.messages:
                 yield _panel(turn.role, turn.content, "dim")
         case StepOutcome(outcome=Outcome(completion=completion)) if completion is not None:
+            if completion.thought:
+                yield _panel("thought", completion.thought, "dim")
             yield _panel("text", completion.text, "blue")
         case _:
             return
