@@ -40,6 +40,8 @@ class EngineSettings(Message):
     guess_tokens: int = Field(default=4, ge=0, le=16)
     #: transformers: devices over which each layer of the model is cut; 1 does not cut.
     tensor_parallel: int = Field(default=1, ge=1, le=64)
+    #: transformers, paged, openvino: let code that lies in the model's folder run in this process.
+    trust_remote_code: bool = False
     #: openai: the endpoint's address, as far as and including /v1.
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     #: openai: the name of the environment variable that holds the key; never the key itself.

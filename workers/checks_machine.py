@@ -89,7 +89,7 @@ def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
         return problem(about, f"{path} holds no model", do)
     if path.exists():
         return ok(about, f"{path} is there (--models loads it)")
-    if path.is_absolute() or path.suffix == ".gguf" or engine.model.startswith((".", "~")):
+    if path.is_absolute() or path.suffix.lower() == ".gguf" or engine.model.startswith((".", "~")):
         return warning(about, f"{path} is not on this machine", "needed where the engine runs only")
     return ok(about, f"{engine.model} is looked for at the hub (--models loads it)")
 

@@ -93,8 +93,9 @@ def cannot_score(info: EngineInfo) -> EngineError:
 class Engine(Protocol):
     """Generates many requests at once; a request's result never depends on its batch-mates.
 
-    `submit` never blocks on generation. The future resolves to a Completion or raises an
-    EngineError: PromptTooLong (names both lengths), DeadlineExceeded, Cancelled, EndpointError.
+    `submit` never blocks on generation. The future resolves to a Completion, its thought apart from
+    its text, or raises an EngineError: PromptTooLong (names both lengths), DeadlineExceeded,
+    Cancelled, EndpointError.
     One request's error is its own. `close` cancels what is left and frees the device.
     """
 

@@ -17,6 +17,15 @@ def build_engine(
     `model_path` is where the weights of `settings.model` lie when the name alone does not say it
     (the quickstart model). Raises ModelUnusable or SettingsError, saying what to do.
     """
+    if settings.local:
+        from models.engines.loading import explained
+
+        with explained(model_path or settings.model):
+            return _built(settings, model_path, api_key)
+    return _built(settings, model_path, api_key)
+
+
+def _built(settings: EngineSettings, model_path: str | None, api_key: str | None) -> Engine:
     match settings.kind:
         case "scripted":
             from models.engines.scripted import ScriptedEngine

@@ -82,8 +82,9 @@ class ForeignEngine(LocalEngine):
         info: EngineInfo,
         context: int,
         ends: frozenset[int],
+        stops: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(tokenizer, info=info, context=context, ends=ends)
+        super().__init__(tokenizer, info=info, context=context, ends=ends, stops=stops)
         self._library = library
         self._line: WaitingLine[Generation] = WaitingLine()
         self._running: list[Generation] = []
@@ -129,12 +130,12 @@ class ForeignEngine(LocalEngine):
                 return
             generation = self._line.pop()
             generation.started = time.monotonic()
+            self._running.append(generation)  # first: a fault fails all that run, and forgets none
             try:
                 self._library.add(generation)
             except EngineError as error:
                 self._tickets.fail(generation.ticket, error)
-            else:
-                self._running.append(generation)
+                self._running.remove(generation)
 
     def _take(self, news: News) -> None:
         generation = news.generation
@@ -159,7 +160,8 @@ class ForeignEngine(LocalEngine):
     def _complete(self, generation: Generation) -> None:
         ticket = generation.ticket
         seed, now = ticket.request.sampling.seed, time.monotonic()
-        self._tickets.finish(ticket, generation.completion(self._info, seed, now))
+        completion = generation.completion(self._info, seed, now)
+        self._tickets.finish(ticket, completion, opened=generation.opened)
 
     def _leave(self, generation: Generation, *, gone: bool = False) -> None:
         self._running.remove(generation)

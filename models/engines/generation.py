@@ -16,7 +16,8 @@ from models.engines.sampling import Dice, Drawn
 from models.engines.text import StopFinder
 from models.engines.tickets import Ticket
 from models.errors import EngineError
-from models.messages import Completion
+from models.messages import Completion, explain
+from models.thoughts import split_thought
 
 NOT_A_NUMBER = "the model's output is not a number: try dtype = 'bfloat16' or 'float32'"
 
@@ -32,6 +33,10 @@ class Generation:
     dice: Dice
     decode: Decode
     ends: frozenset[int]
+    #: How the prompt ends, where it leaves a thought open.
+    opened: str = ""
+    #: Texts that end it: the request's own, and the model's.
+    stops: tuple[str, ...] = ()
     #: The tokens of each of the request's choices, where it has some.
     choices: tuple[list[int], ...] = ()
     #: The images of the prompt, until it is computed.
@@ -56,13 +61,13 @@ class Generation:
     #: How likely each choice is: natural logs.
     choice_logprobs: dict[str, float] | None = None
     _text: str | None = None
-    _stops: StopFinder | None = None
+    _stopping: StopFinder | None = None
     _lookup: Lookup | None = None
     _looked_up: int = 0
 
     def __post_init__(self) -> None:
-        if stop := self.ticket.request.sampling.stop:
-            self._stops = StopFinder(stop, self.decode)
+        if self.stops:
+            self._stopping = StopFinder(self.stops, self.decode)
 
     @property
     def reach(self) -> int:
@@ -86,10 +91,16 @@ class Generation:
         if drawn.token in self.ends:
             self.finish_reason = "stop"
             return
-        if self._stops is not None and (text := self._stops.push(drawn.token)) is not None:
+        text = None if self._stopping is None else self._stopping.push(drawn.token)
+        if text is not None and not self._is_thought(text):
             self._text, self.finish_reason = text, "stop"
         elif len(self.drawn) >= self.ticket.request.sampling.max_new_tokens:
             self.finish_reason = "length"
+
+    def _is_thought(self, text: str) -> bool:
+        """Whether the answer has not begun, which alone a stop string ends."""
+        thought, answer = split_thought(text, opened=self.opened)
+        return bool(thought) and not answer.strip()
 
     def choose(self, logprobs: Sequence[float]) -> None:
         """End with the likeliest choice. EngineError where the model's output is no number."""
@@ -121,11 +132,12 @@ class Generation:
             self._lookup.judge(guessed, right)
 
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
-        """What the caller gets; EngineError if the text is longer than a message may be."""
+        """What the caller gets; EngineError if a message cannot hold it."""
         submitted = self.ticket.submitted
+        said = self.drawn[:-1] if self.drawn[-1] in self.ends else self.drawn
         try:
             return Completion(
-                text=self.decode(self.drawn) if self._text is None else self._text,
+                text=self.decode(said) if self._text is None else self._text,
                 finish_reason=self.finish_reason or "length",
                 prompt_tokens=len(self.prompt),
                 completion_tokens=len(self.drawn),
@@ -143,4 +155,4 @@ class Generation:
                 choice_logprobs=self.choice_logprobs,
             )
         except ValidationError as error:
-            raise EngineError("the completion is longer than a message may be") from error
+            raise EngineError(f"the completion cannot be sent: {explain(error)}") from None

@@ -7,7 +7,6 @@ A GGUF loads slowly, and what was loaded from one cannot be saved as it is. The 
 from __future__ import annotations
 
 import shutil
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from models.engines.faults import is_fault, told
 from models.errors import ModelUnusable
 
 #: Values of `tokenizer.ggml.pre` whose tokenizers split digits one by one before the byte level.
@@ -43,9 +43,11 @@ def convert_gguf(gguf: Path, folder: Path, dtype: torch.dtype = torch.float32) -
         _convert(gguf, work, dtype)
         _readable(work)
         work.rename(folder)
-    except (OSError, ValueError, KeyError, RuntimeError, struct.error) as error:
+    except BaseException as error:
+        if not is_fault(error):
+            raise
         if not folder.exists():  # else another process was first, with the same result
-            raise ModelUnusable(f"{gguf} cannot be converted: {error}") from error
+            raise ModelUnusable(f"{gguf} cannot be converted: {told(error)}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -63,6 +65,21 @@ def mend_tokenizer(tokenizer: PreTrainedTokenizerBase, gguf: Path) -> None:
         )
 
 
+def told_by_gguf(tokenizer: PreTrainedTokenizerBase, gguf: Path) -> GenerationConfig:
+    """The tokens that begin and end a text, by the file: those that end a turn or a message too,
+    which transformers does not read."""
+    fields = GGUFReader(gguf).fields
+    named = (fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
+    size = len(tokenizer)
+    found = {int(field.contents()) for field in named if field is not None}
+    ends = sorted(end for end in found | {tokenizer.eos_token_id} if end in range(size))
+    return GenerationConfig(  # type: ignore[no-untyped-call] # untyped
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=ends or None,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
 def _readable(folder: Path) -> None:
     """Temporary files are private; a model that root fetched is read by the workers' user."""
     folder.chmod(0o755)
@@ -78,11 +95,7 @@ def _convert(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
         where, gguf_file=name, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
     )
     model = _plain(loaded, dtype)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call] # untyped
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    model.generation_config = told_by_gguf(tokenizer, gguf)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

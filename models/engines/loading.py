@@ -7,7 +7,6 @@ generate.
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -35,29 +32,18 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from models.engine_settings import EngineSettings
-from models.engines.gguf import mend_tokenizer
+from models.engines.faults import is_fault, told
+from models.engines.gguf import mend_tokenizer, told_by_gguf
 from models.engines.int8 import is_int8, to_int8
 from models.engines.precision import torch_dtype
 from models.engines.threads import without_pool
-from models.errors import ModelUnusable
+from models.errors import ColmError, ModelUnusable
 
 log = logging.getLogger(__name__)
 
 #: Rotary embeddings that change with the longest sequence of a batch once it passes the length
 #: that the model was first trained at. Below it a result is free of its batch-mates.
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
-
-
-#: What the libraries raise for files that are missing, damaged or of another kind.
-_FAULTS = (
-    OSError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    SafetensorError,
-    TemplateError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,7 +78,25 @@ class LoadedModel:
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a turn: those of the model, and the tokenizer's own."""
-        return end_tokens(self.model.generation_config, self.tokenizer)
+        return end_tokens(self._told, self.tokenizer)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end a completion of this model, whatever a request says."""
+        return stop_strings(self._told)
+
+    @property
+    def _told(self) -> GenerationConfig | None:
+        """Models whose code is their own may have none."""
+        told: GenerationConfig | None = getattr(self.model, "generation_config", None)
+        return told
+
+
+def stop_strings(told: GenerationConfig | None) -> tuple[str, ...]:
+    """The texts that end a completion, by the model's generation_config."""
+    stops = getattr(told, "stop_strings", None) or ()
+    found = [stops] if isinstance(stops, str) else stops
+    return tuple(text for text in found if isinstance(text, str) and text)
 
 
 def end_tokens(told: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -111,7 +115,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
     dtype = torch_dtype(settings.dtype, device)
     source = model_path or settings.model
     with explained(source), without_pool(settings.threads):
-        model, tokenizer, processor = _read(source, dtype, settings.tensor_parallel)
+        model, tokenizer, processor = _read(source, dtype, settings)
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
         if settings.dtype == "int8":
             to_int8(model)
@@ -144,34 +148,39 @@ def _device(wanted: str) -> torch.device:
 
 
 def _read(
-    source: str, dtype: torch.dtype, parts: int = 1
+    source: str, dtype: torch.dtype, settings: EngineSettings
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Any]:
     # A worker's log is no terminal.
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call] # untyped
-    path, extra = Path(source), {}
+    path, gguf = Path(source), {}
+    # Never None: transformers would ask whoever sits at the terminal.
+    trust = {"trust_remote_code": settings.trust_remote_code}
+    parts = settings.tensor_parallel
     where = source
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelUnusable(f"there is no file {source}")
-        where, extra = str(path.parent), {"gguf_file": path.name}
+        where, gguf = str(path.parent), {"gguf_file": path.name}
     elif path.is_dir() and not (path / "config.json").is_file():
         raise ModelUnusable(f"the folder {source} has no config.json: it is no transformers model")
     elif path.is_absolute() and not path.is_dir():
         raise ModelUnusable(f"there is no folder {source}")
-    if not extra and _sees(where):
+    if not gguf and _sees(where, trust):
         factory: Any = AutoProcessor
-        processor = factory.from_pretrained(where)
-        model = _weights(AutoModelForImageTextToText, where, dtype, extra, parts)
+        processor = factory.from_pretrained(where, **trust)
+        model = _weights(AutoModelForImageTextToText, where, dtype, trust, parts)
         return model, processor.tokenizer, processor
-    tokenizer = AutoTokenizer.from_pretrained(where, **extra)
-    if extra:
+    tokenizer = AutoTokenizer.from_pretrained(where, **gguf, **trust)
+    model = _weights(AutoModelForCausalLM, where, dtype, gguf | trust, parts)
+    if gguf:
         mend_tokenizer(tokenizer, path)
-    return _weights(AutoModelForCausalLM, where, dtype, extra, parts), tokenizer, None
+        model.generation_config = told_by_gguf(tokenizer, path)
+    return model, tokenizer, None
 
 
-def _sees(where: str) -> bool:
+def _sees(where: str, trust: dict[str, Any]) -> bool:
     """Whether it is a vision-language model, with what it takes to show it images."""
-    config = AutoConfig.from_pretrained(where)
+    config = AutoConfig.from_pretrained(where, **trust)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return False
     return any(
@@ -181,12 +190,12 @@ def _sees(where: str) -> bool:
 
 
 def _weights(
-    factory: Any, where: str, dtype: torch.dtype, extra: dict[str, str], parts: int
+    factory: Any, where: str, dtype: torch.dtype, extra: dict[str, Any], parts: int
 ) -> PreTrainedModel:
     options: dict[str, Any] = {"dtype": dtype, **extra}
     if parts > 1:
         options["distributed_config"] = DistributedConfig(tp_size=parts)
-    if extra:
+    if "gguf_file" in extra:
         # Without it a GGUF stays in its blocks, which only special kernels can multiply.
         options["quantization_config"] = GgufConfig(dequantize=True)
     model, report = factory.from_pretrained(where, output_loading_info=True, **options)
@@ -203,7 +212,7 @@ def _weights(
 def context_length(whole: PreTrainedConfig) -> int:
     """Prompt and completion together, in tokens."""
     config = whole.get_text_config(decoder=True)
-    length: int = getattr(config, "max_position_embeddings", None) or 2048
+    length: int = max(0, getattr(config, "max_position_embeddings", None) or 0) or 2048
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
         trained = rope.get("original_max_position_embeddings") or length
@@ -220,23 +229,34 @@ def context_length(whole: PreTrainedConfig) -> int:
 
 @contextmanager
 def explained(source: str) -> Iterator[None]:
-    """What loading can raise, as one ModelUnusable."""
+    """Whatever loading and trying out a model raises, as one ModelUnusable.
+
+    A model is a stranger's, and the libraries raise what they like for what is wrong with it.
+    """
     try:
         yield
+    except ModelUnusable as error:
+        if source in str(error):
+            raise
+        raise ModelUnusable(f"{source}: {error}") from error
+    except ColmError:
+        raise
     except ImportError as error:
-        raise ModelUnusable(f"{source} needs a package that is missing: {_first(error)}") from error
-    except torch.OutOfMemoryError as error:
+        raise ModelUnusable(f"{source} needs a package that is missing: {told(error)}") from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
         raise ModelUnusable(
             f"{source} does not fit into the device's memory: use a smaller dtype or model"
         ) from error
-    except _FAULTS as error:
+    except BaseException as error:
+        if not (is_fault(error) or isinstance(error, SystemExit)):
+            raise
+        if "trust_remote_code" in str(error):
+            raise ModelUnusable(
+                f"{source} brings code of its own, which would run with all the rights of this"
+                " process: read it, and set trust_remote_code = true in this engine's table, or use"
+                " a model that transformers knows"
+            ) from error
         raise ModelUnusable(
-            f"{source} cannot be loaded: {_first(error)}. A model is a folder with config.json,"
+            f"{source} cannot be loaded: {told(error)}. A model is a folder with config.json,"
             " weights and tokenizer, a .gguf file, or a hub id when the hub can be reached"
         ) from error
-
-
-def _first(error: Exception) -> str:
-    """The first line of an error: the libraries' own go on for a page."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]

@@ -18,7 +18,7 @@ from models.engines.generation import Generation
 from models.engines.sampling import Dice
 from models.engines.text import ChatTokenizer
 from models.engines.tickets import Ticket, Tickets
-from models.errors import Cancelled, EngineError, PromptTooLong
+from models.errors import Cancelled, EngineError, EngineLost, PromptTooLong
 from models.messages import Completion
 
 log = logging.getLogger(__name__)
@@ -37,19 +37,26 @@ class LocalEngine(ABC):
     scores = False
 
     def __init__(
-        self, tokenizer: ChatTokenizer, *, info: EngineInfo, context: int, ends: frozenset[int]
+        self,
+        tokenizer: ChatTokenizer,
+        *,
+        info: EngineInfo,
+        context: int,
+        ends: frozenset[int],
+        stops: tuple[str, ...] = (),
     ) -> None:
         self._tokenizer = tokenizer
         self._info = info
         self._context = context
         self._ends = ends
+        self._stops = stops
         self._tickets = Tickets()
         self._wake = threading.Condition()
         self._arrivals: list[Generation] = []
         self._closing = False
         # A daemon, with close() at exit: a thread that Python waits for would hang a worker whose
         # owner forgot to close, and one that it does not wait for dies inside a forward pass.
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="engine", daemon=True)
 
     @property
     def info(self) -> EngineInfo:
@@ -71,6 +78,10 @@ class LocalEngine(ABC):
             generation = self._prepared(ticket)
         except EngineError as error:
             self._tickets.fail(ticket, error)
+            return ticket.future
+        except Exception as error:  # a fault of ours must not leave a caller waiting
+            log.exception("a prompt could not be made")
+            self._tickets.fail(ticket, EngineError(f"the prompt cannot be made: {error!r}"))
             return ticket.future
         with self._wake:
             self._arrivals.append(generation)
@@ -95,6 +106,12 @@ class LocalEngine(ABC):
     def _start(self) -> None:
         atexit.register(self.close)
         self._thread.start()
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        finally:  # whatever ended it: nobody waits for a thread that is gone
+            self._tickets.close(EngineLost("the engine's thread has ended"))
 
     @abstractmethod
     def _run(self) -> None: ...
@@ -122,6 +139,8 @@ class LocalEngine(ABC):
             dice=Dice(request.sampling),
             decode=self._tokenizer.decode,
             ends=self._ends,
+            opened=made.opened,
+            stops=(*request.sampling.stop, *self._stops),
             choices=choices,
             pixels=made.pixels,
         )

@@ -23,7 +23,7 @@ from models.engine_settings import EngineSettings
 from models.engines.base import EngineInfo
 from models.engines.foreign import ForeignEngine, News, Seats
 from models.engines.generation import Generation
-from models.engines.loading import context_length, end_tokens, explained, load
+from models.engines.loading import context_length, end_tokens, explained, load, stop_strings
 from models.engines.openvino_export import MODEL, export
 from models.engines.precision import cpu_dtype, processor_has_bfloat16
 from models.engines.sampling import Drawn
@@ -44,11 +44,13 @@ class OpenVINOEngine(ForeignEngine):
         precision = _precision(settings)
         folder = prepared_folder(settings, model_path=model_path)
         with explained(str(folder)):
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            trust: Any = {"trust_remote_code": settings.trust_remote_code}
+            plain = AutoTokenizer.from_pretrained(folder, **trust)
             told = GenerationConfig.from_pretrained(folder)
-            most = context_length(AutoConfig.from_pretrained(folder))
+            most = context_length(AutoConfig.from_pretrained(folder, **trust))
+        tokenizer = ChatTokenizer(plain)
+        ends = end_tokens(told, plain) | tokenizer.ends
         context = min(most, settings.context_length or most, settings.max_batch_tokens)
-        ends = end_tokens(told, tokenizer)
         info = EngineInfo(
             engine="openvino",
             model=settings.model,
@@ -60,7 +62,8 @@ class OpenVINOEngine(ForeignEngine):
         library = Pipeline(
             folder, settings, precision, ends, lambda rows: self._tickets.count_step(rows)
         )
-        super().__init__(ChatTokenizer(tokenizer), library, info=info, context=context, ends=ends)
+        stops = stop_strings(told)
+        super().__init__(tokenizer, library, info=info, context=context, ends=ends, stops=stops)
         self._start()
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from models.engines.faults import failed
 from models.engines.loading import LoadedModel
 from models.engines.text import ChatTokenizer, Prompt
 from models.engines.threads import without_pool
@@ -29,9 +30,9 @@ class ChatProcessor(ChatTokenizer):
     """The tokenizer of a vision-language model, together with its image processor."""
 
     def __init__(self, processor: Any, image_token: int) -> None:
-        super().__init__(processor.tokenizer)
         self._processor = processor
         self._image_token = image_token
+        super().__init__(processor.tokenizer)
 
     def prompt(self, messages: Sequence[Turn], images: Mapping[str, bytes]) -> Prompt:
         """EngineError for an image that is missing or cannot be read."""
@@ -39,15 +40,16 @@ class ChatProcessor(ChatTokenizer):
         if not wanted:
             return super().prompt(messages, images)
         pictures = [_decoded(name, images) for name in wanted]
-        chat = [self._turn(turn) for turn in messages]
+        prompt, _ = self._prompt(messages)
         with self._lock, without_pool():
-            found = self._seen(self._rendered(chat), pictures)
+            found = self._seen(prompt, pictures)
         tokens = found.pop("input_ids")[0].tolist()
         found.pop("attention_mask", None)
         place = _place(wanted)
         return Prompt(
             tokens=[place if token == self._image_token else token for token in tokens],
             pixels=found,
+            opened=self._opened(prompt, messages),
         )
 
     def _seen(self, prompt: str, pictures: Sequence[Image.Image]) -> dict[str, Any]:
@@ -55,20 +57,27 @@ class ChatProcessor(ChatTokenizer):
             found = self._processor(
                 text=[prompt], images=[pictures], return_tensors="pt", add_special_tokens=False
             )
-        except (ValueError, IndexError, RuntimeError) as error:
-            raise EngineError(f"the model's processor refuses the images: {error}") from error
+        except BaseException as error:
+            raise failed("the model's processor refuses the images", error) from error
         return dict(found)
 
+    def _template(self) -> Any:
+        return getattr(self._processor, "chat_template", None) or super()._template()
+
+    def _sources(self) -> str:
+        # A text that holds the token would be taken to show one more image.
+        return f"{super()._sources()}\n{getattr(self._processor, 'image_token', '')}"
+
     def _turn(self, turn: Turn) -> dict[str, Any]:
-        text = {"type": "text", "text": self._defused(turn.content)}
+        text = {"type": "text", "text": turn.content}
         return {"role": turn.role, "content": [*[{"type": "image"} for _ in turn.images], text]}
 
     def _joined(self, one: Any, other: Any) -> Any:
         return [*one, {"type": "text", "text": "\n\n"}, *other]
 
-    def _render(self, chat: Chat) -> str:
+    def _render(self, chat: Chat, *, add_generation_prompt: bool) -> str:
         prompt = self._processor.apply_chat_template(
-            chat, tokenize=False, add_generation_prompt=True
+            chat, tokenize=False, add_generation_prompt=add_generation_prompt
         )
         assert isinstance(prompt, str)
         return prompt

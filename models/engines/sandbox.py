@@ -94,7 +94,7 @@ class SandboxEngine:
             self._tickets.expire(ticket)
         else:
             self._tickets.count_step(1)
-            self._tickets.finish(ticket, completion)
+            self._tickets.finish(ticket, completion, opened=None)
 
     def _check(self, ticket: Ticket, started: float) -> Completion | None:
         """None: the step's deadline ended the program, which says nothing about the program."""

@@ -103,7 +103,9 @@ class ScriptedEngine:
         else:
             seconds = time.monotonic() - ticket.submitted
             self._tickets.count_step(1)
-            self._tickets.finish(ticket, outcome.model_copy(update={"total_s": seconds}))
+            told = outcome.model_copy(update={"total_s": seconds})
+            chosen = bool(ticket.request.choices)
+            self._tickets.finish(ticket, told, opened=None if chosen else "")
 
     def _complete(self, ticket: Ticket) -> Completion:
         request, sampling = ticket.request, ticket.request.sampling

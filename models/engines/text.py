@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from jinja2 import TemplateError
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from models.errors import EngineError
+from models.engines.faults import failed
+from models.engines.markers import Markers
+from models.errors import EngineError, ModelUnusable
 from models.messages import Turn
+from models.thoughts import CHANNEL, is_channel_mark, is_mark, opened_by
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,10 +26,26 @@ class Prompt:
     tokens: list[int]
     #: The model's own keyword arguments for its images.
     pixels: Mapping[str, Any] | None = None
+    #: How it ends, where it leaves a thought open there.
+    opened: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """What the template writes around turns of certain roles, whatever they say."""
+
+    #: The system turn's text goes into the user's: the template refuses it, or leaves it out.
+    joined: bool
+    #: A prompt with turns that say little; the same but for what they say; what follows the last.
+    whole: str
+    written: str
+    end: str
+    #: The tokens in it that begin and end turns.
+    turns: tuple[int, ...] = ()
 
 
 class ChatTokenizer:
-    """A tokenizer that many threads may use at once.
+    """A tokenizer that many threads may use at once. ModelUnusable if its template is of no use.
 
     Fast tokenizers are mutable under the hood and raise when two threads meet in one: encoding
     takes a lock, and decoding, which the step loop does, has a copy of its own and never waits.
@@ -37,21 +56,21 @@ class ChatTokenizer:
         self._lock = threading.Lock()
         self._encoder = tokenizer
         self._decoder = copy.deepcopy(tokenizer)
-        special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
-        self._special = re.compile("|".join(map(re.escape, special))) if special else None
+        self._hidden = _hidden(tokenizer)
+        self._frames: dict[tuple[tuple[str, int], ...], _Frame] = {}
+        written = "".join(frame.written for frame in self._usual_frames())
+        self._markers = Markers(tokenizer.added_tokens_decoder, self._sources(), written)
+        #: The token that the template writes behind an assistant's turn.
+        self.ends = self._ends()
 
     def encode(self, messages: Sequence[Turn]) -> list[int]:
-        """The prompt's tokens, ready for the assistant's turn; EngineError if the template refuses.
+        """The prompt's tokens, ready for the assistant's turn; EngineError if the template refuses
+        or fails, or leaves out a turn.
 
-        A control token that stands in the text of a turn is broken up: what a user or another model
+        A marker of turns that stands in the text of one is broken up: what a user or another model
         wrote must not end its own turn and begin another's.
         """
-        chat = [self._turn(turn) for turn in messages]
-        with self._lock:
-            prompt = self._rendered(chat)
-            # The template writes the special tokens itself.
-            tokens = self._encoder(prompt, add_special_tokens=False)["input_ids"]
-        return list(tokens)
+        return self._prompt(messages)[1]
 
     def prompt(self, messages: Sequence[Turn], images: Mapping[str, bytes]) -> Prompt:  # noqa: ARG002 - for heirs
         """The prompt of a chat; EngineError for one with images, which this model cannot see."""
@@ -60,45 +79,175 @@ class ChatTokenizer:
                 "the question has an image and this model reads text only: ask participants that"
                 " see, or let this one read the others' descriptions (reads_descriptions = true)"
             )
-        return Prompt(tokens=self.encode(messages))
+        text, tokens = self._prompt(messages)
+        return Prompt(tokens=tokens, opened=self._opened(text, messages))
 
     def continuation(self, text: str) -> list[int]:
         """The tokens of `text` where it goes on from a prompt."""
-        with self._lock:
-            return list(self._encoder(self._defused(text), add_special_tokens=False)["input_ids"])
+        return self._tokens(self._markers.defused(text))
 
     def decode(self, tokens: Sequence[int]) -> str:
-        text = self._decoder.decode(
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        """The text of `tokens`, control tokens left out but for those of thoughts."""
+        hidden = self._hidden or ()
+        try:
+            text = self._decoder.decode(
+                [token for token in tokens if token not in hidden],
+                skip_special_tokens=self._hidden is None,
+                clean_up_tokenization_spaces=False,
+            )
+        except BaseException as error:
+            raise failed("the tokenizer cannot read what the model wrote", error) from error
         assert isinstance(text, str)
         return text
 
+    def _template(self) -> Any:
+        """The chat template, or several by their names."""
+        return self._encoder.chat_template
+
+    def _sources(self) -> str:
+        template = self._template()
+        return "\n".join(map(str, template.values() if isinstance(template, dict) else [template]))
+
+    def _prompt(self, messages: Sequence[Turn]) -> tuple[str, list[int]]:
+        """The prompt and its tokens."""
+        frame = self._frame(messages)
+        usual = None
+        for harmless in (self._markers.defused, self._markers.spread, self._markers.bare):
+            chat = [
+                turn.model_copy(update={"content": harmless(turn.content)}) for turn in messages
+            ]
+            text = self._rendered(chat, joined=frame.joined)
+            tokens = self._tokens(text)
+            if tuple(self._turns(tokens)) == frame.turns:
+                return text, tokens
+            usual = usual or (text, tokens)
+        # Not the texts' doing: the template itself writes other turns for what they say.
+        assert usual is not None
+        return usual
+
+    def _opened(self, prompt: str, messages: Sequence[Turn]) -> str:
+        """How the prompt ends, if it leaves a thought open there."""
+        end = self._frame(messages).end
+        if not prompt.endswith(end):
+            last = self._markers.defused(messages[-1].content).strip()
+            end = prompt.rpartition(last)[2] if last else ""
+        return opened_by(end)
+
+    def _usual_frames(self) -> Iterator[_Frame]:
+        """Of a question, and of what else is asked of a model. ModelUnusable for none at all."""
+        template = self._template()
+        if isinstance(template, dict) and "default" not in template:
+            raise ModelUnusable(
+                f"the tokenizer has the chat templates {', '.join(sorted(template))} and none that"
+                " is called default: put the one to use into the folder as chat_template.jinja"
+            )
+        try:
+            yield self._tried(_probes_of("user"))
+        except EngineError as error:
+            raise ModelUnusable(
+                f"{error}. Put a template that works into the folder as chat_template.jinja"
+            ) from error
+        for roles in (("system", "user"), ("user", "assistant", "user")):
+            with contextlib.suppress(EngineError):
+                yield self._tried(_probes_of(*roles))
+
+    def _frame(self, messages: Sequence[Turn]) -> _Frame:
+        """EngineError if the template refuses turns of these roles or leaves one out."""
+        shape = tuple((turn.role, len(turn.images)) for turn in messages)
+        if shape not in self._frames:
+            frame = self._tried(messages)
+            turns = tuple(self._turns(self._tokens(frame.whole)))
+            self._frames[shape] = replace(frame, turns=turns)
+        return self._frames[shape]
+
+    def _tried(self, messages: Sequence[Turn]) -> _Frame:
+        probes = [
+            turn.model_copy(update={"content": f"probe{place}of{len(messages)}"})
+            for place, turn in enumerate(messages)
+        ]
+        # Some models know no system role: their users put it into the first turn.
+        foldable = [turn.role for turn in messages[:2]] == ["system", "user"]
+        refusal: EngineError | None = None
+        for joined in (False, True) if foldable else (False,):
+            try:
+                return self._around(probes, joined=joined)
+            except EngineError as error:
+                refusal = refusal or error
+        assert refusal is not None
+        raise refusal
+
+    def _around(self, probes: Sequence[Turn], *, joined: bool) -> _Frame:
+        whole = end = written = self._rendered(probes, joined=joined)
+        for probe in probes:
+            before, found, end = written.rpartition(probe.content)
+            if not found:
+                raise EngineError(f"the model's chat template leaves out the {probe.role} turn")
+            written = before + end
+        return _Frame(joined=joined, whole=whole, written=written, end=end)
+
+    def _ends(self) -> frozenset[int]:
+        """What the template writes behind an answer, where that is one token."""
+        *asked, said = _probes_of("user", "assistant")
+        try:
+            text = self._rendered([*asked, said], joined=False, answered=True)
+        except EngineError:
+            return frozenset()
+        added = {number: t.content for number, t in self._encoder.added_tokens_decoder.items()}
+        if CHANNEL in added.values():
+            return frozenset()  # a turn has several messages, and each is ended
+        behind = self._tokens(text.rpartition(said.content)[2])
+        first = next((t for t in behind if (added.get(t) or self.decode([t])).strip()), None)
+        return frozenset() if first is None else frozenset({first} & self._markers.turns)
+
+    def _rendered(self, messages: Sequence[Turn], *, joined: bool, answered: bool = False) -> str:
+        """The prompt as text; `answered`: the chat ends with the assistant's turn."""
+        chat = [self._turn(turn) for turn in messages]
+        if joined:
+            system, user, *rest = chat
+            content = self._joined(system["content"], user["content"])
+            chat = [{"role": "user", "content": content}, *rest]
+        try:
+            return self._render(chat, add_generation_prompt=not answered)
+        except TemplateError as error:
+            raise EngineError(f"the model's chat template refuses the chat: {error}") from error
+        except BaseException as error:
+            raise failed("the model's chat template fails", error) from error
+
+    def _tokens(self, text: str) -> list[int]:
+        try:
+            with self._lock:
+                # The template writes the special tokens itself.
+                return list(self._encoder(text, add_special_tokens=False)["input_ids"])
+        except BaseException as error:
+            raise failed("the model's tokenizer fails", error) from error
+
+    def _turns(self, tokens: Sequence[int]) -> list[int]:
+        return [token for token in tokens if token in self._markers.turns]
+
     def _turn(self, turn: Turn) -> dict[str, Any]:
-        return {"role": turn.role, "content": self._defused(turn.content)}
+        return {"role": turn.role, "content": turn.content}
 
     def _joined(self, one: Any, other: Any) -> Any:
         return f"{one}\n\n{other}"
 
-    def _rendered(self, chat: list[dict[str, Any]]) -> str:
-        try:
-            return self._render(chat)
-        except TemplateError as error:
-            # Some models know no system role: their users put it into the first turn.
-            if len(chat) > 1 and chat[0]["role"] == "system" and chat[1]["role"] == "user":
-                joined = self._joined(chat[0]["content"], chat[1]["content"])
-                return self._rendered([{"role": "user", "content": joined}, *chat[2:]])
-            raise EngineError(f"the model's chat template refuses the chat: {error}") from error
-
-    def _render(self, chat: list[dict[str, Any]]) -> str:
-        prompt = self._encoder.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    def _render(self, chat: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
+        prompt = self._encoder.apply_chat_template(
+            chat, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
         assert isinstance(prompt, str)
         return prompt
 
-    def _defused(self, content: str) -> str:
-        if self._special is None:
-            return content
-        return self._special.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", content)
+
+def _probes_of(*roles: Literal["system", "user", "assistant"]) -> list[Turn]:
+    return [Turn(role=role, content=f"probe{place}") for place, role in enumerate(roles)]
+
+
+def _hidden(tokenizer: PreTrainedTokenizerBase) -> frozenset[int] | None:
+    """The control tokens that no text shows, where there are others that it shows: of thoughts."""
+    special = {n: t.content for n, t in tokenizer.added_tokens_decoder.items() if t.special}
+    channels = CHANNEL in special.values()
+    marks = {n for n, t in special.items() if is_mark(t) or (channels and is_channel_mark(t))}
+    return frozenset(special.keys() - marks) if marks else None
 
 
 class StopFinder:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from models.engines.base import EngineStats, GenerationRequest
 from models.errors import Cancelled, DeadlineExceeded, EngineError
-from models.messages import Completion
+from models.messages import MAX_COMPLETION_CHARS, Completion
+from models.thoughts import split_thought
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,8 +81,17 @@ class Tickets:
             ticket.future.set_exception(refusal)
         return ticket
 
-    def finish(self, ticket: Ticket, completion: Completion) -> bool:
-        """Hand over the completion; False if the ticket was settled before."""
+    def finish(self, ticket: Ticket, completion: Completion, *, opened: str | None = "") -> bool:
+        """Hand over the completion, its thought apart; False if the ticket was settled before.
+
+        `opened`: how the prompt ends, where it leaves a thought open; None where the text is not
+        the model's own words. A completion that is nothing but a thought is an EngineError.
+        """
+        if opened is not None:
+            try:
+                completion = thought_apart(completion, opened)
+            except EngineError as error:
+                return self.fail(ticket, error)
         with self._lock:
             if not self._take(ticket):
                 return False
@@ -153,6 +163,24 @@ class Tickets:
         if held:
             del self._open[ticket.request.request_id]
         return held
+
+
+def thought_apart(completion: Completion, opened: str = "") -> Completion:
+    """`completion` with its thought out of its text; EngineError where nothing else is in it."""
+    thought, text = split_thought(completion.text, opened=opened)
+    if not text.strip() and (thought or completion.text.strip()):
+        count = completion.completion_tokens
+        tokens = f"all its {count} tokens" if count else "all its tokens"
+        if completion.finish_reason == "length":
+            raise EngineError(f"the model spent {tokens} on its thought: raise max_new_tokens")
+        raise EngineError(
+            f"the model spent {tokens} on its thought and then ended: ask again, or use"
+            " a template that has it answer without a thought"
+        )
+    if text == completion.text:
+        return completion
+    thoughts = "\n\n".join(filter(None, (completion.thought, thought)))
+    return completion.model_copy(update={"text": text, "thought": thoughts[:MAX_COMPLETION_CHARS]})
 
 
 def _like(error: EngineError) -> EngineError:
