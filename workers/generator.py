@@ -98,6 +98,17 @@ class EngineGenerator:
 
     def generate(self, step: Step, *, redelivered: bool = False) -> Submission | Attempt:
         """The step's completion, or why it has none; an Attempt where it is handed back."""
+        try:
+            return self._handled(step, redelivered)
+        except EngineLost:
+            raise
+        except Exception as error:
+            # The outermost place of a step: a fault that nobody expects is told at once. Else the
+            # query would wait for its deadline, and say that nothing came from this participant.
+            logger.exception("step %s failed", step.step_id)
+            return self._kept(self._failed(step, type(error).__name__, str(error) or repr(error)))
+
+    def _handled(self, step: Step, redelivered: bool) -> Submission | Attempt:
         known = self._known(step)
         if known is not None:
             return known
@@ -185,14 +196,17 @@ class EngineGenerator:
             with self._lock:
                 self._forget(step)
             raise
+        return self._kept(submission)
+
+    def _kept(self, submission: Submission) -> Submission:
         with self._lock:
-            self._forget(step)
-            self._done[step.step_id] = submission
+            self._forget(submission)
+            self._done[submission.step_id] = submission
             while len(self._done) > KEPT_SUBMISSIONS:
                 self._done.popitem(last=False)
         return submission
 
-    def _forget(self, step: Step) -> None:
+    def _forget(self, step: StepKey) -> None:
         self._running.pop(step.step_id, None)
         self._begun.pop(step.step_id, None)
 
@@ -237,7 +251,9 @@ class EngineGenerator:
 
     def _failed(self, step: Step, kind: str, reason: str) -> Submission:
         logger.warning("step %s failed: %s: %s", step.step_id, kind, reason)
-        error = StepError(kind=kind, reason=reason[:MAX_REASON_CHARS])
+        # A reason quotes what it likes, and half an emoji cannot be sent.
+        reason = reason.encode("utf-8", "replace").decode("utf-8")[:MAX_REASON_CHARS]
+        error = StepError(kind=kind[:100], reason=reason)
         return Submission(**_key(step), worker=self._worker, error=error)
 
     def _attempt(self, step: Step, kind: AttemptKind) -> Attempt:
