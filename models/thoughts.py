@@ -29,6 +29,8 @@ class _Form(NamedTuple):
     anywhere: bool = True
     #: What closes it counts without what opens it.
     alone: bool = True
+    #: It is one without what closes it: no words that an answer may begin with too.
+    unclosed: bool = True
 
     def opening(self, name: str | None = None) -> str:
         return self.opens.format(name=f"(?P<name>{self.names})" if name is None else name)
@@ -42,18 +44,24 @@ _FORMS = (
     _Form("<{name}>", "</{name}>", _THINK),
     _Form("<{name}>", "</{name}>", "reasoning", anywhere=False),
     _Form("<{name}>", "</{name}>", "reflection|scratchpad", anywhere=False, alone=False),
-    _Form(r"\[{name}\]", r"\[/{name}\]", "think|thinking|reasoning"),
+    _Form(r"(?-i:\[{name}\])", r"(?-i:\[/{name}\])", "THINK|THINKING"),
     _Form("\u25c1{name}\u25b7", "\u25c1/{name}\u25b7", "think|thinking"),
     _Form(r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
     _Form(r"<\|start_thinking\|>", r"<\|end_thinking\|>"),
     _Form(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
     _Form(r"<\|channel>(?:thought|analysis)\b", r"<channel\|>"),
-    _Form("Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]", anywhere=False),
+    _Form(
+        "Here are my reasoning steps:",
+        r"\[BEGIN FINAL RESPONSE\]",
+        anywhere=False,
+        unclosed=False,
+    ),
     _Form(
         "Here(?: is|'s) my thought process:",
         "Here(?: is|'s) my response:",
         anywhere=False,
         alone=False,
+        unclosed=False,
     ),
 )
 _OPENS = [(form, re.compile(form.opening(), _FLAGS)) for form in _FORMS]
@@ -96,14 +104,16 @@ class _Thought(NamedTuple):
     closed: bool
 
 
-def split_thought(text: str) -> tuple[str, str]:
+def split_thought(text: str, *, opened: str = "") -> tuple[str, str]:
     """The thought in `text`, and the answer: all of `text` where there is no thought.
 
-    A thought that nobody closed has no answer after it: the answer is empty then.
+    A thought that nobody closed has no answer after it: the answer is empty then. `opened`: how
+    the prompt before `text` ended, where it left a thought open.
     """
-    found = _by_channels(text) or _by_tags(text)
+    whole = opened + text
+    found = _by_channels(whole) or _by_tags(whole)
     if found is None:
-        return "", text
+        return (text, "") if opened else ("", text)
     thoughts, answer = found
     return (
         "\n\n".join(thought for thought in map(str.strip, thoughts) if thought),
@@ -113,12 +123,16 @@ def split_thought(text: str) -> tuple[str, str]:
 
 def opened_by(prompt_end: str) -> str:
     """The end of a prompt from where it opens a thought that it leaves open; else empty."""
-    starts = [tag.start() for _, opens in _OPENS for tag in opens.finditer(prompt_end)]
-    if CHANNEL in prompt_end:
-        starts.append(prompt_end.rindex(CHANNEL))
-    opened = prompt_end[max(starts, default=len(prompt_end)) :]
-    thought, answer = split_thought(f"{opened}x")
-    return opened if thought and not answer else ""
+    _, found, after = prompt_end.rpartition(CHANNEL)
+    if found:
+        return "" if after.startswith("final") else found + after
+    tags = [
+        (tag.start(), place)
+        for place, (_, opens) in enumerate(_OPENS)
+        for tag in opens.finditer(prompt_end)
+    ]
+    start, place = max(tags, default=(len(prompt_end), 0))
+    return "" if _CLOSES[place].search(prompt_end, start) else prompt_end[start:]
 
 
 def is_mark(token: str) -> bool:
@@ -160,7 +174,8 @@ def _at_the_beginning(text: str) -> tuple[list[str], int]:
         space = _SPACE.match(text, start)
         first = space.end() if space else start
         matches = ((form, opens.match(text, first)) for form, opens in _OPENS)
-        thought = next((_until_closed(text, tag, form) for form, tag in matches if tag), None)
+        found = ((form, _until_closed(text, tag, form)) for form, tag in matches if tag)
+        thought = next((t for form, t in found if t.closed or form.unclosed), None)
         if thought is None:
             break
         thoughts.append(thought.text)

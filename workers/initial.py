@@ -48,6 +48,7 @@ domain = "natural science"
 # threads = 2
 # max_batch = 8
 # max_batch_tokens = 32768
+# trust_remote_code = false          # true runs code that lies in the model's folder
 #
 # [clients.cy.engine]                # any OpenAI-compatible endpoint
 # kind = "openai"

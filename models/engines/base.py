@@ -102,8 +102,9 @@ def why_no_text(completion_tokens: int, finish_reason: str, *, reasoned: bool) -
 class Engine(Protocol):
     """Generates many requests at once; a request's result never depends on its batch-mates.
 
-    `submit` never blocks on generation. The future resolves to a Completion or raises an
-    EngineError: PromptTooLong (names both lengths), DeadlineExceeded, Cancelled, EndpointError.
+    `submit` never blocks on generation. The future resolves to a Completion, its thought apart from
+    its text, or raises an EngineError: PromptTooLong (names both lengths), DeadlineExceeded,
+    Cancelled, EndpointError.
     One request's error is its own. `close` cancels what is left and frees the device.
     """
 

@@ -148,10 +148,12 @@ class Batch:
             generation.filled += len(chunk)
             self._tickets.beat()
             if generation.filled == len(generation.prompt):
-                self._entering, generation.pixels, generation.features = None, None, None
+                generation.pixels, generation.features = None, None
                 if generation.choices:
                     self._score(generation, logits)
+                    self._entering = None
                     continue
+                self._entering = None
                 self._rows.append(generation)
                 self._decoding.first(generation, logits)
                 generation.first_token = time.monotonic()
@@ -189,16 +191,17 @@ class Batch:
         reaches = [generation.reach for generation in self._rows]
         if first is None or not self._room.fits(reaches, first.reach):
             return None
-        generation = self._line.pop()
+        # A fault that nobody expects fails it with those that run, rather than forgetting it.
+        generation = self._entering = self._line.pop()
         generation.started = time.monotonic()
         need = Shape(rows=len(reaches) + 1, tokens=max([*reaches, generation.reach]))
         try:
             self._runner.reserve(need, rows=len(reaches))
             self._reuse(generation)
         except FAULTS as error:
+            self._entering = None
             self._decoding.fault(generation, error)
             return None
-        self._entering = generation
         return generation
 
     def _reuse(self, generation: Generation) -> None:

@@ -13,11 +13,10 @@ def is_fault(error: BaseException) -> bool:
 
 def told(error: BaseException) -> str:
     """An error in one line of at most 300 characters: the libraries' own go on for a page."""
-    first = (str(error).strip().splitlines() or [""])[0].rstrip(".")[:300]
-    kind = type(error).__name__
-    if not first or isinstance(error, KeyError | AssertionError | TypeError | ArithmeticError):
-        return f"{kind}: {first}" if first else kind
-    return first
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    if said and isinstance(error, (OSError, ValueError, ImportError)):
+        return said  # written for whoever reads it
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def failed(what: str, error: BaseException) -> EngineError:

@@ -99,7 +99,7 @@ class Generation:
 
     def _is_thought(self, text: str) -> bool:
         """Whether the answer has not begun, which alone a stop string ends."""
-        thought, answer = split_thought(self.opened + text)
+        thought, answer = split_thought(text, opened=self.opened)
         return bool(thought) and not answer.strip()
 
     def choose(self, logprobs: Sequence[float]) -> None:
@@ -132,7 +132,7 @@ class Generation:
             self._lookup.judge(guessed, right)
 
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
-        """What the caller gets; EngineError if the text is longer than a message may be."""
+        """What the caller gets; EngineError if a message cannot hold it."""
         submitted = self.ticket.submitted
         said = self.drawn[:-1] if self.drawn[-1] in self.ends else self.drawn
         try:
@@ -155,4 +155,4 @@ class Generation:
                 choice_logprobs=self.choice_logprobs,
             )
         except ValidationError as error:
-            raise EngineError(f"the completion cannot be used: {explain(error)}") from error
+            raise EngineError(f"the completion cannot be sent: {explain(error)}") from None

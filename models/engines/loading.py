@@ -78,12 +78,18 @@ class LoadedModel:
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a turn: those of the model, and the tokenizer's own."""
-        return end_tokens(self.model.generation_config, self.tokenizer)
+        return end_tokens(self._told, self.tokenizer)
 
     @property
     def stops(self) -> tuple[str, ...]:
         """The texts that end a completion of this model, whatever a request says."""
-        return stop_strings(self.model.generation_config)
+        return stop_strings(self._told)
+
+    @property
+    def _told(self) -> GenerationConfig | None:
+        """Models whose code is their own may have none."""
+        told: GenerationConfig | None = getattr(self.model, "generation_config", None)
+        return told
 
 
 def stop_strings(told: GenerationConfig | None) -> tuple[str, ...]:
@@ -206,7 +212,7 @@ def _weights(
 def context_length(whole: PreTrainedConfig) -> int:
     """Prompt and completion together, in tokens."""
     config = whole.get_text_config(decoder=True)
-    length: int = getattr(config, "max_position_embeddings", None) or 2048
+    length: int = max(0, getattr(config, "max_position_embeddings", None) or 0) or 2048
     rope = getattr(config, "rope_parameters", None) or {}
     if rope.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
         trained = rope.get("original_max_position_embeddings") or length
@@ -229,6 +235,10 @@ def explained(source: str) -> Iterator[None]:
     """
     try:
         yield
+    except ModelUnusable as error:
+        if source in str(error):
+            raise
+        raise ModelUnusable(f"{source}: {error}") from error
     except ColmError:
         raise
     except ImportError as error:
@@ -238,7 +248,7 @@ def explained(source: str) -> Iterator[None]:
             f"{source} does not fit into the device's memory: use a smaller dtype or model"
         ) from error
     except BaseException as error:
-        if not is_fault(error):
+        if not (is_fault(error) or isinstance(error, SystemExit)):
             raise
         if "trust_remote_code" in str(error):
             raise ModelUnusable(

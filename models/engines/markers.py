@@ -22,6 +22,7 @@ _CONTROL = re.compile(r"<[|\uff5c].*[|\uff5c]>", re.DOTALL)
 _BRACKETED = re.compile(r"[<\[\u25c1\u3010{(].*[>\]\u25b7\u3011})]", re.DOTALL)
 _WORD = re.compile(r"[\w\s]*")
 #: Where a space goes to leave no two signs beside each other, and no sign beside a word.
+_SIGNS = re.compile(r"[^\w\s]+")
 _BESIDE = re.compile(r"(?<=[^\w\s])(?=\S)|(?<=\S)(?=[^\w\s])")
 
 
@@ -40,6 +41,8 @@ class Markers:
         #: The tokens that begin and end turns; those of thoughts are left to the template.
         self.turns = frozenset(number for number, text in found.items() if not is_mark(text))
         texts = {*found.values(), *_WRITTEN.findall(written)}
+        # Templates leave out what stands before the end of a thought, wherever they find one.
+        texts |= {text for text in _WRITTEN.findall(sources) if is_mark(text)}
         single = {text for text in texts if len(text.strip()) == 1}
         self._unbreakable = {text for text in single if text in written}
         self._pattern = _any_of(texts - single | self._unbreakable)
@@ -57,6 +60,10 @@ class Markers:
         signs of another width, of the end of one turn and the beginning of the next."""
         return _BESIDE.sub(" ", self.defused(text))
 
+    def bare(self, text: str) -> str:
+        """`text` without any sign, for a tokenizer that takes no notice of spaces."""
+        return _SIGNS.sub(" ", text)
+
     def _broken(self, found: re.Match[str]) -> str:
         if found[0] in self._unbreakable:
             return "\N{REPLACEMENT CHARACTER}"
@@ -67,7 +74,7 @@ def _is_marker(token: AddedToken, sources: str, written: str) -> bool:
     text = token.content
     if not text.strip():
         return False
-    if token.special or _CONTROL.fullmatch(text):
+    if token.special or _CONTROL.fullmatch(text) or is_mark(text):
         return True
     if _WORD.fullmatch(text):
         return False  # a word that the template happens to write

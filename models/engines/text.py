@@ -112,7 +112,7 @@ class ChatTokenizer:
         """The prompt and its tokens."""
         frame = self._frame(messages)
         usual = None
-        for harmless in (self._markers.defused, self._markers.spread):
+        for harmless in (self._markers.defused, self._markers.spread, self._markers.bare):
             chat = [
                 turn.model_copy(update={"content": harmless(turn.content)}) for turn in messages
             ]
@@ -142,14 +142,14 @@ class ChatTokenizer:
                 " is called default: put the one to use into the folder as chat_template.jinja"
             )
         try:
-            yield self._tried(_turns("user"))
+            yield self._tried(_probes_of("user"))
         except EngineError as error:
             raise ModelUnusable(
                 f"{error}. Put a template that works into the folder as chat_template.jinja"
             ) from error
         for roles in (("system", "user"), ("user", "assistant", "user")):
             with contextlib.suppress(EngineError):
-                yield self._tried(_turns(*roles))
+                yield self._tried(_probes_of(*roles))
 
     def _frame(self, messages: Sequence[Turn]) -> _Frame:
         """EngineError if the template refuses turns of these roles or leaves one out."""
@@ -187,7 +187,7 @@ class ChatTokenizer:
 
     def _ends(self) -> frozenset[int]:
         """What the template writes behind an answer, where that is one token."""
-        *asked, said = _turns("user", "assistant")
+        *asked, said = _probes_of("user", "assistant")
         try:
             text = self._rendered([*asked, said], joined=False, answered=True)
         except EngineError:
@@ -238,7 +238,7 @@ class ChatTokenizer:
         return prompt
 
 
-def _turns(*roles: Literal["system", "user", "assistant"]) -> list[Turn]:
+def _probes_of(*roles: Literal["system", "user", "assistant"]) -> list[Turn]:
     return [Turn(role=role, content=f"probe{place}") for place, role in enumerate(roles)]
 
 

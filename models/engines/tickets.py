@@ -167,15 +167,15 @@ class Tickets:
 
 def thought_apart(completion: Completion, opened: str = "") -> Completion:
     """`completion` with its thought out of its text; EngineError where nothing else is in it."""
-    thought, text = split_thought(opened + completion.text)
+    thought, text = split_thought(completion.text, opened=opened)
     if not text.strip() and (thought or completion.text.strip()):
         count = completion.completion_tokens
         tokens = f"all its {count} tokens" if count else "all its tokens"
         if completion.finish_reason == "length":
             raise EngineError(f"the model spent {tokens} on its thought: raise max_new_tokens")
         raise EngineError(
-            f"the model spent {tokens} on its thought and ended without an answer: ask again, or use"
-            " a template that lets it answer without a thought"
+            f"the model spent {tokens} on its thought and then ended: ask again, or use"
+            " a template that has it answer without a thought"
         )
     if text == completion.text:
         return completion

@@ -72,9 +72,12 @@ def a_step(
     )
 
 
-def completed(text: str = ANY_TEXT, *, worker: str = "worker-1") -> Outcome:
+def completed(
+    text: str = ANY_TEXT, *, thought: str = ANY_TEXT, worker: str = "worker-1"
+) -> Outcome:
     completion = Completion(
         text=text,
+        thought=thought,
         finish_reason="stop",
         prompt_tokens=11,
         completion_tokens=7,

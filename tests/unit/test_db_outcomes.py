@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
+from db.engine import reading
 from db.record import SqlRecord
+from db.tables import outcomes
 from models.messages import Step
 from models.strategies.base import Wait
 from tests.unit.db_examples import (
@@ -70,6 +72,26 @@ class OutcomesContract(DatabaseContract):
             assert step.outcome is not None
             assert (step.outcome.status, step.outcome.at) == ("expired", LATER)
             assert step.outcome.reason == "expired: too slow"
+
+    def test_a_thought_is_recorded_apart_from_the_text(
+        self, record: SqlRecord, engine: Engine
+    ) -> None:
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step(), a_step(index=1)), NOW)
+            life.add_outcome(a_step(), completed("It is 42.", thought="so 41?"))
+            life.add_outcome(a_step(index=1), completed("It is 43.", thought=""))
+            now = life.state
+        with record.open("query-0001") as life:
+            assert life.state == now
+            found = [step.completion for step in life.state.steps]
+        assert [each and each.thought for each in found] == ["so 41?", ""]
+        with reading(engine) as connection:
+            rows = connection.execute(select(outcomes.c.thought, outcomes.c.digests)).all()
+        # No thought is no value, so that older records hash as they did.
+        assert [(row.thought is None, "thought" in row.digests) for row in rows] == [
+            (False, True),
+            (True, False),
+        ]
 
     def test_what_comes_for_a_closed_step_is_kept_as_late_and_once(
         self, record: SqlRecord, engine: Engine

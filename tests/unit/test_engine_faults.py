@@ -14,7 +14,7 @@ from models.engine_settings import EngineSettings
 from models.engines.continuous import ContinuousEngine
 from models.engines.runner import Runner
 from models.engines.slots import Shape
-from models.errors import Cancelled, EngineError, ModelUnusable
+from models.errors import Cancelled, EngineError, EngineLost, ModelUnusable
 from models.messages import Completion
 from tests.unit.engines_asking import SOON, TOKENIZER, ask, expect_generated, generated, llama
 from tests.unit.engines_tiny import tiny_loaded
@@ -89,6 +89,53 @@ def test_a_fault_of_the_loop_fails_what_runs_and_the_loop_goes_on(
         llama.submit(ask(fatal)).result(SOON)
     expect_generated("llama", ("Fine.",), 16, llama.submit(ask("Fine.")).result(SOON))
     assert "a bug" in caplog.text
+
+
+def test_a_prompt_that_cannot_be_made_fails_at_once_with_the_reason(
+    llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty(*_: Any) -> None:
+        raise ZeroDivisionError("a template's")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(llama._tokenizer, "prompt", faulty)
+        future = llama.submit(ask("Fine."))
+        assert isinstance(future.exception(0), EngineError)
+        assert "a template's" in str(future.exception(0))
+    assert "Traceback" in caplog.text
+    expect_generated("llama", ("Fine.",), 16, llama.submit(ask("Fine.")).result(SOON))
+
+
+@pytest.mark.parametrize("where", ["reserve", "copy_in"])
+def test_a_request_is_not_forgotten_by_a_fault_while_it_enters(
+    llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    llama.submit(ask("Fine.", conversation="c")).result(SOON)
+
+    def faulty(*_: Any, **__: Any) -> None:
+        raise TypeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(llama._batch._runner, where, faulty)
+        with pytest.raises(EngineError, match="a bug"):
+            llama.submit(ask("Fine.", conversation="c")).result(SOON)
+    expect_generated("llama", ("Fine.",), 16, llama.submit(ask("Fine.")).result(SOON))
+
+
+def test_nobody_waits_for_an_engine_whose_thread_has_ended(
+    llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PanicException(BaseException):
+        """As a library in Rust raises it."""
+
+    def panic(*_: Any) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+    monkeypatch.setattr(llama._batch, "turn", panic)
+    for text in ("Fine.", "Fine too."):
+        with pytest.raises(EngineLost, match="thread has ended"):
+            llama.submit(ask(text)).result(SOON)
 
 
 def test_a_lost_device_fails_everything_with_the_reason(

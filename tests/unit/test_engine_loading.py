@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gguf
 import numpy
@@ -53,6 +54,7 @@ def gguf_file(tmp_path: Path) -> Path:
     writer.add_token_merges(["1 2"])
     writer.add_bos_token_id(2)
     writer.add_eos_token_id(1)
+    writer.add_eot_token_id(0)
     writer.add_chat_template(TEMPLATE)
     for name, shape in _gguf_tensors(len(vocabulary)).items():
         values = numpy.random.default_rng(1).normal(0, 0.5, shape).astype(numpy.float32)
@@ -180,6 +182,101 @@ def test_weights_that_are_missing_are_not_made_up(folder: Path) -> None:
         build_engine(EngineSettings(model=str(folder)))
 
 
+def _changed(name: str, **changes: Any) -> Any:
+    def change(folder: Path) -> None:
+        found = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(found | changes))
+
+    return change
+
+
+def _merged(folder: Path) -> None:
+    found = json.loads((folder / "tokenizer.json").read_text())
+    found["model"]["merges"] = [["zz", "qq"]]
+    (folder / "tokenizer.json").write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (_merged, "zz"),
+        (lambda folder: (folder / "tokenizer.json").write_text("null"), "NoneType"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("[]"), "list"),
+        (lambda folder: (folder / "generation_config.json").write_text("[]"), "TypeError"),
+        (lambda folder: (folder / "config.json").write_text("null"), "TypeError"),
+        (_changed("config.json", num_attention_heads=0), "ZeroDivisionError"),
+        (_changed("config.json", hidden_size=None), "hidden_size"),
+        (_changed("config.json", model_type=["llama"]), "TypeError"),
+        (_changed("config.json", hidden_act="none such"), "none such"),
+        (_changed("generation_config.json", eos_token_id={"a": 1}), "TypeError"),
+        (
+            lambda folder: (folder / "chat_template.jinja").write_text("{{ 1 // 0 }}"),
+            "ZeroDivision",
+        ),
+    ],
+)
+def test_whatever_is_wrong_with_a_folder_makes_it_unusable(
+    folder: Path, spoil: Any, why: str
+) -> None:
+    spoil(folder)
+
+    with pytest.raises(ModelUnusable, match=why) as told:
+        build_engine(EngineSettings(model=str(folder), device="cpu"))
+    assert str(folder) in str(told.value)
+
+
+def _with_own_code(folder: Path, code: str) -> None:
+    """A model of a kind that only code in its folder knows."""
+    (folder / "own.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own'\n"
+        f"class Own(LlamaForCausalLM):\n    config_class = OwnConfig\n{code}"
+    )
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"}
+    _changed("config.json", model_type="own", auto_map=own)(folder)
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place for the code of models that goes with the test."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "m"))
+
+
+@pytest.mark.usefixtures("modules")
+def test_code_in_a_folder_runs_only_where_the_settings_say_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> NoReturn:
+        raise AssertionError("somebody was asked on a terminal")
+
+    monkeypatch.setattr("builtins.input", asked)
+    expected = _said(EngineSettings(model=str(folder), device="cpu", dtype="float32"))
+    mark = folder / "ran"
+    _with_own_code(folder, f"open({str(mark)!r}, 'w').close()\n")
+
+    with pytest.raises(ModelUnusable, match="trust_remote_code = true in this engine's table"):
+        build_engine(EngineSettings(model=str(folder), device="cpu"))
+    assert not mark.exists()
+    trusted = EngineSettings(
+        model=str(folder), device="cpu", dtype="float32", trust_remote_code=True
+    )
+    assert _said(trusted) == expected
+    assert mark.exists()
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize(
+    ("code", "why"), [("1 // 0\n", "ZeroDivisionError"), ("raise SystemExit(3)\n", "SystemExit")]
+)
+def test_trusted_code_that_fails_makes_the_model_unusable(
+    folder: Path, code: str, why: str
+) -> None:
+    _with_own_code(folder, code)
+
+    with pytest.raises(ModelUnusable, match=why):
+        build_engine(EngineSettings(model=str(folder), device="cpu", trust_remote_code=True))
+
+
 def test_a_model_without_a_chat_template_is_refused_with_advice(folder: Path) -> None:
     tiny_tokenizer(None).save_pretrained(folder)
     (folder / "chat_template.jinja").unlink()
@@ -201,6 +298,15 @@ def test_a_gguf_says_the_same_as_the_folder_made_of_it(gguf_file: Path, tmp_path
     settings = EngineSettings(model="quickstart", dtype="float32", device="cpu")
     assert _said(settings, folder) == _said(settings, gguf_file) != ""
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_a_gguf_ends_a_turn_where_the_file_says_so_whatever_its_name(gguf_file: Path) -> None:
+    """The file names `<|pad|>` as the end of a turn, and `<|end|>` as that of a text."""
+    shouting = gguf_file.rename(gguf_file.with_name("TINY.GGUF"))
+
+    loaded = load(EngineSettings(model=str(shouting), device="cpu"))
+
+    assert loaded.ends == {SPECIAL.index("<|pad|>"), SPECIAL.index("<|end|>")}
 
 
 def test_a_gguf_splits_digits_as_its_model_was_trained(gguf_file: Path) -> None:

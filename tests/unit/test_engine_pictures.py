@@ -70,8 +70,8 @@ class Refuses:
 
     tokenizer = tiny_tokenizer(TEMPLATE)
 
-    def apply_chat_template(self, *_: Any, **__: Any) -> str:
-        return "prompt"
+    def apply_chat_template(self, chat: Any, **_: Any) -> str:
+        return str(chat)
 
     def __call__(self, **_: Any) -> NoReturn:
         raise ValueError("absolute aspect ratio must be smaller than 200")

@@ -10,12 +10,13 @@ from models import prompts
 from models.engine_settings import EngineSettings
 from models.engines.base import GenerationRequest
 from models.engines.continuous import ContinuousEngine
+from models.engines.kept import shared_prefix
 from models.engines.loading import load
 from models.engines.text import ChatTokenizer
 from models.messages import Participant, Sampling, Turn
 from tasks.settings import settings
 from tests.unit.engines_asking import SOON, endless
-from tests.unit.engines_tiny import tiny_tokenizer
+from tests.unit.engines_tiny import TEMPLATE, tiny_tokenizer
 from workers.quickstart import quickstart_folder
 
 __all__ = ["endless"]  # a fixture
@@ -46,6 +47,17 @@ def test_a_refine_prompt_begins_with_its_draft_prompt_and_the_draft(
     assert len(kept) == len(drafted) + len(text)
     assert kept[: len(drafted)] == drafted
     assert refined[: len(kept)] == kept
+
+
+def test_a_draft_without_its_thought_keeps_what_was_computed_of_the_question() -> None:
+    """Its template opens a thought, of which the recorded draft has nothing."""
+    opening = "{% if add_generation_prompt %}<|start|>assistant\n<think>\n{% endif %}"
+    tokenizer = ChatTokenizer(tiny_tokenizer(TEMPLATE.partition("{% if")[0] + opening))
+    drafted = tokenizer.prompt(prompts.draft(ADA, QUESTION), {})
+    refined = tokenizer.encode(prompts.refine(ADA, QUESTION, "Yes.", "Be brief.", relevant=True))
+
+    assert drafted.opened == "<think>\n"
+    assert shared_prefix(drafted.tokens, refined) == len(drafted.tokens) - len("<think>\n")
 
 
 def _request(name: str, messages: tuple[Turn, ...], new: int) -> GenerationRequest:

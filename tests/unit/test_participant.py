@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -296,6 +296,49 @@ def test_a_workers_own_name_makes_no_submission_or_attempt_unusable(worker: str)
     )  # fmt: skip
     assert made.submission(a_step()).completion is not None
     assert isinstance(made.generate(a_step(act="refine"), redelivered=True), Attempt)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (TypeError("object of type 'NoneType' has no len()"), "object of type 'NoneType'"),
+        (CancelledError(), "CancelledError()"),
+        (MemoryError(), "MemoryError()"),
+        (ValueError("half an emoji: \ud83d"), "half an emoji: ?"),
+    ],
+)
+def test_a_fault_that_nobody_expected_ends_its_step_at_once_with_the_reason(
+    fault: Exception, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(HandEngine):
+        def submit(self, request: GenerationRequest) -> Future[Completion]:
+            future = super().submit(request)
+            if isinstance(fault, CancelledError):
+                future.set_exception(fault)
+                return future
+            raise fault
+
+    engine = Faulty()
+    worker = generator(engine)
+    error = worker.submission(a_step()).error
+    assert error is not None
+    assert (error.kind, error.reason[: len(told)]) == (type(fault).__name__, told)
+    assert "Traceback" in caplog.text
+    # It is kept like any other end, and the worker forgets that the step was running.
+    assert worker.submission(a_step()).error == error
+    assert len(engine.requests) == 1
+    assert worker.waiting_since() is None
+
+
+def test_images_that_cannot_be_had_for_any_reason_end_the_step_with_it() -> None:
+    def images_of(_: Step) -> dict[str, bytes]:
+        raise LookupError("no such store")
+
+    engine = HandEngine()
+    worker = Worker(engine, ["ada"], "client", worker="w", clock=lambda: NOW, images_of=images_of)
+    error = worker.submission(a_step()).error
+    assert error == StepError(kind="LookupError", reason="no such store")
+    assert engine.requests == []
 
 
 def test_only_so_many_submissions_are_kept() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -66,6 +67,7 @@ def letter_of(text: str) -> StoredLetter:
 
 def life_of(text: str, *more: Any) -> History:
     step = a_step(content=text)
+    completion = a_completion(text, thought=text, model=text)
     error = StepError(kind=text.replace("\x00", "")[:100], reason=text)
     everything: list[Any] = [
         Asked(question=text, strategy=text, query=a_query("ada")),
@@ -73,7 +75,7 @@ def life_of(text: str, *more: Any) -> History:
         step,
         StepOutcome(
             step_id=step.step_id,
-            outcome=Outcome(status="completed", at=NOW, completion=a_completion(text, model=text)),
+            outcome=Outcome(status="completed", at=NOW, completion=completion),
         ),
         StepOutcome(
             step_id=a_step("bo").step_id, outcome=Outcome(status="failed", at=NOW, error=error)
@@ -110,8 +112,20 @@ def test_no_text_breaks_the_view_or_steers_the_terminal(text: str) -> None:
 @pytest.mark.parametrize("text", ["[/bold] is markup", "[red]red[/red]", "a [link=x] b", ":smile:"])
 def test_markup_is_shown_as_it_was_written(text: str) -> None:
     assert shown(answer_view(answer_of(text))).count(text) >= 7
-    assert shown(*life_view(life_of(text), prompts=True)).count(text) >= 8
+    assert shown(*life_view(life_of(text), prompts=True)).count(text) >= 9
     assert shown(letters_table([letter_of(text)])).count(text) == 5
+
+
+def test_a_thought_is_shown_apart_from_the_text_and_only_where_there_is_one() -> None:
+    for thought, titles in (("so 41?", ["thought", "text"]), ("", ["text"])):
+        completion = a_completion("It is 42.", thought=thought)
+        outcome = Outcome(status="completed", at=NOW, completion=completion)
+        entry = Entry(seq=1, at=NOW, what=StepOutcome(step_id=a_step().step_id, outcome=outcome))
+        out = shown(
+            *life_view(History(entries=(entry,), dispatches=(), dead_letters=()), prompts=True)
+        )
+        assert re.findall(r"\u256d\u2500 (\w+) ", out) == titles
+        assert ("so 41?" in out) == bool(thought)
 
 
 def test_a_text_of_half_characters_is_shown_without_them() -> None:
