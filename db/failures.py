@@ -20,6 +20,8 @@ _REFUSED_FOR_NOW = ("25006", "42501")
 _LIMIT_EXCEEDED = "54"
 #: undefined_table and undefined_column.
 _UNMIGRATED = ("42P01", "42703")
+#: What SQLite says of a file that is none of its own, or is damaged.
+_SQLITE_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
 
 
@@ -43,6 +45,8 @@ def translated(url: URL) -> Iterator[None]:
 def _translation(url: URL, error: DBAPIError) -> ColmError | None:
     if _unmigrated(error):
         return SettingsError(f"{_safe(url)} lacks tables of this version: run `colm migrate`")
+    if getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_DAMAGED:
+        return SettingsError(f"{_safe(url)} is no record, or a damaged one: {error.orig}")
     if error.connection_invalidated or _passing(error):
         return unusable(url, error.orig)
     return None
