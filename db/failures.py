@@ -27,6 +27,8 @@ _REFUSED_FOR_GOOD = {
 }
 #: undefined_table and undefined_column.
 _UNMIGRATED = ("42P01", "42703")
+#: What SQLite says of a file that is none of its own, or is damaged.
+_SQLITE_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
 
 
@@ -53,6 +55,8 @@ def _translation(url: URL, error: DBAPIError) -> ColmError | None:
     for words, advice in _REFUSED_FOR_GOOD.items():
         if words in str(error.orig):
             return SettingsError(f"{_safe(url)}: {advice}. {_first_line(error.orig)}")
+    if getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_DAMAGED:
+        return SettingsError(f"{_safe(url)} is no record, or a damaged one: {error.orig}")
     if error.connection_invalidated or _passing(error):
         return unusable(url, error.orig)
     return None

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from sqlalchemy import URL
@@ -46,16 +46,23 @@ def opener(*, create: bool) -> Callable[..., Any]:
         path = os.path.realpath(args[0])
         if create:
             _make(path)
-        elif not os.path.exists(path) and os.path.isdir(os.path.dirname(path)):
-            missing = f"there is no record at {path}"
-            if seen:  # a disk that is not mounted now
-                raise TransientError(f"{missing} any more")
-            raise SettingsError(f"{missing}: `colm migrate` makes one, and `colm up` does")
+        elif not os.path.exists(path):
+            _refuse(path, seen=seen)
         connection = _prepared(_connect(path, options))
         seen = True
         return connection
 
     return open_file
+
+
+def _refuse(path: str, *, seen: bool) -> NoReturn:
+    missing = f"there is no record at {path}"
+    if seen:  # a disk that is not mounted now
+        raise TransientError(f"{missing} any more")
+    make = "`colm migrate` makes one, and `colm up` does"
+    if os.path.isdir(os.path.dirname(path)):
+        raise SettingsError(f"{missing}: {make}")
+    raise TransientError(f"{missing} (unable to open database file): {make}")
 
 
 def _make(path: str) -> None:

@@ -11,10 +11,12 @@ message rings again while others wait behind it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
+from kombu.exceptions import OperationalError
 from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
@@ -97,10 +99,23 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
         return super().basic_consume(queue, no_ack, *args, **kwargs)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        super()._put(queue, message, **kwargs)
-        with self.conn_or_acquire() as client, client.pipeline() as pipe:
-            _ring(pipe, queue)
-            pipe.execute()
+        with self._refusals():
+            super()._put(queue, message, **kwargs)
+            with self.conn_or_acquire() as client, client.pipeline() as pipe:
+                _ring(pipe, queue)
+                pipe.execute()
+
+    def _queue_bind(self, *binding: Any) -> None:
+        with self._refusals():
+            super()._queue_bind(*binding)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What a broker answers that takes nothing now, as its disk is full, in kombu's words."""
+        try:
+            yield
+        except self.ResponseError as error:
+            raise OperationalError(f"it takes nothing now: {error}") from error
 
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False

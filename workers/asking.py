@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,10 +12,12 @@ from rich.live import Live
 from sqlalchemy import Engine
 
 from db import history, reads
+from models.errors import TransientError
 from models.messages import Answer
 from tasks import ask
 from tasks.settings import settings
 from workers.listening import check_somebody_listens
+from workers.sending import sending
 from workers.show import progress_table
 
 #: How often a watched query is looked at (seconds).
@@ -34,8 +37,25 @@ def ask_and_follow(
     Raises ColmError where the question is unusable or nobody listens. `meanwhile` is called with
     every look.
     """
-    result = ask.delay(question, **options)
-    query_id = str(result.id)
+    reads.has_ended(engine, "")  # a record that cannot be read is told of before anything is sent
+    query_id = str(uuid.uuid4())
+    with sending(f"query {query_id}", f"'colm show {query_id}' tells"):
+        ask.apply_async((question,), dict(options), task_id=query_id)
+    try:
+        _follow(engine, query_id, console, meanwhile)
+    except TransientError as error:
+        raise TransientError(f"{error}. {_goes_on(query_id)}") from error
+    except KeyboardInterrupt:
+        console.print(_goes_on(query_id), highlight=False)
+        raise
+    return query_id
+
+
+def _goes_on(query_id: str) -> str:
+    return f"Query {query_id} goes on: 'colm show {query_id}' tells how"
+
+
+def _follow(engine: Engine, query_id: str, console: Console, meanwhile: Callable[[], None]) -> None:
     started = time.monotonic()
     check_at = started + settings().limits.listen_timeout
     # Where output is kept in a file a live picture would be a mess; there the last one is enough.
@@ -52,7 +72,6 @@ def ask_and_follow(
                 live.update(_picture(engine, query_id, started))
             time.sleep(LOOK_EVERY)
     console.print(_picture(engine, query_id, started))
-    return query_id
 
 
 def answer_or_raise(query_id: str) -> Answer:

@@ -21,6 +21,7 @@ from models.errors import BadMessage, ColmError, UnknownQuery
 from tasks.settings import settings
 from workers import audit_keys
 from workers.audit import key_path
+from workers.printing import print_plain
 from workers.reading import whole_id
 
 
@@ -80,7 +81,7 @@ def _trust(keys: Sequence[str], *, site: bool) -> Trust:
 
 def _tell(checked: Checked, trust: Trust, *, as_json: bool) -> bool:
     if as_json:
-        typer.echo(json.dumps({**asdict(checked), "keys": sorted(trust.keys)}, ensure_ascii=False))
+        print_plain({**asdict(checked), "keys": sorted(trust.keys)}, indent=None)
         return not checked.findings
     console = Console()
     for finding in checked.findings:

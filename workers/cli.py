@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from models.errors import ColmError
+from workers import terminal
 from workers.commands import (
     asking,
     audit,
@@ -26,12 +30,35 @@ from workers.commands import (
 
 app = typer.Typer(
     name="colm",
-    help="Many small language models share a few large ones, through a message queue.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 errors = Console(stderr=True)
+
+#: Libraries whose errors tell of a broker, a database or an endpoint, and of no fault of ours.
+OF_SERVICES = {"amqp", "httpcore", "httpx", "kombu", "pika", "psycopg2", "redis"}
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        try:
+            typer.echo(f"colm {version('colm')}")
+        except PackageNotFoundError:
+            typer.echo("colm, not installed: it runs from its source")
+        raise typer.Exit
+
+
+@app.callback()
+def colm(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Many small language models share a few large ones, through a message queue."""
+
 
 for command in (
     running.demo,
@@ -65,10 +92,42 @@ app.add_typer(experimenting.group, name="experiment")
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line that says what to do, exit status 1."""
+    """Run the command line; what went wrong is one line that says what to do, exit status 1."""
+    terminal.prepare()
+    status, trouble = _run()
+    fault = terminal.unwritten(sys.stdout)
+    if fault is not None and not isinstance(fault, BrokenPipeError):
+        trouble = f"standard output cannot be written: {fault.strerror}"
+    if trouble is not None:
+        _complain(trouble)
+    sys.exit(1 if trouble or fault else status)
+
+
+def _run() -> tuple[int | str | None, str | None]:
+    """The exit status of the command, and what went wrong in one line with markup."""
     try:
         app()
-    except ColmError as error:
-        told = f"[bold red]{type(error).__name__}:[/] {escape(str(error))}"
-        errors.print(told, highlight=False, soft_wrap=True)
-        sys.exit(1)
+    except SystemExit as ended:
+        return ended.code, None
+    except KeyboardInterrupt:
+        return 130, None
+    except (ColmError, OSError) as error:
+        return 1, _told(error)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in OF_SERVICES:
+            raise
+        return 1, _told(error)
+    return 0, None
+
+
+def _told(error: Exception) -> str:
+    words = str(error) or repr(error)
+    if isinstance(error, OSError) and error.strerror:
+        words = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"[bold red]{type(error).__name__}:[/] {escape(words)}"
+
+
+def _complain(trouble: str) -> None:
+    with contextlib.suppress(OSError):
+        errors.print(trouble, highlight=False, soft_wrap=True)
+    terminal.unwritten(sys.stderr)

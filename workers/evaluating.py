@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ from db.run_summary import progress_of
 from models.errors import CallerError, ColmError, NoConsumer
 from tasks import evaluate
 from tasks.evaluation_config import RunConfig, read_config
+from tasks.evaluations import run_name
 from tasks.inspection import listened_to
 from tasks.settings import settings
 from workers.evaluator import cancel_queries
 from workers.evaluator_data import load, told_of_tests
 from workers.printing import print_json
 from workers.run_view import run_picture, runs_table
+from workers.sending import sending
 
 #: How often a watched run is looked at (seconds).
 LOOK_EVERY = 0.5
@@ -44,7 +47,9 @@ def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) ->
 def place_order(config: RunConfig, name: str | None) -> str:
     """Order a run after a look at its data; its name, once it is recorded."""
     told_of_tests(config, load(config.data))
-    run = str(evaluate.apply_async((config,), {"name": name} if name else {}).id)
+    run = name or run_name(config.name, datetime.now(UTC), uuid.uuid4().hex)
+    with sending(f"run {run}", f"'colm run show {run}' tells"):
+        evaluate.apply_async((config,), {"name": run})
     _await_recorded(connect(settings().database_url), run)
     return run
 

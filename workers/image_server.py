@@ -23,11 +23,12 @@ from typing import Any, ClassVar
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from models.errors import ColmError, ImageUnavailable, InvalidAsk, SettingsError
+from models.errors import ImageUnavailable, InvalidAsk, SettingsError
 from models.images import May, Picture, check_token, examine, image_id_of
 from tasks.image_stores import PAGE, SETTLED, FolderStore, ImageStore
 from tasks.images import secret
 from tasks.settings import ImageSettings, Settings, settings
+from workers.ports import check_free
 
 logger = logging.getLogger(__name__)
 
@@ -155,10 +156,8 @@ def run_image_server(address: str, port: int) -> int:
             "[images] secret_file is not set: write 32 random bytes or more into a file, and name"
             " it in the colm.toml of callers, coordinators and this server"
         )
-    try:
-        asyncio.run(_serve(application(keeper(found), key, found.images), address, port, found))
-    except OSError as error:
-        raise ColmError(f"{address}:{port} cannot be listened on: {error.strerror}") from error
+    check_free(address, port)
+    asyncio.run(_serve(application(keeper(found), key, found.images), address, port, found))
     return 0
 
 

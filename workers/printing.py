@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from workers.terminal import is_unicode
+
 
 def as_json_has_it(value: Any) -> Any:
     """The value as lists, dicts, texts and numbers; times are ISO 8601."""
@@ -16,5 +18,10 @@ def as_json_has_it(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Write the value to standard output, indented, with a line's end."""
-    json.dump(as_json_has_it(value), sys.stdout, ensure_ascii=False, indent=2)
+    print_plain(as_json_has_it(value))
+
+
+def print_plain(value: Any, *, indent: int | None = 2) -> None:
+    """The same for what is lists, dicts, texts and numbers; escaped where the output must be."""
+    json.dump(value, sys.stdout, ensure_ascii=not is_unicode(sys.stdout), indent=indent)
     sys.stdout.write("\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,11 +26,11 @@ def list_experiments(as_json: Json = False) -> None:
 
     from tasks.settings import settings
     from workers.experiments import site_of, told_experiments
+    from workers.printing import print_plain
 
     told = told_experiments(site_of(settings()))
     if as_json:
-        json.dump(told, sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
+        print_plain(told)
         return
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
