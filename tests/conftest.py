@@ -110,7 +110,7 @@ def pytest_runtest_protocol(
         turns.give_back(keep=_alone(item) and _alone(nextitem))
 
 
-def require(find_programs: Callable[[], object]) -> None:
+def _require(find_programs: Callable[[], object]) -> None:
     try:
         find_programs()
     except ServiceMissing as missing:
@@ -121,7 +121,7 @@ def require(find_programs: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_installed() -> None:
-    require(postgres.binaries)
+    _require(postgres.binaries)
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +162,7 @@ def empty_postgres_url(postgres_databases: Databases) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def rabbitmq_installed() -> None:
-    require(rabbitmq.programs)
+    _require(rabbitmq.programs)
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,7 @@ from models.errors import SettingsError, TransientError
 from tasks.patience import patiently
 from tasks.settings import Settings
 from tests.chaos.proxy import Proxy
-from tests.conftest import require
-from tests.provision import Lent, PostgresServer
+from tests.provision import Lent, PostgresServer, ServiceMissing
 from tests.provision.pgbouncer import PgBouncer, program
 from tests.provision.postgres import plain
 from tests.unit.db_examples import NOW
@@ -127,7 +126,10 @@ def test_a_limit_that_the_user_sets_goes_before_ours(
 
 @pytest.fixture(scope="module")
 def pgbouncer_installed() -> None:
-    require(program)
+    try:
+        program()
+    except ServiceMissing as missing:  # nor is it a failure in CI: few systems have it
+        pytest.skip(f"NOT TESTED: {missing}")
 
 
 @pytest.mark.usefixtures("pgbouncer_installed")
