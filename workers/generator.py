@@ -251,7 +251,9 @@ class EngineGenerator:
             )
         if blank(completion.text) and not step.choices:
             why = why_no_text(
-                completion.completion_tokens, completion.finish_reason, reasoned=False
+                completion.completion_tokens,
+                completion.finish_reason,
+                reasoned=bool(completion.thought),
             )
             return self._failed(step, NoText.__name__, why)
         if len(completion.text) > MAX_COMPLETION_CHARS:

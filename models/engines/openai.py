@@ -160,6 +160,7 @@ class OpenAIEngine:
         try:
             return Completion(
                 text=text,
+                thought=reply.reasoning[:MAX_COMPLETION_CHARS],
                 finish_reason=finish_reason,
                 prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,

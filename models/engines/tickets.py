@@ -85,13 +85,10 @@ class Tickets:
         """Hand over the completion, its thought apart; False if the ticket was settled before.
 
         `opened`: how the prompt ends, where it leaves a thought open; None where the text is not
-        the model's own words. A completion that is nothing but a thought is an EngineError.
+        the model's own words. A completion that is nothing but a thought has no text.
         """
         if opened is not None:
-            try:
-                completion = thought_apart(completion, opened)
-            except EngineError as error:
-                return self.fail(ticket, error)
+            completion = thought_apart(completion, opened)
         with self._lock:
             if not self._take(ticket):
                 return False
@@ -166,17 +163,8 @@ class Tickets:
 
 
 def thought_apart(completion: Completion, opened: str = "") -> Completion:
-    """`completion` with its thought out of its text; EngineError where nothing else is in it."""
+    """`completion` with its thought out of its text, which is empty where nothing else is in it."""
     thought, text = split_thought(completion.text, opened=opened)
-    if not text.strip() and (thought or completion.text.strip()):
-        count = completion.completion_tokens
-        tokens = f"all its {count} tokens" if count else "all its tokens"
-        if completion.finish_reason == "length":
-            raise EngineError(f"the model spent {tokens} on its thought: raise max_new_tokens")
-        raise EngineError(
-            f"the model spent {tokens} on its thought and then ended: ask again, or use"
-            " a template that has it answer without a thought"
-        )
     if text == completion.text:
         return completion
     thoughts = "\n\n".join(filter(None, (completion.thought, thought)))

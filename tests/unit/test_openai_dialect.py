@@ -343,3 +343,16 @@ def test_no_text_is_no_completion_and_its_reason_says_what_to_do(
 
     with pytest.raises(NoText, match=why):
         ask(engine)
+
+
+def test_reasoning_beside_a_text_is_kept_apart_as_its_thought(
+    engine: OpenAIEngine, endpoint: Endpoint
+) -> None:
+    message = {"content": "<think>then</think>42", "reasoning_content": "first"}
+    endpoint.canned.append(
+        Canned(body={"choices": [{"message": message, "finish_reason": "stop"}]})
+    )
+
+    found = ask(engine)
+
+    assert (found.text, found.thought) == ("42", "first\n\nthen")

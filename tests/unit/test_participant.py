@@ -230,6 +230,21 @@ def test_a_completion_without_text_is_a_failure_of_every_engine(
     assert error == StepError(kind="NoText", reason=why)
 
 
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("length", "all 3 tokens went into reasoning: raise max_new_tokens"),
+        ("stop", "the model reasoned and ended its turn without text"),
+    ],
+)
+def test_a_completion_that_is_only_a_thought_is_a_failure_that_says_so(
+    reason: str, why: str
+) -> None:
+    engine = QuickEngine(a_completion("", thought="so 41?", finish_reason=reason))
+    error = generator(engine).submission(a_step()).error
+    assert error == StepError(kind="NoText", reason=why)
+
+
 def test_what_was_chosen_by_its_likelihood_needs_no_text_that_shows() -> None:
     step = a_step().model_copy(update={"choices": (" ", "B")})
     engine = QuickEngine(a_completion(" ", choice_logprobs={" ": -0.1}))
