@@ -56,7 +56,7 @@ def dead_pid() -> int:
     return process.pid
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid(), 2**22 + 1])
+@pytest.mark.parametrize("pid", [1, os.getpid(), 2**22 + 1], ids=["init", "own", "none"])
 def test_a_running_stacks_broker_and_database_are_used_whatever_its_process_id(
     running: Path, pid: int
 ) -> None:
@@ -78,7 +78,7 @@ def test_what_the_user_names_goes_before_the_running_stack(running: Path) -> Non
     assert (both.broker, both.database) == ("amqp://host/mine", "sqlite:////mine")
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["init", "own"])
 def test_a_stack_that_has_ended_is_none_though_its_process_id_lives_again(
     left: Path, pid: int
 ) -> None:
