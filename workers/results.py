@@ -176,12 +176,15 @@ class RecordBackend(BaseBackend):
         left = list(task_ids)
         with ear_of(here.engine).awaiting(task_ids) as told:
             while left:
-                if told.is_set() or time.monotonic() >= wait.look_at:
+                heard = told.is_set()
+                if heard:  # and not otherwise: it may be told of between the two
                     told.clear()
+                if wait.wants_look(heard=heard):
                     for task_id, meta in wait.look(here, left).items():
                         left.remove(task_id)
                         yield task_id, meta
-                    continue
+                    if not left:
+                        return
                 wait.check(left[0], reached=here.reached)
                 if on_interval:
                     on_interval()
@@ -195,7 +198,7 @@ class Wait:
         now = time.monotonic()
         self.timeout = timeout
         self.until = float("inf") if timeout is None else now + timeout
-        self.look_at = now
+        self._look_at = now
         self._check_at = now + settings().limits.listen_timeout
         #: When the broker was last known to be there.
         self._asked_since = now
@@ -204,10 +207,14 @@ class Wait:
         self._away: TransientError | None = None
         self._away_since = 0.0
 
+    def wants_look(self, *, heard: bool) -> bool:
+        """Whether it is time to look; what is heard does not hurry a database that is away."""
+        return time.monotonic() >= self._look_at or (heard and self._away is None)
+
     @property
     def quiet(self) -> float:
         """How long there is nothing to do, unless something is heard."""
-        return max(min(self.until, self.look_at) - time.monotonic(), 0.0)
+        return max(min(self.until, self._look_at, self._check_at) - time.monotonic(), 0.0)
 
     def look(self, here: Place, task_ids: list[str]) -> dict[str, dict[str, Any]]:
         """The metas of those that have ended. An outage is noted; only a lasting fault raises."""
@@ -218,10 +225,10 @@ class Wait:
         except TransientError as error:
             self._away_since = self._away_since if self._away else now
             self._away = error
-            self.look_at = time.monotonic() + TRY_AGAIN
+            self._look_at = time.monotonic() + TRY_AGAIN
             return {}
         self._away, self._standing = None, standing
-        self.look_at = time.monotonic() + LOOK_AGAIN
+        self._look_at = time.monotonic() + LOOK_AGAIN
         found: dict[str, dict[str, Any]] = ended
         return found
 

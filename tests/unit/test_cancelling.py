@@ -10,7 +10,9 @@ import pytest
 from kombu import Connection, Message
 
 from models.errors import BadMessage, InvalidAsk
+from models.stopping import Cancel
 from tasks import cancel, runtime
+from tasks.cancelling import carry_out
 from tasks.celery_app import app
 from tasks.coordination import Coordinator
 from tasks.publishing import topology
@@ -70,6 +72,29 @@ def test_the_task_cancels_on_the_coordinator_of_its_process() -> None:
     runtime.install_coordinator(site.coordinator, site.record)
     site.ask()
     assert cancel.run(ID, "enough") == {"receipt": "cancelled", "query": ID}
+    assert site.answers[0].reason == "cancelled: enough"
+
+
+def test_a_question_that_still_lies_in_its_queue_is_refused_when_it_comes() -> None:
+    site = Site()
+    runtime.install_coordinator(site.coordinator, site.record)
+    assert cancel.run(ID, "enough", by="eve")["receipt"] == "unknown"
+    assert site.record.refused[ID].reason == "cancelled by eve: enough"
+
+
+def test_a_question_that_comes_while_it_is_cancelled_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+    refuse = site.record.refuse
+
+    def asked_before(*args: Any) -> None:
+        site.ask()
+        refuse(*args)
+
+    monkeypatch.setattr(site.record, "refuse", asked_before)
+    wanted = Cancel(query_id=ID, reason="enough")
+    assert carry_out(site.coordinator, wanted) == "cancelled"
     assert site.answers[0].reason == "cancelled: enough"
 
 

@@ -44,3 +44,7 @@ def test_rabbitmq_confirms_every_publish(configured: Any) -> None:
 def test_the_embedded_broker_delivers_nothing_again_that_still_runs(configured: Any) -> None:
     conf = configured(COLM_DEADLINES__QUERY="5000")
     assert conf["broker_transport_options"]["visibility_timeout"] > 5000
+
+
+def test_beat_orders_no_task_that_no_worker_of_ours_takes(configured: Any) -> None:
+    assert configured()["result_expires"] is None  # else one every night, to remove old results

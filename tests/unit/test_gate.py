@@ -86,6 +86,31 @@ def test_a_message_that_would_be_held_back_or_dropped_is_not_let_in(header: str)
     assert objection(message(headers=headers)) == f"it has {header}"
 
 
+@pytest.mark.parametrize(
+    ("task", "exchange", "more", "let_in"),
+    [
+        ("colm.ask", "colm.ask", {"group": "a-callers-group"}, True),
+        ("colm.evaluate", "colm.ask", {"group": "a-callers-group"}, True),
+        ("colm.draft", "colm.steps", {"group": "a-callers-group"}, False),
+        ("colm.ask", "colm.ask", {"group": "x" * 301}, False),
+        ("colm.ask", "colm.ask", {"group": "one\nERROR two"}, False),
+        ("colm.ask", "colm.ask", {"group": ["a-callers-group"]}, False),
+        ("colm.ask", "colm.ask", {"group": "a-callers-group", "eta": "2030-01-01"}, False),
+    ],
+)
+def test_a_question_may_say_in_which_of_its_callers_groups_it_is(
+    task: str, exchange: str, more: dict[str, Any], let_in: bool
+) -> None:
+    headers = {**HEADERS, "task": task, **more}
+    assert (objection(message(exchange=exchange, headers=headers)) is None) == let_in
+
+
+def test_a_question_in_a_chord_is_not_let_in() -> None:
+    headers = {**HEADERS, "task": "colm.ask", "group": "a-group"}
+    body = [[], {}, {**EMBED, "chord": SIGNATURE}]
+    assert objection(message(exchange="colm.ask", headers=headers, body=body)) == "it carries chord"
+
+
 @pytest.mark.parametrize("task_id", [None, 7, "x" * 301, "one\nERROR two", "\x1b[2J"])
 def test_an_id_that_would_forge_a_line_of_the_log_is_not_let_in(task_id: Any) -> None:
     assert objection(message(headers={**HEADERS, "id": task_id})) == "its id is none of ours"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
 from models.messages import Step
 from tests.unit.examples import NOW, a_completion, a_step
 from tests.unit.test_participant import HandEngine
+from workers import lanes
 from workers.generator import EngineGenerator
 from workers.lanes import _hold_back, lanes_of, overnight_share
 
@@ -55,6 +57,24 @@ def test_the_embedded_broker_is_not_asked_for_more_overnight_steps_than_may_be_h
     assert cycle.consume(3) == [*ONE_CLIENT]
     held[0] = 1
     assert cycle.consume(3) == [*ONE_CLIENT[:2]]
+
+
+class Busy(WeakSet[Any]):
+    """To which other threads add at each moment, as they do under load now and then."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("Set changed size during iteration")
+
+
+def test_what_is_held_is_counted_while_tasks_begin_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def request(key: str) -> Any:
+        return type("Request", (), {"delivery_info": {"routing_key": key}})()
+
+    held = [request("overnight.ada"), request("draft.ada"), request("overnight.ada")]
+    monkeypatch.setattr(lanes.state, "reserved_requests", Busy(held))
+    assert lanes.held_overnight() == 2
+    del held[2]
+    assert lanes.held_overnight() == 1
 
 
 def test_overnight_steps_in_hand_leave_a_place_in_the_batch() -> None:

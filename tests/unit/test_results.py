@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
+from sqlalchemy import Engine
 
 from db.engine import connect
 from db.record import SqlRecord
-from models.errors import InvalidAsk, NoConsumer, QueryFailed
+from db.runs import order
+from models.errors import InvalidAsk, NoConsumer, QueryFailed, SettingsError, TransientError
 from models.messages import Answer
 from models.strategies.base import Finish, Wait
 from tasks import runtime
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import NOW, a_query, an_answer, seconds
-from workers import listening
+from workers import listening, results
 from workers.results import RecordBackend
 
 ID = "query-0001"
@@ -126,6 +129,164 @@ def test_waiting_for_a_query_long_past_its_deadline_asks_who_listens(
         life.apply(Wait(wake_at=NOW), NOW)
     with pytest.raises(NoConsumer):
         backend.wait_for(ID, timeout=60)
+
+
+class Database:
+    """What looks at the record meet, one after the other; then the record itself."""
+
+    def __init__(self, *meets: BaseException | threading.Event) -> None:
+        self.meets = list(meets)
+        self._real = results._ended_of
+
+    def look(self, engine: Engine, task_ids: tuple[str, ...]) -> Any:
+        match self.meets.pop(0) if self.meets else None:
+            case threading.Event() as over:
+                over.wait(60)
+            case BaseException() as error:
+                raise error
+        return self._real(engine, task_ids)
+
+
+@pytest.fixture
+def meets(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Database]:
+    def set_to(*what: BaseException | threading.Event) -> Database:
+        database = Database(*what)
+        monkeypatch.setattr(results, "_ended_of", database.look)
+        return database
+
+    monkeypatch.setattr(results, "TRY_AGAIN", 0.01)
+    monkeypatch.setattr(results, "LAST_LOOK", 0.05)
+    return set_to
+
+
+AWAY = TransientError("the database cannot be used now: it starts")
+
+
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_an_outage_that_passes_is_sat_out(
+    record: SqlRecord, backend: RecordBackend, meets: Callable[..., Database], timeout: float | None
+) -> None:
+    end(record, an_answer())
+    database = meets(AWAY, AWAY, AWAY)
+    assert backend.wait_for(ID, timeout=timeout)["status"] == "SUCCESS"
+    assert database.meets == []
+
+
+def test_a_timeout_in_an_outage_tells_of_it(
+    backend: RecordBackend, meets: Callable[..., Database]
+) -> None:
+    meets(*[AWAY] * 1_000)
+    with pytest.raises(CeleryTimeoutError, match=r"within 0.1 s; the database .* it starts"):
+        backend.wait_for(ID, timeout=0.1)
+
+
+def test_a_database_that_was_never_reached_is_not_waited_for_without_an_end(
+    backend: RecordBackend, meets: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "NEVER_REACHED", 0.05)
+    meets(*[AWAY] * 1_000)
+    with pytest.raises(TransientError, match="it starts"):
+        backend.wait_for(ID)
+    assert backend._get_task_meta_for(ID)["status"] == "PENDING"  # it is reached now
+    monkeypatch.setattr(results, "GIVE_UP_AFTER", 0.3)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="it starts"):
+        backend.wait_for(ID)
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_fault_that_does_not_pass_is_told_at_once(
+    backend: RecordBackend, meets: Callable[..., Database]
+) -> None:
+    meets(SettingsError("it lacks tables of this version"))
+    with pytest.raises(SettingsError, match="lacks tables"):
+        backend.wait_for(ID, timeout=60)
+
+
+def test_a_timeout_is_kept_while_the_database_takes_questions_and_answers_none(
+    record: SqlRecord, backend: RecordBackend, meets: Callable[..., Database]
+) -> None:
+    end(record, an_answer())
+    hangs = threading.Event()
+    meets(hangs)
+    with pytest.raises(CeleryTimeoutError, match="the database: no reply"):
+        backend.wait_for(ID, timeout=0.1)
+    hangs.set()
+    assert backend.wait_for(ID, timeout=60)["status"] == "SUCCESS"
+
+
+def test_a_broker_that_is_away_ends_no_wait(
+    backend: RecordBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def away(queue: str) -> int:
+        looks.append(queue)
+        raise TransientError("the broker cannot be reached")
+
+    monkeypatch.setattr(listening, "count_consumers", away)
+    with pytest.raises(CeleryTimeoutError):
+        backend.wait_for(ID, timeout=0.5)
+    assert len(looks) > 1
+    monkeypatch.setattr(results, "GIVE_UP_AFTER", 0.2)
+    with pytest.raises(TransientError, match="broker"):
+        backend.wait_for(ID)
+
+
+def test_callers_who_wait_share_a_thread_and_a_connection(
+    record: SqlRecord, backend: RecordBackend, listeners: list[int]
+) -> None:
+    listeners[0] = 1
+    found: list[str] = []
+    callers = [
+        threading.Thread(
+            target=lambda: found.append(RecordBackend(app=app).wait_for(ID, timeout=60)["status"])
+        )
+        for _ in range(30)
+    ]
+    before = threading.active_count()
+    for caller in callers:
+        caller.start()
+    # The callers, one that hears, one that reads, one that asks the broker.
+    assert threading.active_count() <= before + len(callers) + 3
+    end(record, an_answer())
+    for caller in callers:
+        caller.join(60)
+    assert found == ["SUCCESS"] * 30
+    assert backend._place.engine.pool.checkedin() <= 1  # type: ignore[attr-defined]  # a QueuePool
+
+
+def test_results_come_as_they_end(record: SqlRecord, backend: RecordBackend) -> None:
+    end(record, an_answer())
+    several = backend.get_many((ID, "query-0002"), timeout=60)
+    assert next(several)[0] == ID
+    record.refuse("query-0002", "Why?", "colm", "no such client", NOW)
+    task_id, meta = next(several)
+    assert (task_id, meta["status"]) == ("query-0002", "FAILURE")
+    assert list(several) == []
+    with pytest.raises(CeleryTimeoutError, match="query-0003"):
+        list(backend.get_many((ID, "query-0003"), timeout=0.1))
+
+
+def test_a_caller_is_called_back_while_it_waits(
+    backend: RecordBackend, listeners: list[int]
+) -> None:
+    listeners[0] = 1
+    calls: list[float] = []
+    with pytest.raises(CeleryTimeoutError):
+        backend.wait_for(
+            ID, timeout=0.3, interval=0.02, on_interval=lambda: calls.append(time.monotonic())
+        )
+    assert len(calls) > 2
+
+
+def test_a_run_that_was_revoked_like_a_query_is_a_run(
+    record: SqlRecord, backend: RecordBackend
+) -> None:
+    order(backend._place.engine, ID, {"entries": []}, NOW)
+    record.refuse(ID, "", "unknown", "cancelled: revoked", NOW)
+    meta = backend._get_task_meta_for(ID)
+    assert (meta["status"], meta["name"]) == ("STARTED", "colm.evaluate")
 
 
 def test_results_are_stored_by_nobody_and_forgotten_by_nobody(backend: RecordBackend) -> None:

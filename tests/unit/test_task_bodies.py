@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -13,13 +14,16 @@ from celery import Task
 from celery.exceptions import Ignore, Reject
 
 from models.errors import EngineLost, TransientError
-from models.messages import Act, Attempt, Step, Submission
+from models.messages import Act, Attempt, Query, Step, Submission
 from models.reliability import NOT_THEIRS
 from tasks import ask, generation, queries, runtime
 from tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import QUESTION, a_completion, a_step, failed, key_of, submitted
+from workers.results import RecordBackend
+
+ASKED = SimpleNamespace(task="colm.ask")
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +80,43 @@ def test_an_ask_that_our_own_caller_would_not_send_is_refused_on_the_record(
         task.run(*args, **options)
     assert site.record.refused[ID].reason.startswith("this cannot be asked")
     assert site.sent == []
+
+
+def test_an_ask_that_the_record_cannot_hold_ends_with_a_reason_that_it_can(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(query: Query) -> Any:
+        raise ValueError(f"cannot hold {query.question}")
+
+    refuse = site.record.refuse
+
+    def refuse_ascii(query_id: str, question: str, strategy: str, reason: str, now: Any) -> None:
+        (question + reason).encode("ascii")
+        refuse(query_id, question, strategy, reason, now)
+
+    monkeypatch.setattr(site.record, "begin", begin)
+    monkeypatch.setattr(site.record, "refuse", refuse_ascii)
+    with message(ask) as task, pytest.raises(ValueError, match="cannot hold"):
+        task.run("Köln?")
+    assert "the coordinator failed: " in site.record.refused[ID].reason
+    assert "K\\xf6ln" in site.record.refused[ID].reason
+
+
+def test_an_ask_whose_end_cannot_be_recorded_ends_no_loop(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise TransientError("away")
+
+    monkeypatch.setattr(site.record, "refuse", away)
+    queries.end_refused(ID, "revoked")
+    RecordBackend(app=app)._store_result(ID, ValueError("x"), "FAILURE", request=ASKED)
+    assert site.record.refused == {}
+
+
+def test_what_celery_says_of_an_ask_that_never_began_ends_it(site: Site) -> None:
+    RecordBackend(app=app)._store_result(ID, "terminated", "REVOKED", request=ASKED)
+    assert site.record.refused[ID].reason == "revoked: terminated"
 
 
 def test_a_submission_moves_its_query_on(site: Site) -> None:
