@@ -206,14 +206,15 @@ class Coordinator:
         with self.record.open(query_id) as life:
             if life.ended:
                 return None
-            expired = [s.step for s in life.state.steps if s.step.deadline_at <= now]
-            for step in expired:
-                if (known := self._unsent.get(step.step_id)) is not None:
-                    failure = failure_of(step, UNSENT, known.reason)
-                    life.add_outcome(step, _outcome(failure, now))
+            over = [state for state in life.state.steps if state.step.deadline_at <= now]
+            for state in over:
+                known = self._unsent.get(state.step.step_id)
+                if known is not None and state.open:
+                    failure = failure_of(state.step, UNSENT, known.reason)
+                    life.add_outcome(state.step, _outcome(failure, now))
             todo = self._advance(life, now)
-        for step in expired:
-            self._unsent.pop(step.step_id, None)
+        for state in over:
+            self._unsent.pop(state.step.step_id, None)
         return todo
 
     def _ended(self, query_id: str, now: datetime, error: Exception) -> Todo | None:
