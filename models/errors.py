@@ -111,3 +111,11 @@ class TransientError(ColmError):
 
 class Overloaded(TransientError):
     """A queue is full and refuses new work; nothing was accepted."""
+
+
+def plainly(error: BaseException) -> str:
+    """An unexpected error in words that any log and any database can hold, without its arguments.
+
+    Those of an encoding error are the whole text, which may be a question.
+    """
+    return f"{type(error).__name__}: {error}".encode("ascii", "backslashreplace").decode()

@@ -27,6 +27,7 @@ from models.errors import (
     SettingsError,
     TransientError,
     UnknownQuery,
+    plainly,
 )
 from models.messages import (
     MAX_REASON_CHARS,
@@ -205,12 +206,16 @@ class Coordinator:
         with self.record.open(query_id) as life:
             if life.ended:
                 return None
-            for state in life.state.steps:
-                step = state.step
-                if state.open and step.deadline_at <= now and step.step_id in self._unsent:
-                    why = self._unsent.pop(step.step_id).reason
-                    life.add_outcome(step, _outcome(failure_of(step, UNSENT, why), now))
-            return self._advance(life, now)
+            over = [state for state in life.state.steps if state.step.deadline_at <= now]
+            for state in over:
+                known = self._unsent.get(state.step.step_id)
+                if known is not None and state.open:
+                    failure = failure_of(state.step, UNSENT, known.reason)
+                    life.add_outcome(state.step, _outcome(failure, now))
+            todo = self._advance(life, now)
+        for state in over:
+            self._unsent.pop(state.step.step_id, None)
+        return todo
 
     def _ended(self, query_id: str, now: datetime, error: Exception) -> Todo | None:
         """End a query that cannot go on, so that nobody waits for it."""
@@ -218,7 +223,7 @@ class Coordinator:
             with self.record.open(query_id) as life:
                 if life.ended:
                     return None
-                reason = f"the coordinator failed: {error!r}"
+                reason = f"the coordinator failed: {plainly(error)}"
                 return self._apply(life, given_up(life.state, now, reason), now)
         except TransientError:
             raise
@@ -272,7 +277,7 @@ class Coordinator:
                     raise
                 except Exception as error:  # a step's own: the others are sent
                     logger.exception("step %s cannot be sent", step.step_id)
-                    lost.append((step, f"{type(error).__name__}: {error}"))
+                    lost.append((step, plainly(error)))
                 else:
                     self._unsent.pop(step.step_id, None)
                     sent.append(step.step_id)

@@ -95,7 +95,7 @@ def evaluate(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: 
 
     docs/evaluation.md has every key.
     """
-    from models.errors import InvalidAsk, TransientError
+    from models.errors import InvalidAsk, TransientError, plainly
     from tasks.evaluation_config import read_config
 
     run = str(self.request.id)
@@ -110,7 +110,7 @@ def evaluate(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: 
         raise  # enough of it has been waited for: the letter waits on
     except Exception as error:
         logger.exception("run %s cannot be recorded", run)
-        refuse(self, f"the coordinator failed: {error!a}", {"args": args, **fields})
+        refuse(self, f"the coordinator failed: {plainly(error)}", {"args": args, **fields})
     return {"run": run}
 
 

@@ -162,7 +162,7 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     (seconds), images (a list of paths, bytes, or `sha256:ID` of one in the site's store). A
     strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
     """
-    from models.errors import InvalidAsk, TransientError
+    from models.errors import InvalidAsk, TransientError, plainly
     from models.roster import check_query_id
 
     question, asked = _bind(*args, **options)
@@ -177,7 +177,7 @@ def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[typ
     except Exception as error:
         # A fault of ours must not leave the caller waiting. A query that was begun goes on.
         logger.exception("ask %s cannot be accepted", query_id)
-        reason = f"the coordinator failed: {error!a}"
+        reason = f"the coordinator failed: {plainly(error)}"
         end_refused(query_id, reason, str(question))
         if isinstance(error, TransientError):
             raise  # enough of it has been waited for: the letter waits on
@@ -259,7 +259,7 @@ def _recorded(take: Callable[[Coordinator, K], Receipt], told: K) -> Receipt:
     Raises BadMessage then, so that what came is kept as a dead letter, and TransientError where the
     database has been away for too long.
     """
-    from models.errors import BadMessage, TransientError, UnknownQuery
+    from models.errors import BadMessage, TransientError, UnknownQuery, plainly
 
     coordinator = runtime.coordinator()
     try:
@@ -268,7 +268,7 @@ def _recorded(take: Callable[[Coordinator, K], Receipt], told: K) -> Receipt:
         raise
     except Exception as error:
         logger.exception("step %s: what came cannot be recorded", told.step_id)
-        why = f"{error!a}"
+        why = plainly(error)
     try:
         if coordinator.not_recorded(told, why) == "repeated":
             return "recorded"  # it was: what was to follow from it failed

@@ -16,6 +16,7 @@ from models.errors import CallerError, ColmError, SettingsError
 from models.messages import Role
 from models.roster import nearest
 from tasks.inspection import connected
+from tasks.reaching import LIMIT
 from tasks.settings import ParticipantSettings, Settings, settings
 from workers import checks_broker, checks_database, checks_machine, checks_topology
 from workers.checks import Finding, Findings, Grade, ok, problem, warning
@@ -77,10 +78,10 @@ def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
     """The findings of a check; its failure to look is one, too."""
     try:
         yield from check()
-    except CallerError as error:
-        yield problem(about, str(error), "do what it says, then look again")
     except (ColmError, OperationalError, AMQPError, OSError) as error:
-        yield problem(about, str(error) or repr(error), START)
+        told = str(error) or repr(error)
+        says_it = isinstance(error, CallerError) or LIMIT in told
+        yield problem(about, told, "do what it says, then look again" if says_it else START)
 
 
 def _asked(found: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:

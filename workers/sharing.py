@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from db import shared
 from db.run_summary import SHARED_WITH
-from models.errors import NoConsumer, Overloaded, SettingsError, TransientError
+from models.errors import NoConsumer, Overloaded, SettingsError, TransientError, plainly
 from models.messages import Step, StepError, StepKey, Submission
 from models.reliability import UNSENT
 from tasks.coordination import failure_of
@@ -66,8 +66,7 @@ class Sharing:
                 raise
             except Exception as error:  # a step's own: the others are settled
                 logger.exception("shared step %s could not be settled", waiting.step.step_id)
-                why = f"{type(error).__name__}: {error}"
-                submit(failure_of(waiting.step, UNSENT, why))
+                submit(failure_of(waiting.step, UNSENT, plainly(error)))
         return len(found)
 
     def _wait(self, step: Step, why: Exception) -> None:

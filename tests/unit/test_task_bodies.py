@@ -190,7 +190,7 @@ def broken(record: Any, name: str, *errors: Exception) -> Any:
     return method
 
 
-UNRECORDABLE = UnicodeEncodeError("ascii", "über", 0, 1, "ordinal not in range")
+UNRECORDABLE = UnicodeEncodeError("ascii", "über SECRET", 0, 1, "ordinal not in range")
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -205,6 +205,7 @@ def test_whatever_keeps_an_ask_from_being_accepted_it_ends_with_the_reason(
     refusal = site.record.refused[ID]
     assert "the coordinator failed: UnicodeEncodeError" in refusal.reason
     assert refusal.reason.isascii()
+    assert "SECRET" not in refusal.reason  # an encoding error's arguments are the whole text
     assert refusal.question == ("über" if times == 1 else "")
     assert "the coordinator failed" in site.record.letters[ID].reason
 
