@@ -409,7 +409,7 @@ def turned_away(message_id: str, task: str = "colm.ask", exchange: str = "colm.a
 
 def test_an_ask_that_a_coordinator_does_not_let_in_ends_with_the_reason(embedded: Site) -> None:
     turned_away(ID)
-    assert embedded.record.refused[ID].reason == "the ask was rejected: it has eta"
+    assert embedded.record.refused[ID].reason == ("the ask was dead-lettered: rejected: it has eta")
     assert embedded.record.letters[ID].reason == "rejected: it has eta"
 
 
