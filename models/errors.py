@@ -118,4 +118,9 @@ def plainly(error: BaseException) -> str:
 
     Those of an encoding error are the whole text, which may be a question.
     """
-    return f"{type(error).__name__}: {error}".encode("ascii", "backslashreplace").decode()
+    return escaped(f"{type(error).__name__}: {error}")
+
+
+def escaped(text: str) -> str:
+    """`text` in ASCII, its other characters as Python escapes them."""
+    return text.encode("ascii", "backslashreplace").decode()

@@ -294,7 +294,9 @@ def end_refused(query_id: str, reason: str, question: str = "") -> None:
 
     What the record cannot hold is escaped.
     """
-    for told in (str, ascii):
+    from models.errors import escaped
+
+    for told in (str, escaped):
         try:
             now = datetime.now(UTC)
             runtime.record().refuse(query_id, told(question), "unknown", told(reason), now)

@@ -71,7 +71,7 @@ def test_what_is_held_is_counted_while_tasks_begin_and_end(monkeypatch: pytest.M
         return type("Request", (), {"delivery_info": {"routing_key": key}})()
 
     held = [request("overnight.ada"), request("draft.ada"), request("overnight.ada")]
-    monkeypatch.setattr(lanes.state, "reserved_requests", Busy(held))
+    monkeypatch.setattr("celery.worker.state.reserved_requests", Busy(held))
     assert lanes.held_overnight() == 2
     del held[2]
     assert lanes.held_overnight() == 1

@@ -128,11 +128,12 @@ def test_a_participant_cannot_look_at_a_whole_site(
 
 def probed(monkeypatch: pytest.MonkeyPatch, read: Sequence[str]) -> list[Finding]:
     from tasks.settings import settings
+    from tasks import ask
     from workers import probe
 
     monkeypatch.setattr(probe, "listened_to", lambda queues: set(queues) & set(read))
     asked: list[Any] = []
-    monkeypatch.setattr(probe.ask, "apply_async", lambda *_, **how: asked.append(how))
+    monkeypatch.setattr(ask, "apply_async", lambda *_, **how: asked.append(how))
     return list(probe.probe(settings()))
 
 
