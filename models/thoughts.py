@@ -8,7 +8,7 @@ text is about; so is one in a block of code, but for a thought that the text beg
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -50,6 +50,7 @@ _FORMS = (
     _Form(r"<\|start_thinking\|>", r"<\|end_thinking\|>"),
     _Form(r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
     _Form(r"<\|channel>(?:thought|analysis)\b", r"<channel\|>"),
+    _Form(r"<\|open\|>think<\|sep\|>", r"<\|close\|>think<\|sep\|>"),
     _Form(
         "Here are my reasoning steps:",
         r"\[BEGIN FINAL RESPONSE\]",
@@ -69,14 +70,13 @@ _CLOSES = [re.compile(form.closing(), _FLAGS) for form in _FORMS]
 _ALONE = re.compile("|".join(form.closing() for form in _FORMS if form.alone), _FLAGS)
 
 #: Harmony: a turn is made of messages, each on a channel.
-CHANNEL = "<|channel|>"
+_CHANNEL = "<|channel|>"
 _CHANNELS = re.compile(r"\s*(?:<\|start\|>\w*\s*)?<\|channel\|>")
 _MESSAGE = re.compile(
     r"<\|channel\|>\s*(?P<channel>\w*)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>"
     r"(?P<text>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
-_CHANNEL_MARKS = re.compile(r"<\|(?:start|channel|message|constrain|end|return|call)\|>")
 #: The same where somebody has left out the control tokens.
 _BARE_CHANNELS = re.compile(
     r"\s*analysis(?P<thought>\S.*?)assistantfinal(?P<answer>.*)",
@@ -86,9 +86,15 @@ _BARE_CHANNELS = re.compile(
 #: Lines that are left empty before an answer, and what some models write around it.
 _BLANK = re.compile(r"\A(?:[ \t]*\r?\n)+|\A[ \t]+(?=\S)")
 _WRAPPED = re.compile(
-    r"\A\s*<\|(?:start_response|begin_of_solution)\|>\s*"
-    r"|\s*(?:<\|(?:end_response|end_of_solution|end|return)\|>|\[end final response\])\s*\Z",
+    r"\A\s*<\|(?:start_response|begin_of_solution|open\|>response<\|sep)\|>\s*"
+    r"|\s*(?:<\|(?:end_response|end_of_solution|end|return)\|>|\[end final response\]"
+    r"|<\|close\|>(?:response<\|sep\|>.*)?)\s*\Z",
     _FLAGS,
+)
+#: Tokens that make up marks together; those that have the first two of a line have these marks.
+_PARTS = (
+    (_CHANNEL, "<|message|>", "<|start|>", "<|constrain|>", "<|end|>", "<|return|>", "<|call|>"),
+    ("<|open|>", "<|sep|>", "<|close|>"),
 )
 _SPACE = re.compile(r"\s*")
 #: A quote that nothing on its line has closed before the end; an apostrophe is none.
@@ -123,7 +129,7 @@ def split_thought(text: str, *, opened: str = "") -> tuple[str, str]:
 
 def opened_by(prompt_end: str) -> str:
     """The end of a prompt from where it opens a thought that it leaves open; else empty."""
-    _, found, after = prompt_end.rpartition(CHANNEL)
+    _, found, after = prompt_end.rpartition(_CHANNEL)
     if found:
         return "" if after.startswith("final") else found + after
     tags = [
@@ -136,15 +142,25 @@ def opened_by(prompt_end: str) -> str:
 
 
 def is_mark(token: str) -> bool:
-    """Whether a token opens or closes a thought: a text without it would hide where one is."""
-    return any(
-        pattern.fullmatch(token) for pattern in (*(opens for _, opens in _OPENS), *_CLOSES)
-    ) or bool(re.fullmatch(r"<\|channel>", token))
+    """Whether a token by itself opens or closes a thought."""
+    patterns = (*(opens for _, opens in _OPENS), *_CLOSES)
+    return token == "<|channel>" or any(pattern.fullmatch(token) for pattern in patterns)
 
 
-def is_channel_mark(token: str) -> bool:
-    """The same for models whose turns are messages on channels."""
-    return _CHANNEL_MARKS.fullmatch(token) is not None
+def marks_among(tokens: Collection[str]) -> set[str]:
+    """The control tokens without which nobody would find a thought in a text."""
+    found = {token for token in tokens if is_mark(token)}
+    for parts in _PARTS:
+        if all(part in tokens for part in parts[:2]):
+            found |= {part for part in parts if part in tokens}
+    return found
+
+
+def marks_in(template: str) -> set[str]:
+    """Marks of thoughts that a template speaks of: it cuts earlier answers where they stand."""
+    patterns = (*(opens for _, opens in _OPENS), *_CLOSES)
+    found = {mark[0] for pattern in patterns for mark in pattern.finditer(template)}
+    return {mark for mark in found if not mark[0].isalnum()}
 
 
 def _by_channels(text: str) -> tuple[list[str], str] | None:

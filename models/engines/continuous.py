@@ -40,9 +40,13 @@ class ContinuousEngine(LocalEngine):
             context_length=context,
             capacity=settings.max_batch,
         )
-        tokenizer = tokenizer_of(loaded)
-        ends = loaded.ends | tokenizer.ends
-        super().__init__(tokenizer, info=info, context=context, ends=ends, stops=loaded.stops)
+        super().__init__(
+            tokenizer_of(loaded),
+            info=info,
+            context=context,
+            ends=loaded.ends,
+            stops=loaded.stops,
+        )
         leads = settings.tensor_parallel > 1
         kind = LeadingRunner if leads else Runner
         with without_pool():

@@ -33,6 +33,8 @@ class Generation:
     dice: Dice
     decode: Decode
     ends: frozenset[int]
+    #: Those that end it but for a thought: some models end a thought as they end a turn.
+    turn_ends: frozenset[int] = frozenset()
     #: How the prompt ends, where it leaves a thought open.
     opened: str = ""
     #: Texts that end it: the request's own, and the model's.
@@ -88,7 +90,7 @@ class Generation:
             raise EngineError(NOT_A_NUMBER)
         self.drawn.append(drawn.token)
         self.logprob += drawn.logprob
-        if drawn.token in self.ends:
+        if self._ended():
             self.finish_reason = "stop"
             return
         text = None if self._stopping is None else self._stopping.push(drawn.token)
@@ -96,6 +98,12 @@ class Generation:
             self._text, self.finish_reason = text, "stop"
         elif len(self.drawn) >= self.ticket.request.sampling.max_new_tokens:
             self.finish_reason = "length"
+
+    def _ended(self) -> bool:
+        token = self.drawn[-1]
+        if token in self.ends:
+            return True
+        return token in self.turn_ends and not self._is_thought(self.decode(self.drawn))
 
     def _is_thought(self, text: str) -> bool:
         """Whether the answer has not begun, which alone a stop string ends."""
@@ -134,7 +142,8 @@ class Generation:
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
         """What the caller gets; EngineError if a message cannot hold it."""
         submitted = self.ticket.submitted
-        said = self.drawn[:-1] if self.drawn[-1] in self.ends else self.drawn
+        ended = self.drawn[-1] in self.ends | self.turn_ends
+        said = self.drawn[:-1] if ended else self.drawn
         try:
             return Completion(
                 text=self.decode(said) if self._text is None else self._text,

@@ -139,6 +139,7 @@ class LocalEngine(ABC):
             dice=Dice(request.sampling),
             decode=self._tokenizer.decode,
             ends=self._ends,
+            turn_ends=self._tokenizer.ends - self._ends,
             opened=made.opened,
             stops=(*request.sampling.stop, *self._stops),
             choices=choices,

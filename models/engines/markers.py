@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from tokenizers import AddedToken
 
-from models.thoughts import is_mark
+from models.thoughts import is_mark, marks_in
 
 #: Words that only a template writes, whether or not they are tokens.
 _WRITTEN = re.compile(
@@ -40,9 +40,9 @@ class Markers:
         }
         #: The tokens that begin and end turns; those of thoughts are left to the template.
         self.turns = frozenset(number for number, text in found.items() if not is_mark(text))
-        texts = {*found.values(), *_WRITTEN.findall(written)}
-        # Templates leave out what stands before the end of a thought, wherever they find one.
-        texts |= {text for text in _WRITTEN.findall(sources) if is_mark(text)}
+        #: Those of them that may end one.
+        self.ends = frozenset(n for n in self.turns if tokens[n].special or _bracketed(found[n]))
+        texts = {*found.values(), *_WRITTEN.findall(written), *marks_in(sources)}
         single = {text for text in texts if len(text.strip()) == 1}
         self._unbreakable = {text for text in single if text in written}
         self._pattern = _any_of(texts - single | self._unbreakable)
@@ -78,7 +78,11 @@ def _is_marker(token: AddedToken, sources: str, written: str) -> bool:
         return True
     if _WORD.fullmatch(text):
         return False  # a word that the template happens to write
-    return text in written or (text in sources and _BRACKETED.fullmatch(text) is not None)
+    return text in written or (text in sources and _bracketed(text))
+
+
+def _bracketed(text: str) -> bool:
+    return _BRACKETED.fullmatch(text) is not None
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:

@@ -49,7 +49,7 @@ class OpenVINOEngine(ForeignEngine):
             told = GenerationConfig.from_pretrained(folder)
             most = context_length(AutoConfig.from_pretrained(folder, **trust))
         tokenizer = ChatTokenizer(plain)
-        ends = end_tokens(told, plain) | tokenizer.ends
+        ends = end_tokens(told, plain)
         context = min(most, settings.context_length or most, settings.max_batch_tokens)
         info = EngineInfo(
             engine="openvino",

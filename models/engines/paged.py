@@ -57,10 +57,15 @@ class PagedEngine(ForeignEngine):
             context_length=context,
             capacity=settings.max_batch,
         )
-        tokenizer = ChatTokenizer(loaded.tokenizer)
-        ends, stops = loaded.ends | tokenizer.ends, loaded.stops
-        library = Manager(loaded, settings, ends, lambda rows: self._tickets.count_step(rows))
-        super().__init__(tokenizer, library, info=info, context=context, ends=ends, stops=stops)
+        library = Manager(loaded, settings, lambda rows: self._tickets.count_step(rows))
+        super().__init__(
+            ChatTokenizer(loaded.tokenizer),
+            library,
+            info=info,
+            context=context,
+            ends=loaded.ends,
+            stops=loaded.stops,
+        )
         self._start()
 
 
@@ -68,11 +73,7 @@ class Manager:
     """One manager, for the life of the process; another only if its loop has ended by a fault."""
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        settings: EngineSettings,
-        ends: frozenset[int],
-        count_step: Callable[[int], None],
+        self, loaded: LoadedModel, settings: EngineSettings, count_step: Callable[[int], None]
     ) -> None:
         kind = loaded.device.type
         page = PAGE.get(kind, PAGE["cuda"])
@@ -80,7 +81,7 @@ class Manager:
         self.room = Seats(rows=settings.max_batch, pages=pages, page=page)
         self._model: Any = loaded.model
         self._name = loaded.name
-        self._ends = sorted(ends) or -1
+        self._ends = sorted(loaded.ends) or -1
         self._settings = ContinuousBatchingConfig(
             page_size=page,
             # Pages that finished requests leave are kept until they are needed.
@@ -116,8 +117,8 @@ class Manager:
             generation.prompt,
             request_id=name,
             max_new_tokens=sampling.max_new_tokens,
-            # Token by token only where we look for stop strings: it costs a copy a token.
-            streaming=bool(generation.stops),
+            # Token by token only where we look for ends of our own: it costs a copy a token.
+            streaming=bool(generation.stops or generation.turn_ends),
             record_timestamps=True,
             eos_token_id=self._ends,
         )

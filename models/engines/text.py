@@ -16,7 +16,7 @@ from models.engines.faults import failed
 from models.engines.markers import Markers
 from models.errors import EngineError, ModelUnusable
 from models.messages import Turn
-from models.thoughts import CHANNEL, is_channel_mark, is_mark, opened_by
+from models.thoughts import marks_among, opened_by
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,7 +60,7 @@ class ChatTokenizer:
         self._frames: dict[tuple[tuple[str, int], ...], _Frame] = {}
         written = "".join(frame.written for frame in self._usual_frames())
         self._markers = Markers(tokenizer.added_tokens_decoder, self._sources(), written)
-        #: The token that the template writes behind an assistant's turn.
+        #: The token that the template writes behind an assistant's turn, and so ends one.
         self.ends = self._ends()
 
     def encode(self, messages: Sequence[Turn]) -> list[int]:
@@ -186,18 +186,20 @@ class ChatTokenizer:
         return _Frame(joined=joined, whole=whole, written=written, end=end)
 
     def _ends(self) -> frozenset[int]:
-        """What the template writes behind an answer, where that is one token."""
-        *asked, said = _probes_of("user", "assistant")
-        try:
-            text = self._rendered([*asked, said], joined=False, answered=True)
-        except EngineError:
-            return frozenset()
-        added = {number: t.content for number, t in self._encoder.added_tokens_decoder.items()}
-        if CHANNEL in added.values():
-            return frozenset()  # a turn has several messages, and each is ended
-        behind = self._tokens(text.rpartition(said.content)[2])
-        first = next((t for t in behind if (added.get(t) or self.decode([t])).strip()), None)
-        return frozenset() if first is None else frozenset({first} & self._markers.turns)
+        """The first token of its own that the template writes behind an answer."""
+        for roles in (("user", "assistant"), ("user", "assistant", "user")):
+            probes = _probes_of(*roles)
+            try:
+                text = self._rendered(probes, joined=False, answered=True)
+            except EngineError:
+                continue
+            behind = text.rpartition(probes[1].content)[2]
+            tokens = self._tokens(behind.partition(probes[-1].content)[0] if roles[2:] else behind)
+            # What is there twice makes up something, such as the end of a part of the turn.
+            ends = (t for t in tokens if t in self._markers.ends and tokens.count(t) == 1)
+            if (first := next(ends, None)) is not None:
+                return frozenset({first})
+        return frozenset()
 
     def _rendered(self, messages: Sequence[Turn], *, joined: bool, answered: bool = False) -> str:
         """The prompt as text; `answered`: the chat ends with the assistant's turn."""
@@ -245,9 +247,8 @@ def _probes_of(*roles: Literal["system", "user", "assistant"]) -> list[Turn]:
 def _hidden(tokenizer: PreTrainedTokenizerBase) -> frozenset[int] | None:
     """The control tokens that no text shows, where there are others that it shows: of thoughts."""
     special = {n: t.content for n, t in tokenizer.added_tokens_decoder.items() if t.special}
-    channels = CHANNEL in special.values()
-    marks = {n for n, t in special.items() if is_mark(t) or (channels and is_channel_mark(t))}
-    return frozenset(special.keys() - marks) if marks else None
+    marks = marks_among(special.values())
+    return frozenset(n for n, t in special.items() if t not in marks) if marks else None
 
 
 class StopFinder:

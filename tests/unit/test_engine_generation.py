@@ -19,7 +19,7 @@ from models.messages import Completion, Sampling, Turn
 from tests.unit.test_engine_templates import CHATML, tokenizer
 
 INFO = EngineInfo(engine="hand", model="m", dtype="", device="", context_length=None, capacity=1)
-MADE = tokenizer(CHATML, ("</s>",), ("<|EOT|>", "<think>", "</think>"))
+MADE = tokenizer(CHATML, ("</s>",), ("<|EOT|>", "<|end|>", "<think>", "</think>"))
 READING = ChatTokenizer(MADE)
 ENDS = frozenset(READING._tokens("</s><|EOT|>"))
 
@@ -40,6 +40,7 @@ def said(
         dice=Dice(request.sampling),
         decode=READING.decode,
         ends=ENDS,
+        turn_ends=frozenset(READING._tokens("<|end|>")),
         opened=opened,
         stops=stops,
     )
@@ -57,6 +58,13 @@ def said(
 def test_the_token_that_ends_a_turn_is_no_part_of_the_text(end: str) -> None:
     found = said("42", end, "more")
     assert (found.text, found.finish_reason, found.completion_tokens) == ("42", "stop", 3)
+
+
+def test_a_thought_may_end_as_a_turn_does() -> None:
+    message = "<|channel|>analysis<|message|>so 41?<|end|><|start|>assistant"
+    found = said(f"{message}<|channel|>final<|message|>42<|end|>more")
+    assert (found.thought, found.text, found.finish_reason) == ("so 41?", "42", "stop")
+    assert said("42<|end|>more").text == "42"
 
 
 def test_a_text_that_nothing_has_ended_is_whole() -> None:

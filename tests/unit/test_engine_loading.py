@@ -21,7 +21,9 @@ from models.engines.gguf import convert_gguf
 from models.engines.loading import load
 from models.errors import ModelUnusable
 from models.messages import Sampling, Turn
+from tasks.settings import ParticipantSettings, Settings
 from tests.unit.engines_tiny import SPECIAL, TEMPLATE, tiny_model, tiny_tokenizer
+from workers import checks_machine
 
 
 @pytest.fixture
@@ -223,6 +225,16 @@ def test_whatever_is_wrong_with_a_folder_makes_it_unusable(
     with pytest.raises(ModelUnusable, match=why) as told:
         build_engine(EngineSettings(model=str(folder), device="cpu"))
     assert str(folder) in str(told.value)
+
+
+def test_doctor_tells_of_a_template_that_cannot_ask_a_question(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ 1 // 0 }}")
+    ada = ParticipantSettings(engine=EngineSettings(model=str(folder), device="cpu"))
+
+    (found,) = checks_machine.models(Settings(), {"ada": ada}, load=True)
+
+    assert (found.about, found.grade) == ("model of ada", "problem")
+    assert "chat template fails: ZeroDivisionError" in found.found
 
 
 def _with_own_code(folder: Path, code: str) -> None:

@@ -55,6 +55,18 @@ DEEPSEEK_TOKENS = (
     "<\uff5cend\u2581of\u2581sentence\uff5c>",
 )
 DEEPSEEK_ROLES = ("<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>", "<think>", "</think>")
+XTML = (
+    "{% for m in messages %}<|open|>message role={{ m.role }}<|sep|>"
+    "{% if m.role == 'assistant' %}<|open|>response<|sep|>{{ m.content }}<|close|>response<|sep|>"
+    "{% else %}{{ m.content }}{% endif %}<|close|>message<|sep|><|end_of_msg|>{% endfor %}"
+    "{% if add_generation_prompt %}<|open|>message role=assistant<|sep|><|open|>think<|sep|>"
+    "{% endif %}"
+)
+XTML_TOKENS = ("<|open|>", "<|sep|>", "<|close|>", "<|end_of_msg|>")
+GLM = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 HARMONY_TOKENS = ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>")
 
 
@@ -208,6 +220,7 @@ def test_what_a_thought_is_found_by_is_part_of_the_text() -> None:
     for special, template, text in (
         (HARMONY_TOKENS, HARMONY, "<|channel|>analysis<|message|>a<|end|><|start|>assistant"),
         (("<s>", "[THINK]", "[/THINK]"), CHATML, "[THINK]a[/THINK]b"),
+        (("<s>", *XTML_TOKENS[:3]), XTML, "a<|close|>think<|sep|><|open|>response<|sep|>b"),
     ):
         made: Any = tokenizer(template, special)
         numbers = made(text, add_special_tokens=False)["input_ids"]
@@ -225,8 +238,10 @@ def test_what_a_thought_is_found_by_is_part_of_the_text() -> None:
             tokenizer(CODER, (), ("<|EOT|>", "\n")),
             ["<|EOT|>"],
         ),
-        # There each message of a turn ends with it, a thought too.
-        (tokenizer(HARMONY, HARMONY_TOKENS), []),
+        (tokenizer(HARMONY, HARMONY_TOKENS), ["<|end|>"]),
+        (tokenizer(XTML, XTML_TOKENS), ["<|end_of_msg|>"]),
+        # Only where another turn follows.
+        (tokenizer(GLM, (), ("<|user|>", "<|assistant|>")), ["<|user|>"]),
         (tokenizer("{% for m in messages %}{{ m.content }}\n{% endfor %}", ("<s>",)), []),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.answers import extract
-from models.thoughts import is_mark, opened_by, split_thought
+from models.thoughts import is_mark, marks_among, marks_in, opened_by, split_thought
 
 HARMONY = (
     "<|channel|>analysis<|message|>so 41?<|end|><|start|>assistant<|channel|>final<|message|>42"
@@ -40,6 +40,8 @@ DOCSTRING = '    """Leave out everything.\n\n    </think> ends it.\n    """\n   
         "<|channel>thought\nso 41?<channel|>42",
         "Here is my thought process: so 41?\n\nHere is my response: 42",
         "Here are my reasoning steps:\nso 41?\n[BEGIN FINAL RESPONSE]\n42\n[END FINAL RESPONSE]",
+        "<|open|>think<|sep|>so 41?<|close|>think<|sep|><|open|>response<|sep|>42"
+        "<|close|>response<|sep|><|close|>message<|sep|>",
         HARMONY,
         f"{HARMONY}<|return|>",
         f"<|start|>assistant{HARMONY}",
@@ -152,6 +154,8 @@ def test_a_text_without_a_tag_stays_whole(text: str) -> None:
         ("<|start|>assistant<|channel|>analysis<|message|>", "<|channel|>analysis<|message|>"),
         ("<|start|>assistant<|channel|>final<|message|>", ""),
         ("Here are my reasoning steps:\n", "Here are my reasoning steps:\n"),
+        ("role=assistant<|sep|><|open|>think<|sep|>", "<|open|>think<|sep|>"),
+        ("<|turn>model\n<|channel>thought\n<channel|>", ""),
         ("", ""),
     ],
 )
@@ -168,6 +172,20 @@ def test_a_thought_that_the_prompt_opened_is_one_until_it_is_closed() -> None:
     # In a block of code that the thought leaves open it closes all the same.
     code = "```\nx = 41"
     assert split_thought(f"{code} </think>42", opened="<think>") == (code, "42")
+
+
+def test_marks_that_a_template_cuts_at_are_known() -> None:
+    template = (
+        "{{ c.split('</think>')[-1] }}{{ 'Here is my thought process:' }}[BEGIN FINAL RESPONSE]"
+    )
+    assert marks_in(template) == {"</think>", "[BEGIN FINAL RESPONSE]"}
+
+
+def test_control_tokens_that_make_up_marks_together_are_known() -> None:
+    harmony = {"<|channel|>", "<|message|>", "<|end|>"}
+    assert marks_among({*harmony, "<|im_end|>"}) == harmony
+    assert marks_among({"<|message|>", "<|end|>", "<|close|>"}) == set()
+    assert marks_among({"<|open|>", "<|sep|>", "[/THINK]"}) == {"<|open|>", "<|sep|>", "[/THINK]"}
 
 
 def test_tokens_that_a_thought_is_found_by_are_known() -> None:
