@@ -32,7 +32,7 @@ def limit(api: Management, what: str, whose: str, **limits: int) -> None:
     """Set limits of a vhost or a user; -1 is none."""
     for name, most in limits.items():
         path = (f"{what}-limits", whose, name.replace("_", "-"))
-        api._send("PUT", path, {"value": most})  # type: ignore[dict-item]  # of this one path
+        api._send("PUT", path, {"value": most})
 
 
 @pytest.fixture
