@@ -96,6 +96,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=_alone, reverse=True)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Half a character that a test logged or printed would end the process that sends the report."""
+    report = yield
+    report.sections = [(of, text.encode(errors="replace").decode()) for of, text in report.sections]
+    return report
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside the test's time limit
 def pytest_runtest_protocol(
     item: pytest.Item, nextitem: pytest.Item | None

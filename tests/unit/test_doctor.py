@@ -73,6 +73,27 @@ def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query
 
 
 @pytest.mark.parametrize(
+    ("most", "grade"),
+    [(None, "ok"), (20_000, "problem"), (2**20, "warning"), (2**23 - 1, "warning")],
+)
+def test_a_broker_that_takes_small_messages_is_not_well(most: int | None, grade: str) -> None:
+    found = checks_broker.judge_message_size(most)
+    assert graded(found)[0] == grade
+    assert most is None or str(most) in found.found
+
+
+@pytest.mark.parametrize(
+    ("most", "wrong"), [(-1, False), (0, True), (3, True), (4, False), (None, False)]
+)
+def test_a_limit_below_what_is_needed_is_a_problem_and_none_is_no_limit(
+    most: int | None, wrong: bool
+) -> None:
+    limits = {} if most is None else {"max-connections": most}
+    told = list(checks_broker.judge_limit("user colm-ada", "max-connections", limits, 4))
+    assert [graded(found)[0] for found in told] == (["problem"] if wrong else [])
+
+
+@pytest.mark.parametrize(
     ("told", "seconds"),
     [("{ok,1800000}\n", 1800.0), ("undefined\n", float("inf")), ("{ok,undefined}", float("inf")),
      ("Error: unable to perform", None)],

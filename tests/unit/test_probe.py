@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -17,10 +16,12 @@ from models.messages import Step, StepError
 from models.roster import Roster, make_request, resolve
 from models.strategies.base import Outcome
 from models.strategies.colm_options import ColmOptions
+from tasks.settings import settings
 from tests.unit import db_examples
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
 from tests.unit.examples import DEADLINES, SERVER, a_client
+from workers import probe
 from workers.checks import Finding
 from workers.doctor import Scope, examine
 from workers.probe import Asked, plan, told_of
@@ -127,13 +128,7 @@ def test_a_participant_cannot_look_at_a_whole_site(
 
 
 def probed(monkeypatch: pytest.MonkeyPatch, read: Sequence[str]) -> list[Finding]:
-    from tasks.settings import settings
-    from tasks import ask
-    from workers import probe
-
     monkeypatch.setattr(probe, "listened_to", lambda queues: set(queues) & set(read))
-    asked: list[Any] = []
-    monkeypatch.setattr(ask, "apply_async", lambda *_, **how: asked.append(how))
     return list(probe.probe(settings()))
 
 
