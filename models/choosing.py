@@ -10,6 +10,7 @@ from math import fsum, log, sqrt
 from typing import NamedTuple
 
 from models.answers import Kind, extract, vote
+from models.thoughts import split_thought
 
 #: Letters that make a stem: "engineer" and "engineering", "science" and "scientist" share one.
 STEM = 5
@@ -79,10 +80,35 @@ class Selection(NamedTuple):
     remark: str
 
 
+#: What stands before names that a reply rules out.
+_RULED_OUT = (
+    r"\b(?:not|never|except(?:\s+for)?|excluding|instead\s+of|rather\s+than|without|neither|nor"
+    r"|unlike|don['\u2019]t)\s+(?:(?:select|choose|pick|ask|use)(?:ing)?\s+)?"
+)
+_ANNOUNCED = re.compile(
+    r"\b(?:selected|selection|chosen|choice|answer|names?|pick(?:s|ed)?)\b[*_`]*\s*[:=]", re.I
+)
+
+
+def _announced(reply: str, pattern: str) -> str:
+    """What follows the last announcement of names in a reply; all of it where there is none."""
+    after = _ANNOUNCED.split(reply)[-1]
+    return after if re.search(pattern, after, flags=re.IGNORECASE) else reply
+
+
 def read_selection(reply: str, known: Sequence[str], k: int) -> Selection:
-    """The first `k` known names in `reply`, in its order. A reply that names nobody is refused."""
-    pattern = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    found = re.findall(rf"(?<![\w-])(?:{pattern})(?![\w-])", reply, flags=re.IGNORECASE)
+    """The first `k` known names in `reply`, in its order. A reply that names nobody is refused.
+
+    Names in a thought, names that a reply rules out ("not bo", "cy rather than bo") and those
+    before an announced selection ("Selected: cy") do not count.
+    """
+    _, reply = split_thought(reply)
+    one = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
+    pattern = rf"(?<![\w-])(?:{one})(?![\w-])"
+    meant = re.sub(
+        rf"{_RULED_OUT}{pattern}(?:\s*(?:,|or|nor)\s*{pattern})*", " ", reply, flags=re.I
+    )
+    found = re.findall(pattern, _announced(meant, pattern), flags=re.IGNORECASE)
     names = tuple(dict.fromkeys(name.lower() for name in found))
     if not names:
         return Selection((), "refused: the reply names no known client")

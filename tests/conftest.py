@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Half a character that a test logged or printed would end the process that sends the report."""
+    """Keeps half a character in a test's output from ending the process that sends its report."""
     report = yield
     report.sections = [(of, text.encode(errors="replace").decode()) for of, text in report.sections]
     return report

@@ -86,6 +86,19 @@ def test_of_three_answers_the_one_between_the_others_is_chosen() -> None:
         ("adamant bonus cyan", 1, "", "refused: the reply names no known client"),
         ("ada-two", 1, "", "refused: the reply names no known client"),
         ("zoe, di", 2, "di", "repaired: only 1 of 2 clients named"),
+        ("<think>ada is no use; bo is.</think>\ncy, bo", 2, "cy bo", "as named"),
+        ("cy and bo, not ada", 2, "cy bo", "repaired: names taken from a longer reply"),
+        ("not ada or bo: cy", 1, "cy", "repaired: names taken from a longer reply"),
+        ("cy rather than ada, di", 2, "cy", "repaired: only 1 of 2 clients named"),
+        ("Everybody except bo.", 1, "", "refused: the reply names no known client"),
+        (
+            "ada: sums. bo: history.\nSelected: bo",
+            1,
+            "bo",
+            "repaired: names taken from a longer reply",
+        ),
+        ("**Answer:** di, cy", 2, "di cy", "repaired: names taken from a longer reply"),
+        ("<think>ada, bo", 2, "", "refused: the reply names no known client"),
     ],
 )
 def test_a_selection_is_read(reply: str, k: int, names: str, remark: str) -> None:
