@@ -125,8 +125,10 @@ class Ear:
 
     def _hear_postgresql(self, engine: Engine) -> None:
         while self._wanted():
+            listens = False
             try:
                 with self._listening(engine) as driver:
+                    listens = True
                     # An answer that was committed before is told to nobody.
                     self._wake(self._awaited())
                     while self._wanted(KEPT_S):
@@ -134,6 +136,8 @@ class Ear:
                 return
             except _LOST as error:
                 logger.info("answers are asked for every second for now: %s", _first_line(error))
+            if listens:  # the database may be gone: callers are to see for themselves
+                self._wake(self._awaited())
             self._ask(engine)
             time.sleep(DEAF_POLL_S)
 

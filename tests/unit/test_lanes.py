@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 import pytest
+from celery.worker import state
 
 from models.messages import Step
 from tests.unit.examples import NOW, a_completion, a_step
@@ -71,7 +72,7 @@ def test_what_is_held_is_counted_while_tasks_begin_and_end(monkeypatch: pytest.M
         return type("Request", (), {"delivery_info": {"routing_key": key}})()
 
     held = [request("overnight.ada"), request("draft.ada"), request("overnight.ada")]
-    monkeypatch.setattr("celery.worker.state.reserved_requests", Busy(held))
+    monkeypatch.setattr(state, "reserved_requests", Busy(held))
     assert lanes.held_overnight() == 2
     del held[2]
     assert lanes.held_overnight() == 1
