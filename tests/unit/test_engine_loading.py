@@ -203,6 +203,13 @@ def test_a_gguf_says_the_same_as_the_folder_made_of_it(gguf_file: Path, tmp_path
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
 
 
+def test_a_conversion_draws_nothing_on_the_terminal(
+    gguf_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    convert_gguf(gguf_file, tmp_path / "made")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_gguf_splits_digits_as_its_model_was_trained(gguf_file: Path) -> None:
     tokenizer: Any = load(EngineSettings(model=str(gguf_file), device="cpu")).tokenizer
 
