@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -114,6 +115,8 @@ def _run() -> tuple[int | str | None, str | None]:
     except (ColmError, OSError) as error:
         return 1, _told(error)
     except Exception as error:
+        if str(error) == "Could not determine home directory.":  # pathlib's
+            return 1, _told(ColmError("this user has no home folder: set HOME"))
         if type(error).__module__.partition(".")[0] not in OF_SERVICES:
             raise
         return 1, _told(error)
@@ -123,8 +126,14 @@ def _run() -> tuple[int | str | None, str | None]:
 def _told(error: Exception) -> str:
     words = str(error) or repr(error)
     if isinstance(error, OSError) and error.strerror:
-        words = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        # Without a name it was written to something that is open: most of all to standard output.
+        unnamed = "standard output, or a file, cannot be written" if _full(error) else ""
+        words = ": ".join(filter(None, [error.filename or unnamed, error.strerror]))
     return f"[bold red]{type(error).__name__}:[/] {escape(words)}"
+
+
+def _full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def _complain(trouble: str) -> None:

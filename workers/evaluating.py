@@ -108,6 +108,13 @@ def whole_name(engine: Engine, name: str) -> str:
     raise CallerError(f"{problem} {name!r}; 'colm run list' lists them")
 
 
+def newest_name(engine: Engine) -> str:
+    """The run that was ordered last. Raises CallerError where none was."""
+    for run in runs.known_runs(engine, limit=1):
+        return run.run
+    raise CallerError("no run is in the record: `colm evaluate FILE` orders one")
+
+
 def _await_recorded(engine: Engine, run: str) -> None:
     """Until a coordinator has recorded the order. Raises NoConsumer when none listens."""
     limit = settings().limits.listen_timeout

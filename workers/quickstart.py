@@ -35,11 +35,17 @@ def quickstart_folder(cache: Path, tell: Callable[[str], None] = logger.info) ->
     folder = cache / "models" / "SmolLM2-135M-Instruct"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "quickstart.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            _make(folder, tell)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / "quickstart.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                _make(folder, tell)
+    except OSError as error:
+        raise ModelUnusable(
+            f"the quickstart model cannot be kept in cache ({cache}): {error.strerror or error}; "
+            "set COLM_CACHE to a folder of yours"
+        ) from error
     return folder
 
 

@@ -12,16 +12,22 @@ from evaluation import report
 from evaluation.analysis import analyse, compare
 from models.errors import ColmError
 from tasks.settings import settings
-from workers.evaluating import whole_name
+from workers.evaluating import newest_name, whole_name
 from workers.printing import print_json
 from workers.run_reading import read_run
 
 
-def write_report(run: str, before: str | None, folder: Path | None, *, as_json: bool) -> None:
-    """Write the report of `run`, compared with `before` if given; or print its numbers as JSON."""
+def write_report(
+    run: str | None, before: str | None, folder: Path | None, *, as_json: bool
+) -> None:
+    """Write the report of `run`, compared with `before` if given; or print its numbers as JSON.
+
+    None is the newest run.
+    """
     engine = connect(settings().database_url)
     console = Console(stderr=True)
-    names = [whole_name(engine, name) for name in (run, before) if name is not None]
+    names = [newest_name(engine) if run is None else whole_name(engine, run)]
+    names += [] if before is None else [whole_name(engine, before)]
     found = [
         read_run(engine, name, lambda words: console.print(words, style="dim")) for name in names
     ]

@@ -6,8 +6,10 @@ A GGUF loads slowly, and what was loaded from one cannot be saved as it is. The 
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,9 @@ def convert_gguf(gguf: Path, folder: Path, dtype: torch.dtype = torch.float32) -
     # Beside the folder, so that the rename stays within one file system.
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _convert(gguf, work, dtype)
+        # transformers draws bars, which are raw lines wherever several draw or nobody looks.
+        with redirect_stderr(io.StringIO()):
+            _convert(gguf, work, dtype)
         _readable(work)
         work.rename(folder)
     except BaseException as error:

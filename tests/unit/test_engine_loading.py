@@ -321,6 +321,13 @@ def test_a_gguf_ends_a_turn_where_the_file_says_so_whatever_its_name(gguf_file: 
     assert loaded.ends == {SPECIAL.index("<|pad|>"), SPECIAL.index("<|end|>")}
 
 
+def test_a_conversion_draws_nothing_on_the_terminal(
+    gguf_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    convert_gguf(gguf_file, tmp_path / "made")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_gguf_splits_digits_as_its_model_was_trained(gguf_file: Path) -> None:
     tokenizer: Any = load(EngineSettings(model=str(gguf_file), device="cpu")).tokenizer
 

@@ -9,16 +9,28 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import ColmError
-from workers.commands.options import Json
+from workers.commands import completing
+from workers.commands.options import Json, Query
 
 
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
-    strategy: Annotated[str, typer.Option(help="colm, cope, vote, moa, single, ...")] = "colm",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="colm, cope, vote, moa, single, ...", autocompletion=completing.strategies
+        ),
+    ] = "colm",
     client: Annotated[
-        list[str] | None, typer.Option(help="A client to ask; repeat for more. Default: all.")
+        list[str] | None,
+        typer.Option(
+            help="A client to ask; repeat for more. Default: all.",
+            autocompletion=completing.clients,
+        ),
     ] = None,
-    server: Annotated[str | None, typer.Option(help="The server to ask.")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="The server to ask.", autocompletion=completing.servers)
+    ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of guidance.")] = None,
     select: Annotated[int | None, typer.Option(help="Let the server select k clients.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes every draw repeatable.")] = None,
@@ -52,7 +64,7 @@ def ask(
 
 
 def show(
-    query: Annotated[str, typer.Argument(help="A query id, or the beginning of one.")],
+    query: Query,
     as_json: Json = False,
     prompts: Annotated[bool, typer.Option(help="Print every prompt in full.")] = False,
 ) -> None:
@@ -64,7 +76,10 @@ def show(
 
 def queries(
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
-    status: Annotated[str | None, typer.Option(help="open, answered, failed or refused.")] = None,
+    status: Annotated[
+        str | None,
+        typer.Option(help="open, answered, failed or refused.", autocompletion=completing.statuses),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the latest queries."""

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from workers.commands.options import Json
+from workers.commands import completing
+from workers.commands.options import Json, Query
 
 group = typer.Typer(
     help="Prove what happened: verify the record, seal it, export a query.", no_args_is_help=True
@@ -38,7 +39,10 @@ def seal(as_json: Json = False) -> None:
 @group.command()
 def verify(
     query: Annotated[
-        str | None, typer.Argument(help="A query id, or the beginning of one.")
+        str | None,
+        typer.Argument(
+            help="A query id, or the beginning of one.", autocompletion=completing.queries
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="The whole record.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="A file that `export` wrote.")] = None,
@@ -61,7 +65,7 @@ def verify(
 
 @group.command()
 def export(
-    query: Annotated[str, typer.Argument(help="A query id, or the beginning of one.")],
+    query: Query,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
 ) -> None:
     """Write a query's record, signed, to a file that verifies without the database."""
@@ -89,8 +93,14 @@ def purge(
 
 
 def erase(
-    query: Annotated[str | None, typer.Argument(help="A whole query id.")] = None,
-    run: Annotated[str | None, typer.Option(help="Every ended query of this run.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Argument(help="A whole query id.", autocompletion=completing.queries),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(help="Every ended query of this run.", autocompletion=completing.runs),
+    ] = None,
     asked_by: Annotated[str, typer.Option("--by", help="Who asked for it; kept for ever.")] = "",
     reason: Annotated[str, typer.Option(help="Why; kept for ever.")] = "",
     keep_images: KeepImages = False,

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from workers.commands.options import Query
+
 
 def cancel(
-    query: Annotated[str, typer.Argument(help="A query id, or the beginning of one.")],
+    query: Query,
     reason: Annotated[str, typer.Option(help="Recorded, and told to whoever waits.")] = "",
 ) -> None:
     """End a query as failed and stop what is generated for it."""

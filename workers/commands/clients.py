@@ -10,10 +10,13 @@ import typer
 from typer.core import TyperGroup
 
 from models.messages import Role
-from workers.commands import serving
+from workers.commands import completing, serving
 from workers.commands.options import Json
 
-Name = Annotated[str, typer.Argument(help="The participant's name.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="The participant's name.", autocompletion=completing.participants),
+]
 User = Annotated[
     str | None, typer.Option(help="The user on the broker; default: colm-NAME.", metavar="USER")
 ]

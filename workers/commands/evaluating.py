@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from models.errors import ColmError
-from workers.commands.options import Json
-
-Run = Annotated[str, typer.Argument(help="A run's name, or the beginning of one.")]
+from workers.commands import completing
+from workers.commands.options import Json, Run
 
 run = typer.Typer(
     help="List, watch, pause, resume and cancel evaluation runs.", no_args_is_help=True
@@ -50,9 +49,16 @@ def evaluator() -> None:
 
 
 def report(
-    run: Run,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's name, or the beginning of one; default: the newest.",
+            autocompletion=completing.runs,
+        ),
+    ] = None,
     before: Annotated[
-        str | None, typer.Argument(help="An earlier run, to compare it with.")
+        str | None,
+        typer.Argument(help="An earlier run, to compare it with.", autocompletion=completing.runs),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder; default: report-RUN.")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from models.errors import CallerError, ColmError
-from workers.commands.options import Json
+from workers.commands.options import Json, Run
 
 group = typer.Typer(
     help="Make a comparison by one command: its entries, its run, a table and a plot.",
@@ -94,7 +94,7 @@ def run_experiment(
 
 @group.command("report")
 def report_experiment(
-    run: Annotated[str, typer.Argument(help="A run's name, or the beginning of one.")],
+    run: Run,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder; default: experiment-RUN.")
     ] = None,

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from workers.commands.options import Json
+from workers.commands.options import Json, Query
 
 
 def replay(
-    query: Annotated[str, typer.Argument(help="A query id, or the beginning of one.")],
+    query: Query,
     decisions_only: Annotated[
         bool, typer.Option("--decisions-only", help="Load no model: decide again, and no more.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from models.errors import ColmError
+from workers.commands import completing
 from workers.commands.options import Json
 
 
@@ -84,7 +85,13 @@ def doctor(
         bool, typer.Option("--broker-only", help="Leave out the database: participants have none.")
     ] = False,
     participant: Annotated[
-        str | None, typer.Option("--for", metavar="NAME", help="As this client or server.")
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="NAME",
+            help="As this client or server.",
+            autocompletion=completing.participants,
+        ),
     ] = None,
     models: Annotated[
         bool, typer.Option("--models", help="Load each model, which takes its time and memory.")

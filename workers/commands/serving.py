@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workers.commands.options import Threads
+from workers.commands.options import Clients, Servers, Threads
 
 
 def coordinator() -> None:
@@ -19,7 +19,7 @@ def coordinator() -> None:
 
 
 def server(
-    names: Annotated[list[str] | None, typer.Argument(help="Server pools; default: all.")] = None,
+    names: Servers = None,
     threads: Threads = None,
     devices: Annotated[str | None, typer.Option(help="0,1: a process for each GPU.")] = None,
     device: Annotated[str | None, typer.Option(help="Instead of the engine's own setting.")] = None,
@@ -35,7 +35,7 @@ def server(
 
 
 def client(
-    names: Annotated[list[str], typer.Argument(help="The clients this process serves.")],
+    names: Clients,
     threads: Threads = None,
 ) -> None:
     """Run a client worker: one engine for one or more clients."""
