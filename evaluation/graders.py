@@ -60,20 +60,11 @@ def grade(
 
 
 def _compared(example: Example, text: str, kind: Any) -> Grade:
-    found = answers.extract(text, kind, question=example.question)
-    if found is None and kind == "choice":
-        found = _named_choice(example, text)
+    found = answers.extract(text, kind, question=example.question, choices=example.choices)
     if found is None:
         return Grade(status="unparsable", reason=f"no {kind} answer was found in the text")
     right = any(answers.same(reference, found, kind) for reference in example.references)
     return Grade(status="correct" if right else "wrong", extracted=found)
-
-
-def _named_choice(example: Example, text: str) -> str | None:
-    """The letter of the only option whose words are in the text."""
-    plain = text.casefold()
-    named = [n for n, choice in enumerate(example.choices) if choice.casefold() in plain]
-    return LETTERS[named[0]] if len(named) == 1 else None
 
 
 def _code(example: Example, text: str, check: Check) -> Grade:
