@@ -7,17 +7,14 @@ An announcement is firm where it is made for reading: `\boxed{...}`, `<answer>` 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from models.characters import ALNUM, JOINED
+from models.languages import GAP, HEADING, RUN_ON, said_in
 from models.sentences import is_asked, sentence
 
 #: Announcements of each sort that are looked at, from the last.
 MAX_ANNOUNCED: Final = 8
-#: Characters that may stand between "answer" and "is".
-GAP: Final = 40
 
 
 class Announced(NamedTuple):
@@ -34,57 +31,8 @@ class Announced(NamedTuple):
     rest: str
 
 
-#: Words for "answer" and for what may stand between it and the answer, language by language.
-_SPOKEN: Final = (
-    ("(?:final)?answers?", "is|are|(?:would|will|must|should|has to) be|equals?|comes to|becomes"),
-    ("respuestas?", "es|son|sería|será|debe ser"),
-    ("réponses?", "est|sont|serait|sera|doit être"),
-    ("antwort(?:en)?|lösung|ergebnis", "ist|sind|lautet|lauten|wäre|beträgt"),
-    ("rispost[ae]", "è|e'|sono|sarebbe"),
-    ("respostas?", "é|são|seria|será"),
-    ("antwoord|antwoorden", "is|zijn|luidt"),
-    ("svar(?:et)?", "är|er"),
-    ("odpowiedzi?|odpowiedź", "to|jest|brzmi"),
-    ("odpověď", "je|zní"),
-    ("ответ(?:ом|а)?|відповід[ьдю]+", "это|є|равен|равна|равно|является|будет|составляет|[-—–]"),
-    ("απάντηση", "είναι"),
-    ("(?:cevap|cevab[ıi]|yanıt)", ""),
-    ("jawaban(?:nya)?", "adalah|ialah|yaitu"),
-    ("vastaus", "on"),
-    ("válasz", "az?"),
-    ("đáp án|câu trả lời", "là"),
-    ("(?:ال)?(?:إجابة|جواب)|الإجابة|الجواب", "هي|هو"),
-    ("التشובה|התשובה", "היא"),
-    ("उत्तर", ""),
-    ("উত্তর", ""),
-)
-_UNSPACED_SPOKEN = (
-    r"(?:答案|答复|答えは?|答(?=[は:：])|正解|解答|回答)[^\n。.:：=はがも是为為选選]{0,12}?"
-    r"(?:[:：=]|は|が|应该是|應該是|应是|就是|即为|即|是|为|為|选择|選擇|选|選)+"
-    r"|(?:故选|故選|所以选|应选|應選|因此选)[:：]?"
-    r"|(?:정답|답변?|대답)(?:은|는|이|:|：|=)+|คำตอบ[^\n.:=]{0,20}?(?:คือ|:|=)"
-)
-_NOTE = r"(?:\s?\([^()\n]{0,40}\))?"
-_MARKS = r"[\s*_\"'\u201d`\]]{0,8}"
-_SAID = re.compile(
-    "|".join(
-        rf"(?<!{ALNUM})(?:{noun})(?!{JOINED})(?:"
-        + (rf"[^\n.:=。：]{{0,{GAP}}}?(?<!{JOINED})(?:{verb})(?!{JOINED})|" if verb else "")
-        + rf"{_NOTE}(?:\s\w{{1,20}}){{0,2}}{_MARKS}[:=\uff1a\uff1d]|\s[-\u2013\u2014]\s"
-        + ("|(?=\\s\\S)" if not verb else "")
-        + ")"
-        for noun, verb in _SPOKEN
-    )
-    + f"|{_UNSPACED_SPOKEN}",
-    re.I,
-)
 _AFTER = re.compile(r"[\s*_]{0,8}[:\uff1a]?[\s*_]{0,8}[,\u3001\uff0c]?\s{0,8}(?=\S)")
 _LABELS = (":", "=", "\uff1a", "\uff1d", "-", "\u2013", "\u2014")
-#: A heading of its own, whose answer is on the next line.
-_HEADING = re.compile(
-    r"^[#*_ \t]*(?:(?:the|my|final|correct|short)[ \t]+)*answer[*_: \t]*\n\s{0,8}(?=\S)",
-    re.I | re.M,
-)
 _LABEL_LINE = re.compile(r"[^\w\n]*(?:\w+[^\w\n]{1,2}){0,3}")
 _TAG = re.compile(r"<((?:final_?)?answer)>|\[(answer)\]|<\|begin_of_box\|>", re.I)
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s?(?:\{|(?=[\w\\-]))")
@@ -98,12 +46,6 @@ _FIELD = re.compile(
 _HASHES = re.compile(r"^[ \t>*]{0,8}####(?!#)[ \t]*(\S.*)$", re.M)
 _CORRECTED = re.compile(
     r"\b(?:wait|actually|correction|mistake|sorry|oops|re-?check|recalculate)\b", re.I
-)
-#: A model that goes on after its answer begins another question so.
-_RUN_ON = re.compile(
-    r"^[ \t>*#]{0,8}(?:Question|Q|Problem|Exercise|Human|User|Pregunta|Frage|Domanda|Pergunta|Вопрос"
-    r"|问题|問題|問|问|질문|문제)(?:[ \t]?\d{1,4})?[ \t*]{0,4}[:\uff1a]|^<\|im_start\|>",
-    re.M,
 )
 
 
@@ -132,7 +74,7 @@ def hashed(text: str, is_value: Callable[[str, bool], bool]) -> str | None:
 
 def without_run_on(text: str, has_answer: Callable[[str], bool]) -> str:
     """`text` up to the next question that a model asks itself after an answer."""
-    for n, found in enumerate(_RUN_ON.finditer(text)):
+    for n, found in enumerate(RUN_ON.finditer(text)):
         if n == MAX_ANNOUNCED:
             break
         if text[: found.start()].strip() and has_answer(text[: found.start()]):
@@ -140,8 +82,12 @@ def without_run_on(text: str, has_answer: Callable[[str], bool]) -> str:
     return text
 
 
+def _last(found: Iterable[re.Match[str]]) -> Sequence[re.Match[str]]:
+    return sorted(found, key=lambda one: one.start())[-MAX_ANNOUNCED:]
+
+
 def _said(text: str) -> Iterator[Announced]:
-    for said in deque(_SAID.finditer(text), maxlen=MAX_ANNOUNCED):
+    for said in _last(said_in(text)):
         after = _AFTER.match(text, said.end())
         if after is None:
             continue
@@ -165,14 +111,14 @@ def _field(rest: str) -> str:
 
 
 def _headed(text: str) -> Iterator[Announced]:
-    for found in deque(_HEADING.finditer(text), maxlen=MAX_ANNOUNCED):
+    for found in _last(HEADING.finditer(text)):
         rest = text[found.end() :]
         yield Announced(found.end(), sentence(rest), True, False, rest)
 
 
 def _tagged(text: str) -> Iterator[Announced]:
     """What stands between tags; where they never close, its first sentence."""
-    for found in deque(_TAG.finditer(text), maxlen=MAX_ANNOUNCED):
+    for found in _last(_TAG.finditer(text)):
         closing = (
             f"</{found[1]}>" if found[1] else f"[/{found[2]}]" if found[2] else "<|end_of_box|>"
         )
@@ -184,7 +130,7 @@ def _tagged(text: str) -> Iterator[Announced]:
 
 def _boxed(text: str) -> Iterator[Announced]:
     """What stands between the braces, which may hold others; none where they never close."""
-    for found in deque(_BOX.finditer(text), maxlen=MAX_ANNOUNCED):
+    for found in _last(_BOX.finditer(text)):
         told = (
             _braced(text, found.end()) if found[0].endswith("{") else _unbraced(text, found.end())
         )
