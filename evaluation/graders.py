@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from evaluation.examples import Example
 from evaluation.options import LETTERS
-from models import answers, extraction, sandbox
+from models import answers, sandbox
 from models.answers import Kind
 from models.errors import SandboxUnusable
 from models.program_tests import does_nothing
@@ -62,36 +62,11 @@ def grade(
 
 
 def _compared(example: Example, text: str, kind: Any) -> Grade:
-    late = _late_letter(text, len(example.choices)) if kind == "choice" else None
-    found = late or answers.extract(text, kind, question=example.question)
-    if found is None and kind == "choice":
-        found = _named_choice(example, text)
+    found = answers.extract(text, kind, question=example.question, choices=example.choices)
     if found is None:
         return Grade(status="unparsable", reason=f"no {kind} answer was found in the text")
     right = any(answers.same(reference, found, kind) for reference in example.references)
     return Grade(status="correct" if right else "wrong", extracted=found)
-
-
-def _late_letter(text: str, options: int) -> str | None:
-    """A letter after J that is announced as the answer, where there are so many options."""
-    letters = LETTERS[10:options]
-    part = extraction.answered_part(text) if letters else None
-    found = re.findall(rf"{_LATE}([{letters}])(?!\w|'\w)", part) if part and letters else []
-    return str(found[-1]) if found else None
-
-
-#: What stands before a letter that is the answer; some text, where it is all of it.
-_LATE = (
-    r"(?:\b[Aa]nswer\b[^\n.:=]{0,40}?(?:\bis\b|[:=])|\\boxed|\A(?=\W*\w\W*\Z))"
-    r"(?:\W|\b(?:text|option|choice)\b)*"
-)
-
-
-def _named_choice(example: Example, text: str) -> str | None:
-    """The letter of the only option whose words are in the text."""
-    plain = text.casefold()
-    named = [n for n, choice in enumerate(example.choices) if choice.casefold() in plain]
-    return LETTERS[named[0]] if len(named) == 1 else None
 
 
 def _code(example: Example, text: str, check: Check) -> Grade:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from models import code_blocks, equivalence, extraction, formulas, programs
+from models import code_blocks, equivalence, extraction, formulas, options, programs
 
 #: exact: a word or a name. numeric: a number, with or without a unit. choice: the letter of an
 #: option. math: a formula or number, in LaTeX or plain. code: a Python program. text: anything.
@@ -20,7 +20,6 @@ Kind = Literal["exact", "numeric", "choice", "math", "code", "text"]
 _FINDERS: Final[dict[Kind, Callable[[str], str | None]]] = {
     "exact": extraction.word_in,
     "numeric": extraction.number_in,
-    "choice": extraction.letter_in,
     "math": extraction.formula_in,
     "text": extraction.all_in,
 }
@@ -34,16 +33,23 @@ _COMPARISONS: Final[dict[Kind, Callable[[str, str], bool]]] = {
 }
 
 
-def extract(text: str, kind: Kind, *, question: str = "") -> str | None:
+def extract(
+    text: str, kind: Kind, *, question: str = "", choices: Sequence[str] = ()
+) -> str | None:
     """The answer in `text`, or None where none can be found: it is unparsable.
 
-    `question` matters for code alone: a program that goes on from one in the question, or needs
-    its imports, is completed with it (see `models.programs.complete`).
+    `question` matters for code, where a program that goes on from one in the question, or needs its
+    imports, is completed with it (see `models.programs.complete`); and for a choice, where it tells
+    the options that `choices` does not.
     """
     if kind == "code":
         return program_in(text, question)
     part = extraction.answered_part(text)
-    return None if part is None else _FINDERS[kind](part)
+    if part is None:
+        return None
+    if kind == "choice":
+        return options.letter_in(part, choices or options.options_in(question))
+    return _FINDERS[kind](part)
 
 
 def program_in(text: str, question: str, tests: str = "") -> str | None:

@@ -10,18 +10,20 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from models.extraction import NUMBER
+from models.characters import plain
+from models.numerals import number as number
 
 #: Numbers this near to each other, relative to the larger one, are the same: 0.333333 is 1/3.
 TOLERANCE: Final = Fraction(1, 10**6)
-#: A number of more characters, or with a larger power of ten, is compared as text.
-MAX_DIGITS: Final = 4_000
-MAX_POWER: Final = 1_000
+
+_SPACED = re.compile(r"\s*([-;])\s*|\s+(?=[,.!?])")
+_WRAPPING = "*_\"' \t\r\n"
 
 
 def written_alike(a: str, b: str) -> bool:
-    """But for case, white space, brackets around it all, and punctuation at the end."""
-    return _plain(a) == _plain(b)
+    """But for case, white space, brackets and quotes around it all, punctuation at the end, and
+    characters that mean the same: composed accents or not, full width, dashes, quotes."""
+    return _normal(a) == _normal(b)
 
 
 def numbers_alike(a: str, b: str) -> bool:
@@ -30,28 +32,19 @@ def numbers_alike(a: str, b: str) -> bool:
     left, right = number(a), number(b)
     if left is None or right is None:
         return written_alike(a, b)
+    return near(left, right)
+
+
+def near(left: Fraction, right: Fraction) -> bool:
+    """Whether two numbers are the same: small ones are held to as many digits as large ones."""
     if left.denominator == right.denominator == 1:
         return left == right
     return abs(left - right) <= TOLERANCE * max(abs(left), abs(right))
 
 
-def number(text: str) -> Fraction | None:
-    """The first number in `text`, exactly; None where there is none, or one beyond bounds."""
-    found = NUMBER.search(text)
-    if not found or len(found[0]) > MAX_DIGITS:
-        return None
-    digits = re.sub(r"[\s,$\u20ac\u00a3]", "", found[0]).replace("\u2212", "-")
-    mantissa, _, exponent = digits.lower().partition("e")
-    if exponent and abs(int(exponent)) > MAX_POWER:
-        return None
-    try:
-        return Fraction(mantissa) * Fraction(10) ** int(exponent or 0)
-    except ZeroDivisionError:
-        return None
-
-
-def _plain(text: str) -> str:
-    text = " ".join(text.split()).strip("*_`\"' ").rstrip(".,;:!").casefold()
+def _normal(text: str) -> str:
+    text = " ".join(plain(plain(text).casefold()).split())
+    text = _SPACED.sub(r"\1", text).strip(_WRAPPING).rstrip(".,;:!?").strip(_WRAPPING)
     while len(text) > 1 and text[0] + text[-1] in ("()", "[]", "{}") and _encloses(text):
         text = text[1:-1].strip()
     return text

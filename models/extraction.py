@@ -3,66 +3,68 @@ r"""Finds the answer in what a model wrote. Pure, and light to import.
 A thought (`models.thoughts`) is not an answer; where it was never closed there is none. Then the
 first of these that is found counts, and the last of its kind where there are several:
 
-1. `\boxed{...}`
-2. what follows "answer is", "answer:" or "answer =", to the end of the sentence. Where that holds
-   no number or letter, what was announced before it
-3. the last line, where it begins with `####`
-4. what the kind itself looks like: the last number; the last letter of a choice; what stands
-   between the last dollar signs, or else the last number; the last line, where it is short
+1. the line that begins with `####`, up to its end; nothing after it
+2. what is announced last: in `\boxed{...}`, in `<answer>` tags, in a field "answer", after
+   "answer:", after "answer is" (`models.announcements`). An announcement that goes on in other words
+   ("the answer is based on ...") counts only where no other gives an answer
+3. what the kind itself looks like: the last number; the last letter of a choice or the words of one
+   option (`models.options`); what stands between the last dollar signs, or else the last number;
+   the last line, where it is short
 
-None says that nothing was found. That is counted apart from a wrong answer.
+A question that the model asks itself after its answer, and all that follows, is left out. None says
+that nothing was found. That is counted apart from a wrong answer.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from typing import Final
 
+from models.announcements import Announced, announced, hashed, without_run_on
+from models.characters import composed
+from models.numerals import NUMBER as NUMBER
+from models.numerals import OPAQUE_IN, bare, numbers_in
 from models.thoughts import split_thought
 
 #: The longest last line, in characters, that is taken for an answer that nothing announces.
-MAX_LINE = 100
-#: Announcements that are looked at, from the last.
-MAX_ANNOUNCED = 8
-#: Numbers as people write them: signs, thousands, decimals, fractions, powers of ten.
-NUMBER = re.compile(
-    r"(?<![\w.])[-+\u2212]?\s?(?:[$\u20ac\u00a3]\s?)?"
-    r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+|\s?/\s?\d+(?![\d.]))?"
-    r"|(?<![\w.])[-+\u2212]?\.\d+"
-)
+MAX_LINE: Final = 100
+#: The most words after "answer is" that are the answer though a line "Answer:" gives another.
+MAX_LABELLED: Final = 4
+#: The most words beside a number on a line that begins with `####`.
+MAX_UNITS: Final = 3
+#: Characters of a sum after its first number; what it looks like, and what it comes to.
+MAX_SUM: Final = 200
 
-_ANNOUNCED = re.compile(
-    r"\banswer\b(?:[^\n.:=]{0,40}?\b(?:is|would be|must be|should be)\b|\s*\**\s*[:=])"
-    r"\s*\**\s*:?\s*(?=.)",
-    re.I,
+_WORKED_OUT = re.compile(
+    r"[^=(,;\d]{0,20}?[-+*/x\u00d7\u00f7\u2212\u00b7][^=]*\d[^=]*=(?:.*=)?(.*)"
 )
-_HASHES = re.compile(r"[ \t]*####[ \t]*(.+)")
-_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?=\s|$)|[!?](?=\s|$)|;(?=\s)")
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
+_RESULT = re.compile(r"[^=(,;\d]{0,20}?=(?:.*=)?(.*)")
+_IN_EXPRESSION = re.compile(
+    rf"\s?[-+*/\u00d7\u00b7\u00f7\u2212]\s?[^=,;]{{0,40}}?{OPAQUE_IN.pattern}"
+)
+_AFTER_OPAQUE = re.compile(rf"{OPAQUE_IN.pattern}\s?[-+*/\u00d7\u00b7\u00f7\u2212]\s?\Z")
+#: A formula between dollar signs, or as LaTeX has it: of at most 2,000 characters.
+_FORMULA = re.compile(
+    r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000}?)\$"
+    r"|\\\(((?:(?!\\\().){1,2000}?)\\\)|\\\[((?:(?!\\\[).){1,2000}?)\\\]",
+    re.S,
+)
 _FORMULA_ALONE = re.compile(r"^[\s*]*(?:\$|\\\()\s*([^$\\]+?)\s*(?:\$|\\\))[\s*.]*$")
 _COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[a-zA-Z ]*\})?")
-_WORD = re.compile(r"[A-Za-z]{3,}")
+_WORD = re.compile(r"[^\W\d_]{3,}")
 _WORDS = re.compile(r"\\(?:text(?:bf|it|rm|tt)?|math(?:rm|bf|it)|mbox)\s*\{([^{}\\]*)\}")
-_LABEL = re.compile(r"^[^\w\n]*(?:(?:the|my|final|correct)\s+)*answer\b[^\w\n]*[:=]", re.I | re.M)
-#: The most words after a label that are the answer, whatever is announced after it.
-MAX_LABELLED = 4
-#: Characters of a sum after its first number; what it looks like, and what it comes to.
-MAX_SUM = 200
-_WORKED_OUT = re.compile(r"[^=(,;\d]{0,20}?[-+*/x\u00d7\u00f7\u2212][^=]*\d[^=]*=(?:.*=)?(.*)")
 _WRAPPING = " \t\r\n*_`\"'"
-
-_LETTER_FIRST = re.compile(r"\W*(?:(?:option|choice|answer)\b)?\W*([A-Ja-j])(?!\w|'\w)")
-_LETTER_OR = re.compile(r"\W*\s(?:and|or|&)\s\W*([A-HJ])(?!\w|'\w)")
-_LETTER_BEST = re.compile(
-    r"\b([A-J])\)?\**\s+(?:is|would be|must be|seems)\s+(?:the\s+)?(?:only\s+|most\s+)?"
-    r"(?:correct|right|best|likely|appropriate|accurate|answer)\b"
+#: What an announcement goes on with where it says something of the answer and not the answer.
+_ABOUT = re.compile(
+    r"\W*(?:(?:also|therefore|thus|then|clearly|simply|indeed)\W+)?(?:based|because|since|that|in|on|from|by|what|which"
+    r"|how|why|not|as follows|given|found|derived|obtained|determined|calculated|supported|justified"
+    r"|consistent|correct|right|wrong|incorrect|clear|obvious|simple|unclear|ambiguous|expected|due|according"
+    r"|the same|the sum|the one|explained|shown|below|above|here)(?!\w)",
+    re.I,
 )
-_LETTER_LABEL = re.compile(r"\W*([A-Ja-j])(?:[.):]|\W*$)")
-_OPTION_LINE = re.compile(r"^[^\w\n]*([A-J])[.)]\s", re.M)
-_NUMBERED = re.compile(r"\b(?:answer|option|choice)\s?#?([1-9])\b", re.I)
-_LETTER_MARKED = re.compile(r"\(([A-Ja-j])\)")
-_LETTER_ALONE = re.compile(r"(?<![\w'])([A-HJ])(?![\w'])(?!\s+[a-z])")
+_COPULA = re.compile(r"(?:です|でした|である|となります|になります|だ|입니다|이다|이에요|예요)\Z")
 
 
 def answered_part(text: str) -> str | None:
@@ -72,55 +74,34 @@ def answered_part(text: str) -> str | None:
 
 
 def word_in(text: str) -> str | None:
-    text = _WORDS.sub(r"\1", text)
-    found = _labelled(text) or next(_announced(text), None)
+    text = _WORDS.sub(r"\1", composed(text))
+    text = without_run_on(text, lambda head: bool(hashed(head, _is_last) or announced(head)))
+    found = hashed(text, _is_last)
+    if found is None and (told := _best(announced(text), _is_short)):
+        found = told.text
     if found is None:
         lines = [line.strip(_WRAPPING) for line in text.splitlines()]
         last = next((line for line in reversed(lines) if line), "")
         found = last if len(last) <= MAX_LINE else None
-    return _tidy(found and _FORMULA_ALONE.sub(r"\1", found))
+    return _tidy(found and _COPULA.sub("", _FORMULA_ALONE.sub(r"\1", found)))
 
 
 def number_in(text: str) -> str | None:
-    for found in _announced(text):
-        if number := _number_of(_bare(found)):
-            return number
-    numbers = NUMBER.findall(_bare(text))
-    return numbers[-1].strip() if numbers else None
-
-
-def letter_in(text: str) -> str | None:
-    """A capital letter; "answer 2" and "option 2" are B. To repeat the options is no answer, and
-    neither is to name two."""
-    text = _WORDS.sub(r"\1", text)
-    for found in _announced(text):
-        first = _LETTER_FIRST.match(found)
-        other = _LETTER_OR.match(found, first.end()) if first else None
-        if first and other and other[1] != first[1]:
-            return None
-        if first and not _is_a_word(first[1], found[first.end() :]):
-            return first[1].upper()
-        if marked := _LETTER_MARKED.findall(found):
-            return str(marked[-1]).upper()
-    return _unannounced_letter(text)
-
-
-def _unannounced_letter(text: str) -> str | None:
-    if best := _LETTER_BEST.findall(text):
-        return str(best[-1])
-    if len(set(_OPTION_LINE.findall(text))) > 1:
-        text = _OPTION_LINE.sub(" ", text)
-    if label := _LETTER_LABEL.match(text.strip()):
-        return label[1].upper()
-    if numbered := _NUMBERED.findall(text):
-        return "ABCDEFGHI"[int(numbered[-1]) - 1]
-    letters = _LETTER_MARKED.findall(text) or _LETTER_ALONE.findall(text)
-    return letters[-1].upper() if letters else None
+    text = composed(text)
+    text = without_run_on(text, lambda head: _number_in(head) is not None)
+    return _number_in(text)
 
 
 def formula_in(text: str) -> str | None:
     """LaTeX, or a plain expression or number."""
-    found = next(_announced(text), None)
+    text = composed(text)
+    text = without_run_on(
+        text, lambda head: bool(hashed(head, _is_formula_line) or announced(head))
+    )
+    found = hashed(text, _is_formula_line)
+    if found is None and (told := _best(announced(text), _shows_formula)):
+        shown = _FORMULA.match(told.rest)
+        found = shown[0] if shown else told.text
     where = text if found is None else found
     formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(where)]
     formulas = [formula for formula in formulas if _is_formula(formula)]
@@ -136,60 +117,81 @@ def all_in(text: str) -> str | None:
     return " ".join(text.split()) or None
 
 
-def _announced(text: str) -> Iterator[str]:
-    """What is announced as the answer: boxed; after words that say so, the last of them first;
-    after hashes."""
-    if (boxed := _last_boxed(text)) is not None:
-        yield boxed
-        return
-    announced = deque(_ANNOUNCED.finditer(text), maxlen=MAX_ANNOUNCED)
-    for found in reversed(announced):
-        yield _sentence(text[found.end() :])
-    last = text.rstrip().rpartition("\n")[2]
-    if not announced and (hashes := _HASHES.match(last)):
-        yield hashes[1]
+def _number_in(text: str) -> str | None:
+    if value := hashed(text, _is_number_line):
+        return _number_of(bare(value))
+    heard = announced(text)
+    bared = [one._replace(text=bare(one.text)) for one in heard]
+    told = _best((one for one in bared if _number_of(one.text)), _begins_with_number)
+    if told:
+        return _number_of(told.text)
+    if heard and OPAQUE_IN.search(bared[-1].text):
+        return _tidy(heard[-1].text)
+    last = deque(numbers_in(bare(text)), maxlen=1)
+    return last[0][0].strip() if last else None
 
 
-def _sentence(text: str) -> str:
-    """The first of `text`, of its first line."""
-    return _SENTENCE_END.split(text.partition("\n")[0], maxsplit=1)[0]
+def _best(heard: Iterable[Announced], is_direct: Callable[[Announced], bool]) -> Announced | None:
+    """The last that gives its answer at once; else the last firm one, else the last."""
+    best, highest = None, (False, False)
+    for one in heard:
+        direct = is_direct(one)
+        if (rank := (direct, direct or one.firm)) >= highest:
+            best, highest = one, rank
+    return best
 
 
-def _labelled(text: str) -> str | None:
-    """A few words after the last "Answer:" that begins a line: reasons may follow it."""
-    if _last_boxed(text) is not None or not (labels := list(_LABEL.finditer(text))):
-        return None
-    found = _sentence(text[labels[-1].end() :].strip(_WRAPPING))
-    return found if 0 < len(found.split()) <= MAX_LABELLED else None
+def _is_short(one: Announced) -> bool:
+    """Whether it is a word or a name, and does not only say something of the answer."""
+    few = len(one.text.split()) <= MAX_LABELLED
+    return one.closed or (few and (one.firm or not _ABOUT.match(one.text)))
+
+
+def _begins_with_number(one: Announced) -> bool:
+    first = next(numbers_in(one.text), None)
+    soon = first is not None and len(one.text[: first.start()].split()) <= MAX_LABELLED
+    return one.closed or (soon and (one.firm or not _ABOUT.match(one.text)))
+
+
+def _shows_formula(one: Announced) -> bool:
+    if one.closed or _FORMULA.search(one.text) or _is_formula(one.text):
+        return True
+    return _begins_with_number(one._replace(text=bare(one.text)))
+
+
+def _is_last(_line: str, last: bool) -> bool:
+    """Another line that begins with hashes is a heading, where answers are words."""
+    return last
+
+
+def _is_number_line(line: str, last: bool) -> bool:
+    """Whether it is a number, and its unit at most; "1. Add them" and "Step 2" are headings."""
+    line = bare(line).strip(_WRAPPING)
+    found = NUMBER.search(line) if last else NUMBER.match(line)
+    if found is None or last:
+        return found is not None
+    after = line[found.end() :]
+    return not re.match(r"\s?[.):]\s*\S", after) and len(after.split()) <= MAX_UNITS
+
+
+def _is_formula_line(line: str, last: bool) -> bool:
+    return last or _is_number_line(line, last) or (_is_formula(line) and not line[0].isalpha())
 
 
 def _number_of(text: str) -> str | None:
-    """The first number; of a sum that is worked out, as "5 + 3 = 8", what it comes to."""
-    first = NUMBER.search(text)
+    """The first number of a bare text; of a sum that is worked out, as "5 + 3 = 8", what it comes
+    to; none where it is a part of an expression that no number can be read from."""
+    first = next(numbers_in(text), None)
     if first is None:
         return None
-    worked = _WORKED_OUT.match(text, first.end(), first.end() + MAX_SUM)
-    result = NUMBER.search(worked[1]) if worked else None
-    return (result or first)[0].strip()
-
-
-def _last_boxed(text: str) -> str | None:
-    """What stands between the braces, which may hold others; None where they never close."""
-    start = max(text.rfind(r"\boxed{"), text.rfind(r"\fbox{"))
-    if start < 0:
+    sums = _RESULT if first["below"] or first["power"] else _WORKED_OUT
+    worked = sums.match(text, first.end(), first.end() + MAX_SUM)
+    result = next(numbers_in(worked[1]), None) if worked else None
+    if result is not None:
+        return result[0].strip()
+    if _IN_EXPRESSION.match(text, first.end()) or _AFTER_OPAQUE.search(text[: first.start()][-8:]):
         return None
-    start = text.index("{", start) + 1
-    depth = 1
-    for end in range(start, len(text)):
-        depth += (text[end] == "{") - (text[end] == "}")
-        if not depth:
-            return text[start:end]
-    return None
-
-
-def _is_a_word(letter: str, rest: str) -> bool:
-    """Whether it is the "a" of "a cat" or the "i" of "i think", and no letter of a choice."""
-    return (letter.islower() or letter in "AI") and re.match(r"\s+[a-z]", rest) is not None
+    return first[0].strip()
 
 
 def _is_formula(text: str) -> bool:
@@ -197,13 +199,9 @@ def _is_formula(text: str) -> bool:
     return not _WORD.search(_COMMAND.sub(" ", text))
 
 
-def _bare(text: str) -> str:
-    """Without LaTeX around numbers: `\\$1{,}234` and `\\frac{1}{2}` as `$1,234` and `1/2`."""
-    text = re.sub(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}", r"\1/\2", text)
-    return text.replace("{,}", ",").replace("\\,", "").replace("\\", "").replace("**", "")
-
-
 def _tidy(found: str | None) -> str | None:
     if found is None:
         return None
-    return found.strip(_WRAPPING).rstrip(".,;:").strip(_WRAPPING) or None
+    return (
+        found.strip(_WRAPPING).rstrip(".,;:\u3002\uff0c\uff1b\uff1a\u3001").strip(_WRAPPING) or None
+    )

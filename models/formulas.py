@@ -1,4 +1,8 @@
-"""When two formulas are equal, as math-verify finds it, within bounds that hold in any thread.
+r"""When two formulas are equal, within bounds that hold in any thread.
+
+SymPy's parser of LaTeX reads them, all or nothing. Numbers are compared with the digits that they
+have, small ones as large ones; expressions with variables by their values at some points; lists,
+sets, intervals and matrices part by part; equations up to a factor. math-verify decides the rest.
 
 math-verify's own time limit uses signals, which reach the main thread alone. Here the work is
 bounded instead: by the length of a formula, by the size of the numbers that it stands for, and by
@@ -8,18 +12,16 @@ the calls that a comparison makes. What is beyond the bounds is compared as it i
 from __future__ import annotations
 
 import inspect
-import logging
-import math
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from models.equivalence import number, numbers_alike, written_alike
-from models.extraction import NUMBER
+from models.equivalence import near, written_alike
+from models.latex import formula, unworded, values, written
 
 #: Characters of a formula.
 MAX_FORMULA: Final = 300
@@ -27,10 +29,18 @@ MAX_FORMULA: Final = 300
 MAX_BITS: Final = 20_000
 #: Calls and returns during one comparison: one to two seconds, and alike on every machine.
 MAX_CALLS: Final = 5_000_000
-#: What math-verify's parser computes while it reads, and what makes that large.
+#: What SymPy's parser computes while it reads, and what makes that large.
 _COMPUTED = re.compile(r"binom|choose|[Gg]amma|gcd|lcm|operatorname")
 _LARGE = re.compile(r"\d{4}|\^|!|\d[eE]")
 _FAR_POWER = re.compile(r"\d[eE][-+]?\d{4}")
+#: What the parser would leave out, or take for a product of letters.
+_UNREAD = re.compile(
+    r"\\text|\\ldots|(?<![\\a-zA-Z{])[A-Za-z]{4,}|\d\.\d+\.\d|\\\{[^{}]*[:|]|\\mid|'|[\d)]_"
+)
+_WORDS = re.compile(r"[^\W\d_]{3,}")
+_COMMAND = re.compile(r"\\[a-zA-Z]+(?:\{[a-zA-Z ]*\})?")
+_BRACKETS = re.compile(r"[()\[\]]|\\[{}]")
+_BRACKETED = re.compile(r"(?:\(|\[|\\\{)[^()\[\]]*,[^()\[\]]*(?:\)|\]|\\\})")
 
 R = TypeVar("R")
 #: The parser of formulas and SymPy's caches are not made for threads.
@@ -43,88 +53,70 @@ class _TooMuch(BaseException):
 
 @lru_cache(maxsize=4_096)
 def formulas_alike(a: str, b: str) -> bool:
-    """Whether math-verify finds them equal, either way around; numbers as numbers.
+    """Whether they are equal, either way around; numbers as numbers, words as words.
 
     SymPy is imported with the first formula that is neither a number nor written the same.
     """
-    a, b = (text.replace("\\$", "").replace("\\!", "") for text in (a, b))
-    if written_alike(a, b):
+    if max(len(a), len(b)) > 4 * MAX_FORMULA:
+        return written_alike(a, b)
+    left, right = formula(a), formula(b)
+    if _is_worded(left) and _is_worded(right) and written_alike(unworded(left), unworded(right)):
         return True
-    if _is_number(a) and _is_number(b):
-        return numbers_alike(a, b)
+    return _alike(left, right) or any(_alike(*pair) for pair in _unbracketed(left, right))
+
+
+def _is_worded(text: str) -> bool:
+    return _WORDS.search(_COMMAND.sub(" ", unworded(text))) is not None
+
+
+def _unbracketed(a: str, b: str) -> Iterator[tuple[str, str]]:
+    """Without the brackets around all of one, where the other has none: `1, 2` for `(1, 2)`."""
+    for one, other in ((a, b), (b, a)):
+        if _BRACKETED.fullmatch(one) and not _BRACKETS.search(other):
+            yield one.strip("\\()[]{} "), other
+
+
+def _alike(a: str, b: str) -> bool:
+    if written(a) == written(b):
+        return True
+    left, right = values(a), values(b)
+    if left and right:
+        both = len(left) == len(right)
+        return near(left[0], right[0]) if both else any(near(x, y) for x in left for y in right)
+    if r"\ldots" in a or r"\ldots" in b:
+        return _sequences_alike(a, b)
     if not (_is_readable(a) and _is_readable(b)):
         return False
     with _one_at_a_time:
         try:
-            return _within_calls(lambda: _verified(a, b), MAX_CALLS)
+            return _within_calls(lambda: _equal(a, b), MAX_CALLS)
         except _TooMuch:
             return False
 
 
-def _is_number(text: str) -> bool:
-    """Whether it is one as a whole, and does not only have one in it."""
-    whole = NUMBER.fullmatch(text.strip().strip("$").strip())
-    return whole is not None and number(text) is not None
+def _sequences_alike(a: str, b: str) -> bool:
+    """Lists with an ellipsis: as long as each other, and alike at each place."""
+    left, right = ([one.strip() for one in text.split(",")] for text in (a, b))
+    return len(left) == len(right) > 1 and all(
+        one == other or (r"\ldots" not in one + other and _alike(one, other))
+        for one, other in zip(left, right, strict=True)
+    )
 
 
 def _is_readable(formula: str) -> bool:
-    """Whether to read it as a formula is sure to end soon."""
-    if len(formula) > MAX_FORMULA or _FAR_POWER.search(formula):
+    """Whether to read it as a formula is sure to end soon, and leaves nothing out."""
+    if len(formula) > MAX_FORMULA or _FAR_POWER.search(formula) or _UNREAD.search(formula):
         return False
     return not (_COMPUTED.search(formula) and _LARGE.search(formula))
 
 
-def _verified(a: str, b: str) -> bool:
-    from math_verify import verify
+def _equal(a: str, b: str) -> bool:
+    from models import algebra
 
-    left, right = _parsed(a), _parsed(b)
-    if not left or not right or _bits(left[0]) + _bits(right[0]) > MAX_BITS:
+    left, right = algebra.parsed(a), algebra.parsed(b)
+    if left is None or right is None or algebra.bits(left) + algebra.bits(right) > MAX_BITS:
         return False
-    return any(
-        bool(verify(gold, target, timeout_seconds=None))
-        for gold, target in ((left, right), (right, left))
-    )
-
-
-def _parsed(formula: str) -> list[Any]:
-    """SymPy's expression, unevaluated, and what of the text it was made of; [] for neither."""
-    from math_verify import parse
-
-    # It warns of every call that leaves out its own time limit.
-    for module in ("math_verify.parser", "math_verify.grader"):
-        logging.getLogger(module).setLevel(logging.ERROR)
-    return list(parse(formula if "$" in formula else f"${formula}$", parsing_timeout=None))
-
-
-def _bits(expression: Any) -> float:
-    """About how many bits its numbers have once powers and factorials are computed.
-
-    Every function of a number is taken to grow as a factorial does.
-    9^(9^9) would fill the memory within one call, where no count of calls could stop it.
-    """
-    import sympy
-
-    if isinstance(expression, sympy.Rational):
-        return float(expression.p.bit_length() + expression.q.bit_length())
-    if isinstance(expression, sympy.Pow) and expression.exp.is_number:
-        return _bits(expression.base) * max(1.0, _magnitude(expression.exp))
-    if isinstance(expression, sympy.Function):
-        largest = max(map(_magnitude, expression.args), default=1.0)
-        return largest * math.log2(largest + 2) if largest < math.inf else math.inf
-    parts = expression.flat() if hasattr(expression, "flat") else getattr(expression, "args", ())
-    return sum(map(_bits, parts)) or 1.0
-
-
-def _magnitude(expression: Any) -> float:
-    """The absolute value of a number, infinite where it could be too large to compute."""
-    if getattr(expression, "free_symbols", None):
-        return 1.0
-    if _bits(expression) > 64:
-        return math.inf
-    import sympy
-
-    value = sympy.N(expression)
-    return abs(float(value)) if value.is_real else float(sympy.Abs(value))
+    return algebra.alike(left, right)
 
 
 def _within_calls(function: Callable[[], R], most: int) -> R:

@@ -1,0 +1,64 @@
+"""One way to write characters that mean the same: forms, dashes, quotes and spaces. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+#: Scripts that put no space between words, as ranges of a character class.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f"
+    "\uac00-\ud7ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+#: A letter, digit or underscore that goes on a word. A Chinese character beside "12" does not.
+JOINED: Final = rf"[^\W{_UNSPACED}]"
+#: The same without the underscore, which also marks emphasis.
+ALNUM: Final = rf"[^\W_{_UNSPACED}]"
+#: One space that does not end a line.
+SPACE: Final = "[ \\t\u00a0\u2000-\u200a\u202f\u205f\u3000]"
+#: What is written for a minus sign, as a part of a character class.
+DASHES: Final = "\u2010-\u2015\u2212\ufe58\ufe63\uff0d\\-"
+SUPERSCRIPTS: Final = "\u2070\u00b9\u00b2\u00b3\u2074-\u2079"
+VULGAR: Final = "\u00bc-\u00be\u2150-\u215e\u2189"
+
+#: More marks than this in a row are noise, and Unicode's forms take long to sort them.
+_MARKS = re.compile(r"([^\w\s\x00-\x7f]{32})[^\w\s\x00-\x7f]+")
+_INVISIBLE = re.compile(
+    "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
+)
+_RAISED = re.compile(f"[\u207a\u207b{SUPERSCRIPTS}]+")
+_PARTS = re.compile(f"(\\d?)([{VULGAR}])")
+_DASH = re.compile(f"[{DASHES}]")
+_ALIKE = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u0060\u00b4", "'")
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u300c\u300d\u300e\u300f", '"')
+    | dict.fromkeys("\u2044\u2215", "/")
+    | {"\u3002": ".", "\u3001": ","}
+)
+
+
+def composed(text: str) -> str:
+    """In Unicode's composed form, as most texts are, and without what cannot be seen."""
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", _MARKS.sub(r"\1", text)))
+
+
+def raised(text: str) -> str:
+    """Raised digits as plain ones: those of `10⁻³` as `-3`."""
+    return unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+
+
+def part(character: str) -> str:
+    """`½` as `1/2`."""
+    return unicodedata.normalize("NFKC", character).replace("\u2044", "/")
+
+
+def plain(text: str) -> str:
+    """Compatible forms as one: full width, ligatures, dashes, quotes, raised digits and fractions.
+
+    Letters keep their accents and their case.
+    """
+    text = _PARTS.sub(lambda m: f"{m[1]} {part(m[2])}" if m[1] else part(m[2]), composed(text))
+    text = _RAISED.sub(lambda m: f"^{raised(m[0])}", text)
+    text = unicodedata.normalize("NFKC", text)
+    return _DASH.sub("-", text.translate(_ALIKE))

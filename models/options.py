@@ -1,0 +1,373 @@
+"""Which option of a choice a text names: by its letter, or by its own words. Pure.
+
+A letter counts where it can be an answer, and not in "vitamin C", "100°C" or "Group A". Words of an
+option count as whole words, the longest option first. What is said not to be the answer, two
+letters at once, a letter that no option has, and "I do not know" are no answer.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from models.announcements import announced, hashed, without_run_on
+from models.characters import ALNUM, JOINED, plain
+from models.numerals import NUMBER, bare, number
+
+LETTERS: Final = string.ascii_uppercase
+#: Letters that an answer may have where the options are not known.
+USUAL: Final = LETTERS[:10]
+
+_IN_QUESTION = re.compile(r"^[ \t*]{0,8}\(?([A-Z])[.):][ \t]+(\S.*)$", re.M)
+
+
+@lru_cache(maxsize=1_024)
+def options_in(question: str) -> tuple[str, ...]:
+    """The options that stand in a question, each on a line with its letter; the last such list."""
+    found: list[str] = []
+    for line in _IN_QUESTION.finditer(question):
+        if line[1] == "A":
+            found = []
+        if line[1] == LETTERS[len(found) : len(found) + 1]:
+            found.append(line[2].strip())
+    return tuple(found) if len(found) > 1 else ()
+
+
+class _Said(NamedTuple):
+    """A letter at a place; None stands for what contradicts itself."""
+
+    letter: str | None
+
+
+class _Mention(NamedTuple):
+    start: int
+    end: int
+    letter: str
+
+
+#: Mentions of options, and letters, that are looked at.
+MOST: Final = 1_000
+#: What an option looks like before its words are compared.
+_TRIMMED = " \t\r\n.,;:!?*_\"'"
+_SPACES = re.compile(r"[^\S\n]+")
+_LINES = re.compile(r"(?: ?\n ?)+")
+_CIRCLED = re.compile("[\u2460-\u2468]")
+_MARKUP = re.compile(
+    r"\*\*|__|`|\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s?(?=\{)|\\[()\[\]]|[{}]|\\(?=\$)"
+)
+
+
+_ARTICLES = re.compile(r"([\s\"'(\[*]*)(?:(?:the|an?|la|el|le|les|der|die|das)\s+)?", re.I)
+
+
+def _folded(text: str) -> str:
+    """As texts and options are compared, but for their case."""
+    text = _CIRCLED.sub(lambda found: f" option {ord(found[0]) - 0x245F} ", text)
+    return _LINES.sub("\n", _SPACES.sub(" ", _MARKUP.sub("", plain(text))))
+
+
+class Options:
+    """The options of one question, prepared for reading."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.letters = LETTERS[: len(texts)] if texts else USUAL
+        self.known = bool(texts)
+        words = [_folded(text).strip(_TRIMMED) for text in texts[: len(LETTERS)]]
+        self._letter = {self._key(w): LETTERS[n] for n, w in reversed(list(enumerate(words))) if w}
+        self._values = [number(w) if NUMBER.fullmatch(bare(w)) else None for w in words]
+        ordered = sorted(self._letter, key=len, reverse=True)
+        self._words = re.compile("|".join(map(_pattern, ordered)), re.I) if ordered else None
+
+    def mentions(self, text: str) -> list[_Mention]:
+        """Every option whose words are in `text`, at each place the longest of them."""
+        if self._words is None:
+            return []
+        return [
+            _Mention(m.start(), m.end(), self._letter[self._key(m[0])])
+            for m in self._words.finditer(text)
+        ]
+
+    def first(self, text: str) -> str | None:
+        """The option that `text` begins with, after an article at most."""
+        lead = _ARTICLES.match(text)
+        for start in (lead.end(1), lead.end()) if lead and self._words else ():
+            if found := self._words.match(text, start):
+                return self._letter[self._key(found[0])]
+        return None
+
+    def masked(self, text: str) -> str:
+        """`text` with the words of options made unreadable, so that no letter is found in them."""
+        if self._words is None:
+            return text
+        return self._words.sub(lambda m: "\ufffc" * len(m[0]) if len(m[0]) > 1 else m[0], text)
+
+    def by_value(self, text: str) -> str | None:
+        """The option that is the number that `text` begins with, however it is written."""
+        found = number(text)
+        if found is None or None in self._values or not self._values:
+            return None
+        return LETTERS[self._values.index(found)] if found in self._values else None
+
+    @staticmethod
+    def _key(words: str) -> str:
+        return " ".join(words.casefold().split())
+
+
+@lru_cache(maxsize=4_096)
+def _options(texts: tuple[str, ...]) -> Options:
+    return Options(texts)
+
+
+def _pattern(words: str) -> str:
+    """An option's words as whole ones: no part of a word, of a number or of a sign's number."""
+    first, last = words[0], words[-1]
+    before = rf"(?<!{JOINED})(?<!{ALNUM}-)" if re.match(JOINED, first) else ""
+    after = rf"(?!{JOINED}|-{ALNUM})" if re.match(JOINED, last) else ""
+    if first.isdigit():
+        before += r"(?<![-/^.])(?<!\d[,:] )(?<!\d[,:])(?<!\d )"
+    if last.isdigit():
+        after += r"(?![.,:/^]\d| ?/ ?\d| \d|\^)"
+    if words.casefold() == "no":
+        after += r"(?=\s*(?:$|[^\w\s'-])|\s+(?:because|since|as)\b)"
+    return before + r"\s+".join(map(re.escape, words.split())) + after
+
+
+_DENIAL = (
+    r"not|never|neither|nor|cannot|can't|isn't|aren't|wasn't|doesn't|don't|won't|n't|no|without|except"
+    r"|excluding|unlike|exclude|eliminate|rule out|reject|rather than|instead of|nicht|kein(?:e|en|er)?"
+    r"|pas|ni|не|ни"
+)
+_IDIOMS = r"no (?:doubt|question)|not only|nothing but|none other than|no other"
+_TURN = r"but|however|although|though|because|since|so|therefore|thus|hence|while|whereas|sondern|sino|mais|а"
+#: Characters before and after a mention that say whether it is denied.
+AROUND: Final = 60
+_DENIED_BEFORE = re.compile(
+    rf"(?:(?<!{ALNUM})(?!{_IDIOMS})(?:{_DENIAL})(?!{JOINED})(?:\s+(?!(?:{_TURN})(?!{JOINED}))[^\s.,;:!?]+|\s+[(\[]?[A-Z][)\]]?,)"
+    rf"{{0,5}}\s+[(\[\"'*]*|(?:不是|不选|不選|并非|非|不|排除)\s?[(\[]?)\Z",
+    re.I,
+)
+_WRONG = (
+    r"not|n't|never|cannot|can't|wrong|incorrect|false|impossible|unlikely|excluded|eliminated|ruled out"
+    r"|out\b|irrelevant|a distractor|falsch|faux|incorrect[oae]|fals[oa]|неверн\w*"
+)
+_LISTED = r"(?:[)\]]?(?:\s*,\s*(?:and\s+|or\s+)?|\s+(?:and|or|nor|&)\s+)[(\[]?[A-Z](?!\w))*"
+_DENIED_AFTER = re.compile(
+    rf"[)\].:*\"']*{_LISTED}[)\]*\"']*\s*(?:(?:is|are|was|were|would be|seems?|can be|must be|ist|est|es)"
+    rf"\s+(?:\w+\s+)?(?:{_WRONG})|(?:isn't|aren't|wasn't|cannot|can't|doesn't|won't|does not|do not)\b"
+    r"|\s*[:\-]\s*(?:wrong|incorrect|false)\b"
+    r"|(?:ではない|ではありません|じゃない|は誤り|は間違い|(?:이|가|은|는)\s?(?:아니|아닙|틀)|不正确|不对|错|不是|是错))",
+    re.I,
+)
+_REFUSAL = re.compile(
+    r"\b(?:(?:do|does|did|could|would)(?: not|n't)|cannot|can ?not|can't|not|unable to|impossible to"
+    r"|never) (?:\w+ )?(?:know|sure|tell|say|determined?|decided?|answer(?:ed)?|certain|identify)\b"
+    r"|\bno idea\b|\bunsure\b|\bno (?:way|answer)\b|\bno (?:lo )?s[eé]\b|\bje ne sais pas\b"
+    r"|\bweiß (?:es |das )?nicht\b|\bне знаю\b|不知道|不确定|不確定|无法|無法|わかりません|分かりません|모르|알 수 없",
+    re.I,
+)
+
+_LEAD = (
+    r"[\s(\[\"'*:>-]{0,12}(?:(?:the|most|likely|probably|clearly|definitely|therefore|thus|then|la|el|le|die"
+    r"|der|das|o|a(?=\s+(?:letra|opção))|l')\s*){0,4}"
+    r"(?:(?:option|choice|answer|letter|alternative|opción|opção|letra|réponse|buchstabe|вариант|选项|選項"
+    r"|選択肢|보기|选|選|第)\s*(?:is\s+|[#:(\[]\s*)?)?[\s(\[\"'*]{0,12}"
+)
+#: What may follow a letter that is an answer.
+_LETTER_ENDS = (
+    rf"(?!{JOINED}|[+#°]|-{ALNUM}|/[a-z]|\.{ALNUM}|'(?:s|m|ll|d|ve|re|t)\b|\s?(?:°|\+\+))"
+)
+_FIRST = re.compile(rf"{_LEAD}(?<!{JOINED})([A-Za-z]){_LETTER_ENDS}")
+_SECOND = re.compile(
+    rf"[)\]\"'*.]*\s*(?:,|/|&|\+|and|or|und|oder|y|o|et|ou|и|или|と|、|和|或|及|및|또는)\s*(?:(?:and|or)\s+)?[(\[\"'*]*"
+    rf"(?:option\s+)?(?!I\s+[a-z])([A-Z]){_LETTER_ENDS}(?!\s+(?:is|are|was|seems|has|does|do|can|would|will)\b)"
+)
+_BOUND = r"because|since|as|which|with|due|for|if|when|that|is|by|and|but|seems|must|would|-"
+_ARTICLE = re.compile(rf"\s+(?!(?:{_BOUND})(?!{JOINED}))[a-z]")
+_MARKED = re.compile(r"(?<!\w)[(\[]([A-Za-z])[)\]](?!\w)")
+_BEST = re.compile(
+    r"(?:^|[.,;:!?)\]*\n]|(?<!\w)(?:so|that|therefore|thus|hence|then|and|but|think|believe|option|choice"
+    r"|answer|letter|because|since|means|is|be|say))[\s*\"']{0,4}(?:the\s+)?(?:option\s+|choice\s+|answer\s+)?"
+    r"[(\[]?((?-i:[A-Z]))[)\]]?[.*\"']{0,4}\s+(?:is|would be|must be|seems|looks)\s+(?:also\s+)?(?:the\s+)?"
+    r"(?:only\s+|most\s+)?(?:correct|right|best|likely|appropriate|accurate|answer)(?!\w)",
+    re.M | re.I,
+)
+_IF = re.compile(r"\b(?:if|whether|why|unless)\s+(?:\w+\s+)?\Z", re.I)
+_LABEL = re.compile(
+    r"[^\w\n]*([A-Za-z])(?:[.):]|[^\w\n]*$|(\s?-\s|,\s|\s+(?:because|since|as)\b))", re.M
+)
+_OPTION_LINE = re.compile(r"^[^\w\n]*([A-Z])[.):]\s+(.*)$", re.M)
+_NUMBERED = re.compile(r"\b(?:answer|option|choice)[ \t]?#?[ \t]?([1-9])\b", re.I)
+_ALONE = re.compile(
+    rf"(?:(?<!{JOINED})(?:is|are|be|choose|chose|chosen|pick|picked|select|selected|say|said|go with|going with"
+    r"|option|choice|answer|letter|therefore|thus|so|hence|it's|guess|ist|es|est|è|é|это|вариант)"
+    r"|[:=>]|[是选選为為はが은는이가])[\s*\"']*"
+    rf"(?:the\s+|option\s+)?([A-Z]){_LETTER_ENDS}(?!\s+(?!(?:{_BOUND}|over|here|instead|rather|or)(?!{JOINED}))[a-z]|\s+[A-Z]\w)"
+)
+
+
+def letter_in(text: str, choices: Sequence[str] = ()) -> str | None:
+    """The letter of the option that `text` gives as its answer; `choices` are the options' words.
+
+    "answer 2" and "option 2" are B. To repeat the options is no answer.
+    """
+    options = _options(tuple(choices))
+    text = _folded(text)
+    text = without_run_on(text, lambda head: _read(head, options).letter is not None)
+    return _read(text, options).letter
+
+
+def _read(text: str, options: Options) -> _Said:
+    value = hashed(
+        text,
+        lambda line, last: (
+            _begins(line, line, options) is not None if last else _only(line, options) is not None
+        ),
+    )
+    if value is not None and (found := _begins(value, value, options)):
+        return found
+    heard = list(reversed(announced(text)))
+    for one in heard:
+        if found := _begins(one.text, one.rest, options):
+            return found
+    for one in heard:
+        if found := _inside(one.text, options):
+            return found
+    return _unannounced(text, options)
+
+
+def _only(line: str, options: Options) -> _Said | None:
+    """A line that is a letter and nothing else."""
+    found = _FIRST.match(line)
+    if (
+        found
+        and not line[found.end() :].strip(_TRIMMED + ")]")
+        and found[1].upper() in options.letters
+    ):
+        return _Said(found[1].upper())
+    return None
+
+
+def _begins(told: str, rest: str, options: Options) -> _Said | None:
+    """The answer that an announcement begins with."""
+    if alone := _only(told, options):
+        return alone
+    if mention := options.first(rest):
+        return _Said(mention)
+    found = _FIRST.match(told)
+    if found is None or found[1].upper() not in options.letters:
+        value = options.by_value(told) if NUMBER.match(bare(told.strip())) else None
+        return _Said(value) if value else None
+    letter, after = found[1], told[found.end() :]
+    if (letter.islower() or letter in "AI") and _ARTICLE.match(after):
+        return None
+    other = _SECOND.match(after)
+    if other and other[1] in options.letters and other[1] != letter.upper():
+        return _Said(None)
+    if _DENIED_AFTER.match(after):
+        return None
+    return _Said(letter.upper())
+
+
+def _inside(told: str, options: Options) -> _Said | None:
+    """The one option that an announcement names further on."""
+    named = _named(told, options)
+    if len(named) == 1:
+        return _Said(named.pop())
+    masked = options.masked(told)
+    marked = _last(_MARKED.finditer(masked), masked, options)
+    return _Said(marked[1].upper()) if marked else None
+
+
+def _named(text: str, options: Options) -> set[str]:
+    """The options whose words are in `text` and are not denied."""
+    named: set[str] = set()
+    for m in options.mentions(text)[:MOST]:
+        if m.letter not in named and not _denied(text, m.start, m.end):
+            named.add(m.letter)
+    return named
+
+
+def _denied(text: str, start: int, end: int) -> bool:
+    before = re.split(r"[.!?;\n]\s", text[max(0, start - AROUND) : start])[-1]
+    return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.match(text[end : end + AROUND]))
+
+
+def _unannounced(text: str, options: Options) -> _Said:
+    text = _without_list(text, options)
+    masked = options.masked(text)
+    for find in (_best, _last_line, _labelled, _numbered, _marked_or_alone):
+        if found := find(masked, options):
+            return found
+    named = _named(text, options)
+    certain = len(named) == 1 and not _REFUSAL.search(masked)
+    return _Said(named.pop() if certain else None)
+
+
+def _without_list(text: str, options: Options) -> str:
+    """`text` without lines that only repeat the options."""
+    lines = list(_OPTION_LINE.finditer(text))
+    if len({line[1] for line in lines}) < 2:
+        return text
+
+    def shorn(line: re.Match[str]) -> str:
+        named = options.mentions(line[2])
+        repeated = named and named[0].start == 0 and not line[2][named[0].end :].strip(_TRIMMED)
+        return "" if repeated else line[2]
+
+    return _OPTION_LINE.sub(shorn, text)
+
+
+def _last(found: Iterable[re.Match[str]], text: str, options: Options) -> re.Match[str] | None:
+    """The last match whose letter is an option's and not denied."""
+    for one in reversed(deque(found, maxlen=MOST)):
+        if one[1].upper() in options.letters and not _denied(text, one.start(1), one.end(1)):
+            return one
+    return None
+
+
+def _best(text: str, options: Options) -> _Said | None:
+    meant = (
+        m for m in _BEST.finditer(text) if not _IF.search(text, max(0, m.start(1) - 30), m.start(1))
+    )
+    found = _last(meant, text, options)
+    return _Said(found[1]) if found else None
+
+
+def _last_line(text: str, options: Options) -> _Said | None:
+    lines = text.strip().splitlines()
+    return _only(lines[-1], options) if lines else None
+
+
+def _labelled(text: str, options: Options) -> _Said | None:
+    text = text.strip()
+    found = _LABEL.match(text)
+    if found is None or found[1].upper() not in options.letters:
+        return None
+    if found[2] and (found[1].islower() or found[1] == "I"):
+        return None
+    other = _SECOND.match(text, found.end(1))
+    if other and other[1] != found[1].upper():
+        return _Said(None)
+    denied = _DENIED_AFTER.match(text[found.end(1) : found.end(1) + AROUND])
+    return None if denied else _Said(found[1].upper())
+
+
+def _numbered(text: str, options: Options) -> _Said | None:
+    places = [int(n) - 1 for n in _NUMBERED.findall(text)]
+    places = [place for place in places if place < len(options.letters)]
+    return _Said(LETTERS[places[-1]]) if places else None
+
+
+def _marked_or_alone(text: str, options: Options) -> _Said | None:
+    if _REFUSAL.search(text):
+        return None
+    for pattern in (_MARKED, _ALONE):
+        if found := _last(pattern.finditer(text), text, options):
+            other = _SECOND.match(text, found.end(1))
+            several = other and other[1] in options.letters and other[1] != found[1].upper()
+            return _Said(None if several else found[1].upper())
+    return None
