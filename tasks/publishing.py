@@ -37,6 +37,8 @@ CONFIRM_WITHIN = 10.0
 #: AMQP reply codes.
 NOT_FOUND = 404
 NO_ROUTE = 312
+#: Of the arguments in a message's headers, which have to fit in one frame (characters).
+MOST_SHOWN = 4_000
 
 
 @cache
@@ -160,7 +162,7 @@ def publish(
             mandatory=True,
             confirm_timeout=CONFIRM_WITHIN,
             argsrepr="",
-            kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
+            kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items())[:MOST_SHOWN],
             **options,
         )
     except NotAllowed as error:

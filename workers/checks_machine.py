@@ -12,6 +12,7 @@ import httpx
 from models.engine_settings import EngineSettings
 from models.errors import ColmError
 from models.messages import Deadlines
+from models.naming import listed
 from models.urls import shown
 from tasks.settings import ParticipantSettings, Settings, secret
 from workers.checks import Finding, Findings, ok, problem, warning
@@ -69,7 +70,7 @@ def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: b
     for name, participant in names.items():
         engines.setdefault(participant.engine, []).append(name)
     for engine, served in engines.items():
-        about = f"model of {', '.join(served)}"
+        about = f"model of {listed(served)}"
         yield _loaded(about, engine) if load else look_at_model(about, engine, found.cache)
 
 
