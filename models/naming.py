@@ -39,6 +39,12 @@ def joined_apart(groups: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The names as a sentence has them: the first ones, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def worker_name(process: str, pid: int, host: str) -> str:
     """PROCESS.PID@HOST, as Celery names a node: different for every worker of a host."""
     name = f"{joined([process], MAX_PROCESS_BYTES)}.{pid}@{joined([host], MAX_HOST_BYTES)}"

@@ -48,6 +48,8 @@ NO_ROUTE = 312
 #: The broker's words for a limit that an operator has set, and for its max_message_size.
 LIMIT_REACHED = "is reached"
 TOO_LARGE = "message size"
+#: Of the arguments in a message's headers, which have to fit in one frame (characters).
+MOST_SHOWN = 4_000
 
 
 @cache
@@ -175,7 +177,7 @@ def publish(
             mandatory=True,
             confirm_timeout=CONFIRM_WITHIN,
             argsrepr="",
-            kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items()),
+            kwargsrepr=", ".join(f"{key}={value!r}" for key, value in shown.items())[:MOST_SHOWN],
             **options,
         )
     except (AMQPError, MessageNacked, OperationalError, OSError) as error:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from db import history, reads
 from models.errors import TransientError
 from models.messages import Answer
+from models.roster import make_request
 from tasks import ask
 from tasks.settings import settings
 from workers.listening import check_somebody_listens
@@ -37,7 +38,9 @@ def ask_and_follow(
     Raises ColmError where the question is unusable or nobody listens. `meanwhile` is called with
     every look.
     """
-    reads.has_ended(engine, "")  # a record that cannot be read is told of before anything is sent
+    # What cannot be asked, and a record that cannot be read, are told of before anything is sent.
+    make_request(question, {name: said for name, said in options.items() if name != "images"})
+    reads.has_ended(engine, "")
     query_id = str(uuid.uuid4())
     with sending(f"query {query_id}", f"'colm show {query_id}' tells"):
         ask.apply_async((question,), dict(options), task_id=query_id)

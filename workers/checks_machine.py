@@ -10,6 +10,7 @@ from pathlib import Path
 from models.engine_settings import EngineSettings
 from models.errors import ColmError
 from models.messages import Deadlines
+from models.naming import listed
 from tasks.settings import ParticipantSettings, Settings
 from workers.checks import Finding, Findings, ok, problem, warning
 from workers.checks_endpoint import look_at_endpoint
@@ -65,7 +66,7 @@ def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: b
     for name, participant in names.items():
         engines.setdefault(participant.engine, []).append(name)
     for engine, served in engines.items():
-        about = f"model of {', '.join(served)}"
+        about = f"model of {listed(served)}"
         loads = load and engine.kind != "openai"
         yield _loaded(about, engine) if loads else look_at_model(about, engine, found.cache)
 

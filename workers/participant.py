@@ -13,7 +13,7 @@ from models.engine_settings import EngineSettings
 from models.engines.base import Engine
 from models.errors import SettingsError
 from models.messages import Role
-from models.naming import joined
+from models.naming import joined, listed
 from models.roster import nearest
 from tasks import runtime
 from tasks.celery_app import app
@@ -146,7 +146,7 @@ def _shared_engine(
     engines = {table[name].engine for name in names}
     if len(engines) > 1:
         raise SettingsError(
-            f"{', '.join(names)} are configured with different engines; start one process for each"
+            f"{listed(names)} are configured with different engines; start one process for each"
         )
     engine = engines.pop()
     return engine.model_copy(update={"threads": engine.threads or threads})

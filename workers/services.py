@@ -8,6 +8,7 @@ on the folder for as long as it lives, so two brokers never write one file.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import importlib.util
@@ -131,6 +132,9 @@ class EmbeddedBroker:
     def stop(self, timeout: float = 10.0) -> None:
         """Stop the server with all that it accepted on disk. Harmless when it is stopped."""
         self._end(signal.SIGTERM, timeout)
+        if self.socket_path.parent != self.folder:
+            with contextlib.suppress(OSError):
+                self.socket_path.parent.rmdir()
 
     def kill(self) -> None:
         """End the server as a crash would."""

@@ -25,7 +25,7 @@ from typing import IO
 from db import migrate
 from models.engine_settings import EngineSettings
 from models.errors import ColmError
-from models.naming import joined_apart
+from models.naming import joined_apart, listed
 from tasks.folders import broker_socket, make_home, make_private
 from tasks.inspection import listened_to
 from tasks.settings import (
@@ -154,7 +154,7 @@ class Stack:
             broken = [c for c in self.children if c.restarts >= 3]
             if broken or time.monotonic() > deadline:
                 logs = "\n".join(f"{c.name}: {tail(c.log_path)}" for c in broken or self.children)
-                raise ColmError(f"nobody reads {_some(sorted(missing))}\n{logs}")
+                raise ColmError(f"nobody reads {listed(sorted(missing))}\n{logs}")
             time.sleep(0.1)
 
     def _start(self) -> None:
@@ -216,11 +216,6 @@ def commands(found: Settings) -> Iterator[tuple[str, list[str]]]:
     names = joined_apart([[role, *group] for role, group in groups])
     for name, (role, group) in zip(names, groups, strict=True):
         yield name, [role, *group, "--threads", str(threads)]
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def by_engine(table: Mapping[str, ParticipantSettings]) -> list[list[str]]:

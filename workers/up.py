@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
 from functools import partial
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,16 +28,26 @@ def run_stack(broker: str | None, database: str | None) -> None:
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
-    with Stack(settings=of_new_stack(), tell=partial(console.print, markup=False)) as stack:
-        console.print(_running(stack))
-        with console.status("waiting for every queue to have a reader"):
+    with Stack(settings=of_new_stack(), tell=partial(_say, console, markup=False)) as stack:
+        _say(console, _running(stack))
+        with _waiting(console, "waiting for every queue to have a reader"):
             stack.wait_until_ready(stopped=stop.is_set)
         if not stop.is_set():
-            console.print("ready: [bold]colm ask 'your question'[/] from any shell; Ctrl-C stops")
+            _say(console, "ready: [bold]colm ask 'your question'[/] from any shell; Ctrl-C stops")
         while not stop.wait(LOOK_EVERY):
             stack.watch()
-        console.print("stopping")
-    console.print("stopped")
+        _say(console, "stopping")
+    _say(console, "stopped")
+
+
+def _say(console: Console, what: RenderableType, **how: Any) -> None:
+    """Print it where that is possible: a stack does not end because its output's disk is full."""
+    with contextlib.suppress(OSError):
+        console.print(what, **how)
+
+
+def _waiting(console: Console, why: str) -> contextlib.AbstractContextManager[object]:
+    return console.status(why) if console.is_terminal else contextlib.nullcontext()
 
 
 def _running(stack: Stack) -> Table:

@@ -62,6 +62,37 @@ def test_a_second_stack_in_the_same_home_is_refused(tmp_path: Path) -> None:
         site.close()
 
 
+def test_a_stack_of_many_clients_comes_back_in_any_home_after_it_was_killed(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "feature%2Flogin" / "what?" / ("deep" * 30)  # too deep for a socket, too
+    clients = [f"student-{number:02}-{'x' * 29}" for number in range(24)]
+    site = Site(tmp_path, broker="unused", database="unused")
+    site.configure(*clients)
+    config = site.folder / "colm.toml"
+    kept = [line for line in config.read_text().splitlines() if "unused" not in line]
+    config.write_text("\n".join(kept).replace(str(tmp_path / "home"), str(home)))
+    try:
+        for start in ("first", "second"):
+            site.start("up", known_as=start)
+            log = site.folder / f"{start}.log"
+            site.wait_until(lambda log=log: "ready" in log.read_text(), timeout=PATIENCE)  # type: ignore[misc]
+            answer = site.ask(f"The {start} question?", {"rounds": 1})
+            assert answer["status"] == "answered"
+            assert {one["status"] for one in answer["clients"].values()} == {"refined"}
+            if start == "first":
+                site.kill(start)
+                path = home / "stack.json"  # a process that lives, as after a reboot
+                path.write_text(
+                    path.read_text().replace('"pid": ', f'"pid": {os.getpid()}, "was": ')
+                )
+        assert site.stop("second", within=PATIENCE) == 0
+    finally:
+        site.close()
+    assert (home / "record.sqlite").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.glob("feature*")) == ["feature%2Flogin"]
+
+
 @pytest.mark.model
 def test_the_demo_runs_a_real_model_from_question_to_refined_answers(tmp_path: Path) -> None:
     site = Site(tmp_path, broker="unused", database="unused")

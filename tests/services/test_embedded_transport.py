@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from kombu import Connection, Consumer, Exchange, Queue
+from kombu.exceptions import OperationalError
 
 from tasks.embedded_transport import _bell
 
@@ -171,3 +172,36 @@ def test_a_message_that_is_handed_back_rings(embedded_broker_url: str) -> None:
             connection.drain_events(timeout=5)
         assert valkey(connection, lambda client: client.llen(_bell(FIRST.name))) == 1
         assert read(connection, 1) == ["again"]
+
+
+def test_a_lost_bell_is_found_while_another_queue_is_busy(embedded_broker_url: str) -> None:
+    with connected(embedded_broker_url) as connection, connected(embedded_broker_url) as writer:
+        send(connection, "lost", key="two")
+        valkey(connection, lambda client: client.delete(_bell(SECOND.name)))
+        found: list[Any] = []
+        with Consumer(connection, [FIRST, SECOND], callbacks=[_taker(found)]):
+            give_up = time.monotonic() + 30
+            while "lost" not in found:
+                send(writer, "busy")
+                connection.drain_events(timeout=5)
+                assert time.monotonic() < give_up
+
+
+def _taker(found: list[Any]) -> Any:
+    def take(body: Any, message: Any) -> None:
+        found.append(body)
+        message.ack()
+
+    return take
+
+
+def test_what_a_broker_refuses_that_takes_nothing_is_an_error_of_kombus(
+    embedded_broker_url: str,
+) -> None:
+    with connected(embedded_broker_url) as connection:
+        send(connection, "before")
+        valkey(connection, lambda client: client.config_set("maxmemory", "1"))
+        with pytest.raises(OperationalError, match=r"it takes nothing now: .*maxmemory"):
+            send(connection, "after")
+        valkey(connection, lambda client: client.config_set("maxmemory", "0"))
+        assert read(connection, 1) == ["before"]

@@ -11,7 +11,15 @@ from pydantic import TypeAdapter
 
 from evaluation.experiments import Site, plan_of
 from models.messages import MAX_WORKER_CHARS, Name
-from models.naming import MAX_JOINED_BYTES, MAX_PROCESS_BYTES, joined, joined_apart, worker_name
+from models.naming import (
+    MAX_JOINED_BYTES,
+    MAX_PROCESS_BYTES,
+    joined,
+    joined_apart,
+    listed,
+    worker_name,
+)
+from models.roster import make_request
 from tasks.settings import ParticipantSettings, Settings
 from workers.stack import commands
 
@@ -63,6 +71,15 @@ def test_the_same_clients_have_the_same_name_and_others_another() -> None:
     assert joined(many) == joined(list(many))
     assert joined(many) != joined([*many[:-1], "student-99"])
     assert len(joined(many).encode()) <= MAX_JOINED_BYTES
+
+
+def test_many_names_are_listed_as_the_first_ones_and_a_count() -> None:
+    assert listed(students(2)) == "student-00, student-01"
+    assert listed(students(300), most=2) == "student-00, student-01 and 298 more"
+
+
+def test_a_question_may_name_every_client_of_a_large_site() -> None:
+    assert len(make_request("Why?", {"clients": students(300)}).clients or ()) == 300
 
 
 def test_two_groups_that_join_to_one_name_are_told_apart() -> None:

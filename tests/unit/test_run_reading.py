@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from db.engine import connect
 from db.record import SqlRecord
 from db.units import add_unit
 from evaluation.analysis import analyse
-from models.errors import ColmError
+from models.errors import CallerError, ColmError
 from models.messages import Answer, ClientAnswer, Completion, Spent, StepError
 from models.strategies.base import Ask, Finish, Outcome
 from models.strategies.cope import Cope
@@ -191,6 +192,18 @@ def test_a_report_is_written_from_the_record(
     assert {"report.html", "report.json"} <= written
     told = json.loads((tmp_path / "told" / "report.json").read_text())
     assert (told["run"], told["done"], told["planned"]) == ("night", 2, 6)
+
+
+def test_without_a_name_the_newest_run_is_reported(
+    engine: Engine, config: dict[str, Any], tmp_path: Path, environment: SetEnvironment
+) -> None:
+    environment(COLM_DATABASE=engine.url.render_as_string(hide_password=False))
+    with pytest.raises(CallerError, match="no run is in the record: `colm evaluate FILE`"):
+        write_report(None, None, tmp_path / "none", as_json=False)
+    order(engine, config)
+    runs.order(engine, "older", config, NOW - timedelta(days=1))
+    write_report(None, None, tmp_path / "told", as_json=False)
+    assert json.loads((tmp_path / "told" / "report.json").read_text())["run"] == "night"
 
 
 def test_nothing_done_is_nothing_to_report(
