@@ -17,6 +17,7 @@ from evaluation.examples import Example
 from evaluation.formats import LETTERS
 from models import answers, sandbox
 from models.answers import Kind
+from models.characters import plain
 from models.errors import SandboxUnusable
 
 Status = Literal["correct", "wrong", "unparsable", "error"]
@@ -146,7 +147,7 @@ def visual(example: Example, text: str) -> Grade:
 
 
 def _normal(text: str) -> str:
-    text = _DROPPED.sub("", text.casefold()).translate(_PUNCTUATION)
+    text = _DROPPED.sub("", plain(text).casefold()).translate(_PUNCTUATION)
     words = _ARTICLES.sub(" ", text).split()
     return " ".join(_NUMBERS.get(word, word) for word in words)
 

@@ -9,9 +9,15 @@ from math import fsum, log, sqrt
 from typing import NamedTuple
 
 from models.answers import Kind, extract, vote
+from models.characters import ALNUM, JOINED, plain
+from models.denials import is_denied
+from models.extraction import answered_part
 
 #: Letters that make a stem: "engineer" and "engineering", "science" and "scientist" share one.
 STEM = 5
+_BETWEEN_NAMES = re.compile(
+    r"\b(?:and|then|the|selection|selected|clients?|answer|chosen|choice|und|y|et)\b|[\d\W_]"
+)
 _STOP_WORDS = """
 about and any are but can did does for from had has have how its look looks more most much not one
 our out own should than that the their them then there these they this those very was were what when
@@ -49,16 +55,17 @@ def most_central(answers: Mapping[str, str]) -> Choice:
     return Choice(name, f"agrees most with the other answers (mean token F1 {agreement[name]:.2f})")
 
 
-def most_agreed(answers: Mapping[str, str], kind: Kind | None) -> Choice:
+def most_agreed(answers: Mapping[str, str], kind: Kind | None, *, question: str = "") -> Choice:
     """The answer that most of them give; without a `kind` that tells, the most central text.
 
     Among equally frequent answers, and among the texts that give the same one, the most central
-    goes first (`most_central`). Raises ValueError when there is nothing to choose from.
+    goes first (`most_central`). `question` tells the options of a choice (`models.answers.extract`).
+    Raises ValueError when there is nothing to choose from.
     """
     if kind is None or len(answers) < 2:
         return most_central(answers)
     names = list(answers)
-    votes = vote([extract(text, kind) for text in answers.values()], kind)
+    votes = vote([extract(text, kind, question=question) for text in answers.values()], kind)
     most = len(votes.majority)
     if most == 0:
         choice = most_central(answers)
@@ -77,19 +84,47 @@ class Selection(NamedTuple):
 
 
 def read_selection(reply: str, known: Sequence[str], k: int) -> Selection:
-    """The first `k` known names in `reply`, in its order. A reply that names nobody is refused."""
-    pattern = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    found = re.findall(rf"(?<![\w-])(?:{pattern})(?![\w-])", reply, flags=re.IGNORECASE)
-    names = tuple(dict.fromkeys(name.lower() for name in found))
+    """The first `k` known names in `reply`, in its order. A reply that names nobody is refused.
+
+    Names in a thought are not read, nor those that are said not to be chosen. Lines at the end that
+    are names and nothing else go before names within sentences.
+    """
+    part = plain(answered_part(reply) or "").lower()
+    pattern = re.compile(
+        _whole("|".join(map(re.escape, sorted(map(str.lower, known), key=len, reverse=True))))
+    )
+    listed = _listed(part, pattern)
+    meant = (
+        found[0]
+        for found in pattern.finditer(listed or part)
+        if listed or not is_denied(part, found.start(), found.end(), pattern)
+    )
+    names = tuple(dict.fromkeys(meant))
     if not names:
         return Selection((), "refused: the reply names no known client")
     if len(names) > k:
         return Selection(names[:k], f"repaired: {len(names)} clients named, the first {k} taken")
     if len(names) < k:
         return Selection(names, f"repaired: only {len(names)} of {k} clients named")
-    plain = re.sub(r"[\s,.;]+", ",", reply.strip().strip(".").lower())
-    clean = plain.strip(",") == ",".join(names)
+    tidy = re.sub(r"[\s,.;]+", ",", part.strip().strip("."))
+    clean = tidy.strip(",") == ",".join(names)
     return Selection(names, "as named" if clean else "repaired: names taken from a longer reply")
+
+
+def _whole(names: str) -> str:
+    return rf"(?<!{JOINED})(?<!{ALNUM}-)(?:{names})(?!{JOINED}|-{ALNUM})"
+
+
+def _listed(text: str, name: re.Pattern[str]) -> str:
+    """The last lines that hold names and nothing else but what parts them; empty for none."""
+    kept: list[str] = []
+    for line in reversed(text.splitlines()):
+        only = name.search(line) and not _BETWEEN_NAMES.sub("", name.sub("", line))
+        if only:
+            kept.append(line)
+        elif kept and line.strip():
+            break
+    return "\n".join(reversed(kept))
 
 
 def select_by_keywords(question: str, about: Mapping[str, str], k: int) -> Selection:

@@ -6,9 +6,8 @@ both orders share counts for an answer; two that differ are a tie.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -18,21 +17,12 @@ from models.messages import Message, Query, Step
 from models.strategies.base import Ask, Move, QueryState, Wait
 from models.strategies.reckoning import without
 from models.strategies.stages import Chosen, close_stage, end, make_step
+from models.verdicts import Verdict, read_verdict
 
-#: unreadable: the reply names no verdict. That is counted apart, and is never guessed at.
-Verdict = Literal["first", "second", "tie", "unreadable"]
 #: What a reply may say, as continuations whose likelihoods are compared.
 CHOICES = ("A", "B", "TIE")
 
 Judged = Annotated[str, Field(max_length=100_000)]
-
-_VERDICTS: dict[str, Verdict] = {"A": "first", "B": "second", "TIE": "tie"}
-_WORD = r"(A|B|TIE|Tie|tie)"
-_FORMS = (
-    re.compile(rf"^\W*(?:[Aa]nswer\W+)?{_WORD}\W*$"),
-    re.compile(rf"^\W*(?:[Aa]nswer\W+)?{_WORD}(?:\W*[.:,;\n]|\W+is (?:the )?better\b)"),
-    re.compile(rf"(?:[Aa]nswer|[Vv]erdict|[Bb]etter)\W+(?:is\W+)?(?:[Aa]nswer\W+)?{_WORD}\W*$"),
-)
 
 
 class JudgeOptions(Message):
@@ -85,18 +75,6 @@ class Judge:
                 "consistent": orders[0] == orders[1],
             },
         )
-
-
-def read_verdict(reply: str) -> Verdict:
-    """What a reply says of the answers A and B, in the order that it had read them.
-
-    The one word that was asked for, or a reply that begins or ends with a plain verdict. All else
-    is unreadable: "A" can be an article, and "A is wrong" is no verdict for A.
-    """
-    for form in _FORMS:
-        if found := form.search(reply.strip()):
-            return _VERDICTS[found[1].upper()]
-    return "unreadable"
 
 
 def swapped(verdict: Verdict) -> Verdict:
