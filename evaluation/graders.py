@@ -18,6 +18,7 @@ from evaluation.examples import Example
 from evaluation.options import LETTERS
 from models import answers, sandbox
 from models.answers import Kind
+from models.characters import plain
 from models.errors import SandboxUnusable
 from models.program_tests import does_nothing
 
@@ -157,7 +158,7 @@ def visual(example: Example, text: str) -> Grade:
 
 
 def _normal(text: str) -> str:
-    text = _DROPPED.sub("", text.casefold()).translate(_PUNCTUATION)
+    text = _DROPPED.sub("", plain(text).casefold()).translate(_PUNCTUATION)
     words = _ARTICLES.sub(" ", text).split()
     return " ".join(_NUMBERS.get(word, word) for word in words)
 

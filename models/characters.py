@@ -30,6 +30,11 @@ _INVISIBLE = re.compile(
 _RAISED = re.compile(f"[\u207a\u207b{SUPERSCRIPTS}]+")
 _PARTS = re.compile(f"(\\d?)([{VULGAR}])")
 _DASH = re.compile(f"[{DASHES}]")
+#: Characters that are forms of others: full width, ligatures, letters in circles, and the like.
+_COMPATIBLE = re.compile(
+    "[\u00a0\u00aa\u00ba\u2000-\u200a\u2026\u202f\u205f\u2080-\u209c\u2100-\u214f\u2160-\u217f\u2460-\u24ff"
+    "\u3000\u3200-\u33ff\ufb00-\ufdff\ufe30-\ufe6f\ufe70-\ufefc\uff00-\uffef\U0001d400-\U0001d7ff]+"
+)
 _ALIKE = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u0060\u00b4", "'")
     | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u300c\u300d\u300e\u300f", '"')
@@ -60,5 +65,5 @@ def plain(text: str) -> str:
     """
     text = _PARTS.sub(lambda m: f"{m[1]} {part(m[2])}" if m[1] else part(m[2]), composed(text))
     text = _RAISED.sub(lambda m: f"^{raised(m[0])}", text)
-    text = unicodedata.normalize("NFKC", text)
+    text = _COMPATIBLE.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
     return _DASH.sub("-", text.translate(_ALIKE))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from math import fsum, log, sqrt
 from typing import NamedTuple
 
 from models.answers import Kind, extract, vote
-from models.thoughts import split_thought
+from models.characters import ALNUM, JOINED, plain
+from models.denials import is_denied
+from models.extraction import answered_part
 
 #: Letters that make a stem: "engineer" and "engineering", "science" and "scientist" share one.
 STEM = 5
+_BETWEEN_NAMES = re.compile(
+    r"\b(?:and|then|the|selection|selected|clients?|answer|chosen|choice|und|y|et)\b|[\d\W_]"
+)
 _STOP_WORDS = """
 about and any are but can did does for from had has have how its look looks more most much not one
 our out own should than that the their them then there these they this those very was were what when
@@ -42,27 +46,26 @@ def most_central(answers: Mapping[str, str]) -> Choice:
         (name,) = answers
         return Choice(name, "the only answer")
     bags = {name: Counter(_words(text)) for name, text in answers.items()}
-    shared: dict[str, list[float]] = {name: [] for name in bags}
-    for (one, bag), (two, other) in combinations(bags.items(), 2):
-        both = _f1(bag, other)
-        shared[one].append(both)
-        shared[two].append(both)
-    # fsum, so that equal answers agree equally: a sum's last bit depends on its order.
-    agreement = {name: fsum(with_each) / (len(bags) - 1) for name, with_each in shared.items()}
+    agreement = {
+        # fsum, so that equal answers agree equally: a sum's last bit depends on its order.
+        name: fsum(_f1(bag, other) for key, other in bags.items() if key != name) / (len(bags) - 1)
+        for name, bag in bags.items()
+    }
     name = max(agreement, key=lambda key: agreement[key])
     return Choice(name, f"agrees most with the other answers (mean token F1 {agreement[name]:.2f})")
 
 
-def most_agreed(answers: Mapping[str, str], kind: Kind | None) -> Choice:
+def most_agreed(answers: Mapping[str, str], kind: Kind | None, *, question: str = "") -> Choice:
     """The answer that most of them give; without a `kind` that tells, the most central text.
 
     Among equally frequent answers, and among the texts that give the same one, the most central
-    goes first (`most_central`). Raises ValueError when there is nothing to choose from.
+    goes first (`most_central`). `question` tells the options of a choice (`models.answers.extract`).
+    Raises ValueError when there is nothing to choose from.
     """
     if kind is None or len(answers) < 2:
         return most_central(answers)
     names = list(answers)
-    votes = vote([extract(text, kind) for text in answers.values()], kind)
+    votes = vote([extract(text, kind, question=question) for text in answers.values()], kind)
     most = len(votes.majority)
     if most == 0:
         choice = most_central(answers)
@@ -80,45 +83,48 @@ class Selection(NamedTuple):
     remark: str
 
 
-#: What stands before names that a reply rules out.
-_RULED_OUT = (
-    r"\b(?:not|never|except(?:\s+for)?|excluding|instead\s+of|rather\s+than|without|neither|nor"
-    r"|unlike|don['\u2019]t)\s+(?:(?:select|choose|pick|ask|use)(?:ing)?\s+)?"
-)
-_ANNOUNCED = re.compile(
-    r"\b(?:selected|selection|chosen|choice|answer|names?|pick(?:s|ed)?)\b[*_`]*\s*[:=]", re.I
-)
-
-
-def _announced(reply: str, pattern: str) -> str:
-    """What follows the last announcement of names in a reply; all of it where there is none."""
-    after = _ANNOUNCED.split(reply)[-1]
-    return after if re.search(pattern, after, flags=re.IGNORECASE) else reply
-
-
 def read_selection(reply: str, known: Sequence[str], k: int) -> Selection:
     """The first `k` known names in `reply`, in its order. A reply that names nobody is refused.
 
-    Names in a thought, names that a reply rules out ("not bo", "cy rather than bo") and those
-    before an announced selection ("Selected: cy") do not count.
+    Names in a thought are not read, nor those that are said not to be chosen. Lines at the end that
+    are names and nothing else go before names within sentences.
     """
-    _, reply = split_thought(reply)
-    one = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    pattern = rf"(?<![\w-])(?:{one})(?![\w-])"
-    meant = re.sub(
-        rf"{_RULED_OUT}{pattern}(?:\s*(?:,|or|nor)\s*{pattern})*", " ", reply, flags=re.I
+    part = plain(answered_part(reply) or "").lower()
+    pattern = re.compile(
+        _whole("|".join(map(re.escape, sorted(map(str.lower, known), key=len, reverse=True))))
     )
-    found = re.findall(pattern, _announced(meant, pattern), flags=re.IGNORECASE)
-    names = tuple(dict.fromkeys(name.lower() for name in found))
+    listed = _listed(part, pattern)
+    meant = (
+        found[0]
+        for found in pattern.finditer(listed or part)
+        if listed or not is_denied(part, found.start(), found.end(), pattern)
+    )
+    names = tuple(dict.fromkeys(meant))
     if not names:
         return Selection((), "refused: the reply names no known client")
     if len(names) > k:
         return Selection(names[:k], f"repaired: {len(names)} clients named, the first {k} taken")
     if len(names) < k:
         return Selection(names, f"repaired: only {len(names)} of {k} clients named")
-    plain = re.sub(r"[\s,.;]+", ",", reply.strip().strip(".").lower())
-    clean = plain.strip(",") == ",".join(names)
+    tidy = re.sub(r"[\s,.;]+", ",", part.strip().strip("."))
+    clean = tidy.strip(",") == ",".join(names)
     return Selection(names, "as named" if clean else "repaired: names taken from a longer reply")
+
+
+def _whole(names: str) -> str:
+    return rf"(?<!{JOINED})(?<!{ALNUM}-)(?:{names})(?!{JOINED}|-{ALNUM})"
+
+
+def _listed(text: str, name: re.Pattern[str]) -> str:
+    """The last lines that hold names and nothing else but what parts them; empty for none."""
+    kept: list[str] = []
+    for line in reversed(text.splitlines()):
+        only = name.search(line) and not _BETWEEN_NAMES.sub("", name.sub("", line))
+        if only:
+            kept.append(line)
+        elif kept and line.strip():
+            break
+    return "\n".join(reversed(kept))
 
 
 def select_by_keywords(question: str, about: Mapping[str, str], k: int) -> Selection:
@@ -171,6 +177,5 @@ def _words(text: str) -> list[str]:
 def _f1(one: Counter[str], other: Counter[str]) -> float:
     if not one or not other:
         return 1.0 if one == other else 0.0
-    fewer, more = (one, other) if len(one) < len(other) else (other, one)
-    common = sum(min(count, more.get(word, 0)) for word, count in fewer.items())
+    common = (one & other).total()
     return 2 * common / (one.total() + other.total())

@@ -67,7 +67,7 @@ _MARKS = r"[\s*_\"'\u201d`\]]{0,8}"
 def _pattern(noun: str, verb: str) -> str:
     said = rf"[^\n.:=。：]{{0,{GAP}}}?(?<!{JOINED})(?:{verb})(?!{JOINED})" if verb else r"(?=\s\S)"
     label = rf"{_NOTE}(?:\s\w{{1,20}}){{0,2}}{_MARKS}[:=：＝]|\s[-–—]\s"
-    return rf"(?<!{ALNUM})(?:{noun})(?!{JOINED})(?:{label}|{said})"
+    return rf"(?<!{ALNUM})(?<!<)(?<!</)(?:{noun})(?!{JOINED}|>)(?:{label}|{said})"
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from models.announcements import announced, hashed, without_run_on
 from models.characters import ALNUM, JOINED, plain
+from models.denials import is_denied, refuses
 from models.numerals import NUMBER, bare, number
 
 LETTERS: Final = string.ascii_uppercase
@@ -56,18 +57,15 @@ _TRIMMED = " \t\r\n.,;:!?*_\"'"
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"(?: ?\n ?)+")
 _CIRCLED = re.compile("[\u2460-\u2468]")
-_MARKUP = re.compile(
-    r"\*\*|__|`|\\(?:text(?:bf|it|rm)?|mathrm|mathbf|mbox)\s?(?=\{)|\\[()\[\]]|[{}]|\\(?=\$)"
-)
-
-
+_MARKUP = re.compile(r"\*\*|__|`|\\[()\[\]]|\\(?=\$)")
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf)|mbox)\s?\{([^{}]*)\}")
 _ARTICLES = re.compile(r"([\s\"'(\[*]*)(?:(?:the|an?|la|el|le|les|der|die|das)\s+)?", re.I)
 
 
 def _folded(text: str) -> str:
     """As texts and options are compared, but for their case."""
     text = _CIRCLED.sub(lambda found: f" option {ord(found[0]) - 0x245F} ", text)
-    return _LINES.sub("\n", _SPACES.sub(" ", _MARKUP.sub("", plain(text))))
+    return _LINES.sub("\n", _SPACES.sub(" ", _MARKUP.sub("", _TEXT.sub(r"\1", plain(text)))))
 
 
 class Options:
@@ -136,39 +134,8 @@ def _pattern(words: str) -> str:
     return before + r"\s+".join(map(re.escape, words.split())) + after
 
 
-_DENIAL = (
-    r"not|never|neither|nor|cannot|can't|isn't|aren't|wasn't|doesn't|don't|won't|n't|no|without|except"
-    r"|excluding|unlike|exclude|eliminate|rule out|reject|rather than|instead of|nicht|kein(?:e|en|er)?"
-    r"|pas|ni|не|ни"
-)
-_IDIOMS = r"no (?:doubt|question)|not only|nothing but|none other than|no other"
-_TURN = r"but|however|although|though|because|since|so|therefore|thus|hence|while|whereas|sondern|sino|mais|а"
-#: Characters before and after a mention that say whether it is denied.
-AROUND: Final = 60
-_DENIED_BEFORE = re.compile(
-    rf"(?:(?<!{ALNUM})(?!{_IDIOMS})(?:{_DENIAL})(?!{JOINED})(?:\s+(?!(?:{_TURN})(?!{JOINED}))[^\s.,;:!?]+|\s+[(\[]?[A-Z][)\]]?,)"
-    rf"{{0,5}}\s+[(\[\"'*]*|(?:不是|不选|不選|并非|非|不|排除)\s?[(\[]?)\Z",
-    re.I,
-)
-_WRONG = (
-    r"not|n't|never|cannot|can't|wrong|incorrect|false|impossible|unlikely|excluded|eliminated|ruled out"
-    r"|out\b|irrelevant|a distractor|falsch|faux|incorrect[oae]|fals[oa]|неверн\w*"
-)
-_LISTED = r"(?:[)\]]?(?:\s*,\s*(?:and\s+|or\s+)?|\s+(?:and|or|nor|&)\s+)[(\[]?[A-Z](?!\w))*"
-_DENIED_AFTER = re.compile(
-    rf"[)\].:*\"']*{_LISTED}[)\]*\"']*\s*(?:(?:is|are|was|were|would be|seems?|can be|must be|ist|est|es)"
-    rf"\s+(?:\w+\s+)?(?:{_WRONG})|(?:isn't|aren't|wasn't|cannot|can't|doesn't|won't|does not|do not)\b"
-    r"|\s*[:\-]\s*(?:wrong|incorrect|false)\b"
-    r"|(?:ではない|ではありません|じゃない|は誤り|は間違い|(?:이|가|은|는)\s?(?:아니|아닙|틀)|不正确|不对|错|不是|是错))",
-    re.I,
-)
-_REFUSAL = re.compile(
-    r"\b(?:(?:do|does|did|could|would)(?: not|n't)|cannot|can ?not|can't|not|unable to|impossible to"
-    r"|never) (?:\w+ )?(?:know|sure|tell|say|determined?|decided?|answer(?:ed)?|certain|identify)\b"
-    r"|\bno idea\b|\bunsure\b|\bno (?:way|answer)\b|\bno (?:lo )?s[eé]\b|\bje ne sais pas\b"
-    r"|\bweiß (?:es |das )?nicht\b|\bне знаю\b|不知道|不确定|不確定|无法|無法|わかりません|分かりません|모르|알 수 없",
-    re.I,
-)
+#: Letters and words of options that may stand in a list with another.
+_LETTER = re.compile(r"(?<!\w)[A-Z](?!\w)")
 
 _LEAD = (
     r"[\s(\[\"'*:>-]{0,12}(?:(?:the|most|likely|probably|clearly|definitely|therefore|thus|then|la|el|le|die"
@@ -195,6 +162,12 @@ _BEST = re.compile(
     r"(?:only\s+|most\s+)?(?:correct|right|best|likely|appropriate|accurate|answer)(?!\w)",
     re.M | re.I,
 )
+_CHOSEN = re.compile(
+    r"(?:best|correct|right|likely|appropriate|accurate|final)\s+(?:(?:option|choice|answer|statement|one)\s+)?"
+    rf"(?:is|would be|must be|seems)[\s:*\"']{{0,4}}(?:option\s+|choice\s+)?[(\[]?((?-i:[A-Z])){_LETTER_ENDS}"
+    r"(?!\s+(?!(?:because|since|as)\b)[a-z])",
+    re.I,
+)
 _IF = re.compile(r"\b(?:if|whether|why|unless)\s+(?:\w+\s+)?\Z", re.I)
 _LABEL = re.compile(
     r"[^\w\n]*([A-Za-z])(?:[.):]|[^\w\n]*$|(\s?-\s|,\s|\s+(?:because|since|as)\b))", re.M
@@ -203,8 +176,8 @@ _OPTION_LINE = re.compile(r"^[^\w\n]*([A-Z])[.):]\s+(.*)$", re.M)
 _NUMBERED = re.compile(r"\b(?:answer|option|choice)[ \t]?#?[ \t]?([1-9])\b", re.I)
 _ALONE = re.compile(
     rf"(?:(?<!{JOINED})(?:is|are|be|choose|chose|chosen|pick|picked|select|selected|say|said|go with|going with"
-    r"|option|choice|answer|letter|therefore|thus|so|hence|it's|guess|ist|es|est|è|é|это|вариант)"
-    r"|[:=>]|[是选選为為はが은는이가])[\s*\"']*"
+    r"|option|choice|answer|letter|therefore|thus|so|hence|but|it's|guess|ist|es|est|è|é|это|вариант)"
+    r"|[:=>]|[是选選择擇为為はが은는이가])[\s*\"']*"
     rf"(?:the\s+|option\s+)?([A-Z]){_LETTER_ENDS}(?!\s+(?!(?:{_BOUND}|over|here|instead|rather|or)(?!{JOINED}))[a-z]|\s+[A-Z]\w)"
 )
 
@@ -267,7 +240,7 @@ def _begins(told: str, rest: str, options: Options) -> _Said | None:
     other = _SECOND.match(after)
     if other and other[1] in options.letters and other[1] != letter.upper():
         return _Said(None)
-    if _DENIED_AFTER.match(after):
+    if is_denied(told, found.start(1), found.end(1), _LETTER):
         return None
     return _Said(letter.upper())
 
@@ -286,14 +259,9 @@ def _named(text: str, options: Options) -> set[str]:
     """The options whose words are in `text` and are not denied."""
     named: set[str] = set()
     for m in options.mentions(text)[:MOST]:
-        if m.letter not in named and not _denied(text, m.start, m.end):
+        if m.letter not in named and not is_denied(text, m.start, m.end, _LETTER):
             named.add(m.letter)
     return named
-
-
-def _denied(text: str, start: int, end: int) -> bool:
-    before = re.split(r"[.!?;\n]\s", text[max(0, start - AROUND) : start])[-1]
-    return bool(_DENIED_BEFORE.search(before) or _DENIED_AFTER.match(text[end : end + AROUND]))
 
 
 def _unannounced(text: str, options: Options) -> _Said:
@@ -303,7 +271,7 @@ def _unannounced(text: str, options: Options) -> _Said:
         if found := find(masked, options):
             return found
     named = _named(text, options)
-    certain = len(named) == 1 and not _REFUSAL.search(masked)
+    certain = len(named) == 1 and not refuses(masked)
     return _Said(named.pop() if certain else None)
 
 
@@ -324,15 +292,16 @@ def _without_list(text: str, options: Options) -> str:
 def _last(found: Iterable[re.Match[str]], text: str, options: Options) -> re.Match[str] | None:
     """The last match whose letter is an option's and not denied."""
     for one in reversed(deque(found, maxlen=MOST)):
-        if one[1].upper() in options.letters and not _denied(text, one.start(1), one.end(1)):
+        if one[1].upper() in options.letters and not is_denied(
+            text, one.start(1), one.end(1), _LETTER
+        ):
             return one
     return None
 
 
 def _best(text: str, options: Options) -> _Said | None:
-    meant = (
-        m for m in _BEST.finditer(text) if not _IF.search(text, max(0, m.start(1) - 30), m.start(1))
-    )
+    both = sorted([*_BEST.finditer(text), *_CHOSEN.finditer(text)], key=lambda m: m.start(1))
+    meant = (m for m in both if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
     found = _last(meant, text, options)
     return _Said(found[1]) if found else None
 
@@ -352,7 +321,7 @@ def _labelled(text: str, options: Options) -> _Said | None:
     other = _SECOND.match(text, found.end(1))
     if other and other[1] != found[1].upper():
         return _Said(None)
-    denied = _DENIED_AFTER.match(text[found.end(1) : found.end(1) + AROUND])
+    denied = is_denied(text, found.start(1), found.end(1), _LETTER)
     return None if denied else _Said(found[1].upper())
 
 
@@ -363,7 +332,7 @@ def _numbered(text: str, options: Options) -> _Said | None:
 
 
 def _marked_or_alone(text: str, options: Options) -> _Said | None:
-    if _REFUSAL.search(text):
+    if refuses(text):
         return None
     for pattern in (_MARKED, _ALONE):
         if found := _last(pattern.finditer(text), text, options):

@@ -179,7 +179,7 @@ def finish(
 ) -> Finish:
     """End the query with `chosen`, or choose among `candidates` (participant to text), or fail."""
     if chosen is None and candidates and failure is None:
-        choice = most_agreed(candidates, kind)
+        choice = most_agreed(candidates, kind, question=state.query.question)
         chosen = Chosen(choice.name, candidates[choice.name], choice.because)
     return end(state, now, chosen, failure=failure, **told)
 

@@ -11,7 +11,7 @@ from models.messages import Query, Step
 from models.roster import make_request
 from models.strategies import STRATEGIES
 from models.strategies.judge import of_both, swapped
-from models.strategies.verdict import read_verdict
+from models.verdicts import read_verdict
 from tests.unit.examples import a_query
 from tests.unit.simulation import Reply, play
 
