@@ -54,6 +54,8 @@ _SENTENCE = re.compile(
 )
 _TIED = re.compile(
     r"(?i:\b(?:it'?s|it is|this is|i call it|i say|they)\s+(?:a\s+)?(?P<name>tie|draw))(?:d)?(?!\w)"
+    r"|(?i:\b(?:both|they|the two|the answers)\s+are\s+(?:equally\s+\w+|equal)\b"
+    r"|\bneither\s+(?:\w+\s+)?is\s+better\b)"
 )
 _REMARK = re.compile(
     r"(?:^|[.;]\s)\W*(?i:answer\s+|option\s+|response\s+)?([AB])\s*(?:[:.)\-]|\s-\s)\s*\S", re.M
