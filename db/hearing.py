@@ -89,9 +89,9 @@ class Ear:
             with self._lock:
                 self._last_left = time.monotonic()
                 for query_id in query_ids:
-                    self._callers[query_id].remove(told)
-                    if not self._callers[query_id]:
-                        del self._callers[query_id]
+                    others = [one for one in self._callers.pop(query_id, ()) if one is not told]
+                    if others:
+                        self._callers[query_id] = others
 
     def _wake(self, query_ids: Collection[str]) -> None:
         with self._lock:

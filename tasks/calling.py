@@ -23,8 +23,8 @@ CALLERS_PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5
 
 #: Options that Celery gives to the members of a group and to the steps of a chain. They concern
 #: the results in the caller's process, not the message.
-LEFT_OUT = {"group_id", "group_index", "producer", "publisher", "reply_to"}
-LET_THROUGH = {"add_to_parent", "parent_id", "retry", "root_id"}
+LEFT_OUT = {"add_to_parent", "group_id", "group_index", "producer", "publisher", "reply_to"}
+LET_THROUGH = {"parent_id", "retry", "root_id"}
 #: The other options of `apply_async`, by the reason why they are refused.
 REFUSED = {
     "what follows from a result is the caller's: get() it, then send the next task": (
@@ -105,7 +105,7 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             f"{self.called} has no chunks, as engines batch by themselves: {self.called}.map([...])"
         )
 
-    def AsyncResult(self, task_id: str, **options: Any) -> Result[Any]:  # noqa: N802 - Celery's
+    def AsyncResult(self, task_id: str, **options: Any) -> Result[Any]:  # noqa: N802 - its name
         found: Result[Any] = app.AsyncResult(
             task_id, backend=app.backend, task_name=str(self.name), **options
         )
@@ -158,6 +158,8 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
             result_cls=self.AsyncResult,
             task_type=self,
             producer=_ours(options),
+            # Whoever follows the results of another app looks for them where that one keeps them.
+            add_to_parent=False,
             **{name: value for name, value in options.items() if name in LET_THROUGH},
             **more,
         )
@@ -180,7 +182,9 @@ class CallersSignature(Signature[Any]):
         """Our task, whatever the app of the worker that comes to it in a chain."""
         return app.tasks[self["task"]]
 
-    def freeze(self, _id: str | None = None, **place: Any) -> Any:  # type: ignore[override]
+    def freeze(  # type: ignore[override]  # the stubs name every option
+        self, _id: str | None = None, **place: Any
+    ) -> Any:
         """Raises InvalidAsk where Celery puts it before something else, and before all is sent.
 
         What it is told tells where that is: a step that another follows is told its root and no

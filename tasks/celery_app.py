@@ -19,7 +19,9 @@ class App(Celery):
 
     control_cls = "tasks.revoking:Control"
 
-    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # the stubs name every option
+    def send_task(  # type: ignore[override]  # the stubs name every option
+        self, name: str, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
         """Send by name. Raises InvalidAsk for what no worker of ours would take."""
         if not name.startswith("colm."):
             raise InvalidAsk(

@@ -88,7 +88,11 @@ def run_name(name: str, now: datetime, chance: str) -> str:
 
 
 @app.task(bind=True, base=EvaluateTask, name="colm.evaluate")
-def evaluate(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
+def evaluate(
+    self: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    *args: Any,
+    **fields: Any,
+) -> dict[str, str]:
     """Order an evaluation; the id of the AsyncResult is the run's, for `colm run show RUN`.
 
     evaluate.delay("night.toml")     evaluate.delay({"data": ..., "entries": [...]}, name="night")

@@ -153,7 +153,11 @@ def _kept(images: Any) -> tuple[str, ...]:
 
 
 @app.task(bind=True, base=AskTask, name="colm.ask", ignore_result=False)
-def ask(self: Task, *args: Any, **options: Any) -> NoReturn:  # type: ignore[type-arg]
+def ask(
+    self: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    *args: Any,
+    **options: Any,
+) -> NoReturn:
     """Ask a question; the AsyncResult resolves to an Answer (see `models.messages.Answer`).
 
     ask.delay("question", strategy="colm", clients=["ada", "bo"], rounds=2, seed=7, ...)

@@ -20,6 +20,7 @@ class Control(CelerysControl):
         Where it is to be terminated, and by which signal, makes no difference. Raises InvalidAsk,
         before anything is sent, for what is no query's id, and what `tasks.cancel.delay` raises.
         """
+        from models.errors import SettingsError
         from models.roster import check_query_id
         from tasks.cancelling import cancel
 
@@ -27,7 +28,12 @@ class Control(CelerysControl):
         for query_id in query_ids:
             check_query_id(query_id)
         for query_id in query_ids:
-            cancel.delay(query_id, "revoked")
+            try:
+                cancel.delay(query_id, "revoked")
+            except SettingsError as error:
+                raise SettingsError(
+                    f"{error}. Whoever may publish as 'control' can: colm cancel {query_id}"
+                ) from error
 
     def revoke_by_stamped_headers(self, *_args: Any, **_options: Any) -> NoReturn:
         """No ask carries stamps."""

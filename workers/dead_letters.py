@@ -164,7 +164,7 @@ def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], .
     message.reject_log_error(logger, errors)
     if not (settings().embedded and runtime.has_record()):
         return
-    queue = SUBMISSIONS if exchange == DRAFTS else None
+    queue = {DRAFTS: SUBMISSIONS, ASK: ASK, "": key}.get(exchange)
     reason = f"rejected: {fault}"
     origin = Origin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
     letter = read_letter(headers, _text(message.body or b""), origin, datetime.now(UTC))

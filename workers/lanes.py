@@ -105,7 +105,8 @@ def _hold_back(cycle: Any, lanes: Lanes) -> None:
 def held_overnight() -> int:
     """Overnight steps that this process holds, running or not."""
     # Copied in one step: tasks end in other threads while one by one is looked at.
-    references: Any = state.reserved_requests.data.copy()  # type: ignore[attr-defined]
+    reserved: Any = state.reserved_requests  # a WeakSet
+    references = reserved.data.copy()
     requests = [request for reference in references if (request := reference()) is not None]
     held = [request.delivery_info.get("routing_key") for request in requests]
     return sum(str(key).startswith(OVERNIGHT) for key in held)

@@ -9,11 +9,12 @@ from typing import Any
 
 import celery
 import pytest
+from amqp.exceptions import AccessRefused
 from celery import Celery, _state
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu import Connection, Producer
 
-from models.errors import InvalidAsk
+from models.errors import InvalidAsk, SettingsError
 from models.messages import AskRequest
 from models.strategies import STRATEGIES
 from tasks import app, cancel, evaluate
@@ -304,6 +305,18 @@ def test_revoking_cancels_every_query(sent: list[dict[str, Any]]) -> None:
     assert {message["name"] for message in sent} == {"colm.cancel"}
     assert [m["kwargs"]["query_id"] for m in sent] == [f"query-000{n}" for n in (1, 2, 3, 4)]
     assert {message["kwargs"]["reason"] for message in sent} == {"revoked"}
+
+
+def test_who_may_not_cancel_is_told_who_can(
+    sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AccessRefused("no right to write to exchange colm.ask with topic control")
+
+    monkeypatch.setattr(Celery, "send_task", refused)
+    with pytest.raises(SettingsError, match=r"no right .*: colm cancel query-0001"):
+        ask.AsyncResult("query-0001").revoke()
+    assert sent == []
 
 
 def test_what_is_no_query_is_not_revoked(sent: list[dict[str, Any]]) -> None:

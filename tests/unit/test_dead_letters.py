@@ -394,12 +394,14 @@ def test_turning_a_message_away_never_ends_the_loop_that_takes_them(
     assert rejected == [ID]
 
 
-def turned_away(message_id: str, task: str = "colm.ask", exchange: str = "colm.ask") -> None:
+def turned_away(
+    message_id: str, task: str = "colm.ask", exchange: str = "colm.ask", key: str = "ask"
+) -> None:
     turn_away(
         Message(
             body='[["Why?"], {}, {}]',
             headers={"id": message_id, "task": task, "eta": "2030-01-01"},
-            delivery_info={"exchange": exchange, "routing_key": "ask"},
+            delivery_info={"exchange": exchange, "routing_key": key},
             channel=SimpleNamespace(basic_reject=lambda *_, **__: None, no_ack_consumers=()),
         ),
         "it has eta",
@@ -411,6 +413,11 @@ def test_an_ask_that_a_coordinator_does_not_let_in_ends_with_the_reason(embedded
     turned_away(ID)
     assert embedded.record.refused[ID].reason == ("the ask was dead-lettered: rejected: it has eta")
     assert embedded.record.letters[ID].reason == "rejected: it has eta"
+
+
+def test_an_ask_that_was_put_into_its_queue_by_name_ends_too(embedded: Site) -> None:
+    turned_away(ID, exchange="", key="colm.ask")
+    assert ID in embedded.record.refused
 
 
 def test_every_ask_ends_however_few_letters_are_kept(embedded: Site) -> None:
