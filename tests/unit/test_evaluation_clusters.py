@@ -219,9 +219,9 @@ def test_intervals_of_differences_hold_the_truth(name: str) -> None:
 
 
 def test_a_difference_of_ten_points_is_found_among_a_hundred_questions() -> None:
-    # The paired bootstrap, which finds too much among few, finds 0.73, 0.46 and 0.30 of these.
+    # The paired bootstrap, which finds too much among few, finds 0.70, 0.40 and 0.28 of these.
     rng, sizes = np.random.default_rng(14), np.full(100, 3.0)
-    for dependence, power in ((0.0, 0.66), (0.5, 0.41), (1.0, 0.25)):
+    for dependence, power in ((0.0, 0.63), (0.5, 0.35), (1.0, 0.21)):
         sums, moved = gains(rng, sizes, (0.7, 0.6), ((dependence, "beta"),) * 2)
         assert np.mean(p_of_each(sums, sizes, moved) <= 0.05) >= power, dependence
 

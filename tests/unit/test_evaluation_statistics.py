@@ -143,6 +143,27 @@ def test_a_difference_of_repeated_items_is_tested_over_clusters() -> None:
     assert (found.only_one, found.only_other) == (20, 10)
 
 
+def test_a_difference_has_to_pass_both_tests_where_clusters_are_enough() -> None:
+    # Six questions, each won under one of five seeds. Sign flips: 2 / 2^6 = 0.03125. The two added
+    # gain +-sqrt(1/5) of their five: mean 6/40, squares 6 * 0.25^2 + 1.48607^2 + 2.98607^2 = 11.5,
+    # variance 8/7 * 11.5 / 40^2, t = 0.15 / 0.090633 = 1.65502 with 5 degrees of freedom: 0.159.
+    one, clusters = seeded([[True] + [False] * 4] * 6)
+    found = told(one, dict.fromkeys(one, False), clusters)
+
+    assert found.test == "sign flips and t over clusters"
+    assert found.p == pytest.approx(0.1588, abs=1e-4)
+    assert found.gain.low == pytest.approx(0.15 - 2.570582 * 0.090633, abs=1e-5)
+
+
+def test_an_interval_has_no_difference_in_it_where_the_test_finds_none() -> None:
+    # 60 against 40 of 100: McNemar's p is 0.057, the t test's 0.047.
+    won = {str(n): n < 60 for n in range(100)}
+    found = difference(won, {item: not right for item, right in won.items()}, seed=1)
+    assert found is not None
+    assert found.p == pytest.approx(0.0569, abs=1e-4)
+    assert found.gain.low == 0.0
+
+
 def test_seeds_that_agree_add_nothing() -> None:
     rng = np.random.default_rng(4)
     won = rng.integers(-1, 2, 12)
