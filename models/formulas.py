@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from models.equivalence import near, written_alike
 from models.latex import formula, unworded, values, written
