@@ -79,7 +79,7 @@ def _alike(a: Any, b: Any) -> bool:
         return _parts_alike(a, b, left, right)
     if _is_scalar(a) and _is_scalar(b):
         return _scalars_alike(a, b)
-    if not (isinstance(a, sympy.Set) and _is_relation(b) or isinstance(b, sympy.Set)):
+    if not (isinstance(a, sympy.Set) or isinstance(b, sympy.Set)):
         return False
     return any(bool(verify(*pair, timeout_seconds=None)) for pair in ((a, b), (b, a)))
 

@@ -58,7 +58,7 @@ def announced(text: str) -> list[Announced]:
 
 
 def hashed(text: str, is_value: Callable[[str, bool], bool]) -> str | None:
-    """What stands after `####`, where that begins a line and is a value by `is_value`, which is also
+    """What stands after `####`, where that begins a line and is a value by `is_value`, which is
     told whether it is the last line. The first counts, unless words between it and the next take it
     back: what follows an answer after hashes is no part of it."""
     last = len(text.rstrip())

@@ -59,8 +59,8 @@ def most_agreed(answers: Mapping[str, str], kind: Kind | None, *, question: str 
     """The answer that most of them give; without a `kind` that tells, the most central text.
 
     Among equally frequent answers, and among the texts that give the same one, the most central
-    goes first (`most_central`). `question` tells the options of a choice (`models.answers.extract`).
-    Raises ValueError when there is nothing to choose from.
+    goes first (`most_central`). `question` tells what `models.answers.extract` needs of it. Raises
+    ValueError when there is nothing to choose from.
     """
     if kind is None or len(answers) < 2:
         return most_central(answers)

@@ -27,7 +27,8 @@ _TURN = (
 _LIST = rf"{_ONE}[)\]]?(?:\s*,|\s+(?:and|or|nor|&))(?:\s+(?:and|or|nor))?"
 _BEFORE = re.compile(
     rf"(?:(?<!{ALNUM})(?!{_IDIOMS})(?:{_DENIAL})(?!{JOINED})"
-    rf"(?:\s+[(\[]?(?:{_LIST}|(?!(?:{_TURN})(?!{JOINED})|{_ONE})[^\s.,;:!?]+)){{0,5}}\s+[(\[\"'*]{{0,4}}"
+    rf"(?:\s+[(\[]?(?:{_LIST}|(?!(?:{_TURN})(?!{JOINED})|{_ONE})[^\s.,;:!?]+)){{0,5}}"
+    r"\s+[(\[\"'*]{0,4}"
     r"|(?:不是|不选|不選|并非|非|不|排除)\s?[(\[]?)\Z",
     re.I,
 )
@@ -39,8 +40,8 @@ _WRONG = (
 _AFTER = re.compile(
     rf"[)\].*\"']{{0,4}}(?:(?:\s*(?:,|and\b|or\b|nor\b|&)\s*){{1,2}}[(\[]?{_ONE}[)\]]?)*[*\"']{{0,2}}"
     rf"\s*(?:are|were|do|have|sind|sont)\s+(?:\w+\s+)?(?:{_WRONG})(?!\w)"
-    r"|[)\].*\"']{0,4}\s*(?:is|was|does|has|knows|would be|would|should|will|seems?|can be|can|must be"
-    rf"|ist|est|es)\s+(?:\w+\s+)?(?:{_WRONG})(?!\w)"
+    r"|[)\].*\"']{0,4}\s*(?:is|was|does|has|knows|would be|would|should|will|seems?|can be|can"
+    rf"|must be|ist|est|es)\s+(?:\w+\s+)?(?:{_WRONG})(?!\w)"
     rf"|[)\].*\"']{{0,4}}(?:\s+(?:and|or|nor|&)\s+{_ONE})*\s*(?:\w{{2,7}}n't\b|cannot\b|lacks\b|[:-]\s*(?:wrong|incorrect|false)\b"
     r"|ではない|ではありません|じゃない|は誤り|は間違い|(?:이|가|은|는)\s?(?:아니|아닙|틀)"
     r"|不正确|不对|错|不是|是错)",

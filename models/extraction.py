@@ -5,8 +5,8 @@ first of these that is found counts, and the last of its kind where there are se
 
 1. the line that begins with `####`, up to its end; nothing after it
 2. what is announced last: in `\boxed{...}`, in `<answer>` tags, in a field "answer", after
-   "answer:", after "answer is" (`models.announcements`). An announcement that goes on in other words
-   ("the answer is based on ...") counts only where no other gives an answer
+   "answer:", after "answer is" (`models.announcements`). One that goes on in other words ("the
+   answer is based on ...") counts only where no other gives an answer
 3. what the kind itself looks like: the last number; the last letter of a choice or the words of one
    option (`models.options`); what stands between the last dollar signs, or else the last number;
    the last line, where it is short
@@ -58,10 +58,11 @@ _WORDS = re.compile(r"\\(?:text(?:bf|it|rm|tt)?|math(?:rm|bf|it)|mbox)\s*\{([^{}
 _WRAPPING = " \t\r\n*_`\"'"
 #: What an announcement goes on with where it says something of the answer and not the answer.
 _ABOUT = re.compile(
-    r"\W*(?:(?:also|therefore|thus|then|clearly|simply|indeed)\W+)?(?:based|because|since|that|in|on|from|by|what|which"
-    r"|how|why|not|as follows|given|found|derived|obtained|determined|calculated|supported|justified"
-    r"|consistent|correct|right|wrong|incorrect|clear|obvious|simple|unclear|ambiguous|expected|due|according"
-    r"|the same|the sum|the one|explained|shown|below|above|here)(?!\w)",
+    r"\W*(?:(?:also|therefore|thus|then|clearly|simply|indeed)\W+)?(?:based|because|since|that|in|on"
+    r"|from|by|what|which|how|why|not|as follows|given|found|derived|obtained|determined|calculated"
+    r"|supported|justified|consistent|correct|right|wrong|incorrect|clear|obvious|simple|unclear"
+    r"|ambiguous|expected|due|according|the same|the sum|the one|explained|shown|below|above"
+    r"|here)(?!\w)",
     re.I,
 )
 _COPULA = re.compile(r"(?:です|でした|である|となります|になります|だ|입니다|이다|이에요|예요)\Z")

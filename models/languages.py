@@ -86,13 +86,13 @@ def said_in(text: str) -> Iterator[re.Match[str]]:
 
 #: A heading of its own, whose answer is on the next line.
 HEADING: Final = re.compile(
-    r"^[#*_ \t]*(?:(?:the|my|final|correct|short)[ \t]+){0,3}(?:answer|antwort|respuesta|réponse|risposta"
-    r"|resposta|ответ|答案|答え|정답)[*_: \t]*\n\s{0,8}(?=\S)",
+    r"^[#*_ \t]*(?:(?:the|my|final|correct|short)[ \t]+){0,3}(?:answer|antwort|respuesta|réponse"
+    r"|risposta|resposta|ответ|答案|答え|정답)[*_: \t]*\n\s{0,8}(?=\S)",
     re.I | re.M,
 )
 #: A model that goes on after its answer begins another question so.
 RUN_ON: Final = re.compile(
-    r"^[ \t>*#]{0,8}(?:Question|Q|Problem|Exercise|Human|User|Pregunta|Frage|Domanda|Pergunta|Вопрос"
-    r"|问题|問題|問|问|질문|문제)(?:[ \t]?\d{1,4})?[ \t*]{0,4}[:：]|^<\|im_start\|>",
+    r"^[ \t>*#]{0,8}(?:Question|Q|Problem|Exercise|Human|User|Pregunta|Frage|Domanda|Pergunta"
+    r"|Вопрос|问题|問題|問|问|질문|문제)(?:[ \t]?\d{1,4})?[ \t*]{0,4}[:：]|^<\|im_start\|>",
     re.M,
 )

@@ -11,13 +11,15 @@ from models.numerals import NUMBER, bare, value
 
 #: Signs that LaTeX has commands for.
 _SIGNS: Final = {
-    "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2010": "-", "\u2011": "-", "\u00d7": r"\times ",
-    "\u00b7": r"\cdot ", "\u22c5": r"\cdot ", "\u00f7": r"\div ", "\u00b1": r"\pm ", "\u03c0": r"\pi ",
-    "\u221e": r"\infty ", "\u2264": r"\le ", "\u2265": r"\ge ", "\u2260": r"\ne ", "\u2205": r"\emptyset ",
-    "\u2208": r"\in ", "\u222a": r"\cup ", "\u2229": r"\cap ", "\u211d": r"\mathbb{R}", "\u2026": r"\ldots ",
-    "\u22ef": r"\ldots ", "\u03b8": r"\theta ", "\u03b1": r"\alpha ", "\u03b2": r"\beta ", "\u03bb": r"\lambda ",
-    "\u00b0": "", "\u2032": "'", "\u2019": "'", "\uff0c": ",", "\uff1d": "=", "\u3001": ",", "\uff0b": "+",
-    "\uff08": "(", "\uff09": ")",
+    **dict.fromkeys("\u2212\u2013\u2014\u2010\u2011", "-"),
+    "\u00b0": "", "\u2032": "'", "\u2019": "'",
+    "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u22c5": r"\cdot ", "\u00f7": r"\div ",
+    "\u00b1": r"\pm ", "\u03c0": r"\pi ", "\u221e": r"\infty ",
+    "\u2264": r"\le ", "\u2265": r"\ge ",
+    "\u2260": r"\ne ", "\u2205": r"\emptyset ", "\u2208": r"\in ", "\u222a": r"\cup ",
+    "\u2229": r"\cap ", "\u211d": r"\mathbb{R}", "\u2026": r"\ldots ", "\u22ef": r"\ldots ",
+    "\u03b8": r"\theta ", "\u03b1": r"\alpha ", "\u03b2": r"\beta ", "\u03bb": r"\lambda ",
+    "\uff0c": ",", "\uff1d": "=", "\u3001": ",", "\uff0b": "+", "\uff08": "(", "\uff09": ")",
 }  # fmt: skip
 _SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
 _LOWERED = re.compile("[\u2080-\u2089]+")
@@ -26,10 +28,11 @@ _ROOT = re.compile(r"\u221a\s?(?:\(([^()]*)\)|(\w+))")
 _AROUND = re.compile(
     r"\A[\s*]*(?:\$\$?|\\\(|\\\[)?\s*|[\s.,;:*]*(?:\$\$?|\\\)|\\\])?[\s.,;:*]*\Z", re.S
 )
+_FUNCTIONS = "sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan"
 _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
-        (r"\\(?:left|right|displaystyle|textstyle|limits|big|Big|bigg|Bigg)[lr]?(?![a-zA-Z])\.?", ""),
+        (r"\\(?:left|right|displaystyle|textstyle|limits|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
         (r"\{,\}(?=\d{3}(?!\d))|\\!|\\\$|(?<=\d)\\,(?=\d{3}(?!\d))", ""),
         (r"(?<=\d)\{,\}(?=\d)", "."),
         (r"(?<!\\)\\[,;: ]|\\q?quad(?![a-zA-Z])|~|\\thinspace", " "),
@@ -37,17 +40,18 @@ _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"\\(?:d|t|c|nice|s)frac", r"\\frac"),
         (r"\*\*", "^"),
         (r"\*", r"\\cdot "),
-        (r"(?<![\\a-zA-Z{])(sqrt|sin|cos|tan|log|ln|pi|theta|arcsin|arccos|arctan)(?![a-zA-Z])", r"\\\1 "),
+        (rf"(?<![\\a-zA-Z{{])(sqrt|pi|theta|{_FUNCTIONS})(?![a-zA-Z])", r"\\\1 "),
         (r"\\sqrt\s?\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"\\(?:text|mathrm|mathit|operatorname)\s?\{\s*([eid])\s*\}", r"\1"),
-        (r"\\operatorname\s?\{(sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan)\}", r"\\\1 "),
+        (rf"\\operatorname\s?\{{({_FUNCTIONS})\}}", r"\\\1 "),
         (r"\\(?:math(?:bf|it|sf|cal)|boldsymbol|bm)\s?\{([^{}]*)\}", r"\1"),
         (r"\\varnothing|\\\{\s*\\\}|\\empty(?!set)", r"\\emptyset"),
         (r"\\l?dots[cbmio]?(?![a-zA-Z])|\\cdots", r"\\ldots "),
         (r"\\(le|ge|ne)q(?![a-zA-Z])", r"\\\1"),
-        (r"\\(?:lbrace|rbrace)(?![a-zA-Z])", lambda m: r"\{" if m[0][1] == "l" else r"\}"),
+        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
         (r"\s*(?:,\s*)?\\text\s?\{\s*(?:and|or|und|oder)\s*\}\s*|\s+(?:and|or)\s+", ", "),
-        (r"\\mbox(?![a-zA-Z])|\\text(?:normal|bf|it|rm|sf|tt)(?![a-zA-Z])|\\mathrm(?![a-zA-Z])", r"\\text"),
+        (r"\\(?:mbox|mathrm|text(?:normal|bf|it|rm|sf|tt))(?![a-zA-Z])", r"\\text"),
         (r"(?<=[A-Za-z])'(?!')", "_{prime}"),
         (r"\\%", "%"),
     )
@@ -59,7 +63,8 @@ _TEXT_UNIT = re.compile(
     r"(?<=[\w)}\]!%])\s*\\text\s?\{([^{}]*)\}\s*(?:\^\s?(?:\{\s?-?\d\s?\}|-?\d))?\s*\Z"
 )
 _PLAIN_UNIT = re.compile(
-    rf"(?<=\d)\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?{_UNIT_WORDS}(?:\s?/\s?[a-z]{{1,6}}|\s[a-z]{{2,}}){{0,2}}"
+    rf"(?<=\d)\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?{_UNIT_WORDS}"
+    r"(?:\s?/\s?[a-z]{1,6}|\s[a-z]{2,}){0,2}"
     r"(?:\^\s?(?:\{\s?-?\d\s?\}|-?\d))?\s*\Z"
 )
 _BASED = re.compile(r"\(?(\d[0-9A-Z]*|(?<=\()[0-9A-Z]+)\)?_(?:\{(\d{1,2})\}|(\d{1,2}))(?!\d)")

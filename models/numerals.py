@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - digits and words of other scripts are meant
 r"""Numbers as people and models write them, in plain text, Markdown and LaTeX. Pure.
 
 `bare` takes the markup off, `NUMBER` finds a number in what is left, and `number` says its value:
@@ -67,7 +68,7 @@ _WORDS: Final = {
 }
 _HAN = r"(?:[十百千万萬亿億兆]|[백천만억조])(?![克米瓦卡字赫帕伏分])"
 _HAN_POWERS: Final = dict(
-    zip("十百千万萬亿億兆백천만억조", [1, 2, 3, 4, 4, 8, 8, 12, 2, 3, 4, 8, 12])
+    zip("十百千万萬亿億兆백천만억조", [1, 2, 3, 4, 4, 8, 8, 12, 2, 3, 4, 8, 12], strict=True)
 )
 _LETTERS: Final = {"k": 3, "m": 6, "mn": 6, "mm": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
 _MAGNITUDE = rf"(?:{SPACE}{{0,2}}-?(?i:{'|'.join(_WORDS.values())})(?!{JOINED}))"
@@ -121,8 +122,8 @@ _DENIED = re.compile(
 
 
 def number(text: str) -> Fraction | None:
-    """The first number in `text`, exactly; None where there is none, where it is a part of a formula
-    that is more than a number, and beyond bounds."""
+    """The first number in `text`, exactly; None where there is none, or one beyond bounds, and
+    where it is a part of a formula that is more than a number."""
     text = bare(text)
     found = None if OPAQUE_IN.search(text) else NUMBER.search(text)
     return None if found is None else value(found)
@@ -193,7 +194,7 @@ def _magnitude(found: re.Match[str]) -> int:
     powers = [_LETTERS[found["letter"].strip().casefold()]] if found["letter"] else []
     for word in re.split(rf"{SPACE}|-", words):
         powers += [p for p, names in _WORDS.items() if word and re.fullmatch(names, word)]
-    return 10 ** sum(powers)
+    return int(10 ** sum(powers))
 
 
 def _han(written: str) -> Fraction:
@@ -205,10 +206,11 @@ def _han(written: str) -> Fraction:
 
 
 _COMMANDS: Final = {
-    "times": "\u00d7", "cdot": "\u00b7", "ast": "*", "div": "\u00f7", "pm": "\u00b1", "mp": "\u00b1",
-    "pi": "\u03c0", "infty": OPAQUE, "left": "", "right": "", "degree": "\u00b0", "approx": "\u2248",
+    "times": "\u00d7", "cdot": "\u00b7", "ast": "*", "div": "\u00f7", "pm": "±", "mp": "±",
+    "pi": "\u03c0", "infty": OPAQUE, "left": "", "right": "", "degree": "\u00b0", "sim": "~",
     "displaystyle": "", "quad": " ", "qquad": " ", "thinspace": " ", "space": " ", "dots": "...",
-    "ldots": "...", "le": "\u2264", "leq": "\u2264", "ge": "\u2265", "geq": "\u2265", "sim": "~",
+    "ldots": "...", "le": "\u2264", "leq": "\u2264", "ge": "\u2265", "geq": "\u2265",
+    "approx": "\u2248",
 }  # fmt: skip
 _ARGUMENT = r"\s?(?:\{([^{}]{0,80})\}|(\w))"
 _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
@@ -216,7 +218,7 @@ _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     for pattern, new in (
         (r"~~[^~\n]{1,200}~~", ""),
         (r"<su[pP]>\s?([^<>]{1,20})</su[pP]>", r"^{\1}"),
-        (r"</?(?:b|i|u|p|em|strong|span|div|br|code|mark|sub|center|font)(?:\s[^<>]{0,80})?/?>", ""),
+        (r"</?(?:b|i|u|p|em|strong|span|div|br|code|mark|sub|font)(?:\s[^<>]{0,80})?/?>", ""),
         (r"\\m?(?:text(?:bf|it|rm|tt|sf|normal)?|math(?:bf|it|sf|tt|bb)|mbox|boldsymbol|bm|operatorname)"
          r"\s?\{([^{}]{0,200})\}", r"\1"),
         (r"\\mathrm\s?\{\s*[ei]\s*\}", OPAQUE),
@@ -252,8 +254,8 @@ _UNDERLINE = re.compile(rf"(?<!{ALNUM})_+|_+(?!{JOINED}|\{{)")
 
 
 def bare(text: str) -> str:
-    r"""Without the markup of Markdown, HTML and LaTeX: `**\$1{,}234**` as `$1,234`, `\frac{1}{2}` as
-    `1/2`. What cannot be a number's part becomes `OPAQUE`."""
+    r"""Without the markup of Markdown, HTML and LaTeX: `**\$1{,}234**` as `$1,234`, `\frac{1}{2}`
+    as `1/2`. What cannot be a number's part becomes `OPAQUE`."""
     text = _FULL_WIDTH.sub(lambda found: raised(found[0]), text)
     text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
     for pattern, new in _STEPS:

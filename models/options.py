@@ -92,10 +92,10 @@ class Options:
     def first(self, text: str) -> str | None:
         """The option that `text` begins with, after an article at most."""
         lead = _ARTICLES.match(text)
-        for start in (lead.end(1), lead.end()) if lead and self._words else ():
-            if found := self._words.match(text, start):
-                return self._letter[self._key(found[0])]
-        return None
+        if lead is None or self._words is None:
+            return None
+        found = self._words.match(text, lead.end(1)) or self._words.match(text, lead.end())
+        return self._letter[self._key(found[0])] if found else None
 
     def masked(self, text: str) -> str:
         """`text` with the words of options made unreadable, so that no letter is found in them."""
@@ -138,10 +138,10 @@ def _pattern(words: str) -> str:
 _LETTER = re.compile(r"(?<!\w)[A-Z](?!\w)")
 
 _LEAD = (
-    r"[\s(\[\"'*:>-]{0,12}(?:(?:the|most|likely|probably|clearly|definitely|therefore|thus|then|la|el|le|die"
-    r"|der|das|o|a(?=\s+(?:letra|opção))|l')\s*){0,4}"
-    r"(?:(?:option|choice|answer|letter|alternative|opción|opção|letra|réponse|buchstabe|вариант|选项|選項"
-    r"|選択肢|보기|选|選|第)\s*(?:is\s+|[#:(\[]\s*)?)?[\s(\[\"'*]{0,12}"
+    r"(?i:[\s(\[\"'*:>-]{0,12}(?:(?:the|most|likely|probably|clearly|definitely|therefore|thus|then"
+    r"|la|el|le|die|der|das|o|a(?=\s+(?:letra|opção))|l')\s*){0,4}"
+    r"(?:(?:option|choice|answer|letter|alternative|opción|opção|letra|réponse|buchstabe|вариант"
+    r"|选项|選項|選択肢|보기|选|選|第)\s*(?:is\s+|[#:(\[]\s*)?)?[\s(\[\"'*]{0,12})"
 )
 #: What may follow a letter that is an answer.
 _LETTER_ENDS = (
@@ -149,23 +149,26 @@ _LETTER_ENDS = (
 )
 _FIRST = re.compile(rf"{_LEAD}(?<!{JOINED})([A-Za-z]){_LETTER_ENDS}")
 _SECOND = re.compile(
-    rf"[)\]\"'*.]*\s*(?:,|/|&|\+|and|or|und|oder|y|o|et|ou|и|или|と|、|和|或|及|및|또는)\s*(?:(?:and|or)\s+)?[(\[\"'*]*"
-    rf"(?:option\s+)?(?!I\s+[a-z])([A-Z]){_LETTER_ENDS}(?!\s+(?:is|are|was|seems|has|does|do|can|would|will)\b)"
+    r"[)\]\"'*.]*\s*(?:,|/|&|\+|and|or|und|oder|y|o|et|ou|и|или|と|、|和|或|及|및|또는)\s*"
+    rf"(?:(?:and|or)\s+)?[(\[\"'*]*(?:option\s+)?(?!I\s+[a-z])([A-Z]){_LETTER_ENDS}"
+    r"(?!\s+(?:is|are|was|seems|has|does|do|can|would|will)\b)"
 )
 _BOUND = r"because|since|as|which|with|due|for|if|when|that|is|by|and|but|seems|must|would|-"
 _ARTICLE = re.compile(rf"\s+(?!(?:{_BOUND})(?!{JOINED}))[a-z]")
 _MARKED = re.compile(r"(?<!\w)[(\[]([A-Za-z])[)\]](?!\w)")
 _BEST = re.compile(
-    r"(?:^|[.,;:!?)\]*\n]|(?<!\w)(?:so|that|therefore|thus|hence|then|and|but|think|believe|option|choice"
-    r"|answer|letter|because|since|means|is|be|say))[\s*\"']{0,4}(?:the\s+)?(?:option\s+|choice\s+|answer\s+)?"
-    r"[(\[]?((?-i:[A-Z]))[)\]]?[.*\"']{0,4}\s+(?:is|would be|must be|seems|looks)\s+(?:also\s+)?(?:the\s+)?"
-    r"(?:only\s+|most\s+)?(?:correct|right|best|likely|appropriate|accurate|answer)(?!\w)",
+    r"(?:^|[.,;:!?)\]*\n]|(?<!\w)(?:so|that|therefore|thus|hence|then|and|but|think|believe|option"
+    r"|choice|answer|letter|because|since|means|is|be|say))[\s*\"']{0,4}(?:the\s+)?"
+    r"(?:(?:option|choice|answer)\s+)?[(\[]?((?-i:[A-Z]))[)\]]?[.*\"']{0,4}\s+"
+    r"(?:is|would be|must be|seems|looks)\s+(?:also\s+)?(?:the\s+)?(?:only\s+|most\s+)?"
+    r"(?:correct|right|best|likely|appropriate|accurate|answer)(?!\w)",
     re.M | re.I,
 )
 _CHOSEN = re.compile(
-    r"(?:best|correct|right|likely|appropriate|accurate|final)\s+(?:(?:option|choice|answer|statement|one)\s+)?"
-    rf"(?:is|would be|must be|seems)[\s:*\"']{{0,4}}(?:option\s+|choice\s+)?[(\[]?((?-i:[A-Z])){_LETTER_ENDS}"
-    r"(?!\s+(?!(?:because|since|as)\b)[a-z])",
+    r"(?:best|correct|right|likely|appropriate|accurate|final)\s+"
+    r"(?:(?:option|choice|answer|statement|one)\s+)?(?:is|would be|must be|seems)[\s:*\"']{0,4}"
+    rf"(?:option\s+|choice\s+)?[(\[]?((?-i:[A-Z])){_LETTER_ENDS}"
+    r"(?!\s+(?!(?:because|since|as)\b)(?-i:[a-z]))",
     re.I,
 )
 _IF = re.compile(r"\b(?:if|whether|why|unless)\s+(?:\w+\s+)?\Z", re.I)
@@ -175,10 +178,11 @@ _LABEL = re.compile(
 _OPTION_LINE = re.compile(r"^[^\w\n]*([A-Z])[.):]\s+(.*)$", re.M)
 _NUMBERED = re.compile(r"\b(?:answer|option|choice)[ \t]?#?[ \t]?([1-9])\b", re.I)
 _ALONE = re.compile(
-    rf"(?:(?<!{JOINED})(?:is|are|be|choose|chose|chosen|pick|picked|select|selected|say|said|go with|going with"
-    r"|option|choice|answer|letter|therefore|thus|so|hence|but|it's|guess|ist|es|est|è|é|это|вариант)"
-    r"|[:=>]|[是选選择擇为為はが은는이가])[\s*\"']*"
-    rf"(?:the\s+|option\s+)?([A-Z]){_LETTER_ENDS}(?!\s+(?!(?:{_BOUND}|over|here|instead|rather|or)(?!{JOINED}))[a-z]|\s+[A-Z]\w)"
+    rf"(?:(?<!{JOINED})(?i:is|are|be|choose|chose|chosen|pick|picked|select|selected|say"
+    r"|said|go with|going with|option|choice|answer|letter|therefore|thus|so|hence|but|it's|guess|ist|es|est|è|é"
+    r"|это|вариант)|[:=>]|[是选選择擇为為はが은는이가])[\s*\"']{0,4}"
+    rf"(?:the\s+|option\s+)?([A-Z]){_LETTER_ENDS}"
+    rf"(?!\s+(?!(?:{_BOUND}|over|here|instead|rather|or)(?!{JOINED}))[a-z]|\s+[A-Z]\w)"
 )
 
 

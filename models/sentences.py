@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters of other alphabets are meant
 """Where an answer's sentence ends. Pure."""
 
 from __future__ import annotations
@@ -19,23 +20,27 @@ _STOP = re.compile(
 )
 _LAST_WORD = re.compile(rf"(?:{JOINED}|\.)+\Z")
 #: With these the sentence goes on: a name or a number follows.
-_TITLES = frozenset(
-    "st ste dr mr mrs ms mx prof mt ft gen col maj capt lt sgt cpl rev hon pres gov sen rep rt messrs"
-    " mme mlle sr sra srta dra fr hr dn vs viz cf approx ca bzw nr núm no nos vol vols fig figs eq eqs"
-    " sec ch pp pg art арт ул г им св".split()
-)
+_TITLES = """
+st ste dr mr mrs ms mx prof mt ft gen col maj capt lt sgt cpl rev hon pres gov sen rep rt messrs mme
+mlle sr sra srta dra fr hr dn vs viz cf approx ca bzw nr núm no nos vol vols fig figs eq eqs sec ch
+pp pg art арт ул г им св
+"""
 #: With these it may go on, or end.
-_SHORTENED = frozenset(
-    "jr inc ltd co corp bros ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec etc al dept"
-    " univ assn est min max sq cu oz lb lbs ft in hr hrs sec tel ext zb usw".split()
-)
+_SHORTENED = """
+jr inc ltd co corp bros ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec etc al dept
+univ assn est min max sq cu oz lb lbs ft in hr hrs sec tel ext zb usw
+"""
 _INITIALS = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
-_OPENERS = frozenset(
-    "a all also although an and as at because both but by each explanation for from given he hence here"
-    " however i if in it its let my note now of on option options other our reason she since so that the"
-    " their then there therefore these they this those thus to we when where which while with you your"
-    " note answer according".split()
-)
+#: Sentences begin with these, and names do not.
+_OPENERS = """
+a all also although an and as at because both but by each explanation for from given he hence here
+however i if in it its let my note now of on option options other our reason she since so that the
+their then there therefore these they this those thus to we when where which while with you your
+answer according
+"""
+TITLES, SHORTENED, OPENERS = (frozenset(words.split()) for words in (_TITLES, _SHORTENED, _OPENERS))
+#: Abbreviations of a word that a number follows.
+NUMBERED = frozenset(["no", "nos", "nr", "núm", "fig", "eq", "vol", "sec", "pp", "ch"])
 _REASONS = frozenset(["because", "since", "so", "therefore"])
 #: A clause has one of these, and an item of a list does not.
 _CLAUSE = re.compile(
@@ -77,13 +82,13 @@ def _ends_after(word: str, after: str) -> bool:
     plain = word.casefold()
     first = re.match(r"[\"'(\u201c\u201d\u2019)\]]*([^\W_]*)", after)
     follows = first[1] if first else ""
-    if plain in ("no", "nos", "nr", "núm", "fig", "eq", "vol", "sec", "pp", "ch"):
+    if plain in NUMBERED:
         return not follows[:1].isdigit() or _is_clause(after)
-    if plain in _TITLES:
+    if plain in TITLES:
         return False
-    if follows.casefold() in _OPENERS and (follows[0].isupper() or follows in _REASONS):
+    if follows.casefold() in OPENERS and (follows[0].isupper() or follows in _REASONS):
         return True
-    if _INITIALS.fullmatch(word) or plain in _SHORTENED:
+    if _INITIALS.fullmatch(word) or plain in SHORTENED:
         return False
     if len(word) == 1 and word.isalpha() and follows:
         return _is_clause(after) or (not follows[0].isupper() and not word.isupper())

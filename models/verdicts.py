@@ -1,9 +1,9 @@
 """What a judge's reply says of the answers A and B. Pure.
 
-A verdict is announced ("Verdict: B", "the better answer is A", `[[B]]`) or is all of the first or the
-last line. Where there is none it is read in a sentence as "A is better", or at the beginning, as in
-"A, because ...". Two that differ are no verdict, and neither is "A, B". "A: wrong year." is a remark on
-an answer and no verdict.
+A verdict is announced ("Verdict: B", "the better answer is A", `[[B]]`) or is all of the first or
+the last line. Where there is none it is read in a sentence as "A is better", or at the beginning,
+as in "A, because ...". Two that differ are no verdict, and neither is "A, B". "A: wrong year." is a
+remark on an answer and no verdict.
 """
 
 from __future__ import annotations
@@ -23,46 +23,49 @@ MAX_READ: Final = 20_000
 MAX_LINE: Final = 80
 
 _VERDICTS: Final[dict[str, Verdict]] = {"A": "first", "B": "second", "TIE": "tie", "DRAW": "tie"}
-_NOUN = r"(?:(?:the\s+)?(?:answer|option|response|assistant|candidate|choice)\s+)?"
-_NAME = r"(?P<name>A|B|(?i:tie|draw))"
-_ENDS = r"(?!\w|\s?(?:[,/&+]|and|or|vs\.?)\s*(?:(?i:answer)\s+)?(?:[AB]|(?i:tie))(?!\w)|'\w|\s+(?:(?:is|was)\s+)?(?:not|wrong|incorrect|worse)(?!\w))"
+_NOUN = r"(?i:(?:(?:the\s+)?(?:answer|option|response|assistant|candidate|choice)\s+)?)"
+_NAME = r"(?:A|B|(?i:tie|draw))"
 _MARKS = r"[\s*_\"'`(\[{:<>]{0,12}"
-_WORD: Final = (
-    "verdict|winner|judge?ment|decision|choice|better(?: answer| one| response)?|best(?: answer)?"
+#: No other answer follows, and nothing that turns the verdict round.
+_ENDS = (
+    r"(?!\w|'\w|\s?(?:[,/&+]|and|or|vs\.?)\s*(?:(?i:answer)\s+)?(?:[AB]|(?i:tie))(?!\w)"
+    r"|\s+(?:(?:is|was)\s+)?(?:not|wrong|incorrect|worse)(?!\w))"
 )
-_ANNOUNCED = re.compile(
-    rf"(?i:\b(?:{_WORD}|(?:final|my|overall) answer|i (?:choose|pick|prefer|vote for|select)))\b"
-    rf"(?:[*_\"'`)\]]{{0,4}}\s?(?::|=|\bis\b|-)|(?<=choose|prefer|select)|(?<=pick)|(?<=vote for)){_MARKS}"
-    rf"(?i:{_NOUN})(?i:a )?{_MARKS}{_NAME}{_ENDS}"
-    rf"|\[\[\s*(?P<double>A|B|(?i:tie))\s*\]\]|\\boxed\s?\{{\s*(?:\\text\s?\{{)?\s*(?P<box>A|B|(?i:tie))\s*\}}"
-    rf"|<(?P<tag>verdict|answer|choice|winner)>\s*(?P<tagged>A|B|(?i:tie))\s*</(?P=tag)>"
-    rf"|^\W*(?i:answer)\s?:{_MARKS}{_NAME.replace('name', 'labelled')}[^\w\n]*$",
-    re.M,
+_SAID = (
+    r"(?i:\b(?:verdict|winner|judge?ment|decision|choice|better(?: answer| one| response)?"
+    r"|best(?: answer)?|(?:final|my|overall) answer)\b[*_\"'`)\]]{0,4}\s?(?::|=|\bis\b|-)"
+    r"|\bi (?:choose|pick|prefer|vote for|select)\b)"
 )
-_ALONE = re.compile(
-    rf"\W*(?i:{_NOUN})(?P<name>[ABab]|(?i:(?:it'?s |it is |a |the )*(?:tie|draw)))\W*"
+_ANNOUNCED = (
+    re.compile(rf"{_SAID}{_MARKS}{_NOUN}(?i:a )?{_MARKS}({_NAME}){_ENDS}"),
+    re.compile(rf"\[\[\s*({_NAME})\s*\]\]"),
+    re.compile(rf"\\boxed\s?\{{\s*(?:\\text\s?\{{)?\s*({_NAME})\s*\}}"),
+    re.compile(rf"<(?:verdict|answer|choice|winner)>\s*({_NAME})\s*</"),
+    re.compile(rf"^[^\w\n]{{0,12}}(?i:answer)\s?:{_MARKS}({_NAME})[^\w\n]{{0,12}}$", re.M),
 )
+_ALONE = re.compile(rf"\W*{_NOUN}([ABab]|(?i:(?:it'?s |it is |a |the )*(?:tie|draw)))\W*")
 _OPENING = re.compile(
-    rf"\W*(?i:{_NOUN})(?P<name>A|B|(?i:tie))(?:\W*[.:,;]|\s+-|\s+(?=because|since|as\b))(?P<reason>.*)",
-    re.S,
+    rf"\W*{_NOUN}(A|B|(?i:tie))(?:\W*[.:,;]|\s+-|\s+(?=because|since|as\b))(?P<reason>.*)", re.S
 )
-_SENTENCE = re.compile(
-    rf"(?:^|[.!?;:,\n]\s*|(?i:\b(?:so|that|think|therefore|thus|hence|and|but|overall)\s+)){_MARKS}(?i:{_NOUN})"
-    rf"{_MARKS}(?P<name>A|B)[)\]*\"'`]*\s+(?:(?i:is\s+(?:clearly\s+|slightly\s+|much\s+|the\s+)*better|wins))"
-    r"(?![^.\n]{0,20}\?)",
+_BETTER = re.compile(
+    r"(?:^|[.!?;:,\n]\s{0,4}|(?i:\b(?:so|that|think|therefore|thus|hence|and|but|overall)\s))"
+    rf"{_MARKS}{_NOUN}{_MARKS}(A|B)[)\]*\"'`]{{0,4}}\s+"
+    r"(?i:is\s+(?:clearly\s+|slightly\s+|much\s+|the\s+){0,3}better|wins)(?![^.\n]{0,20}\?)",
     re.M,
 )
 _TIED = re.compile(
-    r"(?i:\b(?:it'?s|it is|this is|i call it|i say|they)\s+(?:a\s+)?(?P<name>tie|draw))(?:d)?(?!\w)"
-    r"|(?i:\b(?:both|they|the two|the answers)\s+are\s+(?:equally\s+\w+|equal)\b"
-    r"|\bneither\s+(?:\w+\s+)?is\s+better\b)"
+    r"\b(?:it'?s|it is|this is|i call it|they)\s+(?:a\s+)?(?:tied?|draw)(?!\w)"
+    r"|\b(?:both|they|the two|the answers)\s+are\s+(?:equally\s+\w+|equal)\b"
+    r"|\bneither\s+(?:\w+\s+)?is\s+better\b",
+    re.I,
 )
 _REMARK = re.compile(
-    r"(?:^|[.;]\s)\W*(?i:answer\s+|option\s+|response\s+)?([AB])\s*(?:[:.)\-]|\s-\s)\s*\S", re.M
+    r"(?:^|[.;]\s)[^\w\n]{0,12}(?i:answer\s+|option\s+|response\s+)?([AB])\s?(?:[:.)\-]|\s-\s)\s?\S",
+    re.M,
 )
 _AGAINST = re.compile(
-    r"\b(?:wrong|incorrect|not|n't|false|error|errors|mistakes?|mistaken|missing|misses|lacks|fails|bad|worse|poor"
-    r"|vague|inaccurate|incomplete|no)\b|n't\b",
+    r"\b(?:wrong|incorrect|not|false|errors?|mistakes?|mistaken|missing|misses|lacks|fails|bad|worse"
+    r"|poor|vague|inaccurate|incomplete|no)\b|n't\b",
     re.I,
 )
 
@@ -85,18 +88,13 @@ def read_verdict(reply: str) -> Verdict:
     return "unreadable"
 
 
-def _announced(text: str) -> Iterator[Verdict]:
-    for found in _ANNOUNCED.finditer(text):
-        names = ("name", "double", "box", "tagged", "labelled")
-        yield _VERDICTS[next(filter(None, map(found.group, names))).upper()]
-
-
 def _plain(text: str) -> Iterator[Verdict]:
     """What is announced, and the first and the last line where they are a verdict alone. Lines
     between them that name another one are headings, and then the first line is one too."""
-    yield from _announced(text)
+    for pattern in _ANNOUNCED:
+        yield from (_VERDICTS[name.upper()] for name in pattern.findall(text))
     lines = [_ALONE.fullmatch(line[:MAX_LINE]) for line in text.splitlines() if line.strip()]
-    said = [_VERDICTS[found["name"].split()[-1].upper()] if found else None for found in lines]
+    said = [_VERDICTS[found[1].split()[-1].upper()] if found else None for found in lines]
     first, *between = said or [None]
     if between and (last := between.pop()):
         yield last
@@ -105,9 +103,8 @@ def _plain(text: str) -> Iterator[Verdict]:
 
 
 def _sentences(text: str) -> Iterator[Verdict]:
-    for found in _SENTENCE.finditer(text):
-        yield _VERDICTS[found["name"].upper()]
-    for found in _TIED.finditer(text):
+    yield from (_VERDICTS[name] for name in _BETTER.findall(text))
+    if _TIED.search(text):
         yield "tie"
 
 
@@ -124,7 +121,7 @@ def _opening(text: str) -> Iterator[Verdict]:
         _AGAINST.search(first) and not given
     ):
         return
-    yield _VERDICTS[found["name"].upper()]
+    yield _VERDICTS[found[1].upper()]
 
 
 _READERS: Final[tuple[Callable[[str], Iterator[Verdict]], ...]] = (

@@ -17,7 +17,8 @@ from models.messages import Message, Query, Step
 from models.strategies.base import Ask, Move, QueryState, Wait
 from models.strategies.reckoning import without
 from models.strategies.stages import Chosen, close_stage, end, make_step
-from models.verdicts import Verdict, read_verdict
+from models.verdicts import Verdict
+from models.verdicts import read_verdict as read_verdict
 
 #: What a reply may say, as continuations whose likelihoods are compared.
 CHOICES = ("A", "B", "TIE")
