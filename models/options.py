@@ -179,7 +179,8 @@ _OPTION_LINE = re.compile(r"^[^\w\n]*([A-Z])[.):]\s+(.*)$", re.M)
 _NUMBERED = re.compile(r"\b(?:answer|option|choice)[ \t]?#?[ \t]?([1-9])\b", re.I)
 _ALONE = re.compile(
     rf"(?:(?<!{JOINED})(?i:is|are|be|choose|chose|chosen|pick|picked|select|selected|say"
-    r"|said|go with|going with|option|choice|answer|letter|therefore|thus|so|hence|but|it's|guess|ist|es|est|è|é"
+    r"|said|go with|going with|option|choice|answer|letter|therefore|thus|so|hence|but|it's|guess"
+    r"|ist|es|est|è|é"
     r"|это|вариант)|[:=>]|[是选選择擇为為はが은는이가])[\s*\"']{0,4}"
     rf"(?:the\s+|option\s+)?([A-Z]){_LETTER_ENDS}"
     rf"(?!\s+(?!(?:{_BOUND}|over|here|instead|rather|or)(?!{JOINED}))[a-z]|\s+[A-Z]\w)"
