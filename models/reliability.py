@@ -56,12 +56,15 @@ class Reliability:
     """What is known of one client."""
 
     client: str
+    #: How many queries its steps belong to, and how many steps it was asked.
+    queries: int
     asked: int
     completed: int
     failed: int
     expired: int
     late: int
-    #: The share of what was asked that was completed, with its Wilson interval (95 %).
+    #: The share of what was asked that was completed, with its Wilson interval (95 %), as if all
+    #: steps of a query were one: a client that is away misses them together.
     delivered: float | None
     delivered_low: float | None
     delivered_high: float | None
@@ -107,7 +110,7 @@ def left_out(scores: Mapping[str, float], names: Sequence[str], threshold: float
     return below if 2 * len(below) < len(names) else []
 
 
-def wilson(right: int, n: int) -> tuple[float, float] | None:
+def wilson(right: float, n: int) -> tuple[float, float] | None:
     """Wilson's interval (1927) of a share, at 95 %; None where there is nothing to tell from."""
     if n == 0:
         return None
@@ -131,7 +134,8 @@ def _reliability(
     status = Counter(part.status for part in parts)
     done, asked = status["completed"], len(parts)
     drafts = sum(p.act == "draft" and p.text is not None for p in parts)
-    interval = wilson(done, asked)
+    queries = len({part.query_id for part in parts})
+    interval = wilson(done / asked * queries, queries) if asked else None
     own = 1 - copies / drafts if drafts else 1.0
     share = sum(agreed) / len(agreed) if agreed else None
     near = min(1.0, share / usual) if share is not None and usual > 0 else 1.0
@@ -140,6 +144,7 @@ def _reliability(
     refined, changed = _changes(parts)
     return Reliability(
         client=client,
+        queries=queries,
         asked=asked,
         completed=done,
         failed=status["failed"],

@@ -88,7 +88,9 @@ def _table(found: Sequence[Reliability]) -> Table:
         table.add_column(name, justify="left" if name == "client" else "right")
     for r in found:
         low, high = r.delivered_low, r.delivered_high
-        interval = f" ({low:.0%} to {high:.0%})" if low is not None and high is not None else ""
+        interval = ""
+        if low is not None and high is not None:
+            interval = f" ({low:.0%} to {high:.0%}; {r.queries} queries)"
         agreement = f"{r.agreement:.2f} in {r.compared}" if r.agreement is not None else ""
         row = (
             r.client, str(r.asked), f"{r.completed}{interval}", str(r.failed), str(r.expired),

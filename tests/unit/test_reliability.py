@@ -85,6 +85,13 @@ def test_late_failed_and_changed_are_counted() -> None:
     assert found.delivered_low < 4 / 6 < (found.delivered_high or 0)
 
 
+def test_steps_of_one_query_count_as_one_in_the_interval() -> None:
+    parts = [a_part("ada", n=n) for n in range(3) for _ in range(4)]
+    (found,) = reliabilities(parts)
+    assert (found.asked, found.queries) == (12, 3)
+    assert (found.delivered_low, found.delivered_high) == pytest.approx(wilson(3, 3))
+
+
 def test_the_later_of_two_equal_long_drafts_is_the_copy() -> None:
     later = NOW + timedelta(seconds=1)
     parts = [a_part("ada", LONG, at=later), a_part("bo", LONG), a_part("cy", OTHER)]
