@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from evaluation.costs import StageRow, pareto, stage_rows
+from evaluation.numbers_shown import cautions
 from evaluation.regressions import Regression, lost, spoiled
 from evaluation.run_data import RunData
 from evaluation.statistics import holm
@@ -47,6 +48,8 @@ class Analysis:
     front: Mapping[str, tuple[str, ...]]
     #: Whether items were taken in clusters.
     clustered: bool
+    #: What the numbers above cannot tell.
+    cautions: tuple[str, ...]
 
 
 def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
@@ -77,6 +80,7 @@ def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
             for name in ("tokens", "seconds", "dollars")
         },
         clustered=clusters is not None,
+        cautions=cautions([row.accuracy for row in rows] + [one.found.gain for one in compared]),
     )
 
 

@@ -17,7 +17,7 @@ from evaluation.analysis import clusters_of, units_of
 from evaluation.drawing import Picture
 from evaluation.experiment_plot import plot
 from evaluation.experiments import Layout, Place
-from evaluation.numbers_shown import interval, number, p_value, points
+from evaluation.numbers_shown import cautions, interval, number, p_value, points
 from evaluation.run_data import RunData
 from evaluation.statistics import holm
 from evaluation.tables import Clusters, Comparison, EntryRow, Units, comparisons, entry_row
@@ -45,6 +45,13 @@ class Table:
     clustered: bool
     #: What else was measured at each entry, by the words of its column.
     measured: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What the numbers cannot tell."""
+        compared = [one for point in self.points for one in (point.gain, point.beside) if one]
+        accuracies = [point.row.accuracy for point in self.points]
+        return cautions(accuracies + [one.found.gain for one in compared])
 
 
 def merged(runs: Mapping[str, RunData], name: str) -> RunData:
@@ -127,6 +134,7 @@ def as_json(data: RunData, table: Table) -> dict[str, Any]:
         "baseline": table.baseline,
         "against": layout.against,
         "clustered": table.clustered,
+        "cautions": list(table.cautions),
         "points": [_point(row) for row in table.points],
         "measured": report.plain(table.measured),
     }

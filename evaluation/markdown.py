@@ -15,6 +15,7 @@ def tables(data: RunData, found: Analysis) -> str:
     """What was measured and where, then a table of each kind that the run has rows for."""
     parts = [
         _about(data),
+        *found.cautions,
         table(
             "entry", "right", "accuracy (95 %)", "no answer found", "failed", "calls",
             "tokens read", "written", "dollars for 1,000", "median s",

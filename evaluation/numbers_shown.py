@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from evaluation.statistics import Estimate
+from collections.abc import Iterable
+
+from evaluation.statistics import ENOUGH, Estimate
 
 
 def share(value: float | None) -> str:
@@ -10,19 +12,39 @@ def share(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """As in "47.0% (37.5 to 56.7)"."""
+    """As in "47.0% (37.5 to 56.7; n = 100)"."""
     if estimate is None:
         return ""
     low, high = 100 * estimate.low, 100 * estimate.high
-    return f"{estimate.value:.1%} ({low:.1f} to {high:.1f})"
+    return f"{estimate.value:.1%} ({low:.1f} to {high:.1f}; {basis(estimate)})"
 
 
 def points(estimate: Estimate | None) -> str:
-    """A difference in percentage points, as in "+4.0 (-2.5 to 10.1)"."""
+    """A difference in percentage points, as in "+4.0 (-2.5 to +10.1; 40 clusters)"."""
     if estimate is None:
         return ""
     value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f}; {basis(estimate)})"
+
+
+def basis(estimate: Estimate) -> str:
+    """The items or clusters that an interval and its p rest on, and whether they are too few."""
+    independent = estimate.clusters == estimate.n
+    told = f"n = {estimate.n}" if independent else f"{estimate.clusters} clusters"
+    return f"{told}, too few to say" if estimate.few else told
+
+
+def cautions(estimates: Iterable[Estimate | None]) -> tuple[str, ...]:
+    """A warning where any of them rests on too little; else none."""
+    told = [estimate for estimate in estimates if estimate is not None]
+    few = sum(estimate.few for estimate in told)
+    if not few:
+        return ()
+    return (
+        f"Too few questions to say: {few} of {len(told)} accuracies and differences rest on fewer"
+        f" than {ENOUGH} clusters, or items where each is its own. No test over so few can find a"
+        " difference. Ask more questions; more seeds of the same ones do not help.",
+    )
 
 
 def p_value(p: float | None) -> str:

@@ -34,6 +34,8 @@ class Files:
     json: Path
     markdown: Path
     pictures: tuple[Path, ...]
+    #: What the numbers in them cannot tell.
+    cautions: tuple[str, ...]
 
 
 def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: int = 0) -> Files:
@@ -55,7 +57,13 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
     for picture in drawn:
         files.append(folder / f"{picture.name}.png")
         files[-1].write_bytes(picture.png)
-    return Files(html=html, json=plain, markdown=markdown, pictures=tuple(files))
+    return Files(
+        html=html,
+        json=plain,
+        markdown=markdown,
+        pictures=tuple(files),
+        cautions=found.cautions,
+    )
 
 
 def render(

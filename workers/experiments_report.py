@@ -63,7 +63,7 @@ def tell(data: RunData, table: Table, folder: Path, *, as_json: bool) -> None:
         return
     console = Console()
     console.print(lines_of(table))
-    for note in data.notes:
+    for note in (*data.notes, *table.cautions):
         console.print(escape(note), style="yellow")
     files = experiment_report.write(data, table, folder)
     console.print(f"wrote {files['html']}", highlight=False, soft_wrap=True)

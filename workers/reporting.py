@@ -34,6 +34,8 @@ def write_report(run: str, before: str | None, folder: Path | None, *, as_json: 
         print_json(told)
         return
     files = report.write(data, folder or Path(f"report-{_file_name(data.run)}"), before=earlier)
+    for caution in files.cautions:
+        console.print(caution, style="yellow")
     Console().print(f"wrote {files.html}", highlight=False, soft_wrap=True)
 
 

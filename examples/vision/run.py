@@ -27,9 +27,9 @@ from db.engine import connect
 from db.run_summary import progress_of
 from evaluation.analysis import Analysis, analyse
 from evaluation.markdown import table
+from evaluation.numbers_shown import interval, points
 from evaluation.report import write
 from evaluation.run_data import RunData
-from evaluation.statistics import Estimate
 from examples.vision.site import CLIENTS, running, write_site
 from examples.vision.small_vlm import easy_vqa
 from models.errors import CallerError, ColmError
@@ -120,11 +120,11 @@ def told_of(data: RunData, found: Analysis, seconds: float) -> str:
     """The run's numbers as tables of Markdown."""
     return "\n".join(
         [
-            table("entry", "right", "accuracy, %", "calls", "median s", rows=_accuracies(found)),
+            table("entry", "right", "accuracy", "calls", "median s", rows=_accuracies(found)),
             "",
             table(
-                "entry", "client", "drafts right, %", "refined right, %", "recovery, %",
-                "regression, %", "recovery above the control, points", rows=_changes(found),
+                "entry", "client", "drafts right", "refined right", "recovery",
+                "regression", "recovery above the control, points", rows=_changes(found),
             ),
             "",
             f"{len(data.examples)} questions, {len(data.units)} queries, {data.steps_generated}"
@@ -136,7 +136,7 @@ def told_of(data: RunData, found: Analysis, seconds: float) -> str:
 def _accuracies(found: Analysis) -> Iterator[Sequence[str]]:
     for row in found.entries:
         calls, right = f"{row.cost.calls / row.n:.1f}", f"{row.right} of {row.n}"
-        yield row.name, right, _share(row.accuracy), calls, f"{row.seconds:.2f}"
+        yield row.name, right, interval(row.accuracy), calls, f"{row.seconds:.2f}"
 
 
 def _changes(found: Analysis) -> Iterator[Sequence[str]]:
@@ -146,18 +146,10 @@ def _changes(found: Analysis) -> Iterator[Sequence[str]]:
         above = beside.above_chance if beside else None
         if row.entry in REFINED:
             yield (
-                row.entry, row.client, _share(change.alone), _share(change.after),
-                _share(change.recovery), _share(change.regression),
-                _share(above.gain if above else None, "+.1f"),
+                row.entry, row.client, interval(change.alone), interval(change.after),
+                interval(change.recovery), interval(change.regression),
+                points(above.gain if above else None),
             )  # fmt: skip
-
-
-def _share(found: Estimate | None, form: str = ".1f") -> str:
-    """A share and its interval at 95 %, in percent."""
-    if found is None:
-        return "-"
-    value, low, high = (format(100 * x, form) for x in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
 
 
 def main() -> None:

@@ -46,6 +46,25 @@ def test_nothing_failed_means_nothing_to_recover() -> None:
     assert found.regression.value == 0.5
 
 
+def test_the_recovery_of_one_questions_drafts_is_not_known_whatever_the_seeds() -> None:
+    # Three questions under five seeds. One client's drafts of the first are wrong, and all mended.
+    flow = {f"q{q}/{s}": (q > 0, True) for q in range(3) for s in range(5)}
+    clusters = {item: item.partition("/")[0] for item in flow}
+    found = change(flow, seed=1, clusters=clusters)
+
+    assert found.recovery is not None
+    assert (found.recovery.value, found.recovery.n, found.recovery.clusters) == (1.0, 5, 1)
+    assert (found.recovery.low, found.recovery.high) == pytest.approx((0.025, 1.0))
+    assert found.regression is not None
+    assert (found.regression.clusters, found.regression.value) == (2, 0.0)
+    assert found.regression.high == pytest.approx(1 - 0.025 ** (1 / 2))
+
+    control = {item: (right, right) for item, (right, _) in flow.items()}
+    above = against_control(flow, control, seed=1, clusters=clusters).above_chance
+    assert above is not None
+    assert (above.p, above.gain.low, above.gain.high) == (1.0, -1.0, 1.0)
+
+
 def test_the_control_is_compared_on_the_items_that_failed_in_both() -> None:
     # Ten failed: here 8 are mended, by chance 2, one of those by both: 7 against 1 alone.
     # An eleventh failed here only, and says nothing.

@@ -17,7 +17,7 @@ from evaluation.analysis import analyse, compare
 from evaluation.markdown import tables
 from evaluation.numbers_shown import interval, number, p_value, points
 from evaluation.plots import look
-from evaluation.report import Files, write
+from evaluation.report import Files, as_json, render, write
 from evaluation.run_data import RunData
 from evaluation.statistics import Estimate, wilson
 from tests.unit.evaluation_runs import ENTRIES, simulated
@@ -122,6 +122,7 @@ def test_the_json_says_the_same(files: Files, run: RunData) -> None:
     found = analyse(run)
 
     assert (told["run"], told["done"], told["compared_with"]) == ("simulated", 240, "earlier")
+    assert told["analysis"]["cautions"] == list(files.cautions) == []
     rows = {row["name"]: row for row in told["analysis"]["entries"]}
     assert {name: row["right"] for name, row in rows.items()} == {
         row.name: row.right for row in found.entries
@@ -209,8 +210,36 @@ def test_examples_under_many_seeds_are_taken_in_clusters() -> None:
 
     assert many.clustered
     assert all("10 clusters" in r.accuracy.method for r in many.entries if r.accuracy)
-    assert {one.found.test for one in many.comparisons} == {"paired bootstrap over clusters"}
+    assert {one.found.test for one in many.comparisons} == {"sign flips and t over clusters"}
+    assert {one.found.gain.clusters for one in many.comparisons} == {10}
+    assert many.cautions == ()
     assert not analyse(simulated(n=10)).clustered
+
+
+@pytest.mark.parametrize(("questions", "seeds"), [(1, 5), (3, 5), (5, 1)])
+def test_a_run_of_few_questions_says_so_at_the_top_and_beside_each_number(
+    questions: int, seeds: int
+) -> None:
+    run = simulated(n=questions, seeds=seeds)
+    found = analyse(run)
+    html, told = render(run, found, ()), as_json(run, found)
+    basis = f"{questions} clusters" if seeds > 1 else f"n = {questions}"
+
+    (caution,) = found.cautions
+    assert caution.startswith("Too few questions to say: 16 of 16 accuracies and differences rest")
+    assert caution in html[html.index("<header>") : html.index("</header>")]
+    assert caution in tables(run, found)
+    assert told["analysis"]["cautions"] == [caution]
+    for part in ("How right", "Against the baselines", "What became of each client"):
+        section = html[html.index(f"<h2>{part}") :]
+        assert f"; {basis}, too few to say)" in section[: section.index("</table>")]
+    for row in found.comparisons:
+        assert row.found.p is not None
+        assert row.found.p > 0.05
+        assert row.found.gain.low < row.found.gain.high
+    for entry in told["analysis"]["entries"]:
+        assert entry["accuracy"]["clusters"] == questions
+        assert entry["accuracy"]["low"] < entry["accuracy"]["high"]
 
 
 def test_two_runs_are_compared_on_the_items_that_both_have() -> None:
@@ -252,14 +281,19 @@ def test_a_run_with_less_in_it_has_a_shorter_report(
 
 def _estimates() -> Iterator[tuple[Estimate, str, str]]:
     yield (
-        Estimate(value=0.47, low=0.375, high=0.567, n=9, method=""),
-        "47.0% (37.5 to 56.7)",
-        ("+47.0 (+37.5 to +56.7)"),
+        Estimate(value=0.47, low=0.375, high=0.567, n=9, clusters=9, method=""),
+        "47.0% (37.5 to 56.7; n = 9)",
+        ("+47.0 (+37.5 to +56.7; n = 9)"),
     )
     yield (
-        Estimate(value=-0.04, low=-0.1, high=0.0, n=9, method=""),
-        "-4.0% (-10.0 to 0.0)",
-        ("-4.0 (-10.0 to +0.0)"),
+        Estimate(value=-0.04, low=-0.1, high=0.0, n=90, clusters=6, method=""),
+        "-4.0% (-10.0 to 0.0; 6 clusters)",
+        ("-4.0 (-10.0 to +0.0; 6 clusters)"),
+    )
+    yield (
+        Estimate(value=1.0, low=0.2924, high=1.0, n=15, clusters=3, method=""),
+        "100.0% (29.2 to 100.0; 3 clusters, too few to say)",
+        "+100.0 (+29.2 to +100.0; 3 clusters, too few to say)",
     )
 
 

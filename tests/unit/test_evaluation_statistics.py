@@ -6,24 +6,14 @@ Each test names its value and where the value comes from.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.statistics import (
-    Estimate,
-    accuracy,
-    bootstrap_mean,
-    cluster_bootstrap_mean,
-    cluster_robust_error,
-    difference,
-    holm,
-    mcnemar,
-    paired_bootstrap_p,
-    wilson,
-)
+from evaluation.statistics import Difference, Estimate, accuracy, difference, holm, mcnemar, wilson
 
 
 def test_wilsons_interval_is_that_of_the_textbook() -> None:
@@ -85,97 +75,6 @@ def test_holms_correction_leaves_out_what_was_not_tested() -> None:
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])  # 0.8 * 2 is cut at 1
 
 
-def test_a_bootstrap_of_many_values_is_that_of_the_normal_distribution() -> None:
-    # The mean of 400 values with deviation s has the standard error s / 20: +-1.96 of that.
-    values = np.random.default_rng(1).normal(10, 2, 400)
-    found = bootstrap_mean(list(values), seed=7)
-
-    assert found is not None
-    half = 1.96 * values.std() / 20
-    assert found.value == pytest.approx(values.mean())
-    assert found.low == pytest.approx(values.mean() - half, abs=0.25 * half)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.25 * half)
-
-
-def test_a_bootstrap_is_corrected_for_skew() -> None:
-    # BCa, unlike the percentile interval, reaches further on the side of the long tail.
-    values = list(np.random.default_rng(2).exponential(1.0, 30))
-    found = bootstrap_mean(values, seed=7)
-
-    assert found is not None
-    assert found.high - found.value > 1.2 * (found.value - found.low)
-
-
-def test_a_bootstrap_is_repeatable_and_of_the_same_values_a_point() -> None:
-    values = [0.0, 1.0, 1.0, 0.0, 1.0]
-    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
-    uneven = [0.1, 0.7, 1.3, 2.9, 3.1]
-    assert bootstrap_mean(uneven, seed=3) != bootstrap_mean(uneven, seed=4)
-    same = bootstrap_mean([2.0, 2.0], seed=1)
-    assert same is not None
-    assert (same.low, same.high) == (2.0, 2.0)
-    assert bootstrap_mean([], seed=1) is None
-
-
-def test_the_cluster_robust_error_by_hand() -> None:
-    # Values 1, 1, 0 in a; 0, 0 in b; 1 in c. n = 6, mean 0.5. Residual sums: a 0.5, b -1.0,
-    # c 0.5. G/(G-1) = 3/2. Variance 1.5 * (0.25 + 1 + 0.25) / 36 = 0.0625; error 0.25.
-    # statsmodels also multiplies by (n-1)/(n-k) = 5/5.
-    values = [1.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    clusters = ["a", "a", "a", "b", "b", "c"]
-
-    assert cluster_robust_error(values, clusters) == pytest.approx(0.25)
-    with pytest.raises(ValueError, match="one cluster"):
-        cluster_robust_error([1.0, 0.0], ["a", "a"])
-
-
-def test_the_error_of_single_items_is_the_usual_one() -> None:
-    # Each its own cluster: sqrt(n/(n-1) * sum r^2 / n^2) = s / sqrt(n), s with n - 1.
-    values = [1.0, 0.0, 1.0, 1.0]
-    usual = np.std(values, ddof=1) / math.sqrt(4)
-
-    assert cluster_robust_error(values, ["a", "b", "c", "d"]) == pytest.approx(usual)
-
-
-def test_repeating_every_item_does_not_narrow_an_interval_over_clusters() -> None:
-    right = [True, False, True, True, False, True, False, False, True, True]
-    items = [str(n) for n in range(10)]
-    once = cluster_bootstrap_mean([float(r) for r in right], items, seed=1)
-    repeated = accuracy(right * 20, items * 20, seed=1)
-    careless = wilson(sum(right) * 20, 200)
-
-    assert once is not None
-    assert repeated is not None
-    assert careless is not None
-    assert (repeated.low, repeated.high) == pytest.approx((once.low, once.high))
-    assert careless.high - careless.low < 0.5 * (repeated.high - repeated.low)
-    assert "10 clusters" in repeated.method
-
-
-def test_a_percentile_interval_leaves_out_one_in_forty_on_each_side() -> None:
-    # 400 clusters of one: the mean is nearly normal with the error s / 20, and 1.96 of that is
-    # the end. At 90 % it is 1.645 of it, 16 % nearer.
-    values = np.random.default_rng(3).normal(0, 1, 400)
-    found = cluster_bootstrap_mean(list(values), [str(n) for n in range(400)], seed=1)
-
-    assert found is not None
-    half = 1.96 * values.std() / 20
-    assert found.high - found.value == pytest.approx(half, rel=0.06)
-    assert found.value - found.low == pytest.approx(half, rel=0.06)
-
-
-def test_clusters_of_unequal_size_are_weighed_by_their_items() -> None:
-    # Nine items of 1 in one cluster and one of 0 in another: the mean is 0.9, not 0.5. Of two
-    # clusters a quarter of the resamples draws one twice: 1, or 0.
-    found = cluster_bootstrap_mean([1.0] * 9 + [0.0], ["a"] * 9 + ["b"], seed=1)
-    assert found is not None
-    assert (found.value, found.low, found.high) == (0.9, 0.0, 1.0)
-    # Half of them draw each once: 9 of 10 items, which is all between the quantiles 0.3 and 0.7.
-    middle = cluster_bootstrap_mean([1.0] * 9 + [0.0], ["a"] * 9 + ["b"], seed=1, level=0.4)
-    assert middle is not None
-    assert (middle.low, middle.high) == (0.9, 0.9)
-
-
 def test_accuracy_without_clusters_is_wilsons() -> None:
     right = [True] * 8 + [False] * 2
     assert accuracy(right, seed=1) == wilson(8, 10)
@@ -197,26 +96,176 @@ def test_a_difference_is_paired_and_counts_who_is_right_alone() -> None:
     assert difference({"a": True}, {"b": True}, seed=1) is None
 
 
+def seeded(rights: Sequence[Sequence[bool]]) -> tuple[dict[str, bool], dict[str, str]]:
+    """Items of questions under seeds, as "question/seed", and the question of each."""
+    items = {f"{q}/{s}": right for q, of in enumerate(rights) for s, right in enumerate(of)}
+    return items, {item: item.partition("/")[0] for item in items}
+
+
+def told(one: dict[str, bool], other: dict[str, bool], clusters: dict[str, str]) -> Difference:
+    found = difference(one, other, seed=1, clusters=clusters)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("questions", "p"), [(1, 1.0), (2, 0.5), (3, 0.25), (5, 0.0625), (6, 0.03125), (8, 0.0078125)]
+)
+def test_questions_that_one_always_has_right_are_as_many_tosses_of_a_coin(
+    questions: int, p: float
+) -> None:
+    # 2 / 2^G for G questions, however many seeds. Below six nothing can be told: p above 0.05.
+    one, clusters = seeded([[True] * 5] * questions)
+    found = told(one, dict.fromkeys(one, False), clusters)
+
+    assert found.p == pytest.approx(p)
+    assert (found.gain.value, found.gain.clusters, found.gain.n) == (1.0, questions, 5 * questions)
+    assert found.gain.high == 1.0
+    assert (found.gain.low > 0) is (p < 0.05)
+    assert found.gain.few is (questions < 6)
+
+
+def test_one_question_says_nothing_of_a_difference() -> None:
+    for rights in ([True] * 5, [True, True, False, True, False], [False] * 5):
+        one, clusters = seeded([rights])
+        found = told(one, dict.fromkeys(one, False), clusters)
+        assert (found.p, found.gain.low, found.gain.high) == (1.0, -1.0, 1.0)
+
+
 def test_a_difference_of_repeated_items_is_tested_over_clusters() -> None:
     # The same three examples under ten seeds: 30 items, 3 clusters. McNemar would see 20 against
-    # 10 and say 0.099; over clusters two against one is nothing.
-    one = {f"{e}/{s}": e != 2 for e in range(3) for s in range(10)}
-    other = {item: not right for item, right in one.items()}
-    clusters = {item: item.partition("/")[0] for item in one}
+    # 10 and say 0.099. Two against one is nothing: all of the 8 flips are as far from zero.
+    one, clusters = seeded([[question != 2] * 10 for question in range(3)])
+    found = told(one, {item: not right for item, right in one.items()}, clusters)
 
-    found = difference(one, other, seed=1, clusters=clusters)
+    assert found.test == "sign flips over clusters"
+    assert found.p == pytest.approx(1.0)
+    assert (found.only_one, found.only_other) == (20, 10)
 
+
+def test_a_difference_has_to_pass_both_tests_where_clusters_are_enough() -> None:
+    # Six questions, each won under one of five seeds. Sign flips: 2 / 2^6 = 0.03125. The two added
+    # gain +-sqrt(1/5) of their five: mean 6/40, squares 6 * 0.25^2 + 1.48607^2 + 2.98607^2 = 11.5,
+    # variance 8/7 * 11.5 / 40^2, t = 0.15 / 0.090633 = 1.65502 with 5 degrees of freedom: 0.159.
+    one, clusters = seeded([[True] + [False] * 4] * 6)
+    found = told(one, dict.fromkeys(one, False), clusters)
+
+    assert found.test == "sign flips and t over clusters"
+    assert found.p == pytest.approx(0.1588, abs=1e-4)
+    assert found.gain.low == pytest.approx(0.15 - 2.570582 * 0.090633, abs=1e-5)
+
+
+def test_an_interval_has_no_difference_in_it_where_the_test_finds_none() -> None:
+    # 60 against 40 of 100: McNemar's p is 0.057, the t test's 0.047.
+    won = {str(n): n < 60 for n in range(100)}
+    found = difference(won, {item: not right for item, right in won.items()}, seed=1)
     assert found is not None
-    assert found.test == "paired bootstrap over clusters"
-    # Of 27 equally likely draws the gain is <= 0 where 2 or 3 of 3 are the bad example: 7/27.
-    assert found.p == pytest.approx(2 * 7 / 27, abs=0.02)
+    assert found.p == pytest.approx(0.0569, abs=1e-4)
+    assert found.gain.low == 0.0
 
 
-def test_the_paired_bootstraps_p_by_hand() -> None:
-    # Of 99 means 4 are below 0: 2 * (4 + 1) / (99 + 1) = 0.1. Never 0, never above 1.
-    assert paired_bootstrap_p(np.asarray([-1.0] * 4 + [1.0] * 95)) == pytest.approx(0.1)
-    assert paired_bootstrap_p(np.ones(99)) == pytest.approx(0.02)
-    assert paired_bootstrap_p(np.zeros(99)) == 1.0
+def test_seeds_that_agree_add_nothing() -> None:
+    rng = np.random.default_rng(4)
+    won = rng.integers(-1, 2, 12)
+    once, questions = seeded([[bool(w > 0)] for w in won])
+    found = told(once, {i: bool(w < 0) for i, w in zip(once, won, strict=True)}, questions)
+    one, clusters = seeded([[bool(w > 0)] * 9 for w in won])
+    other, _ = seeded([[bool(w < 0)] * 9 for w in won])
+    repeated = told(one, other, clusters)
+
+    assert (repeated.gain.low, repeated.gain.high) == pytest.approx(
+        (found.gain.low, found.gain.high)
+    )
+    assert repeated.p is not None
+    assert found.p is not None
+    assert repeated.p >= found.p > 0.05
+
+
+def test_seeds_that_differ_narrow_an_interval() -> None:
+    # Twelve questions, each of which one has right under three of five seeds, the other under two.
+    one, clusters = seeded([[seed < 3 for seed in range(5)]] * 12)
+    other, _ = seeded([[seed > 2 for seed in range(5)]] * 12)
+    once, questions = seeded([[question < 7] for question in range(12)])
+    alone = told(once, {item: not right for item, right in once.items()}, questions)
+    found = told(one, other, clusters)
+
+    assert (alone.gain.value, found.gain.value) == pytest.approx((1 / 6, 1 / 5))
+    assert found.gain.high - found.gain.low < 0.6 * (alone.gain.high - alone.gain.low)
+
+
+def test_an_accuracy_of_a_few_questions_that_are_all_right_is_not_known_exactly() -> None:
+    # Clopper and Pearson: of G of G right the low end is 0.025^(1/G), whatever the seeds.
+    for questions in (1, 2, 3, 5, 8, 20):
+        found = accuracy([True] * 5 * questions, [str(n) for n in range(questions)] * 5, seed=1)
+        assert found is not None
+        assert (found.low, found.high) == pytest.approx((0.025 ** (1 / questions), 1.0))
+        missed = accuracy([False] * 5 * questions, [str(n) for n in range(questions)] * 5, seed=1)
+        assert missed is not None
+        assert (missed.low, missed.high) == pytest.approx((0.0, 1 - found.low))
+
+
+def test_repeating_every_item_does_not_narrow_an_interval_over_clusters() -> None:
+    right = [True, False, True, True, False, True, False, False, True, True]
+    items = [str(n) for n in range(10)]
+    repeated = accuracy(right * 20, items * 20, seed=1)
+    careless = wilson(sum(right) * 20, 200)
+
+    assert repeated is not None
+    assert careless is not None
+    # Clopper and Pearson (1934) for 6 of 10: 0.2624 to 0.8784.
+    assert (repeated.low, repeated.high) == pytest.approx((0.2624, 0.8784), abs=1e-4)
+    assert careless.high - careless.low < 0.5 * (repeated.high - repeated.low)
+    assert (repeated.n, repeated.clusters) == (200, 10)
+    assert "10 clusters" in repeated.method
+
+
+def test_clusters_that_vary_within_tell_more_than_their_number() -> None:
+    # Each of 40 questions is right under three of five seeds: no question is like all its seeds.
+    spread = accuracy([seed < 3 for seed in range(5)] * 40, [str(n // 5) for n in range(200)])
+    whole = accuracy(
+        [n % 5 < 3 for n in range(40) for _ in range(5)], [str(n // 5) for n in range(200)]
+    )
+    items = wilson(120, 200)
+
+    assert spread is not None
+    assert whole is not None
+    assert items is not None
+    assert spread.value == whole.value == items.value == 0.6
+    assert spread.high - spread.low < 0.6 * (whole.high - whole.low)
+    assert spread.high - spread.low > items.high - items.low
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=7), max_size=9)
+)
+def test_no_interval_over_clusters_is_a_point_or_leaves_out_its_value(
+    clusters: list[list[tuple[bool, bool]]],
+) -> None:
+    one, named = seeded([[a for a, _ in of] for of in clusters])
+    other, _ = seeded([[b for _, b in of] for of in clusters])
+    share = accuracy(list(one.values()), list(named.values()), seed=1)
+    found = difference(one, other, seed=1, clusters=named)
+    if not clusters:
+        assert share is None
+        assert found is None
+        return
+
+    assert share is not None
+    assert 0 <= share.low <= share.value <= share.high <= 1
+    assert share.low < share.high
+    assert found is not None
+    assert found.p is not None
+    assert -1 <= found.gain.low <= found.gain.value <= found.gain.high <= 1
+    assert found.gain.low < found.gain.high
+    assert 0 < found.p <= 1
+    assert share.clusters == found.gain.clusters == len(clusters)
+    # The test and the interval never contradict each other.
+    if found.p > 0.05 or found.test != "McNemar, exact":
+        assert (found.p > 0.05) == (found.gain.low <= 0 <= found.gain.high)
+    back = difference(other, one, seed=1, clusters=named)
+    assert back is not None
+    assert back.p == pytest.approx(found.p)
+    assert (back.gain.low, back.gain.high) == pytest.approx((-found.gain.high, -found.gain.low))
 
 
 @given(st.integers(0, 60), st.integers(1, 60))

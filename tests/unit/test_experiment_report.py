@@ -154,3 +154,22 @@ def test_the_files_say_the_same_and_need_nothing_else(
         assert f"<td>{row[3]}</td>" in html
     again = write(run, table, tmp_path / "again")
     assert again["html"].read_bytes() == files["html"].read_bytes()
+
+
+def test_an_experiment_of_few_questions_says_so(run: RunData, tmp_path: Path) -> None:
+    few = replace(run, units=tuple(u for u in run.units if u.example in ("e00", "e05", "e10")))
+    seeded = replace(
+        few, units=tuple(replace(u, seed=seed) for u in few.units for seed in range(5))
+    )
+    table = table_of(seeded, LAYOUT)
+    html = write(seeded, table, tmp_path)["html"].read_text(encoding="utf-8")
+
+    (caution,) = table.cautions
+    assert caution in html[html.index("<header>") : html.index("</header>")]
+    assert as_json(seeded, table)["cautions"] == [caution]
+    _, rows = cells(table)
+    for row in rows:
+        assert "; 3 clusters, too few to say)" in row[3]
+    assert rows[2][6] == "+33.3 (-100.0 to +100.0; 3 clusters, too few to say)"
+    assert rows[2][7] == "1.000"
+    assert table_of(run, LAYOUT).cautions == ()
