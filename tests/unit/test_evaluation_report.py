@@ -17,7 +17,7 @@ from evaluation.analysis import analyse, compare
 from evaluation.markdown import tables
 from evaluation.numbers_shown import interval, number, p_value, points
 from evaluation.plots import look
-from evaluation.report import Files, write
+from evaluation.report import Files, as_json, render, write
 from evaluation.run_data import RunData
 from evaluation.statistics import Estimate, wilson
 from tests.unit.evaluation_runs import ENTRIES, simulated
@@ -122,6 +122,7 @@ def test_the_json_says_the_same(files: Files, run: RunData) -> None:
     found = analyse(run)
 
     assert (told["run"], told["done"], told["compared_with"]) == ("simulated", 240, "earlier")
+    assert told["analysis"]["cautions"] == list(files.cautions) == []
     rows = {row["name"]: row for row in told["analysis"]["entries"]}
     assert {name: row["right"] for name, row in rows.items()} == {
         row.name: row.right for row in found.entries
@@ -217,23 +218,22 @@ def test_examples_under_many_seeds_are_taken_in_clusters() -> None:
 
 @pytest.mark.parametrize(("questions", "seeds"), [(1, 5), (3, 5), (5, 1)])
 def test_a_run_of_few_questions_says_so_at_the_top_and_beside_each_number(
-    questions: int, seeds: int, tmp_path: Path
+    questions: int, seeds: int
 ) -> None:
     run = simulated(n=questions, seeds=seeds)
-    files = write(run, tmp_path)
-    html = files.html.read_text(encoding="utf-8")
-    told = json.loads(files.json.read_text(encoding="utf-8"))
+    found = analyse(run)
+    html, told = render(run, found, ()), as_json(run, found)
     basis = f"{questions} clusters" if seeds > 1 else f"n = {questions}"
 
-    (caution,) = files.cautions
+    (caution,) = found.cautions
     assert caution.startswith("Too few questions to say: 16 of 16 accuracies and differences rest")
     assert caution in html[html.index("<header>") : html.index("</header>")]
-    assert caution in files.markdown.read_text(encoding="utf-8")
+    assert caution in tables(run, found)
     assert told["analysis"]["cautions"] == [caution]
     for part in ("How right", "Against the baselines", "What became of each client"):
         section = html[html.index(f"<h2>{part}") :]
         assert f"; {basis}, too few to say)" in section[: section.index("</table>")]
-    for row in analyse(run).comparisons:
+    for row in found.comparisons:
         assert row.found.p is not None
         assert row.found.p > 0.05
         assert row.found.gain.low < row.found.gain.high
