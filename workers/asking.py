@@ -16,9 +16,9 @@ from models.errors import TransientError
 from models.messages import Answer
 from models.roster import make_request
 from tasks import ask
+from tasks.sending import sending
 from tasks.settings import settings
 from workers.listening import check_somebody_listens
-from workers.sending import sending
 from workers.show import progress_table
 
 #: How often a watched query is looked at (seconds).

@@ -19,11 +19,11 @@ from db.record import SqlRecord
 from models.errors import ColmError, InvalidAsk, Overloaded, SettingsError, TransientError
 from tasks import ask
 from tasks.celery_app import app
+from tasks.sending import sending
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
 from workers import asking
 from workers.asking import ask_and_follow
-from workers.sending import sending
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Sending from the command line, and the truth about what was sent when the broker failed."""
+"""What may have been sent when the broker failed in between."""
 
 from __future__ import annotations
 
