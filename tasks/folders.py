@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from models.errors import SettingsError
 
@@ -26,6 +26,9 @@ PATHS = (
 )  # fmt: skip
 #: Variables of the XDG base directories, and the keys whose defaults follow from them.
 XDG = {"home": "XDG_STATE_HOME", "cache": "XDG_CACHE_HOME"}
+
+#: Parameters of a SQLite file's URL; all but `timeout` are those of its own URIs (uri=true).
+OF_SQLITE = {"cache", "immutable", "mode", "nolock", "psow", "uri", "vfs", "timeout"}
 
 _SQLITE = re.compile(r"(sqlite:///)([^?]*)(.*)", re.DOTALL)
 _PARAMETERS = re.compile(r"(\?\w+=[^&]*(&\w+=[^&]*)*)?", re.DOTALL)
@@ -92,10 +95,18 @@ def sqlite_url(path: Path) -> str:
 
 
 def checked_sqlite(url: str) -> str:
-    """The URL as it is. Raises ValueError where a ? in it does not begin its parameters."""
+    """The URL as it is. Raises ValueError where what follows a ? is no parameter of SQLite's."""
     found = _SQLITE.fullmatch(url)
-    if found is not None and not _PARAMETERS.fullmatch(found[3]):
+    if found is None:
+        return url
+    if not _PARAMETERS.fullmatch(found[3]):
         raise ValueError("what follows ? is no parameter: write a ? in a path as %3F, a % as %25")
+    for name, value in parse_qsl(found[3].removeprefix("?"), keep_blank_values=True):
+        if name not in OF_SQLITE:
+            known = ", ".join(sorted(OF_SQLITE))
+            raise ValueError(f"{name!r} is no parameter of SQLite's; there are: {known}")
+        if name == "timeout" and not re.fullmatch(r"\d+(\.\d+)?", value):
+            raise ValueError("timeout is no number of seconds")
     return url
 
 

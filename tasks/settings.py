@@ -178,7 +178,8 @@ def _default_clients() -> dict[str, ParticipantSettings]:
     }
 
 
-def _default_servers() -> dict[str, ParticipantSettings]:
+def default_servers() -> dict[str, ParticipantSettings]:
+    """The servers of a site whose file names none."""
     return {"main": ParticipantSettings(sampling=Sampling(temperature=0.3))}
 
 
@@ -197,7 +198,7 @@ class Settings(Message):
     #: Where downloaded and converted models are kept.
     cache: Path = Field(default=Path("~/.cache/colm"), validate_default=True)
     clients: dict[Name, ParticipantSettings] = Field(default_factory=_default_clients)
-    servers: dict[Name, ParticipantSettings] = Field(default_factory=_default_servers)
+    servers: dict[Name, ParticipantSettings] = Field(default_factory=default_servers)
     deadlines: Deadlines = Deadlines()
     #: Default options by strategy, as in `[strategies.colm]`.
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -298,7 +299,7 @@ def load(environment: Mapping[str, str], folder: Path, *, running: bool = True) 
     path = file_of(environment, folder)
     values = {} if path is None else read_file(path)
     # A variable changes one value of a default participant, it does not replace them all.
-    defaults = {"clients": _default_clients, "servers": _default_servers}
+    defaults = {"clients": _default_clients, "servers": default_servers}
     overrides = from_environment(environment, _is_key)
     low: dict[str, Any] = dict(xdg_defaults(environment))
     for key in defaults.keys() & overrides.keys() - values.keys():

@@ -66,6 +66,15 @@ def started(process: int) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
+def here() -> str:
+    """What names the processes among which an id means one: a machine, its start, a container."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return f"{socket.gethostname()}/{_boot()[:8]}/{space}"
+
+
 def _boot() -> str:
     """What names this start of this machine; empty where the system does not say."""
     try:

@@ -16,9 +16,9 @@ from models.errors import TransientError
 from models.messages import Answer
 from models.roster import make_request
 from tasks import ask
+from tasks.sending import sending
 from tasks.settings import settings
 from workers.listening import check_somebody_listens
-from workers.sending import sending
 from workers.show import progress_table
 
 #: How often a watched query is looked at (seconds).
@@ -71,9 +71,11 @@ def _follow(engine: Engine, query_id: str, console: Console, meanwhile: Callable
             if time.monotonic() >= check_at:
                 check_somebody_listens(standing)
                 check_at = time.monotonic() + settings().limits.listen_timeout
+            looked = time.monotonic()
             if standing.status != "unknown" and console.is_terminal:
                 live.update(_picture(engine, query_id, started))
-            time.sleep(LOOK_EVERY)
+            # To look at a query of many steps is not to take what its steps need.
+            time.sleep(max(LOOK_EVERY, 4 * (time.monotonic() - looked)))
     console.print(_picture(engine, query_id, started))
 
 

@@ -21,12 +21,12 @@ from tasks import evaluate
 from tasks.evaluation_config import RunConfig, read_config
 from tasks.evaluations import run_name
 from tasks.inspection import listened_to
+from tasks.sending import sending
 from tasks.settings import settings
 from workers.evaluator import cancel_queries
 from workers.evaluator_data import load, told_of_tests
 from workers.printing import print_json
 from workers.run_view import run_picture, runs_table
-from workers.sending import sending
 
 #: How often a watched run is looked at (seconds).
 LOOK_EVERY = 0.5

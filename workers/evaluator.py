@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ from models.errors import ColmError, InvalidAsk, TransientError
 from tasks import ask, cancel
 from tasks.evaluation_config import RunConfig
 from tasks.settings import settings
-from tasks.standing import started
+from tasks.standing import here, started
 from tasks.windows import Window, in_window, next_opening, parse_window
 from workers.evaluator_data import digest_of, load, told_of, told_of_tests
 from workers.evaluator_grading import grader_of
@@ -197,13 +196,13 @@ class Keeper:
 
 
 def this_process() -> str:
-    """What names this process among all that ever ran: host, process id, and when it started."""
-    return f"{socket.gethostname()}:{os.getpid()}:{started(os.getpid())}"
+    """What names this process among all that ever ran: where, its id, and when it started."""
+    return f"{here()}:{os.getpid()}:{started(os.getpid())}"
 
 
 def is_alive(owner: str) -> bool:
-    """False only if the process that `owner` names ran on this host and is gone."""
-    host, _, process = owner.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname() or not Path("/proc/self/stat").exists():
+    """False only if the process that `owner` names ran where this one does, and is gone."""
+    where, _, process = owner.rpartition(":")[0].rpartition(":")
+    if where != here() or not Path("/proc/self/stat").exists():
         return True
     return started(int(process)) == owner.rpartition(":")[2]

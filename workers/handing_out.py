@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.errors import ColmError, SettingsError
 from models.messages import Name, Role
 from models.urls import shown, split
-from tasks.settings import RESERVED, ParticipantSettings, Settings, settings
+from tasks.settings import RESERVED, ParticipantSettings, Settings, default_servers, settings
 from workers import users
 from workers.management import management_of
 
@@ -150,7 +150,7 @@ def settings_file(wanted: users.Account, password: str, base: str, found: Settin
     table = found.clients if wanted.role == "client" else found.servers
     engine = _engine(table.get(wanted.name))
     text += ENGINE.format(role=wanted.role, name=wanted.name, engine=engine)
-    if wanted.role == "client" and wanted.name in Settings().servers:
+    if wanted.role == "client" and wanted.name in default_servers():
         # Its file would else have the built-in server of the same name.
         text += "".join(f"\n[servers.{server}]\n" for server in found.servers)
     return text

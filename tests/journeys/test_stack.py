@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_stack_of_many_clients_comes_back_in_any_home_after_it_was_killed(
         for start in ("first", "second"):
             site.start("up", known_as=start)
             log = site.folder / f"{start}.log"
-            site.wait_until(lambda log=log: "ready" in log.read_text(), timeout=PATIENCE)  # type: ignore[misc]
+            site.wait_until(partial(_says, log, "ready"), timeout=PATIENCE)
             answer = site.ask(f"The {start} question?", {"rounds": 1})
             assert answer["status"] == "answered"
             assert {one["status"] for one in answer["clients"].values()} == {"refined"}
@@ -109,6 +110,10 @@ def test_the_demo_runs_a_real_model_from_question_to_refined_answers(tmp_path: P
     life = site.colm("show", query)
     dtype = "bfloat16" if processor_has_bfloat16() else "float32"
     assert f"SmolLM2-135M-Instruct (transformers, {dtype}, cpu)" in " ".join(life.split())
+
+
+def _says(log: Path, word: str) -> bool:
+    return word in log.read_text()
 
 
 def _pid_of(child: str, log: Path) -> int:

@@ -19,11 +19,11 @@ from db.record import SqlRecord
 from models.errors import ColmError, InvalidAsk, Overloaded, SettingsError, TransientError
 from tasks import ask
 from tasks.celery_app import app
+from tasks.sending import sending
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
 from workers import asking
 from workers.asking import ask_and_follow
-from workers.sending import sending
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_what_surely_was_not_accepted_is_told_as_it_is(error: ColmError) -> None
 
 def test_a_refusal_of_the_connection_is_told_by_what_is_sent(broker: SimpleNamespace) -> None:
     broker.error = NotAllowed("no such virtual host")
-    sent = []
-    with sending("it", "look"):
-        sent.append(1)
-    assert sent == [1]
+    refusal = TransientError("a limit is reached")
+    with pytest.raises(TransientError) as caught, sending("it", "look"):
+        raise refusal
+    assert caught.value is refusal
 
 
 @pytest.fixture

@@ -98,6 +98,20 @@ def test_a_question_mark_in_the_path_of_a_sqlite_url_is_refused(tmp_path: Path, 
         load({"COLM_DATABASE": url}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ("timeout=soon", "timeout is no number"),
+        ("foo=1", "'foo' is no parameter of SQLite's; there"),
+    ],
+)
+def test_a_parameter_that_sqlite_does_not_know_is_refused(
+    tmp_path: Path, parameters: str, complaint: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"database: {complaint}"):
+        load({"COLM_DATABASE": f"sqlite:////x?{parameters}"}, tmp_path)
+
+
 @pytest.mark.parametrize("name", AWKWARD)
 def test_any_folder_can_be_home(tmp_path: Path, name: str) -> None:
     home = tmp_path / name

@@ -20,6 +20,7 @@ from tasks import standing
 from tasks.settings import Settings, load, of_new_stack, settings
 from tasks.standing import stack_file, stack_lock, this_stack
 from tests.unit.conftest import SetEnvironment
+from workers.evaluator import is_alive, this_process
 from workers.initial import TEMPLATE
 
 BROKER, DATABASE = "redis+socket:///run/x.sock", "sqlite:////run/x.db"
@@ -127,6 +128,20 @@ def test_the_process_that_is_to_be_the_stack_does_not_ask_another(
     environment(COLM_HOME=str(running))
     assert settings().broker == BROKER
     assert (of_new_stack().broker, of_new_stack().database) == (None, None)
+
+
+def test_an_evaluator_is_gone_only_where_its_process_id_means_one_of_ours(
+    dead_pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = this_process()
+    where, started = mine.rsplit(":", 2)[0], mine.rpartition(":")[2]
+    assert is_alive(mine)
+    assert not is_alive(f"{where}:{dead_pid}:{started}")
+    assert not is_alive(f"{where}:{os.getpid()}:1")  # a process id that lives again
+    assert is_alive(f"another-host/1/2:{dead_pid}:{started}")
+    assert is_alive(f"{where.partition('/')[0]}:{dead_pid}:{started}")  # of an earlier version
+    monkeypatch.setattr(standing, "_boot", lambda: "another start of a machine of this name")
+    assert is_alive(f"{where}:{dead_pid}:{started}")
 
 
 BROKEN = ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": 1}', "\udcff", "3", "null"]

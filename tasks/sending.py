@@ -1,4 +1,4 @@
-"""Sending from the command line, and the truth about what was sent when the broker failed."""
+"""What may have been sent when the broker failed in between."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ def sending(what: str, look: str) -> Iterator[None]:
 
     A broker confirms what it has stored. One that fails before the confirm may have stored it.
     """
+    connected = False
     try:
         # A refusal is told of by what is sent.
         with suppress(AMQPError), app.producer_or_acquire() as producer:
             producer.connection.ensure_connection(**PATIENCE)
+            connected = True
     except (OperationalError, OSError) as error:
         why = str(error) or repr(error)
         raise TransientError(f"the broker cannot be reached: {why}; nothing was sent") from error
@@ -33,6 +35,8 @@ def sending(what: str, look: str) -> Iterator[None]:
     except Overloaded:
         raise
     except TransientError as error:
+        if not connected:
+            raise
         raise TransientError(
             f"{error}. It failed while {what} was sent, which may be there all the same: {look}"
         ) from error
