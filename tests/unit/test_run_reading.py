@@ -273,7 +273,7 @@ def test_a_result_of_evaluate_is_the_run(engine: Engine, config: dict[str, Any])
     order(engine, config)
     assert run_meta(engine, "night") == {
         "task_id": "night", "status": "STARTED", "result": None, "traceback": None,
-        "children": [], "date_done": None,
+        "children": [], "date_done": None, "name": "colm.evaluate",
     }  # fmt: skip
     runs.give_back(engine, "night", "me", now=NOW, state="done")
     done = run_meta(engine, "night")
