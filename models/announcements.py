@@ -32,7 +32,7 @@ class Announced(NamedTuple):
 
 
 _AFTER = re.compile(r"[\s*_]{0,8}[:\uff1a]?[\s*_]{0,8}[,\u3001\uff0c]?\s{0,8}(?=\S)")
-_LABELS = (":", "=", "\uff1a", "\uff1d", "-", "\u2013", "\u2014")
+_LABELS = tuple(":=->\uff1a\uff1d\u2013\u2014\u2248\u2192\u21d2")
 _LABEL_LINE = re.compile(r"[^\w\n]*(?:\w+[^\w\n]{1,2}){0,3}")
 _TAG = re.compile(r"<((?:final_?)?answer)>|\[(answer)\]|<\|begin_of_box\|>", re.I)
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s?(?:\{|(?=[\w\\-]))")
@@ -43,7 +43,7 @@ _FIELD = re.compile(
     r"|(?P<bare>[^\n{}\[\]]{0,200}?)(?=,\s?[\"']|\s?\}|$)",
     re.M,
 )
-_HASHES = re.compile(r"^[ \t>*]{0,8}####(?!#)[ \t]*(\S.*)$", re.M)
+_HASHES = re.compile(r"(?<![^\s*])####(?!#)[ \t]*(\S.*)$", re.M)
 _CORRECTED = re.compile(
     r"\b(?:wait|actually|correction|mistake|sorry|oops|re-?check|recalculate)\b", re.I
 )
@@ -58,7 +58,7 @@ def announced(text: str) -> list[Announced]:
 
 
 def hashed(text: str, is_value: Callable[[str, bool], bool]) -> str | None:
-    """What stands after `####`, where that begins a line and is a value by `is_value`, which is
+    """What stands after `####` on its line, where that is a value by `is_value`, which is
     told whether it is the last line. The first counts, unless words between it and the next take it
     back: what follows an answer after hashes is no part of it."""
     last = len(text.rstrip())

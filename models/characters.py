@@ -36,8 +36,9 @@ _COMPATIBLE = re.compile(
     "\u3000\u3200-\u33ff\ufb00-\ufdff\ufe30-\ufe6f\ufe70-\ufefc\uff00-\uffef\U0001d400-\U0001d7ff]+"
 )
 _ALIKE = str.maketrans(
-    dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bc\u0060\u00b4", "'")
-    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u300c\u300d\u300e\u300f", '"')
+    dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u02bb\u02bc\u0060\u00b4", "'")
+    | dict.fromkeys("\u300a\u300b\u300c\u300d\u300e\u300f", '"')
+    | dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"')
     | dict.fromkeys("\u2044\u2215", "/")
     | {"\u3002": ".", "\u3001": ","}
 )

@@ -14,7 +14,7 @@ AROUND: Final = 80
 _ONE: Final = "\ufffc"
 
 _DENIAL = (
-    r"not|never|neither|nor|cannot|\w{2,7}n't|no|without|except|excluding|unlike|exclude|eliminate"
+    r"not|never|none|neither|nor|cannot|\w{2,7}n't|no|without|except|excluding|unlike|exclude|eliminate"
     r"|rule out|reject|rather than|instead of|leave out|leaving out|omit|skip|avoid|drop|against"
     r"|nicht|kein(?:e|en|er)?|pas|ni|не|ни"
 )

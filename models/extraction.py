@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from models.announcements import Announced, announced, hashed, without_run_on
-from models.characters import composed
+from models.characters import DASHES, composed
 from models.numerals import NUMBER as NUMBER
-from models.numerals import OPAQUE_IN, bare, numbers_in
+from models.numerals import OPAQUE_IN, bare, is_a_part, numbers_in, told
 from models.thoughts import split_thought
 
 #: The longest last line, in characters, that is taken for an answer that nothing announces.
@@ -41,10 +41,6 @@ _WORKED_OUT = re.compile(
     r"[^=(,;\d]{0,20}?[-+*/x\u00d7\u00f7\u2212\u00b7][^=]*\d[^=]*=(?:.*=)?(.*)"
 )
 _RESULT = re.compile(r"[^=(,;\d]{0,20}?=(?:.*=)?(.*)")
-_IN_EXPRESSION = re.compile(
-    rf"\s?[-+*/\u00d7\u00b7\u00f7\u2212]\s?[^=,;]{{0,40}}?{OPAQUE_IN.pattern}"
-)
-_AFTER_OPAQUE = re.compile(rf"{OPAQUE_IN.pattern}\s?[-+*/\u00d7\u00b7\u00f7\u2212]\s?\Z")
 #: A formula between dollar signs, or as LaTeX has it: of at most 2,000 characters.
 _FORMULA = re.compile(
     r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000}?)\$"
@@ -65,6 +61,14 @@ _ABOUT = re.compile(
     r"|here)(?!\w)",
     re.I,
 )
+_PARTED_SIGN = re.compile(rf"\A\s*[{DASHES}]\s(?=[$\u20ac\u00a3]?\d)")
+#: Digits, or signs, that a number could not be read from.
+_UNREAD = re.compile(rf"\d|{OPAQUE_IN.pattern}")
+_LED_IN = re.compile(
+    r"\A(?:therefore|thus|then|clearly|simply|indeed|definitely|probably|(?:most )?likely),?\s+"
+    r"(?=\S)",
+    re.I,
+)
 _COPULA = re.compile(r"(?:です|でした|である|となります|になります|だ|입니다|이다|이에요|예요)\Z")
 
 
@@ -78,8 +82,8 @@ def word_in(text: str) -> str | None:
     text = _WORDS.sub(r"\1", composed(text))
     text = without_run_on(text, lambda head: bool(hashed(head, _is_last) or announced(head)))
     found = hashed(text, _is_last)
-    if found is None and (told := _best(announced(text), _is_short)):
-        found = told.text
+    if found is None and (one := _best(announced(text), _is_short)):
+        found = one.text if one.closed else _LED_IN.sub("", one.text)
     if found is None:
         lines = [line.strip(_WRAPPING) for line in text.splitlines()]
         last = next((line for line in reversed(lines) if line), "")
@@ -100,9 +104,9 @@ def formula_in(text: str) -> str | None:
         text, lambda head: bool(hashed(head, _is_formula_line) or announced(head))
     )
     found = hashed(text, _is_formula_line)
-    if found is None and (told := _best(announced(text), _shows_formula)):
-        shown = _FORMULA.match(told.rest)
-        found = shown[0] if shown else told.text
+    if found is None and (one := _best(announced(text), _shows_formula)):
+        shown = _FORMULA.match(one.rest)
+        found = shown[0] if shown else one.text
     where = text if found is None else found
     formulas = [next(filter(None, groups)) for groups in _FORMULA.findall(where)]
     formulas = [formula for formula in formulas if _is_formula(formula)]
@@ -122,14 +126,20 @@ def _number_in(text: str) -> str | None:
     if value := hashed(text, _is_number_line):
         return _number_of(bare(value))
     heard = announced(text)
-    bared = [one._replace(text=bare(one.text)) for one in heard]
-    told = _best((one for one in bared if _number_of(one.text)), _begins_with_number)
-    if told:
-        return _number_of(told.text)
-    if heard and OPAQUE_IN.search(bared[-1].text):
+    bared = [one._replace(text=_signed(bare(one.text), text, one.start)) for one in heard]
+    best = _best((one for one in bared if _number_of(one.text)), _begins_with_number)
+    if best:
+        return _number_of(best.text)
+    if heard and _UNREAD.search(bared[-1].text):
         return _tidy(heard[-1].text)
     last = deque(numbers_in(bare(text)), maxlen=1)
-    return last[0][0].strip() if last else None
+    return told(last[0]) if last else None
+
+
+def _signed(said: str, text: str, start: int) -> str:
+    """`said` with a minus sign that a space parts from it; on a line of its own it is a bullet."""
+    bullet = "\n" in text[max(0, start - 4) : start]
+    return said if bullet else _PARTED_SIGN.sub("-", said)
 
 
 def _best(heard: Iterable[Announced], is_direct: Callable[[Announced], bool]) -> Announced | None:
@@ -189,10 +199,8 @@ def _number_of(text: str) -> str | None:
     worked = sums.match(text, first.end(), first.end() + MAX_SUM)
     result = next(numbers_in(worked[1]), None) if worked else None
     if result is not None:
-        return result[0].strip()
-    if _IN_EXPRESSION.match(text, first.end()) or _AFTER_OPAQUE.search(text[: first.start()][-8:]):
-        return None
-    return first[0].strip()
+        return told(result)
+    return None if is_a_part(first) else told(first)
 
 
 def _is_formula(text: str) -> bool:

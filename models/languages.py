@@ -19,8 +19,10 @@ _SPACED: Final = (
     (
         "answer",
         "(?:final)?answers?",
-        "is|are|(?:would|will|must|should|has to) be|equals?|comes to",
+        "is|are|(?:would|will|must|should|has to) be|equals?"
+        "|(?:comes|works out|turns out) to(?: be)?",
     ),
+    ("ans", r"ans(?:\.(?=:))?", "is"),
     ("antwort", "antwort(?:en)?", "ist|sind|lautet|lauten|wäre|beträgt"),
     ("lösung", "lösung", "ist|lautet|beträgt"),
     ("ergebnis", "ergebnis", "ist|lautet|beträgt"),
@@ -66,7 +68,7 @@ _MARKS = r"[\s*_\"'\u201d`\]]{0,8}"
 
 def _pattern(noun: str, verb: str) -> str:
     said = rf"[^\n.:=。：]{{0,{GAP}}}?(?<!{JOINED})(?:{verb})(?!{JOINED})" if verb else r"(?=\s\S)"
-    label = rf"{_NOTE}(?:\s\w{{1,20}}){{0,2}}{_MARKS}[:=：＝]|\s[-–—]\s"
+    label = rf"{_NOTE}(?:\s\w{{1,20}}){{0,2}}{_MARKS}(?:[:=：＝≈→⇒]|->)>?|\s[-–—]\s"
     return rf"(?<!{ALNUM})(?<!<)(?<!</)(?:{noun})(?!{JOINED}|>)(?:{label}|{said})"
 
 

@@ -46,11 +46,16 @@ _DECIMAL = (
     r"|\d+(?:[.\u066b]\d+)?|\.\d+)"
 )
 _EXPONENT = rf"(?:\{{{SPACE}?[+{DASHES}]?\d+{SPACE}?\}}|\([+{DASHES}]?\d+\)|[+{DASHES}]?\d+)"
+_ORDINALS: Final = {
+    "second": "2", "third": "3", "fourth": "4", "fifth": "5", "sixth": "6", "seventh": "7",
+    "eighth": "8", "ninth": "9", "tenth": "10", "twelfth": "12", "squared": "2", "cubed": "3",
+}  # fmt: skip
 _POWER = (
     rf"(?:{SPACE}?(?:\^|\*\*){SPACE}?{_EXPONENT}(?![\d^]|[.,/]\d|\*\*)"
     rf"|[\u207a\u207b]?[{SUPERSCRIPTS}]+"
     rf"|{SPACE}(?i:(?:raised{SPACE})?to{SPACE}the{SPACE}(?:power{SPACE}(?:of{SPACE})?)?"
-    rf"(?:minus{SPACE}|negative{SPACE}|[{DASHES}])?\d+(?:st|nd|rd|th)?(?:{SPACE}power)?))"
+    rf"(?:minus{SPACE}|negative{SPACE}|[{DASHES}])?(?:\d+(?:st|nd|rd|th)?|{'|'.join(_ORDINALS)})"
+    rf"(?:{SPACE}power)?)|{SPACE}(?i:squared|cubed)(?!{JOINED}))"
 )
 _TIMES = rf"{SPACE}{{0,2}}(?:[xX*\u00d7\u00b7\u22c5\u2219\u2715\u2716]|times){SPACE}{{0,2}}"
 #: Words for powers of ten, by their exponent.
@@ -79,6 +84,7 @@ _CURRENCY = (
 )
 _SIGN = (
     rf"(?:(?<![\w)\]}}%{OPAQUE}])[+{DASHES}]"
+    rf"|(?:(?<=[=(])|(?<=[=(] ))[{DASHES}] (?=[$\d])"
     rf"|(?<!{ALNUM})(?<!\d\s)(?i:{_MINUS}){SPACE}?)"
 )
 _BEFORE = (
@@ -87,7 +93,9 @@ _BEFORE = (
 )
 _AFTER = (
     rf"(?!\d|[{SUPERSCRIPTS}]|_\{{?{ALNUM}|{SPACE}?(?:[{OPAQUE}\u221a\u03c0]|\^|\*\*(?={JOINED}|[({{])"
-    rf"|(?i:pi)(?!{JOINED}))|{SPACE}?[/\u2044\u2215]{SPACE}?\d|i(?!{JOINED}))"
+    rf"|(?i:pi)(?!{JOINED}))|{SPACE}?[/\u2044\u2215]{SPACE}?\d|i(?!{JOINED})"
+    rf"|{SPACE}?[xyznab](?:[.,;]?\s*\Z|[.,;]\s)"
+    rf"|[xyznab]{SPACE}?[=^)+*/{DASHES}]|{SPACE}[xyznab]{SPACE}?[=^)+*/])"
 )
 _SLASH = rf"{SPACE}?[/\u2044\u2215]{SPACE}?"
 _NUMBER = rf"""
@@ -102,7 +110,7 @@ _NUMBER = rf"""
     (?P<power>{_POWER})
  |(?P<above>{_DECIMAL}){_SLASH}(?P<below>{_DECIMAL})(?!\d|[.,]\d|{_SLASH}\d|{SPACE}?\^)
  |(?P<simple>{_DECIMAL})
-)(?P<magnitude>{_MAGNITUDE}{{0,3}})(?P<letter>(?(currency){SPACE}?(?:[kKmMbBtT]|[mbtMBT]n|[mM]m)|k)(?!{JOINED}))?{_AFTER}
+)(?P<magnitude>{_MAGNITUDE}{{0,3}})(?P<letter>(?(currency){SPACE}?(?:[kKmMbBtT]|[mbtMBT]n|[mM]m)|(?:k|[MB]|bn))(?!{JOINED}))?{_AFTER}
 """
 #: Meant for text that `bare` has gone over; plain numbers are found in any.
 NUMBER: Final = re.compile("".join(line.lstrip(" ") for line in _NUMBER.splitlines()))
@@ -115,6 +123,11 @@ def numbers_in(text: str) -> Iterator[re.Match[str]]:
             yield found
 
 
+_SIGNS = r"[-+*/\u00d7\u00b7\u00f7\u2212]"
+_IN_SUM = re.compile(
+    rf"\s?{_SIGNS}\s?(?:[^=,;]{{0,40}}?{OPAQUE_IN.pattern}|\d{{0,6}}[ixyzn](?![\w=]|\s?=))"
+)
+_AFTER_OPAQUE = re.compile(rf"{OPAQUE_IN.pattern}\s?{_SIGNS}\s?\Z")
 _DENIED = re.compile(
     rf"(?:(?<!{ALNUM})(?:not|never|nicht|instead{SPACE}of|rather{SPACE}than|pas)|n['\u2019]t"
     rf"|不是|并非|ではなく){SPACE}(?:equal{SPACE}to{SPACE}|just{SPACE})?\Z|(?:不是|并非)\Z"
@@ -126,7 +139,18 @@ def number(text: str) -> Fraction | None:
     where it is a part of a formula that is more than a number."""
     text = bare(text)
     found = None if OPAQUE_IN.search(text) else NUMBER.search(text)
-    return None if found is None else value(found)
+    return None if found is None or is_a_part(found) else value(found)
+
+
+def is_a_part(found: re.Match[str]) -> bool:
+    """Whether it is a part of a sum that no number can be read from: the 3 of `3 + 4i`."""
+    before = found.string[max(0, found.start() - 8) : found.start()]
+    return bool(_IN_SUM.match(found.string, found.end()) or _AFTER_OPAQUE.search(before))
+
+
+def told(found: re.Match[str]) -> str:
+    """A number as it was written, without what does not belong to it."""
+    return re.sub(rf"\A([{DASHES}]) ", r"\1", found[0].strip())
 
 
 def value(found: re.Match[str]) -> Fraction | None:
@@ -181,6 +205,8 @@ _INTEGER = re.compile(rf"([{DASHES}]|minus |negative )?(\d+)", re.I)
 
 
 def _power(base: Fraction, exponent: str, times: Fraction) -> Fraction | None:
+    for word, digits in _ORDINALS.items():
+        exponent = exponent.lower().replace(word, digits)
     found = _INTEGER.search(raised(exponent))
     power = int(found[2]) if found and len(found[2]) <= 9 else MAX_POWER + 1
     size = max(abs(base.numerator), base.denominator).bit_length()
@@ -237,12 +263,14 @@ _FULL_WIDTH = re.compile(
 _ENTITY = re.compile(r"&#?\w{2,10};")
 _FRACTION = re.compile(rf"(\d)?\s?\\(?:[dtc]|nice|s)?frac{_ARGUMENT}{_ARGUMENT}")
 _ROOT = re.compile(
-    rf"(\d)?\s?(?:\\sqrt|\u221a)(\s?\[[^\]]{{0,20}}\])?(?:{_ARGUMENT}|\s?\(([^()]{{0,80}})\))"
+    r"(\d)?\s?(?:\\sqrt|\u221a|(?<![a-zA-Z])sqrt(?=\s?\()|(?<![a-zA-Z])square root of(?=\s\d))"
+    r"(\s?\[[^\]]{0,20}\])?(?:\s?\{([^{}]{0,80})\}|\s?(\d+|\w)|\s?\(([^()]{0,80})\))"
 )
 _REPEATING = re.compile(r"(?<!\d)(\d{0,20})\.(\d{0,40})\\(?:overline|bar)\s?\{(\d{1,40})\}")
 _COMMAND = re.compile(r"\\([a-zA-Z]+)\s?")
 _FUNCTION = re.compile(
     r"\\(?:log|ln|lg|exp|a?r?c?(?:sin|cos|tan|cot)h?|binom|sum|int|prod|lim)(?![a-zA-Z])"
+    r"|(?<![a-zA-Z])(?:(?:log|ln|exp|sin|cos|tan|cbrt|gcd|lcm|max|min)(?=\s?\()|cube root of)\s?\(?"
 )
 _BRACED = re.compile(r"(?<![\^_}\w])\{(\d+)\}")
 _UNIT_POWER = re.compile(

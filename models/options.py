@@ -49,6 +49,10 @@ class _Mention(NamedTuple):
     end: int
     letter: str
 
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
 
 #: Mentions of options, and letters, that are looked at.
 MOST: Final = 1_000
@@ -57,7 +61,7 @@ _TRIMMED = " \t\r\n.,;:!?*_\"'"
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"(?: ?\n ?)+")
 _CIRCLED = re.compile("[\u2460-\u2468]")
-_MARKUP = re.compile(r"\*\*|__|`|\\[()\[\]]|\\(?=\$)")
+_MARKUP = re.compile(r"\*\*|__|`|\\[()\[\]]|\\?\$")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf)|mbox)\s?\{([^{}]*)\}")
 _ARTICLES = re.compile(r"([\s\"'(\[*]*)(?:(?:the|an?|la|el|le|les|der|die|das)\s+)?", re.I)
 
@@ -78,16 +82,21 @@ class Options:
         self._letter = {self._key(w): LETTERS[n] for n, w in reversed(list(enumerate(words))) if w}
         self._values = [number(w) if NUMBER.fullmatch(bare(w)) else None for w in words]
         ordered = sorted(self._letter, key=len, reverse=True)
-        self._words = re.compile("|".join(map(_pattern, ordered)), re.I) if ordered else None
+        words = "|".join(map(_pattern, ordered))
+        self._words = re.compile(f"(?=({words}))", re.I) if ordered else None
 
     def mentions(self, text: str) -> list[_Mention]:
-        """Every option whose words are in `text`, at each place the longest of them."""
+        """Every option whose words are in `text`, in order; of those that overlap the longest."""
         if self._words is None:
             return []
-        return [
-            _Mention(m.start(), m.end(), self._letter[self._key(m[0])])
-            for m in self._words.finditer(text)
-        ]
+        kept: list[_Mention] = []
+        for m in self._words.finditer(text):
+            one = _Mention(*m.span(1), self._letter[self._key(m[1])])
+            while kept and kept[-1].end > one.start and kept[-1].length < one.length:
+                kept.pop()
+            if not kept or kept[-1].end <= one.start:
+                kept.append(one)
+        return kept
 
     def first(self, text: str) -> str | None:
         """The option that `text` begins with, after an article at most."""
@@ -95,13 +104,16 @@ class Options:
         if lead is None or self._words is None:
             return None
         found = self._words.match(text, lead.end(1)) or self._words.match(text, lead.end())
-        return self._letter[self._key(found[0])] if found else None
+        return self._letter[self._key(found[1])] if found else None
 
     def masked(self, text: str) -> str:
         """`text` with the words of options made unreadable, so that no letter is found in them."""
-        if self._words is None:
-            return text
-        return self._words.sub(lambda m: "\ufffc" * len(m[0]) if len(m[0]) > 1 else m[0], text)
+        parts, end = [], 0
+        for one in self.mentions(text):
+            if one.length > 1:
+                parts += [text[end : one.start], "\ufffc" * one.length]
+                end = one.end
+        return "".join([*parts, text[end:]])
 
     def by_value(self, text: str) -> str | None:
         """The option that is the number that `text` begins with, however it is written."""
@@ -138,7 +150,7 @@ def _pattern(words: str) -> str:
 _LETTER = re.compile(r"(?<!\w)[A-Z](?!\w)")
 
 _LEAD = (
-    r"(?i:[\s(\[\"'*:>-]{0,12}(?:(?:the|most|likely|probably|clearly|definitely|therefore|thus|then"
+    r"(?i:[\s(\[\"'*:<>-]{0,12}(?:(?:the|most|likely|probably|clearly|definitely|therefore|thus|then"
     r"|la|el|le|die|der|das|o|a(?=\s+(?:letra|opção))|l')\s*){0,4}"
     r"(?:(?:option|choice|answer|letter|alternative|opción|opção|letra|réponse|buchstabe|вариант"
     r"|选项|選項|選択肢|보기|选|選|第)\s*(?:is\s+|[#:(\[]\s*)?)?[\s(\[\"'*]{0,12})"
@@ -153,7 +165,15 @@ _SECOND = re.compile(
     rf"(?:(?:and|or)\s+)?[(\[\"'*]*(?:option\s+)?(?!I\s+[a-z])([A-Z]){_LETTER_ENDS}"
     r"(?!\s+(?:is|are|was|seems|has|does|do|can|would|will)\b)"
 )
-_BOUND = r"because|since|as|which|with|due|for|if|when|that|is|by|and|but|seems|must|would|-"
+#: A letter to which another one is added.
+_BEFORE = re.compile(
+    r"(?<!\w)([A-Z])[)\]\"'*]{0,3}\s?"
+    r"(?:,|/|&|\+|(?<=\W)(?:and|or|und|oder|y|o|et|ou|и|или)|と|、|和|或|及)"
+    r"\s?(?:option\s)?[(\[\"'*]{0,3}\Z"
+)
+_BOUND = (
+    "because|since|as|which|with|due|for|if|when|that|is|by|and|but|seems|must|would|ist|est|es|è|-"
+)
 _ARTICLE = re.compile(rf"\s+(?!(?:{_BOUND})(?!{JOINED}))[a-z]")
 _MARKED = re.compile(r"(?<!\w)[(\[]([A-Za-z])[)\]](?!\w)")
 _BEST = re.compile(
@@ -171,17 +191,21 @@ _CHOSEN = re.compile(
     r"(?!\s+(?!(?:because|since|as)\b)(?-i:[a-z]))",
     re.I,
 )
+#: A letter, and after it what only an answer has.
+_NAMED = re.compile(
+    rf"(?<!{JOINED})([A-Z])[)\]]?\s?(?:选项|選項|项|項|번|(?:が|は)?(?:正解|正しい)|是?(?:正确|正確|对的))"
+)
 _IF = re.compile(r"\b(?:if|whether|why|unless)\s+(?:\w+\s+)?\Z", re.I)
 _LABEL = re.compile(
-    r"[^\w\n]*([A-Za-z])(?:[.):]|[^\w\n]*$|(\s?-\s|,\s|\s+(?:because|since|as)\b))", re.M
+    r"[^\w\n]*([A-Za-z])(?![+#])(?:[.):]|[^\w\n]*$|(\s?-\s|,\s|\s+(?:because|since|as)\b))", re.M
 )
 _OPTION_LINE = re.compile(r"^[^\w\n]*([A-Z])[.):]\s+(.*)$", re.M)
 _NUMBERED = re.compile(r"\b(?:answer|option|choice)[ \t]?#?[ \t]?([1-9])\b", re.I)
 _ALONE = re.compile(
     rf"(?:(?<!{JOINED})(?i:is|are|be|choose|chose|chosen|pick|picked|select|selected|say"
     r"|said|go with|going with|option|choice|answer|letter|therefore|thus|so|hence|but|it's|guess"
-    r"|ist|es|est|è|é"
-    r"|это|вариант)|[:=>]|[是选選择擇为為はが은는이가])[\s*\"']{0,4}"
+    r"|ist|es|est|è|é|это|вариант|antwort|réponse|respuesta|opción|risposta|resposta|ответ)"
+    r"|[:=>]|[是选選择擇为為はが은는이가项項肢기])[\s,*\"']{0,4}"
     rf"(?:the\s+|option\s+)?([A-Z]){_LETTER_ENDS}"
     rf"(?!\s+(?!(?:{_BOUND}|over|here|instead|rather|or)(?!{JOINED}))[a-z]|\s+[A-Z]\w)"
 )
@@ -305,7 +329,8 @@ def _last(found: Iterable[re.Match[str]], text: str, options: Options) -> re.Mat
 
 
 def _best(text: str, options: Options) -> _Said | None:
-    both = sorted([*_BEST.finditer(text), *_CHOSEN.finditer(text)], key=lambda m: m.start(1))
+    found = (m for one in (_BEST, _CHOSEN, _NAMED) for m in one.finditer(text))
+    both = sorted(found, key=lambda m: m.start(1))
     meant = (m for m in both if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
     found = _last(meant, text, options)
     return _Said(found[1]) if found else None
@@ -341,7 +366,8 @@ def _marked_or_alone(text: str, options: Options) -> _Said | None:
         return None
     for pattern in (_MARKED, _ALONE):
         if found := _last(pattern.finditer(text), text, options):
-            other = _SECOND.match(text, found.end(1))
-            several = other and other[1] in options.letters and other[1] != found[1].upper()
+            near = text[max(0, found.start(1) - 24) : found.start(1)]
+            others = (_SECOND.match(text, found.end(1)), _BEFORE.search(near))
+            several = {m[1] for m in others if m and m[1] in options.letters} - {found[1].upper()}
             return _Said(None if several else found[1].upper())
     return None

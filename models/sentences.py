@@ -21,9 +21,9 @@ _STOP = re.compile(
 _LAST_WORD = re.compile(rf"(?:{JOINED}|\.)+\Z")
 #: With these the sentence goes on: a name or a number follows.
 _TITLES = """
-st ste dr mr mrs ms mx prof mt ft gen col maj capt lt sgt cpl rev hon pres gov sen rep rt messrs mme
-mlle sr sra srta dra fr hr dn vs viz cf approx ca bzw nr núm no nos vol vols fig figs eq eqs sec ch
-pp pg art арт ул г им св
+av ee uu st ste sta dr mr mrs ms mx prof mt ft gen col maj capt lt sgt cpl rev hon pres gov sen
+rep rt messrs mme mlle sr sra srta dra fr hr dn vs viz cf approx ca bzw nr núm no nos vol vols fig
+figs eq eqs sec ch pp pg art арт ул г им св
 """
 #: With these it may go on, or end.
 _SHORTENED = """
@@ -71,6 +71,8 @@ def _ends(line: str, stop: re.Match[str]) -> bool:
     after = line[stop.end() : stop.end() + AFTER].lstrip()
     if stop[0] in ";\uff1b":
         return bool(_CLAUSE.search(re.split("[;\uff1b.]", after, maxsplit=1)[0]))
+    if stop[0] == "!" and (after[:1].islower() or after.split(".")[0].lower() in SHORTENED):
+        return _is_clause(after)
     if stop[0] != "." or not after:
         return True
     word = _LAST_WORD.search(line, max(0, stop.start() - BEFORE), stop.start())
@@ -91,7 +93,9 @@ def _ends_after(word: str, after: str) -> bool:
     if _INITIALS.fullmatch(word) or plain in SHORTENED:
         return False
     if len(word) == 1 and word.isalpha() and follows:
-        return _is_clause(after) or (not follows[0].isupper() and not word.isupper())
+        if follows[0].isdigit() or re.match(r"\w\.", after):
+            return False
+        return _is_clause(after) or not (follows[0].isupper() or word.isupper())
     return True
 
 

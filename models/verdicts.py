@@ -55,8 +55,7 @@ _BETTER = re.compile(
 )
 _TIED = re.compile(
     r"\b(?:it'?s|it is|this is|i call it|they)\s+(?:a\s+)?(?:tied?|draw)(?!\w)"
-    r"|\b(?:both|they|the two|the answers)\s+are\s+(?:equally\s+\w+|equal)\b"
-    r"|\bneither\s+(?:\w+\s+)?is\s+better\b",
+    r"|\b(?:both|they|the two|the answers)\s+are\s+(?:equally\s+\w+|equal)\b",
     re.I,
 )
 _REMARK = re.compile(

@@ -93,6 +93,22 @@ def test_a_model_that_repeats_itself_keeps_no_grader_busy(kind: Kind, told: str)
     assert time.process_time() - began < 2
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "\\[", "\\(", '"', "#### ", "(A) ", "is B ", "not A ", "\nQuestion: 1\n", "\\boxed{",
+        "e\u0301", "\u0301\u0327", "the sun is not the moon ", "* ",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["exact", "numeric", "choice", "math"])
+def test_a_hundred_thousand_characters_are_read_in_one_pass(kind: Kind, told: str) -> None:
+    text = told * (100_000 // len(told))
+
+    found = extract(text, kind, choices=("the sun", "the moon"))
+
+    assert found is None or len(found) <= len(text)
+
+
 def test_what_is_announced_goes_before_what_only_looks_like_an_answer() -> None:
     text = "The answer is 12. Check: 4 * 3 = 12, unlike 99."
 

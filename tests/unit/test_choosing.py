@@ -105,6 +105,32 @@ def test_a_selection_is_read(reply: str, k: int, names: str, remark: str) -> Non
     assert read_selection(reply, NAMES, k) == (tuple(names.split()), remark)
 
 
+@pytest.mark.parametrize(
+    ("reply", "names"),
+    [
+        ("<think>ada knows nothing of this; bo does.</think>\ncy, bo", "cy bo"),
+        ("not ada, but bo and cy", "bo cy"), ("neither ada nor bo: cy", "cy"),
+        ("bo, cy (not ada)", "bo cy"), ("ada is not suited, so bo and cy.", "bo cy"),
+        ("I would leave out ada. bo, cy", "bo cy"),
+        ("ada knows nothing of this.\nbo\ncy", "bo cy"), ("Instead of ada I choose bo.", "bo"),
+        ("ada and bo don't fit; cy", "cy"), ("<think>ada", ""), ("ada rather than bo", "ada"),
+        ("**Selection:** bo, cy", "bo cy"), ("Bo and cy, because ada lacks the field.", "bo cy"),
+        ("I choose 选择ada和bo", "ada bo"), ("ADA\uff0cBO", "ada bo"),
+        ("no need for ada; take cy", "cy"), ("ada?</think>bo", "bo"),
+        ("not ada or bo but cy", "cy"), ("Ada can do this, bo cannot.", "ada"),
+        ("ada cannot. bo can.", "bo"), ("without ada", ""), ("ada, not bo", "ada"),
+        ("ada, then bo", "ada bo"), ("ada (chemistry), bo (physics)", "ada bo"),
+        ("Since bo and cy know physics, I pick cy and bo.\n\ncy, bo", "cy bo"),
+    ],
+)  # fmt: skip
+def test_names_in_a_thought_and_names_that_are_left_out_are_not_selected(
+    reply: str, names: str
+) -> None:
+    selected = read_selection(reply, ("ada", "bo", "cy"), len(names.split()) or 1)
+
+    assert selected.names == tuple(names.split())
+
+
 def test_a_name_that_begins_anothers_is_told_from_it() -> None:
     known = ("ada", "ada-two", "ada_3")
     assert read_selection("ada-two, ada", known, 2).names == ("ada-two", "ada")

@@ -31,7 +31,7 @@ QUESTION = "Why is the sum of two odd numbers even?"
 _words = st.text(st.sampled_from("abc ,.\n'\"<>XYZ0"), min_size=1, max_size=80)
 
 
-@given(question=_words, text=_words, guidance=_words)
+@given(question=_words, text=_words.filter(str.strip), guidance=_words)
 def test_a_refine_prompt_begins_with_its_draft_prompt_and_the_draft(
     question: str, text: str, guidance: str
 ) -> None:

@@ -10,8 +10,7 @@ from models.errors import InvalidAsk
 from models.messages import Query, Step
 from models.roster import make_request
 from models.strategies import STRATEGIES
-from models.strategies.judge import of_both, swapped
-from models.verdicts import read_verdict
+from models.strategies.judge import of_both, read_verdict, swapped
 from tests.unit.examples import a_query
 from tests.unit.simulation import Reply, play
 
@@ -63,34 +62,53 @@ def test_the_verdict_is_what_both_orders_say(
     assert (answer.detail["verdict"], answer.detail["consistent"]) == (verdict, consistent)
 
 
-@pytest.mark.parametrize(
-    ("reply", "verdict"),
-    [
-        ("A", "first"), (" b. ", "second"), ("**B**", "second"), ("Tie.", "tie"),
-        ("Answer A is better.", "first"), ("B: it is right.", "second"), ("B\nIt is.", "second"),
-        ("The second one names the cause. Verdict: B", "second"), ("It is B", "unreadable"),
-        ("The better answer is A.", "first"),
-        ("A is wrong.", "unreadable"), ("A good answer.", "unreadable"), ("", "unreadable"),
-        ("Both A and B are fine", "unreadable"), ("I would say neither", "unreadable"),
-        ("<think>\nA is right, B is vague.\n</think>\n\nB", "second"),
-        ("<think>A wins", "unreadable"),
-        ("A, hmm, gets the date wrong.</think>\n\nB", "second"), ("b", "second"), ("(B)", "second"),
-        ("A: correct but wordy.\nB: correct and brief.\n\nB", "second"), ("TIE", "tie"),
-        ("A. It has a mistake.\nB. It has none.\n\nVerdict: B", "second"), ("It's a tie", "tie"),
-        ("A: wrong year.\nB: right year.\nBetter: B", "second"), ("A: wrong year.", "unreadable"),
-        ("A: both right\nB: both right\nVerdict: TIE", "tie"), ("A\nB", "unreadable"),
-        ("Answer A: 7/10\nAnswer B: 9/10\nAnswer B", "second"), ("A, B", "unreadable"),
-        ("[[B]]", "second"), ("My final verdict is: [[A]]", "first"), ("**Verdict:** B", "second"),
-        ("Verdict: **A**", "first"), ("\\boxed{B}", "second"), ('{"verdict": "B"}', "second"),
-        ("A is better than B.", "first"), ("B is better than A: it is right.", "second"),
-        ("A is not better than B.", "unreadable"), ("Neither is better.", "tie"),
-        ("I prefer B.", "second"), ("Verdict: A\nVerdict: B", "unreadable"),
-        ("The winner is B!", "second"), ("A. Because it is right.", "first"),
-        ("They are equally good.", "tie"), ("A is a better answer", "unreadable"),
-        ("A\n\nAnswer A names the year.", "first"), ("A is wrong and B is right.", "unreadable"),
-        ("Verdict: B\nA is better in style.", "second"), ("Better: neither", "unreadable"),
+#: By the verdict: replies that give it.
+REPLIES: dict[str, list[str]] = {
+    "first": [
+        "A", "Answer A is better.", "The better answer is A.", "My final verdict is: [[A]]",
+        "A is better than B.", "A, because it names the cause and B is wrong.", "A wins.",
+        "The verdict is A.", "A\n\nA",
     ],
-)  # fmt: skip
+    "second": [
+        " b. ", "**B**", "B: it is right.", "B\nIt is.",
+        "The second one names the cause. Verdict: B",
+        "<think>\nLet me compare. A is right, B is vague.\n</think>\n\nB",
+        "A, hmm, gets the date wrong.</think>\n\nB",
+        "A: correct but wordy.\nB: correct and brief.\n\nB",
+        "A. The first has a mistake.\nB. The second has none.\n\nVerdict: B",
+        "A: wrong year.\nB: right year.\nBetter: B", "Answer A: 7/10\nAnswer B: 9/10\nAnswer B",
+        "b", "[[B]]", r"\boxed{B}", "**Verdict:** B", "**Verdict: B**", "Final verdict: Answer B",
+        "Winner: B.", "A is better in style. Verdict: B", "\uff22", "(B)", "\"B\"", "Answer: B",
+        "The answer B is better because it is right.", "I choose B.", "I prefer answer B.",
+        "{\"verdict\": \"B\"}", "<verdict>B</verdict>", "B \u2014 it is right.",
+        "A\nwrong year\nB\nright year\nVerdict: B", "A: right\nB: wrong\nB is better",
+        "A) wrong\nB) right\nVerdict - B", "Better answer: B", "Response B",
+        "Verdict: B (A has the wrong year)", "The better one is B, since A is wrong.",
+        "B.\nA is wrong about the year.",
+    ],
+    "tie": [
+        "Tie.", "A: both right\nB: both right\nVerdict: TIE", "It's a tie",
+        "Is A better? Verdict: TIE", "It is a tie.", "a tie", "TIE: both right",
+        "Both are right.\n\nTIE", "verdict: tie",
+    ],
+    "unreadable": [
+        "It is B", "A is wrong.", "A good answer.", "", "Both A and B are fine",
+        "I would say neither", "well", "A\nB", "A, B", "A: wrong year.",
+        "A. The first has a mistake.\nB. The second has none.", "Verdict: A\nVerdict: B",
+        "Verdict: A or B", "Verdict: A/B", "Verdict: A, B", "Verdict: not A",
+        "A is better. B is better.", "A is not better", "A and B", "A & B", "A or B?", "<think>A",
+        "Answer A: correct. Answer B: wrong.", "Better: A and B", "Verdict: B\n\nA",
+        "A\nIt is.\nVerdict: B", "A: 8\nB: 9", "Answer A\nAnswer B", "Neither is better.",
+        "- A: wrong\n- B: right", "Which is better? A", "I would not choose A.",
+        "I don't prefer B", "A's answer is better", "Tie\nB", "Verdict: Both", "Verdict: Both A",
+        "Verdict: Answer A is wrong",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"), [(reply, verdict) for verdict in REPLIES for reply in REPLIES[verdict]]
+)
 def test_only_a_plain_verdict_is_read(reply: str, verdict: str) -> None:
     assert read_verdict(reply) == verdict
 
