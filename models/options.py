@@ -82,8 +82,8 @@ class Options:
         self._letter = {self._key(w): LETTERS[n] for n, w in reversed(list(enumerate(words))) if w}
         self._values = [number(w) if NUMBER.fullmatch(bare(w)) else None for w in words]
         ordered = sorted(self._letter, key=len, reverse=True)
-        words = "|".join(map(_pattern, ordered))
-        self._words = re.compile(f"(?=({words}))", re.I) if ordered else None
+        pattern = "|".join(map(_pattern, ordered))
+        self._words = re.compile(f"(?=({pattern}))", re.I) if ordered else None
 
     def mentions(self, text: str) -> list[_Mention]:
         """Every option whose words are in `text`, in order; of those that overlap the longest."""
@@ -329,8 +329,8 @@ def _last(found: Iterable[re.Match[str]], text: str, options: Options) -> re.Mat
 
 
 def _best(text: str, options: Options) -> _Said | None:
-    found = (m for one in (_BEST, _CHOSEN, _NAMED) for m in one.finditer(text))
-    both = sorted(found, key=lambda m: m.start(1))
+    named = (m for one in (_BEST, _CHOSEN, _NAMED) for m in one.finditer(text))
+    both = sorted(named, key=lambda m: m.start(1))
     meant = (m for m in both if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
     found = _last(meant, text, options)
     return _Said(found[1]) if found else None

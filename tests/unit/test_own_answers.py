@@ -42,7 +42,8 @@ OPTIONS = [
 TASKS = {
     "True": "not ( False ) and ( True ) is",
     "-50": "((3 * -3 * 6) + 4) =",
-    "(B)": "Which is second?\nOptions:\n(A) The jay is second\n(B) The quail is second\n(C) The owl is",
+    "(B)": "Which is second?\nOptions:\n(A) The jay is second\n(B) The quail is second\n"
+    "(C) The owl is",
     "no": "Is the sum of 2 and 2 equal to 5?",
     "dog cat": "Sort the following words in reverse: cat dog",
 }
