@@ -51,6 +51,8 @@ REFUSED = {
     ),
 }
 _WHY = {option: why for why, options in REFUSED.items() for option in options}
+#: Values that say nothing new: the form that messages have, and the mark of Celery beat.
+HARMLESS = [("serializer", "json"), ("headers", {"celery_beat_task": True})]
 #: Whatever can be said to `apply_async`, and is no argument of a task.
 CELERYS = {"task_id", *LEFT_OUT, *LET_THROUGH, *_WHY}
 
@@ -212,7 +214,7 @@ def check_options(called: str, options: Mapping[str, Any]) -> None:
     refused = [
         name
         for name, value in options.items()
-        if value and name not in CELERYS - set(_WHY) and (name, value) != ("serializer", "json")
+        if value and name not in CELERYS - set(_WHY) and (name, value) not in HARMLESS
     ]
     if refused:
         reasons = dict.fromkeys(_WHY.get(name, "Celery has no such option") for name in refused)

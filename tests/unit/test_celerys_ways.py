@@ -119,7 +119,12 @@ def test_a_group_asks_each_question_and_its_name_leaves_the_process_with_none(
         lambda: signature("colm.ask", args=(QUESTION,), app=app).delay(),
         lambda: signature("colm.ask", args=(QUESTION,), app=Celery("any")).delay(),
         lambda: ask.apply_async(
-            [QUESTION], retry=False, serializer="json", priority=0, expires=None
+            [QUESTION],
+            retry=False,
+            serializer="json",
+            headers={"celery_beat_task": True},
+            priority=0,
+            expires=None,
         ),
         lambda: ask.apply_async(one for one in [QUESTION]),
     ],
