@@ -142,6 +142,7 @@ def test_every_unit_is_committed_with_its_grades_and_its_cost(engine: Engine, as
 
 
 def test_no_more_is_in_flight_than_was_ordered(engine: Engine, asked: Asked) -> None:
+    asked.delay = 2.0  # long enough for a slow machine to ask three
     work(engine, asked).go_on()
     assert asked.most_open == 3
 
