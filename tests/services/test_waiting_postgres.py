@@ -198,7 +198,7 @@ def test_a_caller_waits_through_a_restart_of_the_database(
     waits = backend(private_postgres.url)
     found: list[str] = []
     caller = threading.Thread(
-        target=lambda: found.append(waits.wait_for(ID, timeout=None)["status"])
+        target=lambda: found.append(waits.wait_for(ID, timeout=200)["status"])
     )
     caller.start()
     engine = connect(private_postgres.url)
@@ -207,7 +207,7 @@ def test_a_caller_waits_through_a_restart_of_the_database(
     time.sleep(0.5)
     private_postgres.start()
     end(engine)
-    caller.join(60)
+    caller.join(240)
     assert found == ["FAILURE"]
     assert not reads.wait_for_answer(engine, "unknown", timeout=0.01)
     engine.dispose()
