@@ -165,11 +165,14 @@ def _proportional(a: Any, b: Any) -> bool:
     """Whether the difference of the sides of one is that of the other but for a factor, which is
     positive where they are inequalities."""
     ratios = []
-    for left, right in _computed(a.lhs - a.rhs, b.lhs - b.rhs):
+    directed = not isinstance(a, (sympy.Eq, sympy.Ne))
+    sides = [one.lhs - one.rhs for one in (a, b)]
+    if not directed:
+        sides = [sympy.numer(sympy.together(one)) for one in sides]
+    for left, right in _computed(*sides):
         if left is None or right is None or not left or not right:
             return False
         ratios.append(left / right)
-    directed = not isinstance(a, (sympy.Eq, sympy.Ne))
     near = NEAR if _has_decimals(a, b) else EXACT
     return all(_near(ratios[0], one, near) for one in ratios) and not (
         directed and not (ratios[0].is_real and ratios[0] > 0)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from models.languages import GAP, HEADING, RUN_ON, said_in
-from models.sentences import is_asked, sentence
+from models.sentences import FEW, is_asked, sentence
 
 #: Announcements of each sort that are looked at, from the last.
 MAX_ANNOUNCED: Final = 8
@@ -73,12 +74,14 @@ def hashed(text: str, is_value: Callable[[str, bool], bool]) -> str | None:
 
 
 def without_run_on(text: str, has_answer: Callable[[str], bool]) -> str:
-    """`text` up to the next question that a model asks itself after an answer."""
-    for n, found in enumerate(RUN_ON.finditer(text)):
-        if n == MAX_ANNOUNCED:
-            break
-        if text[: found.start()].strip() and has_answer(text[: found.start()]):
-            return text[: found.start()]
+    """`text` up to the next question that a model asks itself after an answer, which it announced,
+    or which is a few words, or stands apart from the question."""
+    for found in islice(RUN_ON.finditer(text), MAX_ANNOUNCED):
+        head = text[: found.start()]
+        apart = head.endswith("\n\n") or (found["asked"] and len(head.split()) <= FEW)
+        told = apart or "####" in head or announced(head)
+        if head.strip() and told and has_answer(head):
+            return head
     return text
 
 
@@ -97,6 +100,8 @@ def _said(text: str) -> Iterator[Announced]:
         at_start = said.start() - line <= GAP and _LABEL_LINE.fullmatch(text, line, said.start())
         rest = text[after.end() :]
         told = _field(rest) if field else sentence(rest)
+        if told.rstrip().endswith((":", "\uff1a")):
+            told = sentence(rest.partition("\n")[2])
         firm = bool(field or (label and at_start))
         if told.strip():
             yield Announced(after.end(), told, firm, bool(field), rest)

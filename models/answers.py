@@ -1,8 +1,8 @@
 """What a model answered, when two answers are the same one, and which one most agree on.
 
 Pure functions, the same for strategies that vote and for graders that compare with a reference.
-How an answer is found is written in `models.extraction`, when two are the same in
-`models.equivalence` and `models.formulas`.
+How an answer is found is written in `models.extraction` and `models.options`, when two are the same
+in `models.equivalence` and `models.formulas`.
 """
 
 from __future__ import annotations

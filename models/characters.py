@@ -6,15 +6,16 @@ import re
 import unicodedata
 from typing import Final
 
-#: Scripts that put no space between words, as ranges of a character class.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f"
-    "\uac00-\ud7ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+#: Scripts that put spaces between words, as ranges of a character class. Chinese, Japanese, Korean
+#: and Thai are none of them. Few characters, since a class of many is slow to compile.
+_SPACED = (
+    "0-9A-Za-z_\u00aa\u00b5\u00ba\u00c0-\u0dff\u10a0-\u10ff\u1200-\u137f\u1e00-\u1fff\uff10-\uff5a"
 )
 #: A letter, digit or underscore that goes on a word. A Chinese character beside "12" does not.
-JOINED: Final = rf"[^\W{_UNSPACED}]"
+JOINED: Final = rf"(?-i:\w(?<=[{_SPACED}]))"
 #: The same without the underscore, which also marks emphasis.
-ALNUM: Final = rf"[^\W_{_UNSPACED}]"
+ALNUM: Final = rf"(?-i:[^\W_](?<=[{_SPACED}]))"
+_joined = re.compile(JOINED)
 #: One space that does not end a line.
 SPACE: Final = "[ \\t\u00a0\u2000-\u200a\u202f\u205f\u3000]"
 #: What is written for a minus sign, as a part of a character class.
@@ -47,6 +48,11 @@ _ALIKE = str.maketrans(
 def composed(text: str) -> str:
     """In Unicode's composed form, as most texts are, and without what cannot be seen."""
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", _MARKS.sub(r"\1", text)))
+
+
+def is_joined(character: str) -> bool:
+    """Whether it goes on a word, as JOINED has it; false of no character."""
+    return _joined.match(character) is not None
 
 
 def raised(text: str) -> str:

@@ -182,7 +182,8 @@ def _is_number_line(line: str, last: bool) -> bool:
     if found is None or last:
         return found is not None
     after = line[found.end() :]
-    return not re.match(r"\s?[.):]\s*\S", after) and len(after.split()) <= MAX_UNITS
+    listed = re.match(r"\s?[.):]\s*\S", after) or re.search(r"\s[A-Z][a-z]", after)
+    return not listed and len(after.split()) <= MAX_UNITS
 
 
 def _is_formula_line(line: str, last: bool) -> bool:

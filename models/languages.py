@@ -22,7 +22,7 @@ _SPACED: Final = (
         "is|are|(?:would|will|must|should|has to) be|equals?"
         "|(?:comes|works out|turns out) to(?: be)?",
     ),
-    ("ans", r"ans(?:\.(?=:))?", "is"),
+    ("ans", r"(?<![\w,.] )ans(?:\.(?=:))?", "is"),
     ("antwort", "antwort(?:en)?", "ist|sind|lautet|lauten|wäre|beträgt"),
     ("lösung", "lösung", "ist|lautet|beträgt"),
     ("ergebnis", "ergebnis", "ist|lautet|beträgt"),
@@ -66,24 +66,27 @@ _NOTE = r"(?:\s?\([^()\n]{0,40}\))?"
 _MARKS = r"[\s*_\"'\u201d`\]]{0,8}"
 
 
+@lru_cache(maxsize=64)
 def _pattern(noun: str, verb: str) -> str:
     said = rf"[^\n.:=。：]{{0,{GAP}}}?(?<!{JOINED})(?:{verb})(?!{JOINED})" if verb else r"(?=\s\S)"
     label = rf"{_NOTE}(?:\s\w{{1,20}}){{0,2}}{_MARKS}(?:[:=：＝≈→⇒]|->)>?|\s[-–—]\s"
     return rf"(?<!{ALNUM})(?<!<)(?<!</)(?:{noun})(?!{JOINED}|>)(?:{label}|{said})"
 
 
-@lru_cache(maxsize=1)
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    spaced = ((stem, _pattern(noun, verb)) for stem, noun, verb in _SPACED)
-    return tuple((stem, re.compile(pattern, re.I)) for stem, pattern in (*spaced, *_UNSPACED))
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.I)
 
 
 def said_in(text: str) -> Iterator[re.Match[str]]:
     """Each place where a text says that its answer follows, language by language."""
     lower = text.lower()
-    for stem, pattern in _patterns():
+    for stem, noun, verb in _SPACED:
         if stem in lower:
-            yield from pattern.finditer(text)
+            yield from _compiled(_pattern(noun, verb)).finditer(text)
+    for stem, pattern in _UNSPACED:
+        if stem in lower:
+            yield from _compiled(pattern).finditer(text)
 
 
 #: A heading of its own, whose answer is on the next line.
@@ -94,7 +97,8 @@ HEADING: Final = re.compile(
 )
 #: A model that goes on after its answer begins another question so.
 RUN_ON: Final = re.compile(
-    r"^[ \t>*#]{0,8}(?:Question|Q|Problem|Exercise|Human|User|Pregunta|Frage|Domanda|Pergunta"
-    r"|Вопрос|问题|問題|問|问|질문|문제)(?:[ \t]?\d{1,4})?[ \t*]{0,4}[:：]|^<\|im_start\|>",
+    r"^[ \t>*#]{0,8}(?:Problem|Exercise|(?P<asked>Question|Q|Human|User|Pregunta|Frage|Domanda"
+    r"|Pergunta|Вопрос|问题|問題|問|问|질문|문제))"
+    r"(?:[ \t]?\d{1,4})?[ \t*]{0,4}[:：]|^<\|im_start\|>",
     re.M,
 )

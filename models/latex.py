@@ -29,6 +29,7 @@ _AROUND = re.compile(
     r"\A[\s*]*(?:\$\$?|\\\(|\\\[)?\s*|[\s.,;:*]*(?:\$\$?|\\\)|\\\])?[\s.,;:*]*\Z", re.S
 )
 _FUNCTIONS = "sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan"
+_ALL_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mathrm|mbox)\s?\{\s*([^{}]*?)\s*\}")
 _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
@@ -74,6 +75,8 @@ _GROUPS = re.compile(r"[-+$\s]*(?!0)(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2}){1,10
 def formula(text: str) -> str:
     r"""`text` with one command for each meaning, and without dollar signs, units and spacing."""
     text = _AROUND.sub("", composed(text).replace("...", "\u2026"))
+    if worded := _ALL_TEXT.fullmatch(text):
+        text = worded[1]
     text = re.sub(
         f"[{VULGAR}]", lambda m: r"\frac{{{}}}{{{}}}".format(*part(m[0]).split("/")), text
     )

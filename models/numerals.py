@@ -101,15 +101,15 @@ _SLASH = rf"{SPACE}?[/\u2044\u2215]{SPACE}?"
 _NUMBER = rf"""
 {_BEFORE}(?P<sign>{_SIGN})?(?:(?P<currency>{_CURRENCY}){SPACE}?(?P<inner>[{DASHES}])?)?(?>
   (?P<whole>\d+)?{SPACE}?(?P<vulgar>[{VULGAR}])
- |(?P<units>{_DECIMAL})(?:{SPACE}{{1,2}}|{SPACE}(?:and|und|et|y|e|&){SPACE})
-    (?P<over>\d{{1,2}}){_SLASH}(?P<under>\d{{1,3}})(?!\d|[.,/]\d)
- |(?P<halves>{_DECIMAL}){SPACE}and{SPACE}a{SPACE}(?P<half>half|quarter)(?!{JOINED})
  |(?P<han>(?:\d+(?:\.\d+)?{_HAN}+){{1,4}}(?:\d+(?!\.?\d))?)
- |(?P<scaled>{_DECIMAL})(?:{SPACE}?[eE](?=[+{DASHES}])|[eE])(?P<exponent>[+{DASHES}]?\d+)
- |(?P<first>{_DECIMAL})(?:{_TIMES}\{{?(?P<base>{_DECIMAL})\}}?(?=[\s^*]|[\u207a\u207b{SUPERSCRIPTS}]))?
-    (?P<power>{_POWER})
- |(?P<above>{_DECIMAL}){_SLASH}(?P<below>{_DECIMAL})(?!\d|[.,]\d|{_SLASH}\d|{SPACE}?\^)
- |(?P<simple>{_DECIMAL})
+ |(?P<first>{_DECIMAL})(?:
+    (?:{SPACE}{{1,2}}|{SPACE}(?:and|und|et|y|e|&){SPACE})
+      (?P<over>\d{{1,2}}){_SLASH}(?P<under>\d{{1,3}})(?!\d|[.,/]\d)
+   |{SPACE}and{SPACE}a{SPACE}(?P<half>half|quarter)(?!{JOINED})
+   |(?:{SPACE}?[eE](?=[+{DASHES}])|[eE])(?P<exponent>[+{DASHES}]?\d+)
+   |(?:{_TIMES}\{{?(?P<base>{_DECIMAL})\}}?(?=[\s^*]|[\u207a\u207b{SUPERSCRIPTS}]))?(?P<power>{_POWER})
+   |{_SLASH}(?P<below>{_DECIMAL})(?!\d|[.,]\d|{_SLASH}\d|{SPACE}?\^)
+  )?
 )(?P<magnitude>{_MAGNITUDE}{{0,3}})(?P<letter>(?(currency){SPACE}?(?:[kKmMbBtT]|[mbtMBT]n|[mM]m)|(?:k|[MB]|bn))(?!{JOINED}))?{_AFTER}
 """
 #: Meant for text that `bare` has gone over; plain numbers are found in any.
@@ -171,21 +171,20 @@ def _amount(found: re.Match[str]) -> Fraction | None:
     """Without sign and magnitude."""
     if found["vulgar"]:
         return int(found["whole"] or 0) + Fraction(part(found["vulgar"]))
-    if found["units"]:
-        return _decimal(found["units"]) + Fraction(int(found["over"]), int(found["under"]))
-    if found["halves"]:
-        return _decimal(found["halves"]) + Fraction(1, 2 if found["half"] == "half" else 4)
     if found["han"]:
         return _han(found["han"])
-    if found["scaled"]:
-        return _power(Fraction(10), found["exponent"], _decimal(found["scaled"]))
-    if found["power"] and found["base"]:
-        return _power(_decimal(found["base"]), found["power"], _decimal(found["first"]))
+    first = _decimal(found["first"])
+    if found["over"]:
+        return first + Fraction(int(found["over"]), int(found["under"]))
+    if found["half"]:
+        return first + Fraction(1, 2 if found["half"] == "half" else 4)
+    if found["exponent"]:
+        return _power(Fraction(10), found["exponent"], first)
+    if found["base"]:
+        return _power(_decimal(found["base"]), found["power"], first)
     if found["power"]:
-        return _power(_decimal(found["first"]), found["power"], Fraction(1))
-    if found["above"]:
-        return _decimal(found["above"]) / _decimal(found["below"])
-    return _decimal(found["simple"])
+        return _power(first, found["power"], Fraction(1))
+    return first / _decimal(found["below"]) if found["below"] else first
 
 
 def _decimal(written: str) -> Fraction:

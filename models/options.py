@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from models.announcements import announced, hashed, without_run_on
-from models.characters import ALNUM, JOINED, plain
+from models.characters import ALNUM, JOINED, is_joined, plain
 from models.denials import is_denied, refuses
 from models.numerals import NUMBER, bare, number
 
@@ -63,6 +63,11 @@ _LINES = re.compile(r"(?: ?\n ?)+")
 _CIRCLED = re.compile("[\u2460-\u2468]")
 _MARKUP = re.compile(r"\*\*|__|`|\\[()\[\]]|\\?\$")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf)|mbox)\s?\{([^{}]*)\}")
+_JOINED_BEFORE = re.compile(rf"{JOINED}\Z|{ALNUM}-\Z")
+_JOINED_AFTER = re.compile(rf"{JOINED}|-{ALNUM}")
+_IN_NUMBER_BEFORE = re.compile(r"[-/^.]\Z|\d[,:]? ?\Z")
+_IN_NUMBER_AFTER = re.compile(r"[.,:/^]\d| ?/ ?\d| \d|\^")
+_NO_ALONE = re.compile(r"\s*(?:$|[^\w\s'-])|\s+(?:because|since|as)\b")
 _ARTICLES = re.compile(r"([\s\"'(\[*]*)(?:(?:the|an?|la|el|le|les|der|die|das)\s+)?", re.I)
 
 
@@ -77,21 +82,24 @@ class Options:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.letters = LETTERS[: len(texts)] if texts else USUAL
-        self.known = bool(texts)
         words = [_folded(text).strip(_TRIMMED) for text in texts[: len(LETTERS)]]
-        self._letter = {self._key(w): LETTERS[n] for n, w in reversed(list(enumerate(words))) if w}
-        self._values = [number(w) if NUMBER.fullmatch(bare(w)) else None for w in words]
-        ordered = sorted(self._letter, key=len, reverse=True)
-        pattern = "|".join(map(_pattern, ordered))
-        self._words = re.compile(f"(?=({pattern}))", re.I) if ordered else None
+        self._values = [number(one) if NUMBER.fullmatch(bare(one)) else None for one in words]
+        self._words = [
+            (re.compile(r"\s+".join(map(re.escape, one.split())), re.I), letter)
+            for one, letter in zip(words, LETTERS, strict=False)
+            if one
+        ]
 
     def mentions(self, text: str) -> list[_Mention]:
         """Every option whose words are in `text`, in order; of those that overlap the longest."""
-        if self._words is None:
-            return []
+        found = [
+            _Mention(*m.span(), letter)
+            for words, letter in self._words
+            for m in words.finditer(text)
+            if _is_whole(text, *m.span())
+        ]
         kept: list[_Mention] = []
-        for m in self._words.finditer(text):
-            one = _Mention(*m.span(1), self._letter[self._key(m[1])])
+        for one in sorted(found, key=lambda m: (m.start, -m.end, m.letter)):
             while kept and kept[-1].end > one.start and kept[-1].length < one.length:
                 kept.pop()
             if not kept or kept[-1].end <= one.start:
@@ -101,10 +109,15 @@ class Options:
     def first(self, text: str) -> str | None:
         """The option that `text` begins with, after an article at most."""
         lead = _ARTICLES.match(text)
-        if lead is None or self._words is None:
-            return None
-        found = self._words.match(text, lead.end(1)) or self._words.match(text, lead.end())
-        return self._letter[self._key(found[1])] if found else None
+        for start in (lead.end(1), lead.end()) if lead else ():
+            found = [
+                _Mention(*m.span(), letter)
+                for words, letter in self._words
+                if (m := words.match(text, start)) and _is_whole(text, *m.span())
+            ]
+            if found:
+                return max(found, key=lambda one: one.length).letter
+        return None
 
     def masked(self, text: str) -> str:
         """`text` with the words of options made unreadable, so that no letter is found in them."""
@@ -122,28 +135,26 @@ class Options:
             return None
         return LETTERS[self._values.index(found)] if found in self._values else None
 
-    @staticmethod
-    def _key(words: str) -> str:
-        return " ".join(words.casefold().split())
-
 
 @lru_cache(maxsize=4_096)
 def _options(texts: tuple[str, ...]) -> Options:
     return Options(texts)
 
 
-def _pattern(words: str) -> str:
-    """An option's words as whole ones: no part of a word, of a number or of a sign's number."""
-    first, last = words[0], words[-1]
-    before = rf"(?<!{JOINED})(?<!{ALNUM}-)" if re.match(JOINED, first) else ""
-    after = rf"(?!{JOINED}|-{ALNUM})" if re.match(JOINED, last) else ""
-    if first.isdigit():
-        before += r"(?<![-/^.])(?<!\d[,:] )(?<!\d[,:])(?<!\d )"
-    if last.isdigit():
-        after += r"(?![.,:/^]\d| ?/ ?\d| \d|\^)"
-    if words.casefold() == "no":
-        after += r"(?=\s*(?:$|[^\w\s'-])|\s+(?:because|since|as)\b)"
-    return before + r"\s+".join(map(re.escape, words.split())) + after
+def _is_whole(text: str, start: int, end: int) -> bool:
+    """Whether an option's words are whole there: no part of a word or a number, and no "no" of "no
+    way to know"."""
+    before, after = text[max(0, start - 3) : start], text[end : end + 3]
+    first, last = text[start], text[end - 1]
+    if is_joined(first) and _JOINED_BEFORE.search(before):
+        return False
+    if is_joined(last) and _JOINED_AFTER.match(after):
+        return False
+    if first.isdigit() and _IN_NUMBER_BEFORE.search(before):
+        return False
+    if last.isdigit() and _IN_NUMBER_AFTER.match(after):
+        return False
+    return text[start:end].casefold() != "no" or _NO_ALONE.match(text, end) is not None
 
 
 #: Letters and words of options that may stand in a list with another.
@@ -329,9 +340,9 @@ def _last(found: Iterable[re.Match[str]], text: str, options: Options) -> re.Mat
 
 
 def _best(text: str, options: Options) -> _Said | None:
-    named = (m for one in (_BEST, _CHOSEN, _NAMED) for m in one.finditer(text))
-    both = sorted(named, key=lambda m: m.start(1))
-    meant = (m for m in both if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
+    said = (m for one in (_BEST, _CHOSEN, _NAMED) for m in one.finditer(text))
+    ordered = sorted(said, key=lambda m: m.start(1))
+    meant = (m for m in ordered if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
     found = _last(meant, text, options)
     return _Said(found[1]) if found else None
 

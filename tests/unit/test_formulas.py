@@ -9,6 +9,8 @@ import pytest
 from models.answers import same
 
 EQUAL = [
+    (r"\frac{a}{b}=\frac{c}{d}", "ad=bc"), (r"\text{(B)}", "B"), (r"x\in(3,\infty)", r"(3,\infty)"),
+    (r"12\pi", "37.69911"), ("y-1=2(x-3)", "y=2x-5"), ("x=\\pm 2", "x=2,x=-2"),
     (r"\frac{1}{2}", "0.5"), ("x^2+1", "1+x^2"), (r"\sqrt{8}", r"2\sqrt{2}"), ("x=5", "5"),
     (r"\$32,348", "32348"), (r"\sin(x)^2+\cos(x)^2", "1"), (r"\emptyset", r"\varnothing"),
     (r"\{\}", r"\emptyset"), ("∅", r"\emptyset"), ("101_2", "5"), ("101_2", "101_{2}"),

@@ -216,3 +216,10 @@ def test_the_words_of_one_option_name_it(
     choices: tuple[str, ...], text: str, letter: str | None
 ) -> None:
     assert extract(text, "choice", choices=choices) == letter
+
+
+def test_a_letter_that_folds_to_two_is_read_like_any_other() -> None:
+    choices = ("istanbul", "izmir")
+
+    assert extract("It is \u0130stanbul, not \u0131zmir", "choice", choices=choices) == "A"
+    assert extract("It is Istanbul.", "choice", choices=choices) == "A"
