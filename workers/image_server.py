@@ -186,4 +186,4 @@ def _line(error: Exception) -> str:
 
 def _log(handler: RequestHandler) -> None:
     request = handler.request
-    logger.info("%s %s %d", request.method, request.path[:24], handler.get_status())
+    logger.debug("%s %s %d", request.method, request.path[:24], handler.get_status())

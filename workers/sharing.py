@@ -49,7 +49,7 @@ class Sharing:
         if step.lane == "overnight":
             owner = shared.owner_of(self._engine, step)
             if owner != step.step_id:
-                logger.info("step %s waits for %s", step.step_id, owner)
+                logger.debug("step %s waits for %s", step.step_id, owner)
                 self._busy_until = time.monotonic() + BUSY_FOR
                 return
         self._send(step)

@@ -91,5 +91,5 @@ class StopReader(Reader):
         else:
             running = self._stop(stop)
             if running:
-                logger.info("query %s: %d steps stopped", stop.query_id, running)
+                logger.debug("query %s: %d steps stopped", stop.query_id, running)
         message.ack()

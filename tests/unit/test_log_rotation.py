@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -30,6 +31,33 @@ def test_so_many_copies_are_kept_and_the_newest_is_the_first(tmp_path: Path) -> 
         assert rotate(log, 10, 2)
     contents = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert contents == {"a.log": b"", "a.log.1": b"d" * 11, "a.log.2": b"c" * 11}
+
+
+def test_a_log_is_emptied_though_no_copy_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_log: Path, copy: Path) -> None:
+        copy.write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = tmp_path / "a.log"
+    log.write_bytes(b"x" * 11)
+    monkeypatch.setattr("shutil.copy2", full)
+    assert rotate(log, 10, 2)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.log", b"")]
+    assert "No space left" in caplog.text
+
+
+def test_a_log_that_cannot_be_emptied_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_log: Path, _length: int) -> None:
+        raise PermissionError("not permitted")
+
+    log = tmp_path / "a.log"
+    log.write_bytes(b"x" * 11)
+    monkeypatch.setattr("os.truncate", refused)
+    assert not rotate(log, 10, 2)
 
 
 def test_a_process_that_appends_goes_on_in_the_emptied_file(tmp_path: Path) -> None:
