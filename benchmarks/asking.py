@@ -12,11 +12,11 @@ from rich.progress import Progress
 from benchmarks.floor import Floor, Spent, Work
 from benchmarks.reporting import progress
 from benchmarks.rig import processor_seconds
-from db import history
-from db.engine import connect
-from models.messages import Answer, Step
-from tasks import ask
-from workers.stack import Stack
+from colm.db.connection import connect
+from colm.db.reads import history
+from colm.models.messages import Answer, Step
+from colm.tasks import ask
+from colm.workers.local_stack.stack import Stack
 
 QUESTION = "A bat and a ball cost 1.10 together, the bat 1 more than the ball. What costs the ball?"
 #: Asks before the first that counts: connections open, caches fill.

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from models.messages import (
+from colm.models.client_reliability import Part, reliabilities, wilson
+from colm.models.messages import (
     Answer,
     Completion,
     Deadlines,
@@ -34,9 +35,8 @@ from models.messages import (
     StepError,
     derive_seed,
 )
-from models.reliability import Part, reliabilities, wilson
-from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Finish, Outcome, QueryState, StepState
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.base import Ask, Finish, Outcome, QueryState, StepState
 
 CLIENTS = ("ada", "bo", "cy", "dee")
 #: The one that is dishonest.

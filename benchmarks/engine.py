@@ -33,11 +33,11 @@ from benchmarks.engine_peers import (
 from benchmarks.engine_work import Call, Refinement, mixed, of_length, run_flow, run_stages
 from benchmarks.peers_weights import endless_weights
 from benchmarks.reporting import Report, parser, progress
-from models.engine_settings import EngineSettings
-from models.engines.loading import load
-from models.engines.precision import cpu_dtype
-from models.engines.text import ChatTokenizer
-from models.messages import Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.precision import cpu_dtype
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.engines.native.weights import load
+from colm.models.messages import Turn
 
 #: Requests that run together, in every engine that can.
 BATCH = 8

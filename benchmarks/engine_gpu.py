@@ -21,12 +21,12 @@ from benchmarks.engine_peers import Absent, EnginePeer, Peer, StaticPeer, ours, 
 from benchmarks.engine_vllm import vllm
 from benchmarks.engine_work import Call, mixed
 from benchmarks.reporting import Report
-from models.engine_settings import EngineSettings
-from models.engines.loading import LoadedModel
-from models.engines.text import ChatTokenizer
-from models.errors import ModelUnusable
-from models.messages import Turn
-from workers.quickstart import quickstart_folder
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.engines.native.weights import LoadedModel
+from colm.models.errors import ModelUnusable
+from colm.models.messages import Turn
+from colm.workers.participant.quickstart_model import quickstart_folder
 
 _COMMON: dict[str, Any] = {
     "vocab_size": 151_936,

@@ -21,7 +21,7 @@ from transformers import AutoConfig
 
 from benchmarks.engine_peers import Absent
 from benchmarks.engine_work import Call
-from models.engines.text import ChatTokenizer
+from colm.models.engines.native.tokenizer import ChatTokenizer
 
 SLOTS = 8
 #: Seconds until it must be ready.

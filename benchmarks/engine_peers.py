@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 
 from benchmarks.engine_work import Call
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.engines.loading import LoadedModel
-from models.engines.text import ChatTokenizer
-from models.messages import Sampling
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.engines.native.weights import LoadedModel
+from colm.models.messages import Sampling
 
 
 class Absent(Exception):
@@ -108,20 +108,20 @@ class EnginePeer:
 
 
 def ours(loaded: LoadedModel, settings: EngineSettings, name: str = "ours") -> EnginePeer:
-    from models.engines.continuous import ContinuousEngine
+    from colm.models.engines.native.engine import ContinuousEngine
 
     return EnginePeer(name, ContinuousEngine(loaded, settings))
 
 
 def paged(loaded: LoadedModel, settings: EngineSettings) -> EnginePeer:
-    from models.engines.paged import PagedEngine
+    from colm.models.engines.libraries.paged import PagedEngine
 
     return EnginePeer("paged (transformers' manager)", PagedEngine(loaded, settings))
 
 
 def openvino(folder: Path, settings: EngineSettings) -> EnginePeer:
     try:
-        from models.engines.openvino import OpenVINOEngine
+        from colm.models.engines.libraries.openvino import OpenVINOEngine
     except ImportError as error:
         raise Absent(f"the extra 'openvino' is not installed ({error})") from error
     kind = settings.model_copy(update={"kind": "openvino", "model": str(folder)})

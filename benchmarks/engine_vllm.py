@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from benchmarks.engine_peers import Absent
 from benchmarks.engine_work import Call
-from models.engines.text import ChatTokenizer
+from colm.models.engines.native.tokenizer import ChatTokenizer
 
 #: Seconds until it must be ready: it compiles, and captures graphs.
 READY_WITHIN = 420.0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers_work import PERSONAS, QUESTIONS
-from models import prompts
-from models.messages import Participant, Turn
+from colm.models.messages import Participant, Turn
+from colm.models.prompts import colm
 
 #: The least and the most tokens of a mixed request, as they were measured in the field.
 PROMPT_TOKENS, NEW_TOKENS = (51, 583), (19, 244)
@@ -95,18 +95,18 @@ class Flow:
         return QUESTIONS[self.number % len(QUESTIONS)].tokens
 
     def draft_calls(self) -> list[Call]:
-        return [self._call(prompts.draft(client, self.question), client) for client in CLIENTS]
+        return [self._call(colm.draft(client, self.question), client) for client in CLIENTS]
 
     def synthesis_call(self) -> Call:
         pairs = zip(CLIENTS, self.drafts, strict=True)
-        labelled = [prompts.LabelledDraft(client, text) for client, text in pairs]
-        messages = prompts.synthesize(labelled, self.question)
+        labelled = [colm.LabelledDraft(client, text) for client, text in pairs]
+        messages = colm.synthesize(labelled, self.question)
         return Call(messages=messages, tokens=2 * self.tokens, conversation=f"{self.number}.server")
 
     def refine_calls(self) -> list[Call]:
         return [
             self._call(
-                prompts.refine(client, self.question, draft, self.guidance, relevant=True), client
+                colm.refine(client, self.question, draft, self.guidance, relevant=True), client
             )
             for client, draft in zip(CLIENTS, self.drafts, strict=True)
         ]
@@ -145,12 +145,12 @@ class Refinement:
     tokens: int
 
     def drafts(self) -> list[Call]:
-        return [self._call(prompts.draft(client, self.question), client) for client in CLIENTS]
+        return [self._call(colm.draft(client, self.question), client) for client in CLIENTS]
 
     def refinements(self, drafts: Sequence[str]) -> list[Call]:
         note = words(60, 3)
         return [
-            self._call(prompts.refine(client, self.question, text, note, relevant=True), client)
+            self._call(colm.refine(client, self.question, text, note, relevant=True), client)
             for client, text in zip(CLIENTS, drafts, strict=True)
         ]
 

@@ -26,13 +26,12 @@ from celery.exceptions import Ignore, Reject
 from sqlalchemy import func, select
 
 from benchmarks.fuzz_messages import CLIENTS, MESSAGES, PARTICIPANTS, QUERIES, Sent
-from db import migrate, tables
-from db.engine import connect
-from db.life import MOST_LATE
-from db.record import SqlRecord
-from models.attempts import AttemptLimits
-from models.errors import BadMessage
-from models.messages import (
+from colm.db.connection import connect
+from colm.db.record.locked_query import MOST_LATE
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate, tables
+from colm.models.errors import BadMessage
+from colm.models.messages import (
     Answer,
     AskRequest,
     Attempt,
@@ -42,12 +41,13 @@ from models.messages import (
     Submission,
     decode,
 )
-from models.roster import Roster
-from tasks import generation, queries, runtime
-from tasks.celery_app import app
-from tasks.coordination import Coordinator
-from tasks.limits import Allowance
-from workers.intake import MAX_BODY_BYTES, fault_of
+from colm.models.redelivery import AttemptLimits
+from colm.models.roster import Roster
+from colm.tasks import dependencies, steps
+from colm.tasks.broker.rate_limit import Allowance
+from colm.tasks.celery_app import app
+from colm.workers.consumer.message_validation import MAX_BODY_BYTES, fault_of
+from colm.workers.coordinator.coordinator import Coordinator
 
 #: Messages for one database: then a fresh one, with every query open again.
 BATCH = 2_000
@@ -96,8 +96,8 @@ class Target:
             announce=Silent(),
             clock=lambda: datetime.now(UTC) + self.ahead,
         )
-        runtime.install_coordinator(self.coordinator, self.record)
-        queries._letters = Allowance(1e9, 1e9)  # every refusal is recorded: that is tried too
+        dependencies.install_coordinator(self.coordinator, self.record)
+        _letters = Allowance(1e9, 1e9)  # every refusal is recorded: that is tried too
         for query_id in QUERIES:
             self.coordinator.accept(query_id, "Why?", {"rounds": 1})
 
@@ -199,7 +199,7 @@ def _decode(body: bytes) -> None:
 
 def run(messages: int, seed: int) -> tuple[Counter[str], float]:
     """How many messages ended in which way, and the longest that one took (seconds)."""
-    assert generation.TASKS  # whose names the gate knows
+    assert steps.TASKS  # whose names the gate knows
     counts, slowest = Counter[str](), 0.0
     for batch in range(-(-messages // BATCH)):
         with tempfile.TemporaryDirectory(prefix="colm-fuzz-") as folder:

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from benchmarks.figures import ratio_interval, ratio_of_medians, summarize
 from benchmarks.rig import running
-from db import runs
-from db.engine import connect
-from db.units import done_units
-from tasks import ask, evaluate
-from tasks.settings import settings
-from workers.evaluating import change_run
+from colm.db.connection import connect
+from colm.db.runs import store
+from colm.db.runs.units import done_units
+from colm.tasks import ask, evaluate
+from colm.tasks.config.settings import settings
+from colm.workers.evaluator.run_control import change_run
 
 SCRIPTED = 'engine = {{ kind = "scripted", delay = {delay}, max_batch = {batch} }}'
 REAL = 'engine = {{ model = "{model}", max_batch = {batch}, threads = 1 }}'
@@ -109,7 +109,7 @@ def _done(run: str) -> int:
 
 def _wait_until_given_back(run: str) -> None:
     engine = connect(settings().database_url, pool_size=1)
-    while runs.find(engine, run).owner is not None:
+    while store.find(engine, run).owner is not None:
         time.sleep(0.2)
     engine.dispose()
 

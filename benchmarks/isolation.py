@@ -22,8 +22,8 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from benchmarks import isolation_attempts as attempts
 from benchmarks.isolation_attempts import Attempt, Intruder
-from db import migrate
-from models.messages import Step
+from colm.db.schema import migrate
+from colm.models.messages import Step
 from tests.provision import PostgresServer, RabbitMQServer, VirtualHosts
 from tests.provision.postgres import plain
 from tests.services.isolated import IsolatedSite, broker_of, isolated_site

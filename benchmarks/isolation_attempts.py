@@ -19,7 +19,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
-from workers.management import virtual_host
+from colm.workers.rabbitmq.management_api import virtual_host
 
 ADMIN = "administrator"
 VICTIM_READS = ("colm.draft.ab", "colm.refine.ab", "colm.overnight.ab", "colm.cancel.ab")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from workers.machine import memory_gib, processor
+from colm.workers.evaluator.report import memory_gib, processor
 
 #: Libraries whose versions bear on every benchmark.
 LIBRARIES = ("celery", "kombu", "amqp", "pika", "sqlalchemy", "psycopg2-binary", "pydantic")

@@ -24,12 +24,12 @@ from benchmarks.peers_weights import endless_weights
 from benchmarks.peers_work import PERSONAS, QUESTIONS, SERVER, Question, Tally, Work
 from benchmarks.reporting import Report, parser, progress
 from benchmarks.rig import THREADS, running, service_versions
-from db import history
-from db.engine import connect
-from models.messages import Answer, Step
-from tasks import ask
-from tasks.settings import prepare_for_torch
-from workers.stack import Stack
+from colm.db.connection import connect
+from colm.db.reads import history
+from colm.models.messages import Answer, Step
+from colm.tasks import ask
+from colm.tasks.config.settings import prepare_for_torch
+from colm.workers.local_stack.stack import Stack
 
 if TYPE_CHECKING:  # torch is imported once what it reads from the environment is set
     from benchmarks.peers_loops import StaticModel

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, 
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.peers_work import Call, Query, Tally, Work, query
-from models.engines.precision import torch_dtype
-from models.engines.text import ChatTokenizer
+from colm.models.engines.native.precision import torch_dtype
+from colm.models.engines.native.tokenizer import ChatTokenizer
 
 
 class StaticModel:

@@ -6,10 +6,10 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from models import prompts, prompts_guidance
-from models.choosing import read_selection
-from models.messages import Role, Turn
-from models.roster import Roster
+from colm.models.answers.selection import read_selection
+from colm.models.messages import Role, Turn
+from colm.models.prompts import colm, colm_restated
+from colm.models.roster import Roster
 
 SERVER = "main"
 PERSONAS = {
@@ -94,19 +94,19 @@ def query(work: Work, question: Question) -> Query:
     def call(role: Role, messages: tuple[Turn, ...]) -> Call:
         return Call(role=role, messages=messages, tokens=question.tokens)
 
-    (reply,) = yield [call("server", prompts.select(clients, asked, work.select))]
+    (reply,) = yield [call("server", colm.select(clients, asked, work.select))]
     names = read_selection(reply, [c.name for c in clients], work.select).names
     chosen = [c for c in clients if c.name in names] or clients
     relevant = {c.name: c.name in names for c in clients} if names else {}
-    texts = yield [call("client", prompts.draft(c, asked)) for c in chosen]
+    texts = yield [call("client", colm.draft(c, asked)) for c in chosen]
     answers = dict(zip([c.name for c in chosen], texts, strict=True))
     for _ in range(work.rounds):
-        drafts = [prompts.LabelledDraft(c, answers[c.name]) for c in clients if c.name in answers]
-        (guidance,) = yield [call("server", prompts.synthesize(drafts, asked))]
+        drafts = [colm.LabelledDraft(c, answers[c.name]) for c in clients if c.name in answers]
+        (guidance,) = yield [call("server", colm.synthesize(drafts, asked))]
         texts = yield [
             call(
                 "client",
-                prompts_guidance.refine(
+                colm_restated.refine(
                     c, asked, answers.get(c.name), guidance, relevant=relevant.get(c.name)
                 ),
             )

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.reporting import Report, parser, progress
-from models.engines.int8 import Int8Linear
-from models.engines.precision import processor_has_bfloat16
+from colm.models.engines.native.int8 import Int8Linear
+from colm.models.engines.native.precision import processor_has_bfloat16
 
 ROWS = (1, 8, 64)
 WIDE, DEEP = 1024, 4096

@@ -19,8 +19,8 @@ from benchmarks.peers_weights import endless_weights
 from benchmarks.queue_tax_runs import GIVE_UP, Plan, Samples, loading, measure
 from benchmarks.reporting import Report, parser
 from benchmarks.rig import THREADS, running, service_versions
-from models.engine_settings import EngineSettings
-from models.engines.precision import cpu_dtype
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.precision import cpu_dtype
 
 CLIENT = "ada"
 FULL = Plan(repeats=7, requests=64, tokens=64, seconds=900)

@@ -15,14 +15,14 @@ import psycopg2
 
 from benchmarks.reporting import progress
 from benchmarks.rig import processor_seconds
-from models import prompts
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.messages import Answer, Participant, Sampling
-from tasks import ask
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.messages import Answer, Participant, Sampling
+from colm.models.prompts import colm
+from colm.tasks import ask
+from colm.workers.local_stack.stack import Stack
+from colm.workers.participant.process import load_engine
 from tests.provision.postgres import plain
-from workers.participant import load_engine
-from workers.stack import Stack
 
 #: Far above what an answer takes where anything works (seconds).
 GIVE_UP = 1800
@@ -121,7 +121,7 @@ def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]
         name = asked.partition(":")[0]
         request = GenerationRequest(
             request_id=name,
-            messages=prompts.draft(client, asked),
+            messages=colm.draft(client, asked),
             sampling=sampling,
             conversation=name,
         )

@@ -36,17 +36,17 @@ from benchmarks.record_size_fill import (
     query_name,
 )
 from benchmarks.reporting import Report, parser, progress
-from db import migrate
-from db.auditing import check_query
-from db.engine import connect
-from db.history import query_life
-from db.reads import answer_of, has_ended, recent_queries
-from db.record import SqlRecord
-from db.signing import Trust
-from db.tables import metadata
+from colm.db.audit.verify_all import check_query
+from colm.db.connection import connect
+from colm.db.integrity.signatures import Trust
+from colm.db.reads.answers import answer_of, has_ended, recent_queries
+from colm.db.reads.history import query_life
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.db.schema.tables import metadata
+from colm.workers.audit import keys
 from tests.provision import PostgresServer
 from tests.provision.databases import Databases
-from workers import audit_keys
 
 QUICK_STEPS, FULL_STEPS = 7_000, 1_000_000
 #: To walk through a table of fewer rows is no slower than to use its index.
@@ -79,7 +79,7 @@ def ask(engine: Engine, query_id: str) -> Iterator[tuple[str, float]]:
 
 def reads(engine: Engine, query_id: str) -> dict[str, Callable[[], object]]:
     """What people and coordinators look at while queries go on."""
-    record, trust = SqlRecord(engine), Trust(check=audit_keys.check)
+    record, trust = SqlRecord(engine), Trust(check=keys.check)
     soon = datetime.now(UTC) + timedelta(hours=1)
     return {
         "colm show": lambda: query_life(engine, query_id),

@@ -10,15 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, insert, text
 
-from db import tables
-from db.chain import Fields, Link, appended
-from db.columns import to_json
-from db.engine import writing
-from db.life import SqlLife
-from db.progress import FIRST_SEQ
-from db.record import new_salt
-from db.rows import query_row
-from models.messages import (
+from colm.db.columns import to_json
+from colm.db.connection import writing
+from colm.db.integrity.hash_chain import Fields, Link, appended
+from colm.db.record.locked_query import SqlLife
+from colm.db.record.rows import FIRST_SEQ, query_row
+from colm.db.record.store import new_salt
+from colm.db.schema import tables
+from colm.models.messages import (
     Answer,
     ClientAnswer,
     Completion,
@@ -29,7 +28,7 @@ from models.messages import (
     Step,
     Turn,
 )
-from models.strategies.base import Ask, Decision, Finish, Outcome
+from colm.models.strategies.base import Ask, Decision, Finish, Outcome
 
 #: Three drafts, one synthesis, three refinements.
 STEPS_A_QUERY = 7

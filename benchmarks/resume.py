@@ -27,16 +27,17 @@ import kombu
 
 from benchmarks.figures import summarize
 from benchmarks.rig import processor_seconds_of
-from db import migrate, runs
-from db.engine import connect, writing
-from db.run_tables import units
-from tasks.evaluation_config import RunConfig, read_config
-from tasks.settings import Settings
-from tasks.topology import topology_of
+from colm.db.connection import connect, writing
+from colm.db.runs import store
+from colm.db.schema import migrate
+from colm.db.schema.run_tables import units
+from colm.tasks.broker.topology import topology_of
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.tasks.config.settings import Settings
+from colm.workers.evaluator.data import load
+from colm.workers.evaluator.plan import plan
 from tests.provision import PostgresServer, RabbitMQServer
 from tests.unit.run_examples import a_unit
-from workers.evaluator_data import load
-from workers.evaluator_plan import plan
 
 RUN = "night"
 SITE = '[clients.ada.engine]\nkind = "scripted"\n[servers.main.engine]\nkind = "scripted"\n'
@@ -86,7 +87,7 @@ def _half_done(database: str, config: RunConfig) -> None:
     """Record the run as an evaluator would have that died half-way."""
     migrate.upgrade(database)
     engine = connect(database)
-    runs.order(engine, RUN, config.model_dump(mode="json"), datetime.now(UTC))
+    store.order(engine, RUN, config.model_dump(mode="json"), datetime.now(UTC))
     planned = list(plan(RUN, config, load(config.data).examples, done=()))
     rows = [
         {"run": RUN, **vars(a_unit(*p.key, query_id=p.query_id))}
@@ -129,7 +130,7 @@ def _evaluator(environment: dict[str, str], broker: str) -> Iterator[First]:
         queue.purge()  # what a killed evaluator had asked
         started = time.monotonic()
         process = subprocess.Popen(
-            [sys.executable, "-m", "workers", "evaluator"],
+            [sys.executable, "-m", "colm.workers", "evaluator"],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pika
 import psycopg2
 
-from tasks.settings import Settings, settings
+from colm.tasks.config.settings import Settings, settings
+from colm.workers.local_stack.stack import Stack
 from tests.provision import PostgresServer, RabbitMQServer
 from tests.provision.postgres import plain
-from workers.stack import Stack
 
 #: Tasks that the coordinator, and each participant's process, works on at once.
 THREADS = 16

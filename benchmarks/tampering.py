@@ -39,18 +39,18 @@ from benchmarks.tampering_work import (
     restore,
     snapshot,
 )
-from db import migrate
-from db.auditing import Checked, check_everything
-from db.engine import connect
-from db.erasing import erase
-from db.purging import purge
-from db.record import SqlRecord
-from db.seals import seal_ended
-from db.signing import Trust
+from colm.db.audit.erase import erase
+from colm.db.audit.purge import purge
+from colm.db.audit.seals import seal_ended
+from colm.db.audit.verify_all import Checked, check_everything
+from colm.db.connection import connect
+from colm.db.integrity.signatures import Trust
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.workers.audit import keys
+from colm.workers.audit.keys import SiteKey
 from tests.provision import PostgresServer
 from tests.unit.db_examples import LATER, record_whole_life
-from workers import audit_keys
-from workers.audit_keys import SiteKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def prepared(engine: Engine, key: SiteKey) -> Case:
     seal = seal_ended(engine, key, LATER)
     assert seal is not None
     record_whole_life(record, FRESH)
-    trust = Trust(check=audit_keys.check, keys=frozenset({key.key}))
+    trust = Trust(check=keys.check, keys=frozenset({key.key}))
     return Case(engine=engine, trust=trust, latest=(seal.number, seal.hash))
 
 
@@ -154,7 +154,7 @@ def run(urls: Sequence[str]) -> list[Tried]:
     tried = []
     with progress() as bar, tempfile.TemporaryDirectory() as folder:
         todo = bar.add_task("tampering", total=len(tamperings) * len(urls))
-        key = audit_keys.create(Path(folder) / "audit.key")
+        key = keys.create(Path(folder) / "audit.key")
         for url in urls:
             migrate.upgrade(url)
             engine = connect(url)

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Table, delete, insert, select, text, update
 
-from db import tables
-from db.audit_tables import erasures, sealed, seals, tombstones
-from db.chain import Fields, Link, appended
-from db.run_tables import RUN_TABLES
+from colm.db.integrity.hash_chain import Fields, Link, appended
+from colm.db.schema import tables
+from colm.db.schema.audit_tables import erasures, sealed, seals, tombstones
+from colm.db.schema.run_tables import RUN_TABLES
 
 Snapshot = list[tuple[Table, list[Fields]]]
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from db import tables
-from db.audit_tables import erasures
-from db.engine import glancing, reading, writing
-from db.erasing import overwrite_what_is_freed
-from db.image_tables import images
-from models.errors import ImageUnavailable
-from models.images import Picture, image_id_of
+from colm.db.audit.erase import overwrite_what_is_freed
+from colm.db.connection import glancing, reading, writing
+from colm.db.schema import tables
+from colm.db.schema.audit_tables import erasures
+from colm.db.schema.image_table import images
+from colm.models.errors import ImageUnavailable
+from colm.models.images import Picture, image_id_of
 
 
 class SqlImages:

@@ -12,8 +12,8 @@ import psycopg2
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
-from models.errors import SettingsError
-from models.urls import shown
+from colm.models.errors import SettingsError
+from colm.models.urls import shown
 
 #: How long a writer waits for the lock of another, and a hung one may keep it. Far above what any
 #: transaction of ours takes, well below what a caller would sit through.

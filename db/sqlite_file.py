@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL
 
-from models.errors import SettingsError, TransientError
+from colm.models.errors import SettingsError, TransientError
 
 _PRAGMAS = (
     "journal_mode = WAL",

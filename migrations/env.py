@@ -1,12 +1,13 @@
-"""What Alembic runs: the migrations, on the connection that `db.migrate` hands over.
+"""What Alembic runs: the migrations, on the connection that `colm.db.schema.migrate` hands over.
 
-The transaction, and the lock that keeps other processes out, belong to `db.migrate` too.
+The transaction, and the lock that keeps other processes out, belong to `colm.db.schema.migrate`
+too.
 """
 
 from alembic import context
 
-import db.image_tables  # noqa: F401 - its table is one of the metadata
-from db.run_tables import metadata
+import colm.db.schema.image_table  # noqa: F401 - its table is one of the metadata
+from colm.db.schema.run_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

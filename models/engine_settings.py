@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from models.messages import Message
-from models.urls import HttpUrl, is_secret
+from colm.models.messages import Message
+from colm.models.urls import HttpUrl, is_secret
 
 #: Fields of a request that an endpoint may be spared.
 OmittedField = Literal["seed", "temperature", "top_p", "stop", "max_tokens"]

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final, Literal
 
-from models.errors import ImageUnavailable, InvalidAsk
+from colm.models.errors import ImageUnavailable, InvalidAsk
 
 #: What a site takes where its settings say nothing else.
 MAX_BYTES: Final = 20_000_000

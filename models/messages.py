@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from models.errors import BadMessage
-from models.texts import mended
+from colm.models.errors import BadMessage
+from colm.models.texts import mended
 
 #: Raised with every incompatible change of a message on the wire.
 SCHEMA_VERSION: Final = 1
@@ -125,7 +125,10 @@ class Deadlines(Message):
 
 
 class AskRequest(Message):
-    """What a caller asks. `options` are the chosen strategy's own (see `models.strategies`)."""
+    """The row's place in its query's chain (`colm.db.integrity.hash_chain`);
+
+    null before migration 0003.
+    """
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
     strategy: Name = "colm"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from models.messages import MAX_WORKER_CHARS
+from colm.models.messages import MAX_WORKER_CHARS
 
 #: The longest name that is made of several, and what is left of a process's and a host's (bytes).
 MAX_JOINED_BYTES = 80

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from models.errors import InvalidAsk
-from models.messages import (
+from colm.models.errors import InvalidAsk
+from colm.models.messages import (
     AskRequest,
     Deadlines,
     Message,
@@ -20,8 +20,8 @@ from models.messages import (
     derive_seed,
     explain,
 )
-from models.seeing import check_sight
-from models.strategies import STRATEGIES
+from colm.models.strategies import STRATEGIES
+from colm.models.vision import check_sight
 
 _QUERY_ID: TypeAdapter[str] = TypeAdapter(QueryId)
 

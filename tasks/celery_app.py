@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from kombu import pools
 
-from models.errors import InvalidAsk
+from colm.models.errors import InvalidAsk
 
 #: The tasks that callers call: what is sent by name is checked like what is called.
 CALLERS = ("colm.ask", "colm.cancel", "colm.evaluate")
@@ -17,7 +17,7 @@ CALLERS = ("colm.ask", "colm.cancel", "colm.evaluate")
 class App(Celery):
     """CoLM's own: its workers take its own tasks and no others, and revoking cancels."""
 
-    control_cls = "tasks.revoking:Control"
+    control_cls = "colm.tasks.revocation:Control"
 
     def send_task(  # type: ignore[override]  # the stubs name every option
         self, name: str, args: Any = None, kwargs: Any = None, **options: Any
@@ -34,8 +34,14 @@ class App(Celery):
 
 app = App(
     "colm",
-    config_source="tasks.celery_config",
-    include=["tasks.queries", "tasks.generation", "tasks.evaluations", "tasks.cancelling"],
+    config_source="colm.tasks.celery_config",
+    include=[
+        "colm.tasks.queries",
+        "colm.tasks.submissions",
+        "colm.tasks.steps",
+        "colm.tasks.evaluations",
+        "colm.tasks.cancellation",
+    ],
     set_as_current=False,
 )
 

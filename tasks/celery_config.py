@@ -5,8 +5,8 @@ Each value that keeps work from being lost says so; docs/adr/0003 has the delive
 
 from kombu.transport import TRANSPORT_ALIASES
 
-from tasks.settings import settings
-from tasks.topology import ASK, topology_of
+from colm.tasks.broker.topology import ASK, topology_of
+from colm.tasks.config.settings import settings
 
 _found = settings()
 
@@ -14,7 +14,7 @@ broker_url = _found.broker_url
 if broker_url.startswith("amqps"):
     broker_use_ssl = _found.tls.for_celery(broker_url)
 # The record is the result backend: an AsyncResult of `ask` resolves to the recorded answer.
-result_backend = "workers.results:RecordBackend"
+result_backend = "colm.workers.result_backend:RecordBackend"
 # Nothing in it expires, and beat sends no task every night that would remove what has.
 result_expires = None
 
@@ -43,7 +43,7 @@ task_default_routing_key = "ask"
 task_default_queue_type = "quorum"
 task_create_missing_queues = False
 worker_detect_quorum_queues = True
-worker_consumer = "workers.celery_worker:PlainConsumer"
+worker_consumer = "colm.workers.consumer.bootsteps:PlainConsumer"
 event_queue_exclusive = True
 # Not exclusive: after a network cut a worker would be locked out by its own old connection. Then
 # RabbitMQ from 4.3 on wants it durable; it expires when nobody reads it.
@@ -53,7 +53,7 @@ control_queue_durable = True
 # Without confirms a publish that the broker never stored looks like one that it did.
 if _found.embedded:
     # Its scheme is kombu's, and so is whatever this transport does not do better.
-    TRANSPORT_ALIASES["redis"] = "tasks.embedded_transport:Transport"
+    TRANSPORT_ALIASES["redis"] = "colm.tasks.broker.embedded_transport:Transport"
     broker_transport_options = {
         # Longer than any task may run, or a slow generation would be delivered twice.
         "visibility_timeout": int(2 * _found.deadlines.query) + 60,
@@ -75,9 +75,9 @@ task_publish_retry_policy = {
     "interval_max": 2.0,
 }
 
-# What `celery -A tasks beat` orders, and where it keeps when it last did.
+# What `celery -A colm.tasks beat` orders, and where it keeps when it last did.
 if _found.schedules:
-    from tasks.schedules import beat_entries
+    from colm.tasks.config.schedules import beat_entries
 
     beat_schedule = beat_entries(_found.schedules)
     beat_schedule_filename = str(_found.home / "beat")

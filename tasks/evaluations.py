@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from celery import Task
 from celery.result import AsyncResult
 
-from tasks import runtime
-from tasks.calling import CallersTask, check_options
-from tasks.celery_app import app
-from tasks.patience import patiently
-from tasks.queries import refuse
+from colm.tasks import dependencies
+from colm.tasks.broker.retry import patiently
+from colm.tasks.celery_app import app
+from colm.tasks.celery_canvas import CallersTask, check_options
+from colm.tasks.rejection import refuse
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
-    from tasks.evaluation_config import RunConfig
+    from colm.tasks.config.run_config import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class RunResult(AsyncResult[Any]):
     """The result of a run, which is not cancelled like a query."""
 
     def revoke(self, *_args: Any, **_options: Any) -> NoReturn:
-        from models.errors import InvalidAsk
+        from colm.models.errors import InvalidAsk
 
         raise InvalidAsk(f"a run is cancelled from the command line: colm run cancel {self.id}")
 
@@ -61,8 +61,8 @@ class EvaluateTask(CallersTask):
 
         Raises InvalidAsk and what `publish` raises.
         """
-        from tasks.evaluation_config import read_config
-        from tasks.publishing import topology
+        from colm.tasks.broker.publish import topology
+        from colm.tasks.config.run_config import read_config
 
         check_options(self.called, options)
         given, named = self.arguments(args, kwargs)
@@ -99,8 +99,8 @@ def evaluate(
 
     docs/evaluation.md has every key.
     """
-    from models.errors import InvalidAsk, TransientError, plainly
-    from tasks.evaluation_config import read_config
+    from colm.models.errors import InvalidAsk, TransientError, plainly
+    from colm.tasks.config.run_config import read_config
 
     run = str(self.request.id)
     try:
@@ -110,7 +110,7 @@ def evaluate(
         patiently(lambda: order(run, found))
     except InvalidAsk as error:
         refuse(self, str(error), {"args": args, **fields})
-    except (TransientError, runtime.NotInstalled):
+    except (TransientError, dependencies.NotInstalled):
         raise  # enough of it has been waited for: the letter waits on
     except Exception as error:
         logger.exception("run %s cannot be recorded", run)
@@ -121,15 +121,15 @@ def evaluate(
 def order(run: str, config: RunConfig) -> None:
     """Record the run, at once as failed where this site has not the participants that it names."""
     if _Installed.orders is None:
-        raise runtime.NotInstalled(runtime.NotInstalled.__doc__)
+        raise dependencies.NotInstalled(dependencies.NotInstalled.__doc__)
     now = datetime.now(UTC)
     _Installed.orders(run, config.model_dump(mode="json"), now, problem_of(config, now))
 
 
 def problem_of(config: RunConfig, now: datetime) -> str | None:
     """Why this site cannot ask what the run would ask; None if it can."""
-    from models.errors import InvalidAsk
-    from models.roster import make_request, resolve
+    from colm.models.errors import InvalidAsk
+    from colm.models.roster import make_request, resolve
 
     for entry in config.entries:
         try:
@@ -137,7 +137,7 @@ def problem_of(config: RunConfig, now: datetime) -> str | None:
             if entry.wants_visible_tests:
                 asked["tests"] = "pass"  # each example's own; all else is checked as it is
             request = make_request("Is this possible?", asked)
-            resolve(request, runtime.coordinator().roster, "a-query-to-check", now)
+            resolve(request, dependencies.coordinator().roster, "a-query-to-check", now)
         except InvalidAsk as error:
             return f"entry {entry.name!r}: {error}"
     return None
@@ -155,7 +155,7 @@ def asked_by(config: RunConfig, entry_name: str) -> dict[str, Any]:
 
 
 def _bind(config: Any = None, name: str | None = None, **unknown: Any) -> tuple[Any, str | None]:
-    from models.errors import InvalidAsk
+    from colm.models.errors import InvalidAsk
 
     if unknown or config is None:
         raise InvalidAsk("evaluate takes a configuration, which is a dict or a file, and a name")
@@ -166,8 +166,8 @@ def _check_name(run: str) -> None:
     """Raises InvalidAsk for an id that cannot name a run."""
     from pydantic import TypeAdapter, ValidationError
 
-    from models.errors import InvalidAsk
-    from models.messages import RunId, explain
+    from colm.models.errors import InvalidAsk
+    from colm.models.messages import RunId, explain
 
     try:
         TypeAdapter(RunId).validate_python(run)

@@ -1,45 +1,33 @@
-"""What coordinators run: `colm.ask` opens a query, `colm.submit` moves one on.
+"""The Celery task `colm.ask`: callers publish it, a coordinator runs it and opens the query.
 
-Neither computes anything: a query that waits for its models occupies no worker. `colm.ask` returns
-at once and leaves the result to the record, which resolves the caller's AsyncResult in the commit
-that stores the answer.
+The task returns before the query ends and occupies no worker meanwhile. The commit that stores the
+answer resolves the caller's AsyncResult.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from celery import Task
 from celery.canvas import Signature
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore
 from celery.result import AsyncResult
 
-from tasks import runtime
-from tasks.calling import CELERYS, CallersTask, check_options
-from tasks.celery_app import app
-from tasks.limits import Allowance, letters_allowance
-from tasks.patience import patiently
+from colm.tasks import dependencies
+from colm.tasks.broker.retry import patiently
+from colm.tasks.celery_app import app
+from colm.tasks.celery_canvas import CELERYS, CallersTask, check_options
+from colm.tasks.rejection import end_refused, refuse
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
-    from models.messages import AskRequest, StepKey, Submission
-    from tasks.coordination import Coordinator
-    from tasks.ports import Receipt
+    from colm.models.messages import AskRequest
 
 logger = logging.getLogger(__name__)
-
-K = TypeVar("K", bound="StepKey")
-
-#: How much of an unusable message is kept for the operator (characters).
-KEPT_BODY = 20_000
-#: How much of a message's id, which a stranger may have made (characters).
-KEPT_ID = 200
 
 
 class AskTask(CallersTask):
@@ -53,9 +41,9 @@ class AskTask(CallersTask):
         **options: Any,
     ) -> AsyncResult[Any]:
         """Check and publish. Raises InvalidAsk and what `publish` raises."""
-        from models.errors import InvalidAsk
-        from models.roster import check_query_id
-        from tasks.settings import settings
+        from colm.models.errors import InvalidAsk
+        from colm.models.roster import check_query_id
+        from colm.tasks.config.settings import settings
 
         check_options(self.called, options)
         given, named = self.arguments(args, kwargs)
@@ -93,8 +81,8 @@ class AskTask(CallersTask):
 
     def _request(self, given: Sequence[Any], named: Mapping[str, Any]) -> AskRequest:
         """What is asked, its images in the site's store. Raises InvalidAsk."""
-        from models.errors import InvalidAsk
-        from models.roster import make_request
+        from colm.models.errors import InvalidAsk
+        from colm.models.roster import make_request
 
         if len(given) > 1:
             raise InvalidAsk("ask takes one argument by position, the question; name the others")
@@ -116,7 +104,7 @@ class AskTask(CallersTask):
         shown: Mapping[str, Any],
         options: Mapping[str, Any],
     ) -> AsyncResult[Any]:
-        from tasks.publishing import topology
+        from colm.tasks.broker.publish import topology
 
         queue = topology().ask()
         return self.send(
@@ -144,8 +132,8 @@ def _bind(*args: Any, **asked: Any) -> tuple[Any, Mapping[str, Any]]:
 
 def _kept(images: Any) -> tuple[str, ...]:
     """The ids of a caller's images, which are in the site's store from now on."""
-    from models.errors import InvalidAsk
-    from tasks.images import keep
+    from colm.models.errors import InvalidAsk
+    from colm.tasks.images.client import keep
 
     if isinstance(images, (str, bytes)) or not isinstance(images, Sequence):
         raise InvalidAsk("images is a list of paths, bytes or names of images in our store")
@@ -158,7 +146,7 @@ def ask(
     *args: Any,
     **options: Any,
 ) -> NoReturn:
-    """Ask a question; the AsyncResult resolves to an Answer (see `models.messages.Answer`).
+    """Ask a question; the AsyncResult resolves to an Answer (see `colm.models.messages.Answer`).
 
     ask.delay("question", strategy="colm", clients=["ada", "bo"], rounds=2, seed=7, ...)
 
@@ -166,8 +154,8 @@ def ask(
     (seconds), images (a list of paths, bytes, or `sha256:ID` of one in the site's store). A
     strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
     """
-    from models.errors import InvalidAsk, TransientError, plainly
-    from models.roster import check_query_id
+    from colm.models.errors import InvalidAsk, TransientError, plainly
+    from colm.models.roster import check_query_id
 
     question, asked = _bind(*args, **options)
     query_id = str(self.request.id)
@@ -175,7 +163,7 @@ def ask(
         check_query_id(query_id)
     except InvalidAsk as error:  # nobody can wait for such an id
         refuse(self, str(error), {"args": args, **options})
-    coordinator = runtime.coordinator()
+    coordinator = dependencies.coordinator()
     try:
         patiently(lambda: coordinator.accept(query_id, question, asked))
     except Exception as error:
@@ -187,150 +175,3 @@ def ask(
             raise  # enough of it has been waited for: the letter waits on
         refuse(self, reason, {"args": args, **options})
     raise Ignore("the record resolves the result when the query ends")
-
-
-@app.task(bind=True, name="colm.submit", shared=False)
-def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
-    """Take what a participant sends for a step. Repeats are harmless, strangers are refused."""
-    from models.messages import Submission
-
-    return _take(
-        self, "submission", Submission, lambda c, told: c.submit(_theirs(told)), args, fields
-    )
-
-
-def _theirs(told: Submission) -> Submission:
-    """A submission as it came, but for a kind of failure that only coordinators may tell of."""
-    from models.reliability import NOT_THEIRS
-
-    if told.error is None or told.error.kind not in NOT_THEIRS:
-        return told
-    return told.model_copy(update={"error": told.error.model_copy(update={"kind": "Failed"})})
-
-
-@app.task(bind=True, name="colm.attempt", shared=False)
-def attempt(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]
-    """Take what a participant tells of a step that may have killed a worker."""
-    from models.messages import Attempt
-
-    return _take(self, "attempt", Attempt, lambda c, told: c.attempt(told), args, fields)
-
-
-def _take(
-    task: Task,  # type: ignore[type-arg]
-    name: str,
-    kind: type[K],
-    take: Callable[[Coordinator, K], Receipt],
-    args: tuple[Any, ...],
-    fields: dict[str, Any],
-) -> dict[str, str]:
-    """Hand what a participant sent to the coordinator, if it is what it should be, and its own."""
-    from models.errors import BadMessage, UnknownQuery
-    from models.messages import decode
-    from tasks.origins import letter_id
-    from tasks.settings import settings
-    from tasks.topology import SUBMISSIONS, submission_key
-
-    came_by = str((task.request.delivery_info or {}).get("routing_key"))
-    try:
-        if not _submissions().take(came_by):
-            most = settings().limits.submissions_per_second
-            raise BadMessage(f"{came_by!r} submits more than {most:g} times a second")
-        if args or set(fields) != {name}:
-            article = "an" if name[0] in "aeiou" else "a"
-            raise BadMessage(f"{article} {name} is one keyword argument called {name!r}")
-        told = decode(kind, fields[name], what=f"the {name}")
-        own = {submission_key(role, told.participant) for role in ("client", "server")}
-        if came_by not in own:
-            raise BadMessage(f"{told.participant!r} may not submit under {came_by!r}")
-        receipt = _recorded(take, told)
-        if receipt == "unasked":
-            raise BadMessage(f"step {told.step_id} was never asked")
-    except (BadMessage, UnknownQuery) as error:
-        reason = str(error)
-        known = letter_id(task.request.id, came_by, SUBMISSIONS, datetime.now(UTC))
-        if not _letters.take(came_by):
-            raise Ignore("enough letters of this participant are recorded") from error
-        if denied := _letters.denied(came_by):
-            reason += f" (not recorded before it: {denied} of this participant)"
-        refuse(task, reason, fields, known)
-    return {"receipt": receipt, "step": told.step_id}
-
-
-def _recorded(take: Callable[[Coordinator, K], Receipt], told: K) -> Receipt:
-    """What the coordinator says to it. Its step ends with the reason where it cannot be recorded.
-
-    Raises BadMessage then, so that what came is kept as a dead letter, and TransientError where the
-    database has been away for too long.
-    """
-    from models.errors import BadMessage, TransientError, UnknownQuery, plainly
-
-    coordinator = runtime.coordinator()
-    try:
-        return patiently(lambda: take(coordinator, told))
-    except (BadMessage, TransientError, UnknownQuery):
-        raise
-    except Exception as error:
-        logger.exception("step %s: what came cannot be recorded", told.step_id)
-        why = plainly(error)
-    try:
-        if coordinator.not_recorded(told, why) == "repeated":
-            return "recorded"  # it was: what was to follow from it failed
-    except Exception:  # it expires at its deadline
-        logger.exception("step %s cannot be recorded as failed", told.step_id)
-    raise BadMessage(f"it could not be recorded: {why}")
-
-
-@cache
-def _submissions() -> Allowance:
-    """What each participant may submit to this process: two seconds' worth at once."""
-    from tasks.settings import settings
-
-    per_second = settings().limits.submissions_per_second
-    return Allowance(per_second, max(16.0, 2 * per_second))
-
-
-_letters = letters_allowance()
-
-
-def end_refused(query_id: str, reason: str, question: str = "") -> None:
-    """End an ask that never became a query, so that its caller hears why. Never raises.
-
-    What the record cannot hold is escaped.
-    """
-    from models.errors import escaped
-
-    for told in (str, escaped):
-        try:
-            now = datetime.now(UTC)
-            runtime.record().refuse(query_id, told(question), "unknown", told(reason), now)
-        except Exception as error:  # the caller's last word, in loops that must go on
-            logger.exception("the end of ask %s is not recorded: %r", query_id, error)
-        else:
-            return
-
-
-def refuse(
-    task: Task,  # type: ignore[type-arg]
-    reason: str,
-    fields: Mapping[str, Any],
-    message_id: str | None = None,
-) -> NoReturn:
-    """Record an unusable message with its reason and have the broker dead-letter it."""
-    from tasks.ports import DeadLetter
-
-    info = task.request.delivery_info or {}
-    letter = DeadLetter(
-        message_id=message_id or str(task.request.id)[:KEPT_ID],
-        task=str(task.name),
-        queue=str(info.get("routing_key")),
-        reason=reason,
-        at=datetime.now(UTC),
-        body=json.dumps(fields, default=repr)[:KEPT_BODY],
-    )
-    logger.warning("dead letter from %s: %s", letter.queue, reason)
-    try:
-        patiently(lambda: runtime.record().add_dead_letter(letter))
-    except Exception:  # on RabbitMQ the reader of the dead letters tries it again
-        logger.exception("letter %s is not recorded", letter.message_id)
-    raise Reject(reason, requeue=False)

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from db import migrate
+from colm.db.schema import migrate
+from colm.workers.local_stack.embedded_broker import EmbeddedBroker
 from tests.provision import (
     Databases,
     Lender,
@@ -35,7 +36,6 @@ from tests.provision import (
     postgres,
     rabbitmq,
 )
-from workers.services import EmbeddedBroker
 
 _MARKERS = {
     "postgres": {"postgres_installed", "postgres_databases"},

@@ -1,4 +1,4 @@
-from workers.cli import main
+from colm.workers.cli.main import main
 
 if __name__ == "__main__":  # an engine's processes import this module again
     main()

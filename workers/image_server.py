@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
-from models.errors import ImageUnavailable, InvalidAsk, SettingsError
-from models.images import May, Picture, check_token, examine, image_id_of
-from tasks.image_stores import PAGE, SETTLED, FolderStore, ImageStore
-from tasks.images import secret
-from tasks.settings import ImageSettings, Settings, settings
-from workers.ports import check_free
+from colm.models.errors import ImageUnavailable, InvalidAsk, SettingsError
+from colm.models.images import May, Picture, check_token, examine, image_id_of
+from colm.tasks.config.settings import ImageSettings, Settings, settings
+from colm.tasks.images.client import secret
+from colm.tasks.images.stores import PAGE, SETTLED, FolderStore, ImageStore
+from colm.workers.ports import check_free
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +141,8 @@ def keeper(found: Settings) -> ImageStore:
     """Where this site's image server keeps what it is given."""
     if found.images.keep == "folder":
         return FolderStore(found.home / "images")
-    from db.engine import connect
-    from db.images import SqlImages
+    from colm.db.connection import connect
+    from colm.db.images import SqlImages
 
     return SqlImages(connect(found.database_url, pool_size=4))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tornado.netutil import bind_sockets
 
-from models.errors import ColmError
+from colm.models.errors import ColmError
 
 
 def check_free(address: str, port: int) -> None:

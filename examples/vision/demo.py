@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from db.engine import connect
-from db.history import History, StepOutcome, query_life
+from colm.db.connection import connect
+from colm.db.reads.history import History, StepOutcome, query_life
+from colm.models.messages import Step
+from colm.tasks.config.settings import settings
+from colm.workers.cli.ask_actions import answer_or_raise, ask_and_follow
+from colm.workers.cli.query_view import answer_view
 from examples.vision.site import running, write_site
 from examples.vision.small_vlm import Asked, easy_vqa
 from examples.vision.train import train_both
-from models.messages import Step
-from tasks.settings import settings
-from workers.asking import answer_or_raise, ask_and_follow
-from workers.show import answer_view
 
 #: Enough for questions of yes or no; `examples.vision.train` trains for longer.
 CLIENT_STEPS, SERVER_STEPS = 300, 600

@@ -22,22 +22,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from sqlalchemy import Engine
 
-from db import runs
-from db.engine import connect
-from db.run_summary import progress_of
-from evaluation.analysis import Analysis, analyse
-from evaluation.markdown import table
-from evaluation.numbers_shown import interval, points
-from evaluation.report import write
-from evaluation.run_data import RunData
+from colm.db.connection import connect
+from colm.db.runs import store
+from colm.db.runs.progress import progress_of
+from colm.evaluation.report.markdown import table
+from colm.evaluation.report.number_format import interval, points
+from colm.evaluation.report.report import write
+from colm.evaluation.stats.analysis import Analysis, analyse
+from colm.evaluation.stats.run_data import RunData
+from colm.models.errors import CallerError, ColmError
+from colm.tasks import evaluate
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.tasks.config.settings import settings
+from colm.workers.evaluator.report import read_run
+from colm.workers.local_stack.stack import Stack
 from examples.vision.site import CLIENTS, running, write_site
 from examples.vision.small_vlm import easy_vqa
-from models.errors import CallerError, ColmError
-from tasks import evaluate
-from tasks.evaluation_config import RunConfig, read_config
-from tasks.settings import settings
-from workers.run_reading import read_run
-from workers.stack import Stack
 
 #: Words that the models have not learned would be added to the question without it.
 PLAIN = {"format_hint": ""}
@@ -103,7 +103,7 @@ def await_run(engine: Engine, run: str, stack: Stack, console: Console) -> None:
         while True:
             stack.watch()
             try:
-                found = runs.find(engine, run)
+                found = store.find(engine, run)
             except CallerError:  # the coordinator has not read the order yet
                 time.sleep(LOOK_EVERY)
                 continue

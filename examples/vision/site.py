@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from tasks.settings import settings
-from workers.stack import Stack
+from colm.tasks.config.settings import settings
+from colm.workers.local_stack.stack import Stack
 
 CLIENTS = ("ada", "bo", "cy")
 PARTICIPANT = """

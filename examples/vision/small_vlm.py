@@ -29,8 +29,8 @@ from transformers import (
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 
-from models import prompts
-from models.messages import Participant, Turn
+from colm.models.messages import Participant, Turn
+from colm.models.prompts import colm
 
 SIDE, PATCH, SHRINK = 64, 8, 2
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
@@ -155,13 +155,13 @@ class Lessons:
         client = self._dice.choice(CLIENTS)
         match act:
             case "draft":
-                return list(prompts.draft(client, one.question))
+                return list(colm.draft(client, one.question))
             case "refine":
                 own, note = self._guess(one), self._guess(one)
-                return list(prompts.refine(client, one.question, own, note, relevant=True))
+                return list(colm.refine(client, one.question, own, note, relevant=True))
             case _:
-                drafts = [prompts.LabelledDraft(c, self._guess(one)) for c in CLIENTS]
-                return list(prompts.synthesize(drafts, one.question))
+                drafts = [colm.LabelledDraft(c, self._guess(one)) for c in CLIENTS]
+                return list(colm.synthesize(drafts, one.question))
 
     def _guess(self, one: Asked) -> str:
         """What another may have said: of the right kind, and right as often as `RIGHT`."""

@@ -19,6 +19,8 @@ from rich.progress import track
 from torch import Tensor
 from transformers import get_cosine_schedule_with_warmup
 
+from colm.models.messages import Turn
+from colm.models.prompts import colm
 from examples.vision.small_vlm import (
     CLIENTS,
     Asked,
@@ -28,8 +30,6 @@ from examples.vision.small_vlm import (
     make_model,
     make_processor,
 )
-from models import prompts
-from models.messages import Turn
 
 BATCH = 32
 LEARNING_RATE = 1.5e-3
@@ -58,7 +58,7 @@ def accuracy(model: Any, processor: Any, asked: list[Asked], client: Any) -> flo
     right = 0
     for start in range(0, len(asked), BATCH):
         part = asked[start : start + BATCH]
-        chats = [list(prompts.draft(client, one.question)) for one in part]
+        chats = [list(colm.draft(client, one.question)) for one in part]
         inputs = _encoded(processor, part, chats, [""] * len(part))
         with torch.inference_mode():
             words = model(**inputs, logits_to_keep=1).logits[:, -1].argmax(dim=-1).tolist()

@@ -38,7 +38,8 @@ def _refusing(table: str, event: str, operation: str = "") -> str:
     return f"{_UNLESS.format(operation=operation)}\n{abort}" if operation else f"\n{abort}"
 
 
-#: A purge removes what was shared of a query, an erasure what a unit quotes of it (db.append_only).
+#: A purge removes what was shared of a query, an erasure what a unit quotes of it
+#: (colm.db.schema.triggers).
 _PERMITTING = {
     "postgresql": (
         "CREATE TRIGGER shared_steps_append_only BEFORE UPDATE OR TRUNCATE ON shared_steps"

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from models.errors import EngineError
-from models.messages import Completion, Lane, Sampling, Turn
+from colm.models.errors import EngineError
+from colm.models.messages import Completion, Lane, Sampling, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class GenerationRequest:
     deadline: float | None = None
     #: "overnight" requests wait while "interactive" ones do, though never for ever.
     lane: Lane = "interactive"
-    #: Score these continuations instead of generating (see `models.messages.Step.choices`).
+    #: Score these continuations instead of generating (see `colm.models.messages.Step.choices`).
     choices: tuple[str, ...] = ()
     #: Requests of one conversation (same query and participant): what one computed is kept, so
     #: that the next need not compute the beginning that they share.

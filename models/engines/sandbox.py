@@ -1,7 +1,7 @@
 """An engine without a model: it runs code with its tests, so that checks travel as steps do.
 
-Each request's last turn is a `models.checks.CheckRequest`, each completion's text a
-`models.checks.CheckReport`. Nothing is drawn and no token counted.
+Each request's last turn is a `colm.models.sandbox.protocol.CheckRequest`, each completion's text a
+`colm.models.sandbox.protocol.CheckReport`. Nothing is drawn and no token counted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from models.checks import CheckReport, read_request
-from models.engine_settings import EngineSettings
-from models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
-from models.engines.tickets import Ticket, Tickets
-from models.errors import BadMessage, Cancelled, EngineError, SandboxUnusable
-from models.messages import Completion
-from models.sandbox import Limits, Verdict, protections, run
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
+from colm.models.engines.pending import Ticket, Tickets
+from colm.models.errors import BadMessage, Cancelled, EngineError, SandboxUnusable
+from colm.models.messages import Completion
+from colm.models.sandbox.protocol import CheckReport, read_request
+from colm.models.sandbox.runner import Limits, Verdict, protections, run
 
 
 class SandboxEngine:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from models.engine_settings import EngineSettings
-from models.engines.base import EngineInfo, EngineStats, GenerationRequest
-from models.engines.tickets import Ticket, Tickets
-from models.errors import Cancelled, EngineError, PromptTooLong
-from models.messages import Completion
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest
+from colm.models.engines.pending import Ticket, Tickets
+from colm.models.errors import Cancelled, EngineError, PromptTooLong
+from colm.models.messages import Completion
 
 #: How much of the last turn `{last}` stands for, in characters.
 LAST_CHARS = 80

@@ -6,15 +6,15 @@ here. docs/strategies.md walks through it.
 
 from __future__ import annotations
 
-from models.strategies.base import Strategy
-from models.strategies.cascade import Cascade
-from models.strategies.colm import Colm
-from models.strategies.cope import Cope
-from models.strategies.judge import Judge
-from models.strategies.moa import Moa, SelfMoa
-from models.strategies.resample import Resample
-from models.strategies.single import Single
-from models.strategies.vote import Vote
+from colm.models.strategies.base import Strategy
+from colm.models.strategies.colm.strategy import Colm
+from colm.models.strategies.cope.cascade import Cascade
+from colm.models.strategies.cope.strategy import Cope
+from colm.models.strategies.judge import Judge
+from colm.models.strategies.moa import Moa, SelfMoa
+from colm.models.strategies.resample import Resample
+from colm.models.strategies.single import Single
+from colm.models.strategies.vote import Vote
 
 STRATEGIES: dict[str, Strategy] = {
     "cascade": Cascade(),

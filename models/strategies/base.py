@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from models.messages import Act, Answer, Completion, Query, Step, StepError
+from colm.models.messages import Act, Answer, Completion, Query, Step, StepError
 
 #: completed: has a completion. failed: the participant said why not. expired: nobody answered in
 #: time. late: came after the step was closed, and changes nothing.

@@ -11,14 +11,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models import prompts_panels
-from models.errors import InvalidAsk
-from models.messages import Message, Query, Step
-from models.strategies.base import Ask, Move, QueryState, Wait
-from models.strategies.reckoning import without
-from models.strategies.stages import Chosen, close_stage, end, make_step
-from models.verdicts import Verdict
-from models.verdicts import read_verdict as read_verdict
+from colm.models.answers.verdicts import Verdict
+from colm.models.answers.verdicts import read_verdict as read_verdict
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Message, Query, Step
+from colm.models.prompts import panels
+from colm.models.strategies.base import Ask, Move, QueryState, Wait
+from colm.models.strategies.cope.report import without
+from colm.models.strategies.stages import Chosen, close_stage, end, make_step
 
 #: What a reply may say, as continuations whose likelihoods are compared.
 CHOICES = ("A", "B", "TIE")
@@ -104,10 +104,10 @@ def _both_orders(query: Query, now: datetime) -> tuple[Step, ...]:
             server,
             "judge",
             1,
-            prompts_panels.judge(query.question, *pair, options.reference),
+            panels.judge(query.question, *pair, options.reference),
             now,
             index=index,
-            version=prompts_panels.VERSION,
+            version=panels.VERSION,
             choices=CHOICES if options.by_likelihood else (),
             temperature=0.0,
         )

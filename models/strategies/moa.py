@@ -12,14 +12,14 @@ from datetime import datetime
 
 from pydantic import Field
 
-from models import prompts_panels
-from models.errors import InvalidAsk
-from models.messages import Name, Participant, Query, Step
-from models.strategies.base import Ask, Finish, Move, QueryState, Wait
-from models.strategies.drawing import draws, most_frequent, named
-from models.strategies.formats import FormatOptions, question_of
-from models.strategies.reckoning import without
-from models.strategies.stages import (
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Name, Participant, Query, Step
+from colm.models.prompts import panels
+from colm.models.strategies.base import Ask, Finish, Move, QueryState, Wait
+from colm.models.strategies.cope.report import without
+from colm.models.strategies.format_options import FormatOptions, question_of
+from colm.models.strategies.repeated_sampling import draws, most_frequent, named
+from colm.models.strategies.stages import (
     Chosen,
     ClosedStage,
     close_stage,
@@ -120,9 +120,9 @@ def _after(panel: _Panel) -> Move:
 def _next_layer(panel: _Panel, answers: list[str], done: int) -> tuple[Step, ...]:
     query, now = panel.state.query, panel.now
     question = question_of(query, panel.options)
-    version = prompts_panels.VERSION
+    version = panels.VERSION
     if done == panel.layers:
-        messages = prompts_panels.aggregate(panel.aggregator, question, answers)
+        messages = panels.aggregate(panel.aggregator, question, answers)
         return (
             make_step(query, panel.aggregator, "aggregate", done, messages, now, version=version),
         )
@@ -132,7 +132,7 @@ def _next_layer(panel: _Panel, answers: list[str], done: int) -> tuple[Step, ...
             who,
             "draft",
             done + 1,
-            prompts_panels.propose(who, question, answers),
+            panels.propose(who, question, answers),
             now,
             version=version,
         )

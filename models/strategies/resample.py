@@ -11,13 +11,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.errors import InvalidAsk
-from models.messages import Query
-from models.strategies.base import Ask, Move, QueryState, Wait
-from models.strategies.drawing import draws, most_frequent
-from models.strategies.formats import FormatOptions
-from models.strategies.reckoning import without
-from models.strategies.stages import close_stage, finish
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Query
+from colm.models.strategies.base import Ask, Move, QueryState, Wait
+from colm.models.strategies.cope.report import without
+from colm.models.strategies.format_options import FormatOptions
+from colm.models.strategies.repeated_sampling import draws, most_frequent
+from colm.models.strategies.stages import close_stage, finish
 
 
 class ResampleOptions(FormatOptions):

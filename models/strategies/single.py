@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from models import prompts_panels
-from models.messages import Name, Participant, Query, Step
-from models.strategies.base import Ask, Move, QueryState, Wait
-from models.strategies.drawing import draws, one_of
-from models.strategies.formats import FormatOptions
-from models.strategies.stages import ClosedStage, close_stage, finish, make_step
+from colm.models.messages import Name, Participant, Query, Step
+from colm.models.prompts import panels
+from colm.models.strategies.base import Ask, Move, QueryState, Wait
+from colm.models.strategies.format_options import FormatOptions
+from colm.models.strategies.repeated_sampling import draws, one_of
+from colm.models.strategies.stages import ClosedStage, close_stage, finish, make_step
 
 
 class SingleOptions(FormatOptions):
@@ -65,9 +65,9 @@ def _step(query: Query, options: SingleOptions, who: Participant, now: datetime)
         who,
         "draft",
         1,
-        prompts_panels.choose(who, query.question, options.choices),
+        panels.choose(who, query.question, options.choices),
         now,
-        version=prompts_panels.VERSION,
+        version=panels.VERSION,
         choices=options.choices,
     )
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict, Unpack
 
-from models import prompts
-from models.answers import Kind
-from models.choosing import most_agreed
-from models.messages import (
+from colm.models.answers.compare import Kind
+from colm.models.answers.selection import most_agreed
+from colm.models.messages import (
     Act,
     Answer,
     Participant,
@@ -21,8 +20,9 @@ from models.messages import (
     derive_seed,
     seconds_between,
 )
-from models.seeing import shown
-from models.strategies.base import (
+from colm.models.prompts import colm
+from colm.models.strategies.answer_report import client_answer, guidance_given, ledger, tokens_of
+from colm.models.strategies.base import (
     Close,
     Decision,
     Finish,
@@ -33,7 +33,7 @@ from models.strategies.base import (
     completed,
     unfinished,
 )
-from models.strategies.telling import client_answer, guidance_given, ledger, tokens_of
+from colm.models.vision import shown
 
 
 def query_deadline(query: Query) -> datetime:
@@ -49,7 +49,7 @@ def make_step(
     now: datetime,
     *,
     index: int = 0,
-    version: str = prompts.VERSION,
+    version: str = colm.VERSION,
     choices: tuple[str, ...] = (),
     shows: bool = True,
     **sampling: Any,

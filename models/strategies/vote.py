@@ -6,13 +6,13 @@ from datetime import datetime
 
 from pydantic import Field
 
-from models.messages import Name, Query
-from models.strategies.base import Ask, Move, QueryState, Wait
-from models.strategies.consensus import samples_of
-from models.strategies.drawing import draws, most_frequent, one_of
-from models.strategies.formats import FormatOptions
-from models.strategies.reckoning import without
-from models.strategies.stages import Chosen, close_stage, end
+from colm.models.messages import Name, Query
+from colm.models.strategies.base import Ask, Move, QueryState, Wait
+from colm.models.strategies.cope.consensus import samples_of
+from colm.models.strategies.cope.report import without
+from colm.models.strategies.format_options import FormatOptions
+from colm.models.strategies.repeated_sampling import draws, most_frequent, one_of
+from colm.models.strategies.stages import Chosen, close_stage, end
 
 
 class VoteOptions(FormatOptions):

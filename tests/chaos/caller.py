@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from models.errors import ColmError, Overloaded, TransientError
-from tasks import ask
+from colm.models.errors import ColmError, Overloaded, TransientError
+from colm.tasks import ask
 
 #: Before a question that was not accepted is asked again, under the same id (seconds).
 PAUSE = 0.2

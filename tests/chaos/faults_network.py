@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from db.engine import LOCK_TIMEOUT_S
+from colm.db.connection import LOCK_TIMEOUT_S
 from tests.chaos.faults import Happened, fault
 from tests.chaos.site import HEARTBEAT, depth
 from tests.chaos.stages import Load

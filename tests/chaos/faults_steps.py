@@ -65,7 +65,9 @@ STOPPED_WITHIN = 1.0
 def _cancel(load: Load) -> Generator[Happened]:
     """Those end as failed, their steps stop, and nothing more is generated for them."""
     site = load.site
-    canceller = site.interpreter("from tasks import cancel; cancel.app.amqp, cancel.app.backend")
+    canceller = site.interpreter(
+        "from colm.tasks import cancel; cancel.app.amqp, cancel.app.backend"
+    )
     chosen = [row[0] for row in load.database.rows(OPEN, f"{load.wave.prefix}%")][::5]
     load.wave.cancelled.extend(chosen)
     began = time.monotonic()

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 
-from db.tables import metadata
+from colm.db.schema.tables import metadata
 from tests.chaos.caller import question_of
 from tests.provision.postgres import plain
 

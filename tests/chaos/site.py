@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import pika
 
-from db import migrate
+from colm.db.schema import migrate
 from tests.chaos.journal import Journal
 from tests.chaos.proxy import Proxy
 from tests.chaos.record import Database

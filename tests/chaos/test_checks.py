@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from db.engine import connect
-from db.record import SqlRecord
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
 from tests.chaos.caller import question_of
 from tests.chaos.journal import Journal, JournalWriter
 from tests.chaos.record import Database

@@ -9,13 +9,13 @@ import sys
 from concurrent.futures import Future
 from pathlib import Path
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.scripted import ScriptedEngine
-from models.messages import Completion
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.scripted import ScriptedEngine
+from colm.models.messages import Completion
+from colm.workers.cli.main import main
+from colm.workers.participant import process
 from tests.chaos.journal import JournalWriter
-from workers import participant
-from workers.cli import main
 
 
 class JournalEngine(ScriptedEngine):
@@ -42,5 +42,5 @@ class JournalEngine(ScriptedEngine):
 
 if __name__ == "__main__":
     writer = JournalWriter(Path(sys.argv.pop(1)))
-    participant.load_engine = lambda found: JournalEngine(found, writer)
+    process.load_engine = lambda found: JournalEngine(found, writer)
     main()

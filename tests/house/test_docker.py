@@ -12,11 +12,11 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from tasks.settings import load
+from colm.tasks.config.settings import load
+from colm.workers.cli.main import app
 from tests.house import images
 from tests.house.images import COMPOSE_FILES, DOCKER, DOCKERFILES, compose, our_services
 from tests.house.repository import FLOORS, ROOT, name, setup_cfg
-from workers.cli import app
 
 VALUES = {"RABBITMQ_PASSWORD": "one", "POSTGRES_PASSWORD": "two"}
 SERVICES = our_services(VALUES)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import typer
 
-from models.messages import Answer, ClientAnswer, Guidance
-from models.strategies import STRATEGIES
+from colm.models.messages import Answer, ClientAnswer, Guidance
+from colm.models.strategies import STRATEGIES
+from colm.workers.cli.main import app
 from tests.house.documents import (
     ROOT,
     anchors,
@@ -24,7 +25,6 @@ from tests.house.documents import (
     snippets,
 )
 from tests.house.repository import name
-from workers.cli import app
 
 README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results.md"

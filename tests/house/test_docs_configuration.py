@@ -13,9 +13,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from models.engines.openai_wire import Failure, Told, may_pass
-from models.strategies import STRATEGIES
-from tasks.settings import Settings, load
+from colm.models.engines.openai.wire import Failure, Told, may_pass
+from colm.models.strategies import STRATEGIES
+from colm.tasks.config.settings import Settings, load
 from tests.house.documents import ROOT, Row, rows, snippets
 
 CONFIGURATION = ROOT / "docs" / "configuration.md"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from models.answers import Kind
-from models.prompts_format import HINTS
-from models.strategies import STRATEGIES
+from colm.models.answers.compare import Kind
+from colm.models.prompts.answer_format import HINTS
+from colm.models.strategies import STRATEGIES
 from tests.house.documents import ROOT, rows
 
 PAGE = (ROOT / "docs" / "strategies.md").read_text()

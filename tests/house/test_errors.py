@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from models import errors
+from colm.models import errors
 
 
 def _written() -> dict[str, str]:

@@ -16,11 +16,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db import history, reads
-from db.engine import connect
-from workers.printing import as_json_has_it
+from colm.db.connection import connect
+from colm.db.reads import answers, history
+from colm.workers.console import as_json_has_it
 
-COLM = [sys.executable, "-m", "workers"]
+COLM = [sys.executable, "-m", "colm.workers"]
 REPOSITORY = Path(__file__).parents[2]
 
 TOML = """\
@@ -146,7 +146,7 @@ class Site:
     def ask(self, question: str, options: Mapping[str, Any], timeout: float = 120) -> Any:
         """The answer of `tasks.ask.delay(question, **options).get()` in a process of its own."""
         return self.python(
-            "import json\nfrom tasks import ask\n"
+            "import json\nfrom colm.tasks import ask\n"
             f"answer = ask.delay({question!r}, **{dict(options)!r}).get(timeout={timeout})\n"
             "print(json.dumps(answer))"
         )
@@ -155,7 +155,7 @@ class Site:
         """Ask without waiting; the query's id."""
         return str(
             self.python(
-                "import json\nfrom tasks import ask\n"
+                "import json\nfrom colm.tasks import ask\n"
                 f"print(json.dumps(ask.delay({question!r}, **{dict(options)!r}).id))"
             )
         )
@@ -163,14 +163,14 @@ class Site:
     def result(self, query_id: str, timeout: float = 120) -> Any:
         """The answer to a query asked before, by a process that knows only its id."""
         return self.python(
-            "import json\nfrom tasks import ask\n"
+            "import json\nfrom colm.tasks import ask\n"
             f"print(json.dumps(ask.AsyncResult({query_id!r}).get(timeout={timeout})))"
         )
 
     def error_of(self, expression: str) -> tuple[str, str]:
         """The name and text of the error that `expression` (which may use `ask`) raises."""
         name, text = self.python(
-            "import json\nfrom tasks import ask\n"
+            "import json\nfrom colm.tasks import ask\n"
             f"try:\n    {expression}\n"
             "except Exception as error:\n"
             "    print(json.dumps([type(error).__name__, str(error)]))"
@@ -202,7 +202,7 @@ class Site:
     def statuses(self) -> dict[str, str]:
         """Each query's status: open, answered, failed or refused."""
         with self.record() as engine:
-            return {one.query_id: one.status for one in reads.recent_queries(engine, 1_000)}
+            return {one.query_id: one.status for one in answers.recent_queries(engine, 1_000)}
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 120) -> None:
         looked = time.monotonic()

@@ -20,7 +20,7 @@ def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_within_a_seco
     site.wait_until(lambda: log.read_text().count("taken") == 2)
 
     site.python(
-        "import json\nfrom tasks import cancel\n"
+        "import json\nfrom colm.tasks import cancel\n"
         f"print(json.dumps(cancel.delay({query!r}, 'asked by mistake').get(timeout=1)))"
     )
     sent = time.monotonic()

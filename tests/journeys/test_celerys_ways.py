@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from colm.workers.local_stack.embedded_broker import EmbeddedBroker
 from tests.journeys.site import Site
 from tests.provision import Databases, VirtualHosts
-from workers.services import EmbeddedBroker
 
 #: Each way under its name, with what came of it: a value, or an error's name and text.
 CALLER = """
@@ -19,8 +19,8 @@ import asyncio, json, threading
 from celery import Celery, chain, chord, group
 from celery.contrib.testing.worker import start_worker
 from celery.result import ResultSet, allow_join_result
-from tasks import app, ask
-from tasks.publishing import topology
+from colm.tasks import app, ask
+from colm.tasks.broker.publish import topology
 
 ALONE = {"strategy": "single", "participant": "ada"}
 other = Celery("other", broker="memory://", backend="cache+memory://", set_as_current=False)

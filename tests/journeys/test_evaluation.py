@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from db import runs
-from db.run_summary import progress_of
+from colm.db.runs import store
+from colm.db.runs.progress import progress_of
 from tests.journeys.site import Site
 
 EXAMPLES = 24
@@ -66,9 +66,9 @@ def done(site: Site) -> int:
         return progress_of(engine, "night", datetime.now(UTC)).done
 
 
-def as_ordered(site: Site) -> runs.Run:
+def as_ordered(site: Site) -> store.Run:
     with site.record() as engine:
-        return runs.find(engine, "night")
+        return store.find(engine, "night")
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ TICK = """
 import json
 from datetime import UTC, datetime, timedelta
 from celery.beat import Scheduler
-from tasks import app
+from colm.tasks import app
 app.loader.init_worker()
 app.finalize()
 scheduler = Scheduler(app=app)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from db.engine import connect
-from db.units import units_of
+from colm.db.connection import connect
+from colm.db.runs.units import units_of
 from tests.journeys.site import Site
 from tests.unit.engines_seeing import picture
 

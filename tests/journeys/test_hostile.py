@@ -15,8 +15,8 @@ from tests.journeys.site import Site
 
 PUBLISH = """
 import json
-from tasks import app, ask
-from tasks.publishing import publish, topology
+from colm.tasks import app, ask
+from colm.tasks.broker.publish import publish, topology
 """
 
 
@@ -78,7 +78,7 @@ def test_a_full_queue_refuses_a_question_and_says_so(site: Site) -> None:
     site.variables["COLM_LIMITS__QUEUE_LENGTH"] = "100"
 
     accepted, kind, text = site.python(
-        "import json\nfrom tasks import ask\n"
+        "import json\nfrom colm.tasks import ask\n"
         "accepted = 0\n"
         "try:\n"
         "    for n in range(110):\n"
@@ -101,8 +101,8 @@ def test_drafts_too_long_for_one_panel_are_cut_and_the_query_ends(site: Site) ->
 
     site.python(
         "import json, time\n"
-        "from models.messages import Completion, Submission\n"
-        "from tasks.publishing import send_submission\n"
+        "from colm.models.messages import Completion, Submission\n"
+        "from colm.tasks.broker.publish import send_submission\n"
         "time.sleep(3)\n"
         "for act in ('draft', 'refine'):\n"
         "    for name in ('ada', 'bo'):\n"

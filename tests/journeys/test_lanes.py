@@ -19,7 +19,7 @@ def test_an_interactive_step_waits_for_about_one_step_behind_a_backlog_of_overni
     site.start("coordinator")
     single = {"strategy": "single", "participant": "ada"}
     site.python(
-        "import json\nfrom tasks import ask\n"
+        "import json\nfrom colm.tasks import ask\n"
         f"for n in range({BACKLOG}):\n"
         f"    ask.delay(f'Overnight {{n}}?', lane='overnight', **{single!r})\n"
         "print(json.dumps(None))"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from colm.workers.participant.generator import EX_SOFTWARE
 from tests.journeys.site import Site
-from workers.generator import EX_SOFTWARE
 
 INNOCENT = 5
 

@@ -97,8 +97,8 @@ def _send_garbage(site: Site) -> None:
     """Submissions that are refused: one by the task, one before any task sees it."""
     site.python(
         "import json\n"
-        "from tasks import app\n"
-        "from tasks.publishing import publish, topology\n"
+        "from colm.tasks import app\n"
+        "from colm.tasks.broker.publish import publish, topology\n"
         f"publish(app, 'colm.submit', topology().submissions(), task_id='garbage-0001',"
         f" kwargs={{'submission': {{'worker': '{GARBAGE}'}}}}, shown={{}},"
         " routing_key='draft.ada')\n"

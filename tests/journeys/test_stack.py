@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models.engines.precision import processor_has_bfloat16
+from colm.models.engines.native.precision import processor_has_bfloat16
 from tests.journeys.site import Site
 
 PATIENCE = 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from models.messages import Answer
-from models.strategies import STRATEGIES
+from colm.models.messages import Answer
+from colm.models.strategies import STRATEGIES
 from tests.journeys.site import Site
 
 ANSWER = """\

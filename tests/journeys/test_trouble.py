@@ -115,9 +115,9 @@ def test_a_submission_for_a_step_that_was_never_asked_is_recorded_as_a_dead_lett
 
     site.python(
         "import json\n"
-        "from models.messages import StepError, Submission\n"
-        "from tasks.publishing import send_submission\n"
-        "from tasks import ask\n"
+        "from colm.models.messages import StepError, Submission\n"
+        "from colm.tasks.broker.publish import send_submission\n"
+        "from colm.tasks import ask\n"
         "ask.delay('real', clients=['ada'])\n"  # makes the topology exist
         "import time; time.sleep(3)\n"
         "error = StepError(kind='x', reason='y')\n"

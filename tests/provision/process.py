@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from colm.workers.supervisor import dying_with_parent, tail
 from tests.provision.faults import ServiceBroken
-from workers.services import dying_with_parent, tail
 
 _POLL_S = 0.02
 #: Into how many parts the ports are divided between the processes of a test run.

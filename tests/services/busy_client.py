@@ -6,11 +6,11 @@ import sys
 import threading
 from concurrent.futures import Future
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.scripted import ScriptedEngine
-from models.messages import Completion
-from workers import participant
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.scripted import ScriptedEngine
+from colm.models.messages import Completion
+from colm.workers.participant import process
 
 
 class BusyEngine(ScriptedEngine):
@@ -32,5 +32,5 @@ def _load_busy(found: EngineSettings) -> BusyEngine:
 
 
 if __name__ == "__main__":
-    participant.load_engine = _load_busy
-    sys.exit(participant.run_clients(sys.argv[1:], None))
+    process.load_engine = _load_busy
+    sys.exit(process.run_clients(sys.argv[1:], None))

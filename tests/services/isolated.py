@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pika
 
-from models.errors import ColmError
+from colm.models.errors import ColmError
+from colm.workers.rabbitmq.management_api import Management, virtual_host
+from colm.workers.rabbitmq.permissions import of_caller, of_coordinator
 from tests.journeys.site import Site
 from tests.provision import VirtualHosts
-from workers.management import Management, virtual_host
-from workers.permissions import of_caller, of_coordinator
 
 #: The test suite's, and not the site's own.
 CALLER, COORDINATOR = "test-caller", "test-coordinator"

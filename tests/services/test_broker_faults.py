@@ -15,17 +15,18 @@ import pytest
 from amqp.exceptions import PreconditionFailed
 from kombu import Connection
 
-from models.errors import ColmError
-from tasks.reaching import QUEUE_LIMIT, undeclarable
-from tasks.settings import BrokerLimits, Settings
-from tasks.topology import Topology, declare
+from colm.models.errors import ColmError
+from colm.tasks.broker.connection import QUEUE_LIMIT, undeclarable
+from colm.tasks.broker.topology import Topology, declare
+from colm.tasks.config.settings import BrokerLimits, Settings
+from colm.workers.doctor import broker as checks_broker
+from colm.workers.rabbitmq import users
+from colm.workers.rabbitmq.management_api import Management, virtual_host
+from colm.workers.rabbitmq.permission_probe import largest_message, waited_for
+from colm.workers.rabbitmq.permissions import of_participant
 from tests.provision import RabbitMQServer, VirtualHosts
 from tests.services.isolated import COORDINATOR, IsolatedSite, isolated_site
 from tests.services.test_doctor import declared, doctor
-from workers import checks_broker, users
-from workers.management import Management, virtual_host
-from workers.permissions import of_participant
-from workers.rights import largest_message, waited_for
 
 
 def limit(api: Management, what: str, whose: str, **limits: int) -> None:
@@ -218,7 +219,7 @@ def test_a_site_with_limits_waits_for_room_and_says_what_is_too_large(
     limit(site.api, "user", site.user("a"), max_connections=4)
 
     answers = site.python(
-        "import json\nfrom tasks import ask\n"
+        "import json\nfrom colm.tasks import ask\n"
         "asked = [ask.delay(f'Why {n}?', rounds=1) for n in range(12)]\n"
         "print(json.dumps([one.get(timeout=120)['clients']['a']['status'] for one in asked]))",
         timeout=180,

@@ -93,7 +93,7 @@ class Site:
 
 def _colm(words: list[str]) -> list[str]:
     assert words[0] == "colm"
-    return [sys.executable, "-m", "workers", *words[1:]]
+    return [sys.executable, "-m", "colm.workers", *words[1:]]
 
 
 @pytest.fixture

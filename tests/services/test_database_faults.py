@@ -9,24 +9,24 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from db import migrate
-from db.engine import connect, glancing, reading, writing
-from db.failures import translated
-from db.pooling import pooling
-from db.reads import answer_of
-from db.record import SqlRecord
-from models.errors import SettingsError, TransientError
-from tasks.patience import patiently
-from tasks.settings import Settings
+from colm.db.connection import connect, glancing, reading, writing
+from colm.db.errors import translated
+from colm.db.pooler import pooling
+from colm.db.reads.answers import answer_of
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.models.errors import SettingsError, TransientError
+from colm.tasks.broker.retry import patiently
+from colm.tasks.config.settings import Settings
+from colm.workers.doctor import database
+from colm.workers.doctor.doctor import START, attempt
+from colm.workers.doctor.findings import Finding
+from colm.workers.doctor.preflight import check_start
 from tests.chaos.proxy import Proxy
 from tests.provision import Lent, PostgresServer, ServiceMissing
 from tests.provision.pgbouncer import PgBouncer, program
 from tests.provision.postgres import plain
 from tests.unit.db_examples import NOW
-from workers import checks_database
-from workers.checks import Finding
-from workers.doctor import START, attempt
-from workers.starting import check_start
 
 #: What a database of another encoding, or a driver that is told one, cannot hold.
 UNICODE = "Warum ist der Himmel über Köln blau? 空"
@@ -72,7 +72,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_how_to_make_one_
     found = Settings(broker="amqp://127.0.0.1:1/colm", database=url)
     with pytest.raises(SettingsError, match="createdb"):
         check_start(found)
-    (told,) = attempt("database", lambda: checks_database.database(found))
+    (told,) = attempt("database", lambda: database.database(found))
     assert (told.grade, "createdb" in told.found) == ("problem", True)
     assert told.do != START
 
@@ -174,7 +174,7 @@ def test_a_parameter_that_a_pgbouncer_refuses_is_told_and_not_waited_for(postgre
 def about_database(url: str) -> dict[str, Finding]:
     """What doctor finds of the database that is not well."""
     found = Settings(broker="amqp://127.0.0.1:1/colm", database=url)
-    told = attempt("database", lambda: checks_database.database(found))
+    told = attempt("database", lambda: database.database(found))
     return {finding.about: finding for finding in told if finding.grade != "ok"}
 
 

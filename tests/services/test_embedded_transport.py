@@ -15,11 +15,11 @@ import pytest
 from kombu import Connection, Consumer, Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from tasks import embedded_transport
-from tasks.embedded_transport import _bell
+from colm.tasks.broker import embedded_transport
+from colm.tasks.broker.embedded_transport import _bell
 
-OURS = "tasks.embedded_transport:Transport"
-#: By its full name: `tasks.celery_config` may have put ours in the place of "redis".
+OURS = "colm.tasks.broker.embedded_transport:Transport"
+#: By its full name: `colm.tasks.celery_config` may have put ours in the place of "redis".
 KOMBUS = "kombu.transport.redis:Transport"
 EXCHANGE = Exchange("colm.tried", "topic")
 FIRST, SECOND = (Queue(f"colm.{name}", EXCHANGE, routing_key=name) for name in ("one", "two"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from db.engine import connect
-from db.record import SqlRecord
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 #: database, or to the broker, gets what is the parent's, or nothing.
 PROGRAM = """
 import json, os, sys, threading
-from tasks import app, ask
+from colm.tasks import app, ask
 
 def one(number):
     ask.delay(f"question {number}")

@@ -9,8 +9,7 @@ from celery import Celery
 from celery.worker import heartbeat
 from kombu.asynchronous.timer import Timer
 
-from workers.celery_worker import OURS, PlainConsumer
-from workers.heart import Beat
+from colm.workers.consumer.bootsteps import OURS, Beat, PlainConsumer
 
 
 @pytest.mark.rabbitmq
@@ -35,6 +34,6 @@ def test_a_sign_of_life_over_a_lost_connection_holds_up_nothing(rabbitmq_url: st
 
 def test_every_worker_has_this_heart() -> None:
     steps = PlainConsumer.Blueprint.default_steps
-    assert "workers.heart:PlainHeart" in steps
+    assert "colm.workers.consumer.bootsteps:PlainHeart" in steps
     assert [step for step in OURS if step in steps] == []
     assert issubclass(Beat, heartbeat.Heart)

@@ -92,7 +92,7 @@ def test_a_worker_takes_no_more_of_a_queue_than_its_engine_holds(
     site.wait_until(lambda: ready(rabbitmq_url, "colm.draft.ada") == 0)
     options = {"strategy": "single"}
     queries = site.python(
-        "import json\nfrom tasks import ask\n"
+        "import json\nfrom colm.tasks import ask\n"
         f"print(json.dumps([ask.delay('Why?', **{options!r}).id for _ in range({asked})]))"
     )
     site.wait_until(lambda: ready(rabbitmq_url, "colm.draft.ada") == asked)

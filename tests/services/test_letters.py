@@ -12,9 +12,9 @@ import pytest
 from kombu import Connection
 from pika.adapters.blocking_connection import BlockingChannel
 
-from tasks.letters import make
-from tasks.settings import BrokerLimits
-from tasks.topology import DEAD, EXCHANGES, PARKED, Topology, declare
+from colm.tasks.broker.dead_letter_queue import make
+from colm.tasks.broker.topology import DEAD, EXCHANGES, PARKED, Topology, declare
+from colm.tasks.config.settings import BrokerLimits
 from tests.journeys.site import Site, outcomes
 
 TOPOLOGY = Topology(limits=BrokerLimits(), clients=("ada",), servers=("main",))

@@ -14,9 +14,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from kombu import Connection
 
+from colm.workers.local_stack import embedded_broker as services
+from colm.workers.local_stack.embedded_broker import EmbeddedBroker
+from colm.workers.supervisor import ServiceError
 from tests.provision.process import running
-from workers import services
-from workers.services import EmbeddedBroker, ServiceError
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -69,7 +70,8 @@ def test_a_second_stack_on_one_folder_is_told_who_is_there(embedded_broker: Embe
 
 def test_a_broker_ends_with_a_stack_that_was_killed_and_its_folder_is_free(folder: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from workers.services import EmbeddedBroker;"
+        "import sys, time; from pathlib import Path;"
+        "from colm.workers.local_stack.embedded_broker import EmbeddedBroker;"
         "print(EmbeddedBroker(Path(sys.argv[1])).start().pid, flush=True); time.sleep(300)"
     )
     stack = subprocess.Popen(

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from db.engine import reading
+from colm.db.connection import reading
 from tests.unit.test_db_append_only import APPEND_ONLY, AppendOnlyContract
 from tests.unit.test_db_attempts import AttemptsContract
 from tests.unit.test_db_concurrency import ConcurrencyContract

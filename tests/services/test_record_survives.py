@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, make_url
 
-from db import migrate
-from db.engine import connect
-from db.reads import answer_of, wait_for_answer
-from db.record import SqlRecord
-from models.errors import SettingsError, TransientError
+from colm.db.connection import connect
+from colm.db.reads.answers import answer_of
+from colm.db.reads.wait import wait_for_answer
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.models.errors import SettingsError, TransientError
 from tests.provision import PostgresServer
 from tests.unit.db_examples import NOW, a_query, a_step, asking, completed, finishing, history
 

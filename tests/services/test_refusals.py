@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from colm.workers.rabbitmq.management_api import Management
+from colm.workers.rabbitmq.permissions import Permissions
 from tests.provision import VirtualHosts
-from workers.management import Management
-from workers.permissions import Permissions
 
 NOTHING = "^$"
 
@@ -42,9 +42,9 @@ def told(broker: str, folder: Path) -> str:
     }
     said = []
     for program in (
-        ["-m", "workers", "migrate"],
-        ["-m", "workers", "ask", "Why?"],
-        ["-c", "from tasks import ask; ask.delay('Why?')"],
+        ["-m", "colm.workers", "migrate"],
+        ["-m", "colm.workers", "ask", "Why?"],
+        ["-c", "from colm.tasks import ask; ask.delay('Why?')"],
     ):
         done = subprocess.run(
             [sys.executable, *program],

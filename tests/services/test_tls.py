@@ -16,15 +16,15 @@ from kombu import Connection
 from pika import BlockingConnection
 from pika.exceptions import AMQPError
 
-from models.errors import SettingsError
-from tasks.reaching import NO_TLS, pika_parameters, remedy
-from tasks.settings import Settings
-from tasks.tls import TlsSettings
+from colm.models.errors import SettingsError
+from colm.tasks.broker.connection import NO_TLS, pika_parameters, remedy
+from colm.tasks.config.settings import Settings
+from colm.tasks.config.tls import TlsSettings
+from colm.workers.rabbitmq.permission_probe import first_contact
 from tests.journeys.site import Site
 from tests.provision import RabbitMQServer
 from tests.provision.certificates import Authority, Signed
 from tests.provision.process import free_port
-from workers.rights import first_contact
 
 CONFIG = """\
 listeners.ssl.1 = 127.0.0.1:{port}

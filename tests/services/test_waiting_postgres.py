@@ -13,16 +13,18 @@ import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy import Engine, make_url, text
 
-from db import hearing, migrate, reads
-from db.engine import connect, cutter, glancing
-from db.hearing import wait_for_any
-from db.record import SqlRecord
-from models.errors import TransientError
-from tasks.celery_app import app
-from tasks.settings import settings
+from colm.db.connection import connect, cutter, glancing
+from colm.db.reads import answers, completion_listener
+from colm.db.reads.completion_listener import wait_for_any
+from colm.db.reads.wait import wait_for_answer
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.models.errors import TransientError
+from colm.tasks.celery_app import app
+from colm.tasks.config.settings import settings
+from colm.workers.result_backend import RecordBackend
 from tests.chaos.proxy import Proxy
 from tests.provision import PostgresServer
-from workers.results import RecordBackend
 
 _LISTENING = text(
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -60,17 +62,17 @@ def end(engine: Engine, query_id: str = ID) -> None:
 
 def test_any_number_of_callers_wait_on_one_connection(engine: Engine) -> None:
     with ThreadPoolExecutor(40) as callers:
-        found = [callers.submit(reads.wait_for_answer, engine, ID, 60) for _ in range(40)]
+        found = [callers.submit(wait_for_answer, engine, ID, 60) for _ in range(40)]
         until(lambda: len(listening(engine)) == 1)
         first = listening(engine)
         end(engine)
         assert all(one.result() for one in found)
-    assert not reads.wait_for_answer(engine, "unknown", timeout=0.1)
+    assert not wait_for_answer(engine, "unknown", timeout=0.1)
     assert listening(engine) == first  # the next caller's, too
 
 
 def test_an_engine_that_is_disposed_of_listens_no_more(engine: Engine) -> None:
-    reads.wait_for_answer(engine, "unknown", timeout=0.5)
+    wait_for_answer(engine, "unknown", timeout=0.5)
     until(lambda: len(listening(engine)) == 1)
     engine.dispose()
     until(lambda: listening(engine) == set())
@@ -79,7 +81,7 @@ def test_an_engine_that_is_disposed_of_listens_no_more(engine: Engine) -> None:
 def test_a_listener_that_the_server_ends_listens_again(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hearing, "RECHECK_S", 600.0)  # what is not heard is not found
+    monkeypatch.setattr(completion_listener, "RECHECK_S", 600.0)  # what is not heard is not found
     known: list[set[int]] = [set()]
     with ThreadPoolExecutor(1) as callers:
         found = callers.submit(wait_for_any, engine, [ID], 600)
@@ -97,9 +99,9 @@ def test_what_ends_while_nothing_can_be_heard_is_found(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind a pooler that gives each transaction another connection."""
-    monkeypatch.setattr(hearing, "RECHECK_S", 600.0)
-    monkeypatch.setattr(hearing, "ECHO_S", 0.1)
-    monkeypatch.setattr(hearing.Ear, "_hear", lambda *_: set())
+    monkeypatch.setattr(completion_listener, "RECHECK_S", 600.0)
+    monkeypatch.setattr(completion_listener, "ECHO_S", 0.1)
+    monkeypatch.setattr(completion_listener.Ear, "_hear", lambda *_: set())
     with ThreadPoolExecutor(1) as callers:
         found = callers.submit(wait_for_any, engine, [ID], 600)
         time.sleep(0.3)
@@ -187,7 +189,7 @@ def test_a_thread_that_waits_for_a_silent_host_is_freed(postgres_url: str) -> No
             time.sleep(0.05)
         with pytest.raises(TransientError):
             stuck.result()
-    assert not reads.has_ended(engine, ID)
+    assert not answers.has_ended(engine, ID)
     engine.dispose()
 
 
@@ -209,5 +211,5 @@ def test_a_caller_waits_through_a_restart_of_the_database(
     end(engine)
     caller.join(240)
     assert found == ["FAILURE"]
-    assert not reads.wait_for_answer(engine, "unknown", timeout=0.01)
+    assert not wait_for_answer(engine, "unknown", timeout=0.01)
     engine.dispose()

@@ -9,8 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tasks.publishing import topology
-from tasks.settings import settings
+from colm.tasks.broker.publish import topology
+from colm.tasks.config.settings import settings
 
 # No deadline for an example: a loaded machine is slow now and then.
 hypothesis.settings.register_profile("unit", max_examples=60, deadline=None, database=None)

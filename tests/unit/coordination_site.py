@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from models.attempts import AttemptLimits
-from models.messages import Answer, Step
-from models.roster import Roster
-from models.stopping import Stop
-from tasks.coordination import Coordinator
-from tasks.ports import Record
+from colm.models.cancellation import Stop
+from colm.models.messages import Answer, Step
+from colm.models.redelivery import AttemptLimits
+from colm.models.roster import Roster
+from colm.tasks.interfaces import Record
+from colm.workers.coordinator.coordinator import Coordinator
 from tests.unit.examples import DEADLINES, NOW, QUESTION, SERVER, a_client, submitted
 from tests.unit.memory_record import MemoryRecord
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from db.engine import connect
-from db.history import History, query_life
-from db.record import SqlRecord
-from models.messages import (
+from colm.db.connection import connect
+from colm.db.reads.history import History, query_life
+from colm.db.record.store import SqlRecord
+from colm.models.messages import (
     Act,
     Answer,
     Attempt,
@@ -25,7 +25,7 @@ from models.messages import (
     StepError,
     Turn,
 )
-from models.strategies.base import Ask, Close, Decision, Finish, Outcome
+from colm.models.strategies.base import Ask, Close, Decision, Finish, Outcome
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.continuous import ContinuousEngine
-from models.messages import Completion, Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.engines_tiny import tiny_loaded, tiny_model, tiny_tokenizer
 
 SOON = 30.0

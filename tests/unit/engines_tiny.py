@@ -23,7 +23,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from models.engines.loading import LoadedModel
+from colm.models.engines.native.weights import LoadedModel
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|start|>")
 TEMPLATE = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from evaluation.costs import Price
-from evaluation.run_data import ClientTexts, EntryData, ExampleData, RunData, UnitData
-from evaluation.surface import Point
-from models.messages import Act, Role, Spent
+from colm.evaluation.stats.cope_thresholds import Point
+from colm.evaluation.stats.costs import Price
+from colm.evaluation.stats.run_data import ClientTexts, EntryData, ExampleData, RunData, UnitData
+from colm.models.messages import Act, Role, Spent
 
 ENTRIES = (
     EntryData(name="ada", strategy="single", options={"participant": "ada"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from models.messages import (
+from colm.models.messages import (
     Act,
     Answer,
     Completion,

@@ -1,4 +1,4 @@
-"""A record in memory that keeps the ports of `tasks.ports`, and notes when it commits."""
+"""A record in memory that keeps the ports of `colm.tasks.interfaces`, and notes when it commits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from models.attempts import Tried
-from models.errors import UnknownQuery
-from models.messages import Answer, Attempt, Query, Step, StepKey
-from models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState, StepState
-from models.strategies.stages import expired
-from tasks.ports import DeadLetter, Receipt
+from colm.models.dead_letter import DeadLetter
+from colm.models.errors import UnknownQuery
+from colm.models.messages import Answer, Attempt, Query, Step, StepKey
+from colm.models.receipt import Receipt
+from colm.models.redelivery import Tried
+from colm.models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState, StepState
+from colm.models.strategies.stages import expired
 
 
 @dataclass(kw_only=True)

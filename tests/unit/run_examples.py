@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from db.units import Unit
+from colm.db.runs.units import Unit
 
 NOW = datetime(2026, 3, 2, 22, 0, 0, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=30)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from models.sandbox import NOBODY, Limits, Verdict, run
+from colm.models.sandbox.runner import NOBODY, Limits, Verdict, run
 from tests.house.repository import ROOT
 
 QUICK = Limits(seconds=30, cpu_seconds=2)
 _PROGRAM = """
 import json, sys
 from dataclasses import asdict
-from models.sandbox import Limits, run
+from colm.models.sandbox.runner import Limits, run
 code, tests, limits, namespaces = json.load(sys.stdin)
 verdict = run(code, tests, limits=Limits(**limits), namespaces=namespaces)
 print(json.dumps(asdict(verdict)))

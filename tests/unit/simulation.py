@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from models.messages import Answer, Completion, Query, Step, StepError
-from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Finish, Move, Outcome, QueryState, StepState, Wait
+from colm.models.messages import Answer, Completion, Query, Step, StepError
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.base import Ask, Finish, Move, Outcome, QueryState, StepState, Wait
 from tests.unit.examples import a_completion, seconds
 from tests.unit.memory_record import MemoryLife
 

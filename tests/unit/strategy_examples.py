@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.messages import Query
+from colm.models.messages import Query
 from tests.unit.examples import a_query
 
 #: Options that make a strategy small, or that it cannot do without.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answers import Kind, extract, same, vote
+from colm.models.answers.compare import Kind, extract, same, vote
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_formulas_are_compared_in_many_threads_at_once() -> None:
 
 def test_numbers_need_no_sympy() -> None:
     program = (
-        "import sys; from models.answers import vote; vote(['1', '2', '1/2'], 'math');"
+        "import sys; from colm.models.answers.compare import vote; vote(['1', '2', '1/2'], 'math');"
         "vote(['1', 'x'], 'exact'); assert 'sympy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.examples import Example
-from evaluation.graders import Status, grade
-from models.answers import Kind
+from colm.evaluation.data.examples import Example
+from colm.evaluation.grading import Status, grade
+from colm.models.answers.compare import Kind
 
 #: Kind, reference, text, grade, and the options of a choice.
 Case = tuple[Kind, str, str, Status, tuple[str, ...]]

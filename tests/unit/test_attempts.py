@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from models.attempts import (
+from colm.models.redelivery import (
     MOST_ATTEMPTS,
     Again,
     AttemptKind,

@@ -19,17 +19,17 @@ from benchmarks.tampering_work import (
     all_tamperings,
     behind_our_back,
 )
-from db import tables
-from db.audit_tables import permits
-from db.auditing import check_query
-from db.bundles import bundle_findings, export
-from db.engine import connect, writing
-from db.record import SqlRecord
-from db.signing import Trust
-from models.errors import BadMessage, UnknownQuery
+from colm.db.audit.export import bundle_findings, export
+from colm.db.audit.verify_all import check_query
+from colm.db.connection import connect, writing
+from colm.db.integrity.signatures import Trust
+from colm.db.record.store import SqlRecord
+from colm.db.schema import tables
+from colm.db.schema.audit_tables import permits
+from colm.models.errors import BadMessage, UnknownQuery
+from colm.workers.audit import keys
+from colm.workers.audit.keys import SiteKey
 from tests.unit.db_examples import LATER, record_whole_life
-from workers import audit_keys
-from workers.audit_keys import SiteKey
 
 
 class AuditContract:
@@ -37,7 +37,7 @@ class AuditContract:
 
     @pytest.fixture
     def key(self, tmp_path: Path) -> SiteKey:
-        return audit_keys.create(tmp_path / "audit.key")
+        return keys.create(tmp_path / "audit.key")
 
     @pytest.fixture
     def case(self, url: str, key: SiteKey) -> Iterator[Case]:
@@ -103,11 +103,11 @@ class AuditContract:
     def test_a_seal_by_another_key_is_found_by_whoever_knows_the_right_one(
         self, case: Case, tmp_path: Path
     ) -> None:
-        other = audit_keys.create(tmp_path / "other.key")
-        strict = Trust(check=audit_keys.check, keys=frozenset({other.key}))
+        other = keys.create(tmp_path / "other.key")
+        strict = Trust(check=keys.check, keys=frozenset({other.key}))
         found = check_query(case.engine, PURGED, strict).findings
         assert "which is not the site's key" in found[0].what
-        unknowing = Trust(check=audit_keys.check)
+        unknowing = Trust(check=keys.check)
         assert check_query(case.engine, PURGED, unknowing).findings == ()
 
     def test_a_bundle_verifies_without_the_database(self, case: Case, key: SiteKey) -> None:
@@ -136,9 +136,9 @@ class AuditContract:
         with behind_our_back(case.engine) as connection:
             changed = text("UPDATE steps SET lane = 'overnight' WHERE query_id = :id")
             connection.execute(changed, {"id": SEALED})
-        other = audit_keys.create(tmp_path / "other.key")
+        other = keys.create(tmp_path / "other.key")
         bundle = export(case.engine, SEALED, other, LATER)
-        _, found = bundle_findings(bundle, Trust(check=audit_keys.check))
+        _, found = bundle_findings(bundle, Trust(check=keys.check))
         assert {f.table for f in found} == {"steps"}
         _, found = bundle_findings(bundle, case.trust)
         assert "bundle" in {f.table for f in found}
@@ -194,16 +194,16 @@ def test_a_document_too_deep_to_read_is_a_finding(sqlite_url: str) -> None:
     with behind_our_back(engine) as connection:
         ruined = text("UPDATE decisions SET detail = :deep")
         connection.execute(ruined, {"deep": deep})
-    found = check_query(engine, "query-0001", Trust(check=audit_keys.check)).findings
+    found = check_query(engine, "query-0001", Trust(check=keys.check)).findings
     assert [f.query_id for f in found][:1] == ["query-0001"]
     with pytest.raises(BadMessage):
         bundle_findings(
             {"format": "colm audit bundle 1", "rows": json.loads(deep)},
-            Trust(check=audit_keys.check),
+            Trust(check=keys.check),
         )
 
 
 @pytest.mark.parametrize("bundle", [None, [], {}, {"format": "colm audit bundle 1"}, "bundle"])
 def test_what_is_no_bundle_is_said_to_be_none(bundle: object) -> None:
     with pytest.raises(BadMessage, match=r"no 'colm audit bundle 1'|damaged"):
-        bundle_findings(bundle, Trust(check=audit_keys.check))
+        bundle_findings(bundle, Trust(check=keys.check))

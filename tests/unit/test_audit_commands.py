@@ -12,22 +12,24 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from benchmarks.tampering_work import behind_our_back
-from db.engine import connect
-from db.history import query_life
-from db.reads import answer_of
-from db.record import SqlRecord
-from db.seals import count_unsealed
-from models.errors import CallerError, SettingsError
+from colm.db.audit.seals import count_unsealed
+from colm.db.connection import connect
+from colm.db.reads.answers import answer_of
+from colm.db.reads.history import query_life
+from colm.db.record.store import SqlRecord
+from colm.models.errors import CallerError, SettingsError
+from colm.workers.audit import keys
+from colm.workers.audit import sealing as audit
+from colm.workers.audit.retention import age
+from colm.workers.cli import main
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import ANY_TEXT, a_query, record_whole_life
-from workers import audit, audit_keys, cli
-from workers.purging import age
 
 QUERY = "query-0001"
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(main.app, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, " ".join(result.output.split())
@@ -54,7 +56,7 @@ def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     public = out.split()[-1]
     assert (code, run("audit", "key")[1]) == (0, public)
     assert stat.S_IMODE(key_file(tmp_path).stat().st_mode) == 0o600
-    assert audit_keys.parse_public(public) == public
+    assert keys.parse_public(public) == public
     key_file(tmp_path).chmod(0o640)
     with pytest.raises(SettingsError, match="others may read the key"):
         run("audit", "seal")
@@ -111,7 +113,7 @@ def test_a_bundle_verifies_where_there_is_no_database(
     environment(COLM_DATABASE="sqlite:////nowhere/at/all", COLM_HOME=str(tmp_path / "elsewhere"))
     code, out = run("audit", "verify", "--bundle", str(bundle), "--key", public)
     assert (code, "as recorded: 1 queries, 15 rows, 1 seals" in out) == (0, True)
-    other = audit_keys.create(tmp_path / "other").key
+    other = keys.create(tmp_path / "other").key
     code, out = run("audit", "verify", "--bundle", str(bundle), "--key", other)
     assert (code, "which is not the site's key" in out) == (1, True)
     bundle.write_text(bundle.read_text().replace("worker-1", "worker-2"))
@@ -208,17 +210,17 @@ def test_a_sealed_record_is_not_purged_or_erased_without_its_key(
 
 
 def test_a_coordinator_seals_by_itself_only_with_a_key(engine: Engine, tmp_path: Path) -> None:
-    from tasks.settings import settings
+    from colm.tasks.config.settings import settings
 
     assert audit.sealer(settings(), engine) is None
-    key = audit_keys.create(key_file(tmp_path))
+    key = keys.create(key_file(tmp_path))
     sealing = audit.Sealer(engine, key, minutes=0.0005)
     until = datetime.now(UTC) + timedelta(seconds=20)
     while count_unsealed(engine) and datetime.now(UTC) < until:
         pass
     sealing.close()
     assert count_unsealed(engine) == 0
-    assert audit_keys.latest(key.path) is not None
+    assert keys.latest(key.path) is not None
 
 
 @pytest.mark.parametrize("text", ["90", "d", "-1d", "1w", "", "1.5h"])

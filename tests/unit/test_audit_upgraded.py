@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from db import migrate
-from db.auditing import Checked, check_everything
-from db.engine import connect, writing
-from db.erasing import erase
-from db.history import query_life
-from db.record import SqlRecord
-from db.seals import seal_ended
-from db.signing import Trust
+from colm.db.audit.erase import erase
+from colm.db.audit.seals import seal_ended
+from colm.db.audit.verify_all import Checked, check_everything
+from colm.db.connection import connect, writing
+from colm.db.integrity.signatures import Trust
+from colm.db.reads.history import query_life
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.workers.audit import keys
 from tests.unit.db_examples import LATER, NOW, a_query, a_step, completed
-from workers import audit_keys
 
 BEFORE = ("0001", "0002")
 QUERY = "query-0001"
@@ -43,7 +43,7 @@ class UpgradedContract:
         return engine
 
     def test_old_rows_are_unchained_and_new_ones_begin_a_chain(self, engine: Engine) -> None:
-        trust = Trust(check=audit_keys.check)
+        trust = Trust(check=keys.check)
         found = sum(check_everything(engine, trust), Checked())
         assert (found.findings, found.queries, found.unchained) == ((), 1, 1)
         with SqlRecord(engine).open(QUERY) as life:
@@ -56,12 +56,12 @@ class UpgradedContract:
         assert hash == head != None  # noqa: E711  # both are there
 
     def test_an_old_query_can_be_sealed_and_erased(self, engine: Engine, tmp_path: Path) -> None:
-        key = audit_keys.create(tmp_path / "audit.key")
+        key = keys.create(tmp_path / "audit.key")
         seal = seal_ended(engine, key, LATER)
         assert seal is not None
         assert seal.queries == 1
         assert erase(engine, QUERY, asked_by="me", reason="asked", now=LATER, signer=key) == 3
-        trust = Trust(check=audit_keys.check, keys=frozenset({key.key}))
+        trust = Trust(check=keys.check, keys=frozenset({key.key}))
         assert sum(check_everything(engine, trust), Checked()).findings == ()
         life = query_life(engine, QUERY)
         assert life is not None

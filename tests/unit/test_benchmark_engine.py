@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.engine_llama import write_gguf
 from benchmarks.engine_work import NEW_TOKENS, PROMPT_TOKENS, Call, mixed, run_flow, run_stages
-from models.messages import Turn
+from colm.models.messages import Turn
 from tests.unit.engines_tiny import tiny_tokenizer
 
 

@@ -13,9 +13,9 @@ from benchmarks.peers_loops import StaticModel, load_per_round, reference_script
 from benchmarks.peers_weights import NEVER_DRAWN, endless_weights
 from benchmarks.peers_work import PERSONAS, QUESTIONS, Call, Question, Tally, Work, query
 from benchmarks.reporting import Report
-from models.messages import Sampling, Turn, derive_seed
-from models.roster import Roster
-from tasks.settings import load
+from colm.models.messages import Sampling, Turn, derive_seed
+from colm.models.roster import Roster
+from colm.tasks.config.settings import load
 from tests.unit.examples import SERVER, a_client, a_query
 from tests.unit.simulation import Reply, play
 

@@ -7,12 +7,12 @@ from sqlalchemy import func, select
 
 from benchmarks.record_size import ask, walks
 from benchmarks.record_size_fill import STEPS_A_QUERY, fill, query_name
-from db import tables
-from db.auditing import Checked, check_everything
-from db.engine import connect, reading
-from db.history import query_life
-from db.signing import Trust
-from workers import audit_keys
+from colm.db.audit.verify_all import Checked, check_everything
+from colm.db.connection import connect, reading
+from colm.db.integrity.signatures import Trust
+from colm.db.reads.history import query_life
+from colm.db.schema import tables
+from colm.workers.audit import keys
 
 
 class FilledContract:
@@ -22,7 +22,7 @@ class FilledContract:
         engine = connect(url)
         assert sum(fill(engine, 25)) == 25
         list(ask(engine, "asked-0001"))
-        found = sum(check_everything(engine, Trust(check=audit_keys.check)), Checked())
+        found = sum(check_everything(engine, Trust(check=keys.check)), Checked())
         assert (found.findings, found.queries, found.unchained) == ((), 26, 0)
         with reading(engine) as connection:
             steps = connection.scalar(select(func.count()).select_from(tables.steps))

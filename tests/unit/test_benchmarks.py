@@ -16,8 +16,8 @@ from benchmarks.figures import percentile, ratio_interval, ratio_of_medians, sum
 from benchmarks.floor import Work
 from benchmarks.reporting import Report, parser
 from benchmarks.rig import site_file
-from models.messages import Act, Step
-from tasks.settings import load
+from colm.models.messages import Act, Step
+from colm.tasks.config.settings import load
 
 
 def test_a_summary_has_the_median_the_extremes_and_the_number_of_samples() -> None:

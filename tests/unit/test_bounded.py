@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from models.errors import TransientError
-from workers import bounded
-from workers.bounded import Bounded
+from colm.models.errors import TransientError
+from colm.workers import bounded_calls
+from colm.workers.bounded_calls import Bounded
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_callers_share_the_call_that_is_under_way(over: threading.Event) -> None
 
 
 def test_what_is_stuck_is_freed(monkeypatch: pytest.MonkeyPatch, over: threading.Event) -> None:
-    monkeypatch.setattr(bounded, "STUCK_S", 0.05)
+    monkeypatch.setattr(bounded_calls, "STUCK_S", 0.05)
     calls = Bounded("it", unstick=over.set)
     with pytest.raises(TransientError):
         calls.call(lambda: over.wait(60), 0.1)

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from kombu import Connection, Message
 
-from models.errors import BadMessage, InvalidAsk
-from models.stopping import Cancel
-from tasks import cancel, runtime
-from tasks.cancelling import carry_out
-from tasks.celery_app import app
-from tasks.coordination import Coordinator
-from tasks.publishing import topology
+from colm.models.cancellation import Cancel
+from colm.models.errors import BadMessage, InvalidAsk
+from colm.tasks import cancel, dependencies
+from colm.tasks.broker.publish import topology
+from colm.tasks.cancellation import carry_out
+from colm.tasks.celery_app import app
+from colm.workers.coordinator.cancellations import ControlReader, read_cancel
+from colm.workers.coordinator.coordinator import Coordinator
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
-from workers.control import ControlReader, read_cancel
 
 
 @pytest.fixture(autouse=True)
 def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_cannot_be_cancelled_is_refused_before_anything_is_sent(
 
 def test_the_task_cancels_on_the_coordinator_of_its_process() -> None:
     site = Site()
-    runtime.install_coordinator(site.coordinator, site.record)
+    dependencies.install_coordinator(site.coordinator, site.record)
     site.ask()
     assert cancel.run(ID, "enough") == {"receipt": "cancelled", "query": ID}
     assert site.answers[0].reason == "cancelled: enough"
@@ -77,7 +77,7 @@ def test_the_task_cancels_on_the_coordinator_of_its_process() -> None:
 
 def test_a_question_that_still_lies_in_its_queue_is_refused_when_it_comes() -> None:
     site = Site()
-    runtime.install_coordinator(site.coordinator, site.record)
+    dependencies.install_coordinator(site.coordinator, site.record)
     assert cancel.run(ID, "enough", by="eve")["receipt"] == "unknown"
     assert site.record.refused[ID].reason == "cancelled by eve: enough"
 

@@ -14,12 +14,12 @@ from celery import Celery, _state
 from celery.result import AsyncResult, GroupResult, result_from_tuple
 from kombu import Connection, Producer
 
-from models.errors import InvalidAsk, SettingsError
-from models.messages import AskRequest
-from models.strategies import STRATEGIES
-from tasks import app, cancel, evaluate
-from tasks import ask as the_task
-from tasks.calling import CELERYS
+from colm.models.errors import InvalidAsk, SettingsError
+from colm.models.messages import AskRequest
+from colm.models.strategies import STRATEGIES
+from colm.tasks import app, cancel, evaluate
+from colm.tasks import ask as the_task
+from colm.tasks.celery_canvas import CELERYS
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import QUESTION
 

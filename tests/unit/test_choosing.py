@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.choosing import most_central, read_selection
+from colm.models.answers.selection import most_central, read_selection
 
 WORDS = st.sampled_from(["sky", "light", "blue", "air", "scatter", "short"])
 ANSWERS = st.lists(WORDS, max_size=6).map(" ".join)

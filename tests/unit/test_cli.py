@@ -13,10 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from colm.workers.cli import ask, main
+from colm.workers.cli.config_template import TEMPLATE
 from tests.unit.conftest import SetEnvironment
-from workers import cli
-from workers.commands import asking
-from workers.initial import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -24,11 +23,11 @@ COMMANDS = [
     "evaluate", "evaluator", "experiment", "flower", "images", "init", "migrate", "purge",
     "queries", "reliability", "replay", "report", "run", "server", "show", "up",
 ]  # fmt: skip
-GROUP: Any = typer.main.get_command(cli.app)
+GROUP: Any = typer.main.get_command(main.app)
 
 
 def run(*arguments: str, given: str | None = None) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.app, arguments, input=given)
+    result = CliRunner().invoke(main.app, arguments, input=given)
     return result.exit_code, result.output
 
 
@@ -38,7 +37,7 @@ def fails(
     """What the command says on standard error, as the whole program; it exits with 1."""
     monkeypatch.setattr(sys, "argv", ["colm", *arguments])
     with pytest.raises(SystemExit) as exited:
-        cli.main()
+        main.main()
     assert exited.value.code == 1
     return capsys.readouterr().err
 
@@ -65,7 +64,7 @@ def test_without_a_command_the_help_is_shown() -> None:
 def test_help_loads_no_engine_and_no_database() -> None:
     program = (
         "import sys; sys.argv = ['colm', '--help']\n"
-        "from workers.cli import main\n"
+        "from colm.workers.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'transformers', 'sqlalchemy', 'celery') if m in sys.modules])"
@@ -153,7 +152,7 @@ def test_a_command_line_that_is_none_is_a_usage_error(arguments: list[str]) -> N
      ("a=b", "a=b"), ("", "")],
 )  # fmt: skip
 def test_an_options_value_is_json_where_it_is_json(text: str, value: object) -> None:
-    assert asking._pairs([f"name={text}"]) == {"name": value}
+    assert ask._pairs([f"name={text}"]) == {"name": value}
 
 
 def test_the_record_is_read_without_anything_running(
@@ -171,7 +170,7 @@ def test_the_record_is_read_without_anything_running(
 
 def test_a_question_that_is_no_text_is_refused_in_one_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "workers", "ask", "-"],
+        [sys.executable, "-m", "colm.workers", "ask", "-"],
         input=b"\xff\xfe", cwd=ROOT, capture_output=True,
         env={**os.environ, "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"},
     )  # fmt: skip

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from kombu.exceptions import OperationalError
 
-from models.errors import TransientError
-from models.messages import Tokens
-from tasks.celery_app import app
+from colm.models.errors import TransientError
+from colm.models.messages import Tokens
+from colm.tasks.celery_app import app
+from colm.workers.coordinator import deadlines
+from colm.workers.coordinator.deadlines import Clockwork
+from colm.workers.coordinator.flower_events import FlowerAnnouncer
 from tests.unit.examples import an_answer
-from workers import coordinator
-from workers.coordinator import Clockwork, FlowerAnnouncer
 
 #: Longer than any of this takes (seconds).
 LONG = 10.0
@@ -52,8 +53,8 @@ def running(ticking: Any) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "TICK", 0.002)
-    monkeypatch.setattr(coordinator, "STRANDED_EVERY", 3)
+    monkeypatch.setattr(deadlines, "TICK", 0.002)
+    monkeypatch.setattr(deadlines, "STRANDED_EVERY", 3)
 
 
 def test_deadlines_are_looked_at_every_tick_and_stranded_steps_now_and_then() -> None:

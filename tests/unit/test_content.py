@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.content import content_key
-from models.messages import Sampling, Turn
+from colm.models.messages import Sampling, Turn
+from colm.models.step_fingerprint import content_key
 from tests.unit.examples import NOW, a_step
 
 STEP = a_step()

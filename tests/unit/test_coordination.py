@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.errors import TransientError, UnknownQuery
+from colm.models.errors import TransientError, UnknownQuery
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import QUESTION, a_step, failed, seconds, submitted
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.attempts import AttemptKind
-from models.messages import Attempt, Step
-from tasks.ports import Receipt
+from colm.models.messages import Attempt, Step
+from colm.models.receipt import Receipt
+from colm.models.redelivery import AttemptKind
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import a_step, key_of, seconds, submitted
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.errors import TransientError
-from models.stopping import Cancel, Stop
+from colm.models.cancellation import Cancel, Stop
+from colm.models.errors import TransientError
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import seconds, submitted
 

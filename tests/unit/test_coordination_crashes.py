@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from models.errors import NoConsumer, Overloaded, SettingsError, TooLarge, TransientError
-from models.messages import Submission
-from tasks.coordination import REFUSED_FOR, STRANDED_AFTER
+from colm.models.errors import NoConsumer, Overloaded, SettingsError, TooLarge, TransientError
+from colm.models.messages import Submission
+from colm.workers.coordinator.coordinator import REFUSED_FOR, STRANDED_AFTER
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import QUESTION, seconds, submitted
 
@@ -179,7 +179,7 @@ def test_a_query_that_cannot_go_on_ends_with_the_reason(
     def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("tasks.coordination.next_move", broken)
+    monkeypatch.setattr("colm.workers.coordinator.coordinator.next_move", broken)
     site.now += seconds(20)
     site.coordinator.wake_due()
     assert [answer.status for answer in site.answers] == ["failed"]

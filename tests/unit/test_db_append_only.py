@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from db.audit_tables import AUDIT_TABLES
-from db.engine import writing
-from db.image_tables import images
-from db.record import SqlRecord
-from db.run_tables import RUN_TABLES
-from db.tables import metadata
+from colm.db.connection import writing
+from colm.db.record.store import SqlRecord
+from colm.db.schema.audit_tables import AUDIT_TABLES
+from colm.db.schema.image_table import images
+from colm.db.schema.run_tables import RUN_TABLES
+from colm.db.schema.tables import metadata
 from tests.unit.db_examples import DatabaseContract, history, record_whole_life
 
 #: Tables of which a query's life alone fills none or changes some.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from db.history import StepTried
-from db.record import SqlRecord
-from models.attempts import Tried
+from colm.db.reads.history import StepTried
+from colm.db.record.store import SqlRecord
+from colm.models.redelivery import Tried
 from tests.unit.db_examples import (
     LATER,
     NOW,

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Double, Engine, Integer, MetaData, Table, insert, select
 
-from db import tables
-from db.canonical import canonical, plain
-from db.chain import Link, appended, linked, row_hash, text_digest
-from db.columns import Json, PlainText, UtcDateTime
-from db.engine import reading, writing
-from db.record import SqlRecord
+from colm.db.columns import Json, PlainText, UtcDateTime
+from colm.db.connection import reading, writing
+from colm.db.integrity.canonical_json import canonical, plain
+from colm.db.integrity.hash_chain import Link, appended, linked, row_hash, text_digest
+from colm.db.record.store import SqlRecord
+from colm.db.schema import tables
 from tests.unit.db_examples import NOW, DatabaseContract, a_query, record_whole_life
 
 ZONE = timezone(timedelta(hours=-5))

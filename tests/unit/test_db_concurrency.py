@@ -15,9 +15,9 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Engine
 
-from db.record import SqlRecord
-from models.messages import Step
-from models.strategies.base import Wait
+from colm.db.record.store import SqlRecord
+from colm.models.messages import Step
+from colm.models.strategies.base import Wait
 from tests.unit.db_examples import (
     LATER,
     NOW,
@@ -36,8 +36,8 @@ R = TypeVar("R")
 #: Opens a query, adds an outcome, says so, and never comes to the end of the block.
 HOLDER = """
 import sys, time
-from db.engine import connect
-from db.record import SqlRecord
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
 from tests.unit.db_examples import a_step, completed
 
 with SqlRecord(connect(sys.argv[1])).open("query-0001") as life:

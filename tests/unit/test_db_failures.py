@@ -13,12 +13,12 @@ import sqlalchemy
 from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
-import db.engine
-from db.engine import connect, parse, reading, writing
-from db.failures import translated
-from db.reads import answer_of
-from db.record import SqlRecord
-from models.errors import SettingsError, TransientError
+import colm.db.connection
+from colm.db.connection import connect, parse, reading, writing
+from colm.db.errors import translated
+from colm.db.reads.answers import answer_of
+from colm.db.record.store import SqlRecord
+from colm.models.errors import SettingsError, TransientError
 from tests.unit.db_examples import NOW, a_query, a_step, asking, completed
 
 SECRET = make_url("postgresql+psycopg2://colm:secret@db.example/colm")
@@ -143,7 +143,7 @@ def test_prompts_and_completions_do_not_get_into_error_texts(engine: Engine) -> 
 def test_a_thread_that_never_comes_to_an_end_does_not_block_the_others_for_ever(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db.engine, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(colm.db.connection, "LOCK_TIMEOUT_S", 0.05)
     record, held, done = SqlRecord(engine), threading.Event(), threading.Event()
 
     def hold() -> None:

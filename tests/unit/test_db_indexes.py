@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from db.engine import reading
-from db.history import query_life
-from db.reads import answer_of, dead_letters, has_ended, recent_queries
-from db.record import SqlRecord
+from colm.db.connection import reading
+from colm.db.reads.answers import answer_of, dead_letters, has_ended, recent_queries
+from colm.db.reads.history import query_life
+from colm.db.record.store import SqlRecord
 from tests.unit.db_examples import (
     LATER,
     NOW,

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, event
 
-from db.engine import connect
-from db.erasing import erase
-from db.kept import MOST_STEPS, WORTH_KEEPING, Kept
-from db.record import SqlRecord
-from models.strategies.base import QueryState, StepState
+from colm.db.audit.erase import erase
+from colm.db.connection import connect
+from colm.db.record.query_cache import MOST_STEPS, WORTH_KEEPING, Kept
+from colm.db.record.store import SqlRecord
+from colm.models.strategies.base import QueryState, StepState
 from tests.unit.db_examples import (
     LATER,
     NOW,

@@ -1,4 +1,7 @@
-"""Migrations lead to the tables in `db.tables`, once, whoever runs them; here on SQLite."""
+"""Migrations lead to the tables in `colm.db.schema.tables`, once, whoever runs them;
+
+here on SQLite.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from db import migrate
-from db.engine import connect, reading, writing
-from db.image_tables import images
-from db.run_tables import metadata
-from models.errors import SettingsError
+from colm.db.connection import connect, reading, writing
+from colm.db.schema import migrate
+from colm.db.schema.image_table import images
+from colm.db.schema.run_tables import metadata
+from colm.models.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
-UPGRADE = "import sys; from db import migrate; migrate.upgrade(sys.argv[1])"
+UPGRADE = "import sys; from colm.db.schema import migrate; migrate.upgrade(sys.argv[1])"
 BROKEN = '''"""Break half-way."""
 
 import sqlalchemy as sa

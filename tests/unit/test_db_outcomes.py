@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, select
 
-from db.engine import reading
-from db.record import SqlRecord
-from db.tables import outcomes
-from models.messages import Step
-from models.strategies.base import Wait
+from colm.db.connection import reading
+from colm.db.record.store import SqlRecord
+from colm.db.schema.tables import outcomes
+from colm.models.messages import Step
+from colm.models.strategies.base import Wait
 from tests.unit.db_examples import (
     LATER,
     NOW,

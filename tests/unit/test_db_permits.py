@@ -6,19 +6,19 @@ import pytest
 from sqlalchemy import Engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
-from db import append_only, tables
-from db.append_only import permitted
-from db.audit_tables import erasures, permits, sealed, seals, tombstones
-from db.chain import TEXTS
-from db.engine import reading, writing
-from db.erasing import erase
-from db.history import Ended, StepTried
-from db.purging import ended_before, purge
-from db.record import SqlRecord
-from db.run_tables import run_states, runs
-from db.seals import seal_ended
-from models.errors import CallerError
-from models.messages import Answer, Completion, Query, Step
+from colm.db.audit.erase import erase
+from colm.db.audit.purge import ended_before, purge
+from colm.db.audit.seals import seal_ended
+from colm.db.connection import reading, writing
+from colm.db.integrity.hash_chain import TEXTS
+from colm.db.reads.history import Ended, StepTried
+from colm.db.record.store import SqlRecord
+from colm.db.schema import tables, triggers
+from colm.db.schema.audit_tables import erasures, permits, sealed, seals, tombstones
+from colm.db.schema.run_tables import run_states, runs
+from colm.db.schema.triggers import permitted
+from colm.models.errors import CallerError
+from colm.models.messages import Answer, Completion, Query, Step
 from tests.unit.db_examples import (
     LATER,
     NOW,
@@ -35,7 +35,7 @@ class PermitsContract(DatabaseContract):
     def _one_life(self, record: SqlRecord) -> None:
         record_whole_life(record)
 
-    def try_to(self, engine: Engine, operation: append_only.Operation, statement: str) -> bool:
+    def try_to(self, engine: Engine, operation: triggers.Operation, statement: str) -> bool:
         """Whether the statement gets through with this permit; it is rolled back either way."""
         with engine.connect() as connection:
             connection.execute(text("INSERT INTO permits VALUES (:name)"), {"name": operation})

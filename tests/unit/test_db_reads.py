@@ -11,19 +11,19 @@ from typing import cast
 import pytest
 from sqlalchemy import Engine
 
-from db.history import Asked, Ended, RoundStarted, StepOutcome, StepTried, query_life
-from db.reads import (
+from colm.db.reads.answers import (
     AnswerState,
     Status,
     answer_of,
     dead_letters,
     has_ended,
     recent_queries,
-    wait_for_answer,
 )
-from db.record import SqlRecord
-from models.messages import Step
-from models.strategies.base import Decision
+from colm.db.reads.history import Asked, Ended, RoundStarted, StepOutcome, StepTried, query_life
+from colm.db.reads.wait import wait_for_answer
+from colm.db.record.store import SqlRecord
+from colm.models.messages import Step
+from colm.models.strategies.base import Decision
 from tests.unit.db_examples import (
     LATER,
     NOW,

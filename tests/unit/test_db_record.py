@@ -10,16 +10,17 @@ from datetime import timedelta, timezone
 import pytest
 from sqlalchemy import Engine
 
-from db.columns import VISIBLE_NUL
-from db.history import query_life
-from db.life import SqlLife
-from db.purging import purge
-from db.reads import answer_of, dead_letters
-from db.record import SqlRecord
-from models.errors import InvalidAsk, UnknownQuery
-from models.messages import MAX_COMPLETION_CHARS
-from models.strategies.base import Ask, Close, Decision
-from tasks.ports import DeadLetter, Record
+from colm.db.audit.purge import purge
+from colm.db.columns import VISIBLE_NUL
+from colm.db.reads.answers import answer_of, dead_letters
+from colm.db.reads.history import query_life
+from colm.db.record.locked_query import SqlLife
+from colm.db.record.store import SqlRecord
+from colm.models.dead_letter import DeadLetter
+from colm.models.errors import InvalidAsk, UnknownQuery
+from colm.models.messages import MAX_COMPLETION_CHARS
+from colm.models.strategies.base import Ask, Close, Decision
+from colm.tasks.interfaces import Record
 from tests.unit.db_examples import (
     LATER,
     NOW,

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from db import runs, units
-from db.ends import known_among, open_queries
-from db.engine import connect, writing
-from db.hearing import ended_among, wait_for_any
-from db.record import SqlRecord
-from db.run_tables import RUN_TABLES, shared_steps
-from db.units import UnitKey
-from models.errors import CallerError, InvalidAsk
+from colm.db.connection import connect, writing
+from colm.db.reads.completion_listener import ended_among, wait_for_any
+from colm.db.reads.query_ends import known_among, open_queries
+from colm.db.record.store import SqlRecord
+from colm.db.runs import store, units
+from colm.db.runs.units import UnitKey
+from colm.db.schema.run_tables import RUN_TABLES, shared_steps
+from colm.models.errors import CallerError, InvalidAsk
 from tests.unit.db_examples import a_query, finishing
 from tests.unit.run_examples import CONFIG, LATER, NOW, a_unit
 
@@ -30,43 +30,43 @@ class RunContract:
     @pytest.fixture
     def engine(self, url: str) -> Iterator[Engine]:
         engine = connect(url)
-        runs.order(engine, "night", CONFIG, NOW)
+        store.order(engine, "night", CONFIG, NOW)
         yield engine
         engine.dispose()
 
     def test_a_run_is_ordered_once(self, engine: Engine) -> None:
-        assert not runs.order(engine, "night", CONFIG, LATER)
+        assert not store.order(engine, "night", CONFIG, LATER)
         with pytest.raises(InvalidAsk, match="another configuration"):
-            runs.order(engine, "night", {**CONFIG, "seeds": [1]}, LATER)
-        found = runs.find(engine, "night")
+            store.order(engine, "night", {**CONFIG, "seeds": [1]}, LATER)
+        found = store.find(engine, "night")
         assert (found.config, found.ordered_at, found.state) == (CONFIG, NOW, "open")
-        assert [event.what for event in runs.events(engine, "night")] == ["ordered"]
+        assert [event.what for event in store.events(engine, "night")] == ["ordered"]
 
     def test_a_run_that_nobody_ordered_is_named(self, engine: Engine) -> None:
         with pytest.raises(CallerError, match="no run 'day'"):
-            runs.find(engine, "day")
+            store.find(engine, "day")
 
     def test_the_latest_runs_come_first(self, engine: Engine) -> None:
-        runs.order(engine, "later", CONFIG, LATER)
-        assert [run.run for run in runs.known_runs(engine)] == ["later", "night"]
-        runs.change(engine, "later", "paused", LATER)
-        assert [run.run for run in runs.known_runs(engine, "open")] == ["night"]
+        store.order(engine, "later", CONFIG, LATER)
+        assert [run.run for run in store.known_runs(engine)] == ["later", "night"]
+        store.change(engine, "later", "paused", LATER)
+        assert [run.run for run in store.known_runs(engine, "open")] == ["night"]
 
     def test_one_evaluator_has_a_run_until_its_time_is_over(self, engine: Engine) -> None:
-        assert runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert not runs.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
-        assert runs.renew(engine, "night", "one", LATER + MINUTE) == "open"
+        assert store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert store.renew(engine, "night", "one", LATER + MINUTE) == "open"
         after = NOW + MINUTE + timedelta(seconds=1)
-        assert not runs.take(engine, "night", "two", now=after, until=after + MINUTE)
+        assert not store.take(engine, "night", "two", now=after, until=after + MINUTE)
         after = LATER + MINUTE + timedelta(seconds=1)
-        assert runs.take(engine, "night", "two", now=after, until=after + MINUTE)
-        assert runs.renew(engine, "night", "one", after + MINUTE) is None
-        taken = [e.by for e in runs.events(engine, "night") if e.what == "taken"]
+        assert store.take(engine, "night", "two", now=after, until=after + MINUTE)
+        assert store.renew(engine, "night", "one", after + MINUTE) is None
+        taken = [e.by for e in store.events(engine, "night") if e.what == "taken"]
         assert taken == ["one", "two"]
 
     def test_a_run_of_an_evaluator_that_is_gone_is_taken_at_once(self, engine: Engine) -> None:
-        runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert runs.take(
+        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.take(
             engine, "night", "two", now=NOW, until=NOW + MINUTE, alive=lambda owner: owner != "one"
         )
 
@@ -74,7 +74,7 @@ class RunContract:
         won: list[str] = []
 
         def compete(name: str) -> None:
-            if runs.take(engine, "night", name, now=NOW, until=NOW + MINUTE):
+            if store.take(engine, "night", name, now=NOW, until=NOW + MINUTE):
                 won.append(name)
 
         threads = [threading.Thread(target=compete, args=[f"e{n}"]) for n in range(4)]
@@ -85,41 +85,41 @@ class RunContract:
         assert len(won) == 1
 
     def test_a_paused_run_is_not_taken_and_tells_who_has_it(self, engine: Engine) -> None:
-        runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert runs.change(engine, "night", "paused", LATER) == "paused"
-        assert runs.change(engine, "night", "paused", LATER) == "paused"
-        assert runs.renew(engine, "night", "one", LATER + MINUTE) == "paused"
-        runs.give_back(engine, "night", "one", now=LATER, note="paused")
-        assert not runs.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
-        assert runs.change(engine, "night", "resumed", LATER) == "open"
-        assert runs.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.change(engine, "night", "paused", LATER) == "paused"
+        assert store.change(engine, "night", "paused", LATER) == "paused"
+        assert store.renew(engine, "night", "one", LATER + MINUTE) == "paused"
+        store.give_back(engine, "night", "one", now=LATER, note="paused")
+        assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert store.change(engine, "night", "resumed", LATER) == "open"
+        assert store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
 
     def test_a_run_that_is_over_stays_over(self, engine: Engine) -> None:
-        runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        runs.give_back(engine, "night", "one", now=LATER, state="done")
-        assert runs.find(engine, "night").state == "done"
-        assert runs.find(engine, "night").owner is None
+        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.give_back(engine, "night", "one", now=LATER, state="done")
+        assert store.find(engine, "night").state == "done"
+        assert store.find(engine, "night").owner is None
         with pytest.raises(CallerError, match="run night is done: it cannot be cancelled"):
-            runs.change(engine, "night", "cancelled", LATER)
+            store.change(engine, "night", "cancelled", LATER)
 
     def test_a_run_cancelled_meanwhile_does_not_become_done(self, engine: Engine) -> None:
-        runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        runs.change(engine, "night", "cancelled", LATER)
-        runs.give_back(engine, "night", "one", now=LATER, state="done")
-        assert runs.find(engine, "night").state == "cancelled"
+        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.change(engine, "night", "cancelled", LATER)
+        store.give_back(engine, "night", "one", now=LATER, state="done")
+        assert store.find(engine, "night").state == "cancelled"
 
     def test_a_run_keeps_to_the_data_it_began_with(self, engine: Engine) -> None:
-        runs.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert runs.describe(
+        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.describe(
             engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
         )
-        assert runs.describe(
+        assert store.describe(
             engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
         )
-        assert not runs.describe(engine, "night", "one", planned=8, data="xyz", at=LATER)
-        found = runs.find(engine, "night")
+        assert not store.describe(engine, "night", "one", planned=8, data="xyz", at=LATER)
+        found = store.find(engine, "night")
         assert (found.units, found.data) == (8, "abc")
-        told = [event.what for event in runs.events(engine, "night")]
+        told = [event.what for event in store.events(engine, "night")]
         assert told == ["ordered", "taken", "one row is bad"]
 
     def test_a_unit_is_committed_once(self, engine: Engine) -> None:

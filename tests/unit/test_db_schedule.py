@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from db.record import SqlRecord
-from models.strategies.base import Wait
+from colm.db.record.store import SqlRecord
+from colm.models.strategies.base import Wait
 from tests.unit.db_examples import (
     LATER,
     NOW,

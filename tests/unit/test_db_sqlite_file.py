@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from db import migrate
-from db.engine import connect, writing
-from db.reads import recent_queries
-from db.record import SqlRecord
-from models.errors import SettingsError, TransientError
-from tasks.folders import sqlite_url
+from colm.db.connection import connect, writing
+from colm.db.reads.answers import recent_queries
+from colm.db.record.store import SqlRecord
+from colm.db.schema import migrate
+from colm.models.errors import SettingsError, TransientError
+from colm.tasks.config.paths import sqlite_url
 from tests.unit.db_examples import NOW, record_whole_life
 
 AWKWARD = [

@@ -12,24 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Connection, Message, Queue
 
-from models.errors import ColmError, NoConsumer, Overloaded, TransientError
-from models.messages import MAX_QUESTION_CHARS, Step
-from tasks.origins import Origin, origin_of
-from tasks.ports import DeadLetter
-from tasks.queries import KEPT_BODY
-from tasks.settings import BrokerLimits
-from tasks.topology import DEAD, Topology
+from colm.models.dead_letter import DeadLetter
+from colm.models.errors import ColmError, NoConsumer, Overloaded, TransientError
+from colm.models.messages import MAX_QUESTION_CHARS, Step
+from colm.tasks.broker.dead_letter_origin import Origin, origin_of
+from colm.tasks.broker.topology import DEAD, Topology
+from colm.tasks.config.settings import BrokerLimits
+from colm.tasks.rejection import KEPT_BODY
+from colm.workers.consumer.rejection import read_letter, read_step, settle
+from colm.workers.coordinator.dead_letters import TRIES, DeadLetterReader, dead_step
+from colm.workers.coordinator.parking_lot import HEALED
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import NOW, QUESTION, a_step
-from workers.dead_letters import (
-    TRIES,
-    DeadLetterReader,
-    dead_step,
-    read_letter,
-    read_step,
-    settle,
-)
-from workers.parking import HEALED
 
 
 @pytest.fixture
@@ -328,7 +322,7 @@ def test_a_letter_waits_for_a_database_that_is_away(
         raise TransientError("away")
 
     monkeypatch.setattr(site.record, "add_dead_letter", away)
-    monkeypatch.setattr("tasks.patience.GIVE_UP_AFTER", 0.0)
+    monkeypatch.setattr("colm.tasks.broker.retry.GIVE_UP_AFTER", 0.0)
     notes = Notes(site)
     with pytest.raises(TransientError):
         reading(site, notes)._on_message(a_message(notes))

@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 from kombu import Message
 
-from tasks import runtime
-from tasks.limits import letters_allowance
+from colm.tasks import dependencies
+from colm.tasks.broker.rate_limit import letters_allowance
+from colm.workers.consumer import rejection
+from colm.workers.consumer.rejection import turn_away
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
-from workers import dead_letters
-from workers.dead_letters import (
-    turn_away,
-)
 
 
 @pytest.fixture
@@ -27,9 +25,9 @@ def site() -> Site:
 def embedded(site: Site, environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A coordinator on the embedded broker, which keeps no dead letters."""
     environment(COLM_BROKER="redis+socket:///run/x.sock", COLM_DATABASE="sqlite:///unused.db")
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
-    monkeypatch.setattr(dead_letters, "_letters", letters_allowance())
-    runtime.install_coordinator(site.coordinator, site.record)
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
+    monkeypatch.setattr(rejection, "_letters", letters_allowance())
+    dependencies.install_coordinator(site.coordinator, site.record)
     return site
 
 

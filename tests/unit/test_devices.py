@@ -9,11 +9,12 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from models.engine_settings import EngineSettings
-from models.errors import SettingsError
-from workers import participant
-from workers.cli import app
-from workers.devices import parse_devices, run_together, server_command
+from colm.models.engine_settings import EngineSettings
+from colm.models.errors import SettingsError
+from colm.workers.cli.main import app
+from colm.workers.participant import process
+from colm.workers.participant.devices import parse_devices, server_command
+from colm.workers.supervisor import run_together
 
 
 def test_devices_are_listed_by_number() -> None:
@@ -37,7 +38,7 @@ def test_devices_that_cannot_be_had_are_refused(text: str, available: int, why: 
 
 
 def test_without_a_gpu_the_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.devices.cuda_devices", lambda: 0)
+    monkeypatch.setattr("colm.workers.participant.devices.cuda_devices", lambda: 0)
 
     result = CliRunner().invoke(app, ["server", "--devices", "0,1"])
 
@@ -47,15 +48,16 @@ def test_without_a_gpu_the_command_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_each_process_runs_the_same_command_on_its_device() -> None:
     assert server_command(["main"], 4, "cuda:1") == [
-        sys.executable, "-m", "workers", "server", "main", "--device", "cuda:1", "--threads", "4",
+        sys.executable, "-m", "colm.workers", "server", "main", "--device", "cuda:1", "--threads",
+        "4",
     ]  # fmt: skip
     assert "--threads" not in server_command([], None, "cuda:0")
 
 
 def test_a_device_replaces_the_engines_own() -> None:
-    assert participant._on_device(EngineSettings(), "cuda:1").device == "cuda:1"
+    assert process._on_device(EngineSettings(), "cuda:1").device == "cuda:1"
     with pytest.raises(SettingsError, match="none of auto"):
-        participant._on_device(EngineSettings(), "gpu")
+        process._on_device(EngineSettings(), "gpu")
 
 
 def _python(program: str) -> list[str]:

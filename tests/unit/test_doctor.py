@@ -10,22 +10,24 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from models.engine_settings import EngineSettings
-from models.errors import ColmError
-from models.messages import Deadlines
-from tasks.settings import Settings, settings
+from colm.models.engine_settings import EngineSettings
+from colm.models.errors import ColmError
+from colm.models.messages import Deadlines
+from colm.tasks.config.settings import Settings, settings
+from colm.workers.cli import main
+from colm.workers.doctor import broker, database, machine
+from colm.workers.doctor import queues as checks_topology
+from colm.workers.doctor.doctor import Scope, examine
+from colm.workers.doctor.findings import Finding, problem, warning
+from colm.workers.doctor.preflight import check_start, judge
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_endpoint import Canned, completion, running_endpoint
-from workers import checks_broker, checks_database, checks_machine, checks_topology, cli
-from workers.checks import Finding, problem, warning
-from workers.doctor import Scope, examine
-from workers.starting import check_start, judge
 
 DEADLINES = Deadlines()
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.app, ["doctor", *arguments])
+    result = CliRunner().invoke(main.app, ["doctor", *arguments])
     return result.exit_code, result.output
 
 
@@ -49,7 +51,7 @@ class Connection:
     ],
 )  # fmt: skip
 def test_a_broker_that_colm_is_not_made_for_is_a_problem(version: str, grade: str) -> None:
-    found: Any = checks_broker.version(Connection(version))
+    found: Any = broker.version(Connection(version))
     assert graded(found)[0] == grade
     assert version in found.found
 
@@ -64,12 +66,12 @@ def test_a_broker_that_colm_is_not_made_for_is_a_problem(version: str, grade: st
 def test_a_consumer_timeout_below_our_longest_hold_is_a_problem(
     timeout: float | None, longest: float, grade: str
 ) -> None:
-    assert graded(checks_broker.judge_patience(timeout, longest))[0] == grade
+    assert graded(broker.judge_patience(timeout, longest))[0] == grade
 
 
 def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query() -> None:
-    assert checks_broker.longest_hold(DEADLINES) == 600
-    assert checks_broker.longest_hold(Deadlines(solve=3_600, query=9_000)) == 3_630
+    assert broker.longest_hold(DEADLINES) == 600
+    assert broker.longest_hold(Deadlines(solve=3_600, query=9_000)) == 3_630
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query
     [(None, "ok"), (20_000, "problem"), (2**20, "warning"), (2**23 - 1, "warning")],
 )
 def test_a_broker_that_takes_small_messages_is_not_well(most: int | None, grade: str) -> None:
-    found = checks_broker.judge_message_size(most)
+    found = broker.judge_message_size(most)
     assert graded(found)[0] == grade
     assert most is None or str(most) in found.found
 
@@ -89,7 +91,7 @@ def test_a_limit_below_what_is_needed_is_a_problem_and_none_is_no_limit(
     most: int | None, wrong: bool
 ) -> None:
     limits = {} if most is None else {"max-connections": most}
-    told = list(checks_broker.judge_limit("user colm-ada", "max-connections", limits, 4))
+    told = list(broker.judge_limit("user colm-ada", "max-connections", limits, 4))
     assert [graded(found)[0] for found in told] == (["problem"] if wrong else [])
 
 
@@ -99,7 +101,7 @@ def test_a_limit_below_what_is_needed_is_a_problem_and_none_is_no_limit(
      ("Error: unable to perform", None)],
 )  # fmt: skip
 def test_what_rabbitmqctl_prints_is_read(told: str, seconds: float | None) -> None:
-    assert checks_broker.read_consumer_timeout(told) == seconds
+    assert broker.read_consumer_timeout(told) == seconds
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_what_rabbitmqctl_prints_is_read(told: str, seconds: float | None) -> No
      (7.0, 0.1, "problem"), (-120.0, 0.5, "problem"), (1.4, 0.5, "ok")],
 )  # fmt: skip
 def test_clocks_are_judged_by_the_shortest_deadline(skew: float, within: float, grade: str) -> None:
-    found = checks_machine.clock("database", skew, within, DEADLINES)
+    found = machine.clock("database", skew, within, DEADLINES)
     assert graded(found)[0] == grade
     assert ("ahead" if skew > 0 else "behind") in found.found
 
@@ -117,18 +119,18 @@ def test_clocks_are_judged_by_the_shortest_deadline(skew: float, within: float, 
     ("free", "grade"), [(10 * 2**30, "ok"), (2**30, "warning"), (10 * 2**20, "problem")]
 )
 def test_a_full_disk_is_a_problem(free: int, grade: str) -> None:
-    assert graded(checks_machine.room("home", Path("/data"), free))[0] == grade
+    assert graded(machine.room("home", Path("/data"), free))[0] == grade
 
 
 @pytest.mark.parametrize(("version", "grade"), [(15, "ok"), (17, "ok"), (14, "warning")])
 def test_an_old_database_is_a_warning(version: int, grade: str) -> None:
-    assert graded(checks_database.postgres_version("postgresql://h/db", version))[0] == grade
+    assert graded(database.postgres_version("postgresql://h/db", version))[0] == grade
 
 
 def test_models_are_looked_for_without_loading_them(tmp_path: Path) -> None:
     def look(model: str) -> str:
         engine = EngineSettings(model=model)
-        return graded(checks_machine.look_at_model("model of ada", engine, tmp_path))[0]
+        return graded(machine.look_at_model("model of ada", engine, tmp_path))[0]
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "whole").mkdir()
@@ -144,7 +146,7 @@ def test_models_are_looked_for_without_loading_them(tmp_path: Path) -> None:
 def test_an_endpoint_is_asked_which_models_it_has() -> None:
     def look(url: str, model: str) -> tuple[str, str]:
         engine = EngineSettings(kind="openai", model=model, base_url=url)
-        return graded(checks_machine.look_at_model("model of ada", engine, Path("/")))
+        return graded(machine.look_at_model("model of ada", engine, Path("/")))
 
     with running_endpoint() as endpoint:
         endpoint.models = ["qwen"]
@@ -157,7 +159,7 @@ def test_an_endpoint_is_asked_which_models_it_has() -> None:
 def test_an_endpoint_is_asked_a_question_and_what_it_does_not_take_is_told() -> None:
     def look(**settings: Any) -> Finding:
         engine = EngineSettings(kind="openai", model="qwen", retries=0, **settings)
-        return checks_machine.look_at_model("model of ada", engine, Path("/"))
+        return machine.look_at_model("model of ada", engine, Path("/"))
 
     def refuses(body: dict[str, Any]) -> Canned | None:
         if "max_tokens" in body:
@@ -196,7 +198,7 @@ def test_an_endpoint_that_lists_no_models_is_asked_all_the_same() -> None:
     with running_endpoint() as endpoint:
         url = f"{endpoint.url}/other"
         engine = EngineSettings(kind="openai", model="qwen", base_url=url)
-        assert checks_machine.look_at_model("model of ada", engine, Path("/")).grade == "ok"
+        assert machine.look_at_model("model of ada", engine, Path("/")).grade == "ok"
         assert endpoint.paths == ["/v1/other/chat/completions"]
 
 
@@ -210,7 +212,7 @@ def test_models_are_loaded_when_asked_for_and_each_engine_once(
     environment()
     found = settings()
     tables = {**found.clients, **found.servers}
-    first, second = checks_machine.models(found, tables, load=True)
+    first, second = machine.models(found, tables, load=True)
     assert (first.about, first.grade) == ("model of a, b", "ok")
     assert first.found.startswith("loaded in ")
     assert (second.about, second.grade) == ("model of main", "problem")
@@ -289,5 +291,5 @@ def test_a_participant_is_looked_at_by_its_name(environment: SetEnvironment) -> 
     assert "model of ada" in abouts
     assert abouts.isdisjoint({"database", "migrations"})
     assert "no participant 'adda'; did you mean 'ada'?" in str(
-        CliRunner().invoke(cli.app, ["doctor", "--for", "adda"]).exception
+        CliRunner().invoke(main.app, ["doctor", "--for", "adda"]).exception
     )

@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.engine_settings import EngineSettings
-from models.engines.batch import PREFILL_TOKENS
-from models.engines.continuous import ContinuousEngine
-from models.messages import Sampling
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.native.scheduler import PREFILL_TOKENS
+from colm.models.messages import Sampling
 from tests.unit.engines_asking import (
     SOON,
     TOKENIZER,

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.engines.continuous import ContinuousEngine
-from models.engines.openai import OpenAIEngine
-from models.engines.paged import PagedEngine
-from models.engines.scripted import ScriptedEngine
-from models.errors import Cancelled, DeadlineExceeded, EngineError, PromptTooLong
-from models.messages import Completion, Lane, Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.libraries.paged import PagedEngine
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.openai.engine import OpenAIEngine
+from colm.models.engines.scripted import ScriptedEngine
+from colm.models.errors import Cancelled, DeadlineExceeded, EngineError, PromptTooLong
+from colm.models.messages import Completion, Lane, Sampling, Turn
 from tests.unit.engines_endpoint import HOLD, running_endpoint
 from tests.unit.engines_tiny import tiny_loaded
 
@@ -96,7 +96,7 @@ def _paged() -> Iterator[Rig]:
 
 def _openvino() -> Iterator[Rig]:
     pytest.importorskip("openvino_genai", reason="the extra 'openvino' is not installed")
-    from models.engines.openvino import OpenVINOEngine
+    from colm.models.engines.libraries.openvino import OpenVINOEngine
 
     settings = EngineSettings(
         kind="openvino", model=str(tiny_openvino()), max_batch=4, dtype="float32"
@@ -110,7 +110,7 @@ def _openvino() -> Iterator[Rig]:
 @cache
 def tiny_openvino() -> Path:
     """A folder for the whole session: to convert takes seconds."""
-    from models.engines.openvino_export import export
+    from colm.models.engines.libraries.openvino_export import export
 
     folder = Path(tempfile.mkdtemp(prefix="colm-tiny-")) / "model"
     export(tiny_loaded(endless=True), folder, half=False)

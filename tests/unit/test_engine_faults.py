@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.engine_settings import EngineSettings
-from models.engines.continuous import ContinuousEngine
-from models.engines.runner import Runner
-from models.engines.slots import Shape
-from models.errors import Cancelled, EngineError, EngineLost, ModelUnusable
-from models.messages import Completion
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.native.kv_cache import Shape
+from colm.models.engines.native.model_runner import Runner
+from colm.models.errors import Cancelled, EngineError, EngineLost, ModelUnusable
+from colm.models.messages import Completion
 from tests.unit.engines_asking import SOON, TOKENIZER, ask, expect_generated, generated, llama
 from tests.unit.engines_tiny import tiny_loaded
 
@@ -244,7 +244,7 @@ def test_a_request_may_be_cancelled_while_its_prompt_is_prefilled(llama: Continu
 def test_closing_does_not_wait_for_a_pass_that_hangs(
     llama: ContinuousEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.engines.local.CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr("colm.models.engines.native.base.CLOSE_TIMEOUT", 0.1)
     gate = _Gated(llama)
     future = llama.submit(ask("Hang."))
     assert gate.reached.wait(SOON)
@@ -301,7 +301,7 @@ def test_a_model_that_masks_in_its_own_way_is_refused_with_advice(
     loaded = tiny_loaded()
     # Ignores the mask in the batch, as a model with private attention code would.
     monkeypatch.setattr(
-        "models.engines.attention.scaled_dot_product_attention",
+        "colm.models.engines.native.attention.scaled_dot_product_attention",
         lambda query, key, value, _, scale: torch.nn.functional.scaled_dot_product_attention(
             query, key, value, scale=scale
         ),

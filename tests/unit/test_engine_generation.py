@@ -7,15 +7,15 @@ import time
 import pytest
 from transformers import GenerationConfig
 
-from models.engine_settings import EngineSettings
-from models.engines.base import EngineInfo, GenerationRequest
-from models.engines.generation import Generation
-from models.engines.loading import end_tokens, stop_strings
-from models.engines.sampling import Dice, Drawn
-from models.engines.scripted import ScriptedEngine
-from models.engines.text import ChatTokenizer
-from models.engines.tickets import Tickets
-from models.messages import Completion, Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import EngineInfo, GenerationRequest
+from colm.models.engines.native.sampler import Dice, Drawn
+from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.engines.native.weights import end_tokens, stop_strings
+from colm.models.engines.pending import Tickets
+from colm.models.engines.scripted import ScriptedEngine
+from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.test_engine_templates import CHATML, tokenizer
 
 INFO = EngineInfo(engine="hand", model="m", dtype="", device="", context_length=None, capacity=1)

@@ -21,10 +21,10 @@ from transformers import (
     LlamaConfig,
 )
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.build import build_engine
-from models.messages import Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.factory import build_engine
+from colm.models.messages import Sampling, Turn
 from tests.unit.engines_seeing import TEMPLATE, name_of
 from tests.unit.engines_tiny import tiny_tokenizer
 

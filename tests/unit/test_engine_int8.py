@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.engine_settings import EngineSettings
-from models.engines.build import build_engine
-from models.engines.int8 import Int8Linear, to_int8
-from models.engines.loading import load
-from models.engines.precision import cpu_dtype, torch_dtype
-from models.errors import ModelUnusable
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.factory import build_engine
+from colm.models.engines.native.int8 import Int8Linear, to_int8
+from colm.models.engines.native.precision import cpu_dtype, torch_dtype
+from colm.models.engines.native.weights import load
+from colm.models.errors import ModelUnusable
 from tests.unit.engines_asking import SOON, ask
 from tests.unit.engines_tiny import tiny_model, tiny_tokenizer
 
@@ -132,7 +132,7 @@ def test_it_is_refused_where_it_cannot_run(tmp_path: Path, monkeypatch: pytest.M
         EngineSettings(dtype="int8", kind="paged")
     with pytest.raises(ValueError, match="tensor_parallel = 1"):
         EngineSettings(dtype="int8", tensor_parallel=2)
-    monkeypatch.setattr("models.engines.int8._ENGINE", "no such kernels")
+    monkeypatch.setattr("colm.models.engines.native.int8._ENGINE", "no such kernels")
     tiny_model().save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ModelUnusable, match="needs torch's FBGEMM"):

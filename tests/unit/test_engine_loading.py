@@ -14,16 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.build import build_engine
-from models.engines.gguf import convert_gguf
-from models.engines.loading import load
-from models.errors import ModelUnusable
-from models.messages import Sampling, Turn
-from tasks.settings import ParticipantSettings, Settings
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.factory import build_engine
+from colm.models.engines.native.gguf import convert_gguf
+from colm.models.engines.native.weights import load
+from colm.models.errors import ModelUnusable
+from colm.models.messages import Sampling, Turn
+from colm.tasks.config.settings import ParticipantSettings, Settings
+from colm.workers.doctor import machine
 from tests.unit.engines_tiny import SPECIAL, TEMPLATE, tiny_model, tiny_tokenizer
-from workers import checks_machine
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_doctor_tells_of_a_template_that_cannot_ask_a_question(folder: Path) -> 
     (folder / "chat_template.jinja").write_text("{{ 1 // 0 }}")
     ada = ParticipantSettings(engine=EngineSettings(model=str(folder), device="cpu"))
 
-    (found,) = checks_machine.models(Settings(), {"ada": ada}, load=True)
+    (found,) = machine.models(Settings(), {"ada": ada}, load=True)
 
     assert (found.about, found.grade) == ("model of ada", "problem")
     assert "chat template fails: ZeroDivisionError" in found.found
@@ -356,8 +356,8 @@ def test_a_folder_that_exists_is_not_converted_again(tmp_path: Path) -> None:
 def test_only_the_transformers_engine_imports_torch() -> None:
     code = (
         "import sys\n"
-        "from models.engine_settings import EngineSettings\n"
-        "from models.engines.build import build_engine\n"
+        "from colm.models.engine_settings import EngineSettings\n"
+        "from colm.models.engines.factory import build_engine\n"
         "build_engine(EngineSettings(kind='scripted')).close()\n"
         "build_engine(EngineSettings(kind='openai', base_url='http://x/v1')).close()\n"
         "assert not {'torch', 'transformers'} & set(sys.modules)\n"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.engine_settings import EngineSettings
-from models.engines.continuous import ContinuousEngine
-from models.engines.lookup import NGRAM, Lookup
-from models.messages import Completion, Sampling
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.native.prompt_lookup import NGRAM, Lookup
+from colm.models.messages import Completion, Sampling
 from tests.unit.engines_asking import SOON, ask, expect_generated
 from tests.unit.engines_tiny import tiny_loaded
 
@@ -48,8 +48,8 @@ def test_who_guesses_badly_rests_and_tries_again() -> None:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guess at every token, wrong as most guesses then are: random weights repeat nothing long."""
-    monkeypatch.setattr("models.engines.lookup.NGRAM", 1)
-    monkeypatch.setattr("models.engines.lookup._WORTH", -1.0)
+    monkeypatch.setattr("colm.models.engines.native.prompt_lookup.NGRAM", 1)
+    monkeypatch.setattr("colm.models.engines.native.prompt_lookup._WORTH", -1.0)
 
 
 @pytest.mark.usefixtures("eager")

@@ -14,17 +14,11 @@ from typing import Any
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.openai import OpenAIEngine
-from models.engines.openai_wire import (
-    LONGEST_WAIT,
-    Setback,
-    failure_of,
-    judged,
-    pause_before,
-)
-from models.errors import (
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.openai.engine import OpenAIEngine
+from colm.models.engines.openai.wire import LONGEST_WAIT, Setback, failure_of, judged, pause_before
+from colm.models.errors import (
     Cancelled,
     DeadlineExceeded,
     EndpointError,
@@ -32,7 +26,7 @@ from models.errors import (
     PromptTooLong,
     SettingsError,
 )
-from models.messages import Completion, Sampling, Turn
+from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.engines_endpoint import HOLD, Canned, Endpoint, completion, running_endpoint
 
 KEY = "sk-secret-0123456789"
@@ -371,7 +365,7 @@ def test_a_fault_of_ours_reaches_the_caller(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("models.engines.openai.payload", broken)
+    monkeypatch.setattr("colm.models.engines.openai.engine.payload", broken)
 
     with pytest.raises(EngineError, match="a bug"):
         client.ask()

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.build import build_engine
-from models.errors import ModelUnusable
-from models.messages import Sampling
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.factory import build_engine
+from colm.models.errors import ModelUnusable
+from colm.models.messages import Sampling
 from tests.unit.engines_asking import SOON, ask, expect_generated
 from tests.unit.engines_tiny import tiny_loaded
 
 if TYPE_CHECKING:
-    from models.engines.openvino import OpenVINOEngine
+    from colm.models.engines.libraries.openvino import OpenVINOEngine
 
 
 def test_where_the_extra_is_missing_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "models.engines.openvino", raising=False)
+    monkeypatch.delitem(sys.modules, "colm.models.engines.libraries.openvino", raising=False)
     monkeypatch.setitem(sys.modules, "openvino_genai", None)
 
     with pytest.raises(ModelUnusable, match=r"pip install 'colm\[engine,openvino\]'"):
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[OpenVINOEngine]:
-    from models.engines.openvino import OpenVINOEngine
+    from colm.models.engines.libraries.openvino import OpenVINOEngine
 
     engine = OpenVINOEngine(
         EngineSettings(kind="openvino", model="tiny", dtype="float32", max_batch=4),
@@ -76,7 +76,7 @@ def test_a_seed_draws_the_same_whoever_shares_the_batch(engine: OpenVINOEngine) 
 
 
 def test_a_folder_is_converted_once(engine: OpenVINOEngine, folder: Path) -> None:
-    from models.engines.openvino import prepared_folder
+    from colm.models.engines.libraries.openvino import prepared_folder
 
     made = folder.with_name("tiny-openvino-float32")
     before = made.stat().st_mtime_ns
@@ -90,8 +90,8 @@ def test_a_folder_is_converted_once(engine: OpenVINOEngine, folder: Path) -> Non
 
 @pytest.mark.usefixtures("folder")
 def test_what_it_cannot_do_is_refused_with_advice(tmp_path: Path) -> None:
-    from models.engines.openvino import OpenVINOEngine
-    from models.engines.openvino_export import export
+    from colm.models.engines.libraries.openvino import OpenVINOEngine
+    from colm.models.engines.libraries.openvino_export import export
 
     for change, why in (
         ({"device": "cuda"}, "runs on the CPU"),

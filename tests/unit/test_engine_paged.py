@@ -12,11 +12,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.engine_settings import EngineSettings
-from models.engines.paged import PagedEngine
-from models.engines.paged_drawing import draw_rows, forced
-from models.errors import EngineError, ModelUnusable
-from models.messages import Sampling
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.libraries.paged import PagedEngine
+from colm.models.engines.libraries.paged_sampler import draw_rows, forced
+from colm.models.errors import EngineError, ModelUnusable
+from colm.models.messages import Sampling
 from tests.unit.engines_asking import SOON, TOKENIZER, ask, expect_generated, generated
 from tests.unit.engines_tiny import tiny_loaded, tiny_model
 
@@ -192,7 +192,8 @@ def test_a_model_that_the_manager_runs_to_other_tokens_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "models.engines.paged_drawing.draw_rows", lambda scores, *_: scores.argmin(dim=-1)
+        "colm.models.engines.libraries.paged_sampler.draw_rows",
+        lambda scores, *_: scores.argmin(dim=-1),
     )
 
     with pytest.raises(ModelUnusable, match="other tokens"):
@@ -200,8 +201,8 @@ def test_a_model_that_the_manager_runs_to_other_tokens_is_refused(
 
 
 _FORGETFUL = """
-from models.engine_settings import EngineSettings
-from models.engines.paged import PagedEngine
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.libraries.paged import PagedEngine
 from tests.unit.engines_asking import ask
 from tests.unit.engines_tiny import tiny_loaded
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.engines.build import build_engine
-from models.engines.parallel import load_parallel
-from models.errors import EngineLost, ModelUnusable
-from models.messages import Completion, Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.factory import build_engine
+from colm.models.engines.native.tensor_parallel import load_parallel
+from colm.models.errors import EngineLost, ModelUnusable
+from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.engines_tiny import tiny_loaded
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from typing import Any, NoReturn, cast
 import pytest
 from PIL import Image
 
-from models.engines.pictures import ChatProcessor, as_seen
-from models.errors import EngineError
-from models.messages import Turn
+from colm.models.engines.native.image_processor import ChatProcessor, as_seen
+from colm.models.errors import EngineError
+from colm.models.messages import Turn
 from tests.unit.engines_seeing import TEMPLATE, name_of, picture
 from tests.unit.engines_tiny import tiny_tokenizer
 

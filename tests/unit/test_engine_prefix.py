@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import prompts
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.continuous import ContinuousEngine
-from models.engines.kept import shared_prefix
-from models.engines.loading import load
-from models.engines.text import ChatTokenizer
-from models.messages import Participant, Sampling, Turn
-from tasks.settings import settings
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.native.prefix_cache import shared_prefix
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.engines.native.weights import load
+from colm.models.messages import Participant, Sampling, Turn
+from colm.models.prompts import colm
+from colm.tasks.config.settings import settings
+from colm.workers.participant.quickstart_model import quickstart_folder
 from tests.unit.engines_asking import SOON, endless
 from tests.unit.engines_tiny import TEMPLATE, tiny_tokenizer
-from workers.quickstart import quickstart_folder
 
 __all__ = ["endless"]  # a fixture
 
@@ -36,12 +36,12 @@ def test_a_refine_prompt_begins_with_its_draft_prompt_and_the_draft(
     question: str, text: str, guidance: str
 ) -> None:
     tokenizer = ChatTokenizer(tiny_tokenizer())
-    drafted = tokenizer.encode(prompts.draft(ADA, question))
-    answered = [*prompts.draft(ADA, question), Turn(role="assistant", content=text)]
+    drafted = tokenizer.encode(colm.draft(ADA, question))
+    answered = [*colm.draft(ADA, question), Turn(role="assistant", content=text)]
     # The template ends the turn, and opens the next one.
     closing = tokenizer.encode([Turn(role="assistant", content="")])[-len("<assistant") - 2 :]
 
-    refined = tokenizer.encode(prompts.refine(ADA, question, text, guidance, relevant=True))
+    refined = tokenizer.encode(colm.refine(ADA, question, text, guidance, relevant=True))
 
     kept = tokenizer.encode(answered)[: -len(closing)]
     assert len(kept) == len(drafted) + len(text)
@@ -53,8 +53,8 @@ def test_a_draft_without_its_thought_keeps_what_was_computed_of_the_question() -
     """Its template opens a thought, of which the recorded draft has nothing."""
     opening = "{% if add_generation_prompt %}<|start|>assistant\n<think>\n{% endif %}"
     tokenizer = ChatTokenizer(tiny_tokenizer(TEMPLATE.partition("{% if")[0] + opening))
-    drafted = tokenizer.prompt(prompts.draft(ADA, QUESTION), {})
-    refined = tokenizer.encode(prompts.refine(ADA, QUESTION, "Yes.", "Be brief.", relevant=True))
+    drafted = tokenizer.prompt(colm.draft(ADA, QUESTION), {})
+    refined = tokenizer.encode(colm.refine(ADA, QUESTION, "Yes.", "Be brief.", relevant=True))
 
     assert drafted.opened == "<think>\n"
     assert shared_prefix(drafted.tokens, refined) == len(drafted.tokens) - len("<think>\n")
@@ -70,8 +70,8 @@ def _request(name: str, messages: tuple[Turn, ...], new: int) -> GenerationReque
 
 
 def test_what_was_generated_comes_back_as_the_same_tokens(endless: ContinuousEngine) -> None:
-    draft = endless.submit(_request("draft", prompts.draft(ADA, QUESTION), 40)).result(SOON)
-    messages = prompts.refine(ADA, QUESTION, draft.text, "Be brief.", relevant=True)
+    draft = endless.submit(_request("draft", colm.draft(ADA, QUESTION), 40)).result(SOON)
+    messages = colm.refine(ADA, QUESTION, draft.text, "Be brief.", relevant=True)
 
     refined = endless.submit(_request("refine", messages, 8)).result(SOON)
 
@@ -91,8 +91,8 @@ def test_the_quickstart_models_own_drafts_come_back_nearly_whole() -> None:
         EngineSettings(),
     )
     try:
-        draft = engine.submit(_request("draft", prompts.draft(ADA, QUESTION), 48)).result(60)
-        messages = prompts.refine(ADA, QUESTION, draft.text, "Be brief.", relevant=True)
+        draft = engine.submit(_request("draft", colm.draft(ADA, QUESTION), 48)).result(60)
+        messages = colm.refine(ADA, QUESTION, draft.text, "Be brief.", relevant=True)
         refined = engine.submit(_request("refine", messages, 4)).result(60)
     finally:
         engine.close()

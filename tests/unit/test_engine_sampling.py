@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engines.sampling import Dice, draw
-from models.messages import Sampling
+from colm.models.engines.native.sampler import Dice, draw
+from colm.models.messages import Sampling
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -9.0])
 P = LOGITS.softmax(-1).tolist()

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.engines.continuous import ContinuousEngine
-from models.engines.paged import PagedEngine
-from models.engines.scripted import ScriptedEngine
-from models.engines.text import ChatTokenizer
-from models.errors import EngineError
-from models.messages import Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.libraries.paged import PagedEngine
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.engines.scripted import ScriptedEngine
+from colm.models.errors import EngineError
+from colm.models.messages import Sampling, Turn
 from tests.unit.engines_tiny import tiny_loaded
 
 CHOICES = ("A", "B", "cat", "a dog of many tokens")

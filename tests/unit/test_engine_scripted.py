@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.scripted import LAST_CHARS, ScriptedEngine
-from models.errors import EngineError
-from models.messages import Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.scripted import LAST_CHARS, ScriptedEngine
+from colm.models.errors import EngineError
+from colm.models.messages import Sampling, Turn
 
 
 def ask(text: str, **sampling: int) -> GenerationRequest:

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.engines.build import build_engine
-from models.engines.continuous import ContinuousEngine
-from models.engines.openai import OpenAIEngine
-from models.errors import EngineError
-from models.messages import Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.factory import build_engine
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.openai.engine import OpenAIEngine
+from colm.models.errors import EngineError
+from colm.models.messages import Sampling, Turn
 from tests.unit.engines_endpoint import completion, running_endpoint
 from tests.unit.engines_seeing import name_of, picture, save_seeing_model
 from tests.unit.engines_tiny import tiny_loaded

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.engines.slots import STRIDE, Aim, Shape, SlotCache, grown
+from colm.models.engines.native.kv_cache import STRIDE, Aim, Shape, SlotCache, grown
 
 MOST = 32 * STRIDE
 shapes = st.builds(Shape, rows=st.integers(1, 40), tokens=st.integers(1, 8 * STRIDE)).filter(

@@ -10,9 +10,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokeniz
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from models.engines.text import ChatTokenizer
-from models.errors import EngineError, ModelUnusable
-from models.messages import Turn
+from colm.models.engines.native.tokenizer import ChatTokenizer
+from colm.models.errors import EngineError, ModelUnusable
+from colm.models.messages import Turn
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.engines.text import ChatTokenizer, StopFinder
-from models.errors import EngineError
-from models.messages import Turn
+from colm.models.engines.native.tokenizer import ChatTokenizer, StopFinder
+from colm.models.errors import EngineError
+from colm.models.messages import Turn
 from tests.unit.engines_tiny import SPECIAL, tiny_tokenizer
 
 tokenizer = ChatTokenizer(tiny_tokenizer())

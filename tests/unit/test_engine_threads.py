@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.engine_settings import EngineSettings
-from models.engines.continuous import ContinuousEngine
-from models.engines.threads import without_pool
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.native.torch_threads import without_pool
 from tests.unit.engines_asking import SOON, ask
 from tests.unit.engines_tiny import tiny_loaded
 
@@ -24,7 +24,7 @@ COUNTING = """
 import threading
 from pathlib import Path
 import torch
-from models.engines.threads import without_pool
+from colm.models.engines.native.torch_threads import without_pool
 
 def threads():
     return len(list(Path("/proc/self/task").iterdir()))

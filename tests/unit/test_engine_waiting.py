@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.engines.kept import MIN_SHARED, KeptPrefixes, shared_prefix
-from models.engines.waiting import PATIENCE, Room, WaitingLine
+from colm.models.engines.native.prefix_cache import MIN_SHARED, KeptPrefixes, shared_prefix
+from colm.models.engines.native.waiting_queue import PATIENCE, Room, WaitingLine
 
 
 def _line(*, interactive: int, overnight: int) -> WaitingLine[str]:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.checking import Checked, check_data
-from evaluation.datasets import load
+from colm.evaluation.data.load import load
+from colm.evaluation.data.self_check import Checked, check_data
+from colm.workers.cli.main import app
 from tests.house.repository import ROOT
-from workers.cli import app
 
 NAMES = ["Ann", "Bo", "Cy", "Dee", "Eli", "Fay", "Gus", "Hal", "Ida", "Jo"]
 COLOURS = [

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from evaluation import clusters
-from evaluation.clusters import (
+from colm.evaluation.stats import clusters
+from colm.evaluation.stats.clusters import (
     equal_clusters,
     gain_interval,
     share_interval,
     sign_flip_p,
     spread_of,
 )
-from evaluation.statistics import ENOUGH
+from colm.evaluation.stats.statistics import ENOUGH
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.collaboration import against_control, change
-from evaluation.costs import Cost, Price, StageEnd, cost_of, pareto, stage_rows
-from models.messages import Spent
+from colm.evaluation.stats.collaboration import against_control, change
+from colm.evaluation.stats.costs import Cost, Price, StageEnd, cost_of, pareto, stage_rows
+from colm.models.messages import Spent
 
 
 def flow(*pairs: str) -> dict[str, tuple[bool, bool]]:

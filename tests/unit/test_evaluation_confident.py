@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from evaluation.datasets import load
-from evaluation.examples import Dataset, Example
-from evaluation.graders import grade
-from evaluation.surface import stored_of, surface
-from models.checks import CheckReport, read_request
-from models.errors import InvalidAsk
-from models.messages import Query, Step
-from models.roster import Roster, make_request, resolve
-from models.sandbox import run
-from tasks import evaluations, runtime
-from tasks.evaluation_config import RunConfig, read_config
+from colm.evaluation.data.examples import Dataset, Example
+from colm.evaluation.data.load import load
+from colm.evaluation.grading import grade
+from colm.evaluation.stats.cope_thresholds import stored_of, surface
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Query, Step
+from colm.models.roster import Roster, make_request, resolve
+from colm.models.sandbox.protocol import CheckReport, read_request
+from colm.models.sandbox.runner import run
+from colm.tasks import dependencies, evaluations
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.workers.evaluator.data import digest_of, told_of_tests
+from colm.workers.evaluator.plan import options_of, plan
 from tests.unit.examples import DEADLINES, NOW, SERVER, a_client
 from tests.unit.simulation import Play, Reply, answering, play
-from workers.evaluator_data import digest_of, told_of_tests
-from workers.evaluator_plan import options_of, plan
 
 ROSTER = Roster(
     clients={"ada": a_client("ada")},
@@ -141,7 +141,7 @@ def test_no_other_entry_hears_of_visible_tests(data: Dataset) -> None:
 def test_it_can_be_ordered_where_a_checker_is_named(
     options: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "coordinator", lambda: SimpleNamespace(roster=ROSTER))
+    monkeypatch.setattr(dependencies, "coordinator", lambda: SimpleNamespace(roster=ROSTER))
     found = evaluations.problem_of(ordered(**options), NOW)
     assert (found or "")[: len(problem or "")] == (problem or "")
     assert (found is None) is (problem is None)

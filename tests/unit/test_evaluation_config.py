@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk
-from tasks.evaluation_config import RunConfig, read_config
-from tasks.evaluations import asked_by, run_name
+from colm.models.errors import InvalidAsk
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.tasks.evaluations import asked_by, run_name
 from tests.unit.examples import NOW
 
 ROOT = Path(__file__).parents[2]

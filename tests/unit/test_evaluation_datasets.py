@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.datasets import load
-from evaluation.examples import Example, distinct, identified, part_of, sample
-from evaluation.formats import Columns
-from models.errors import InvalidAsk
-from models.sandbox import run
+from colm.evaluation.data.examples import Example, distinct, identified, part_of, sample
+from colm.evaluation.data.formats import Columns
+from colm.evaluation.data.load import load
+from colm.models.errors import InvalidAsk
+from colm.models.sandbox.runner import run
 
 
 def jsonl(folder: Path, *rows: object, name: str = "data.jsonl") -> str:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluation.datasets import load
-from evaluation.examples import Dataset
-from evaluation.formats import FORMATS
-from models.errors import InvalidAsk
+from colm.evaluation.data.examples import Dataset
+from colm.evaluation.data.formats import FORMATS
+from colm.evaluation.data.load import load
+from colm.models.errors import InvalidAsk
 
 
 def read(folder: Path, name: str, content: str | bytes) -> Dataset:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evaluation.examples import Example
-from evaluation.graders import grade, judge_options, judged, likeliest, visual
-from models.answers import Kind
-from models.errors import SandboxUnusable
-from models.sandbox import Verdict
+from colm.evaluation.data.examples import Example
+from colm.evaluation.grading import grade, judge_options, judged, likeliest, visual
+from colm.models.answers.compare import Kind
+from colm.models.errors import SandboxUnusable
+from colm.models.sandbox.runner import Verdict
 from tests.unit.examples import a_query
 from tests.unit.simulation import play
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.datasets import load
-from evaluation.examples import Example
-from evaluation.graders import grade
-from tasks.evaluation_config import read_config
-from workers.evaluator_plan import options_of, plan
+from colm.evaluation.data.examples import Example
+from colm.evaluation.data.load import load
+from colm.evaluation.grading import grade
+from colm.tasks.config.run_config import read_config
+from colm.workers.evaluator.plan import options_of, plan
 
 ROW = {"question": "What colour?", "answer": "red", "images": "signs/1.png", "kind": "vqa"}
 
@@ -56,7 +56,7 @@ def test_what_names_no_image_is_a_bad_row(tmp_path: Path, images: object) -> Non
 
 
 def test_the_rows_of_a_hub_need_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evaluation.datasets._hub_rows", lambda *_: iter([("row 1", ROW)]))
+    monkeypatch.setattr("colm.evaluation.data.load._hub_rows", lambda *_: iter([("row 1", ROW)]))
     assert "set data.images" in load("hub:vqa").bad[0].reason
     assert load("hub:vqa", images="/pictures").examples[0].images == ("/pictures/signs/1.png",)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from evaluation.datasets import load
-from evaluation.examples import Example
-from evaluation.formats import Columns, bbh, plain
-from evaluation.graders import grade
-from evaluation.rows import UnusableRow
-from tasks.evaluation_config import read_config
-from workers.evaluator_data import read
+from colm.evaluation.data.examples import Example
+from colm.evaluation.data.formats import Columns, bbh, plain
+from colm.evaluation.data.load import load
+from colm.evaluation.data.values import UnusableRow
+from colm.evaluation.grading import grade
+from colm.tasks.config.run_config import read_config
+from colm.workers.evaluator.data import read
 
 RED = ["red", "blue", "green"]
 

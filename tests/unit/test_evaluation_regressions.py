@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.analysis import analyse
-from evaluation.report import write
-from evaluation.run_data import ClientTexts, EntryData, ExampleData, RunData, UnitData
+from colm.evaluation.report.report import write
+from colm.evaluation.stats.analysis import analyse
+from colm.evaluation.stats.run_data import ClientTexts, EntryData, ExampleData, RunData, UnitData
 from tests.unit.evaluation_runs import simulated
 
 NAMES = ("base", "one", "two", "three")

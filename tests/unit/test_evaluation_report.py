@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.analysis import analyse, compare
-from evaluation.markdown import tables
-from evaluation.numbers_shown import interval, number, p_value, points
-from evaluation.plots import look
-from evaluation.report import Files, as_json, render, write
-from evaluation.run_data import RunData
-from evaluation.statistics import Estimate, wilson
+from colm.evaluation.report.markdown import tables
+from colm.evaluation.report.number_format import interval, number, p_value, points
+from colm.evaluation.report.plots import look
+from colm.evaluation.report.report import Files, as_json, render, write
+from colm.evaluation.stats.analysis import analyse, compare
+from colm.evaluation.stats.run_data import RunData
+from colm.evaluation.stats.statistics import Estimate, wilson
 from tests.unit.evaluation_runs import ENTRIES, simulated
 
 

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.statistics import Difference, Estimate, accuracy, difference, holm, mcnemar, wilson
+from colm.evaluation.stats.statistics import (
+    Difference,
+    Estimate,
+    accuracy,
+    difference,
+    holm,
+    mcnemar,
+    wilson,
+)
 
 
 def test_wilsons_interval_is_that_of_the_textbook() -> None:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evaluation.costs import Price, cost_of
-from evaluation.surface import (
+from colm.evaluation.stats.cope_thresholds import (
     Stored,
     cost_to,
     nothing_stored,
@@ -19,8 +18,9 @@ from evaluation.surface import (
     surface,
     whole_surface,
 )
-from models.messages import Query, Step
-from models.strategies.consensus import Comparison
+from colm.evaluation.stats.costs import Price, cost_of
+from colm.models.messages import Query, Step
+from colm.models.strategies.cope.consensus import Comparison
 from tests.unit.examples import a_query
 from tests.unit.simulation import Play, Reply, Script, play
 

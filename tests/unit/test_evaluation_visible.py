@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.datasets import load
-from evaluation.examples import Dataset, identified
-from evaluation.visible import visible_tests, without_docstring
-from models.sandbox import run
+from colm.evaluation.data.docstring_tests import visible_tests, without_docstring
+from colm.evaluation.data.examples import Dataset, identified
+from colm.evaluation.data.load import load
+from colm.models.sandbox.runner import run
 
 
 def shown(*lines: str) -> list[str]:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.units import UnitKey
-from evaluation.examples import Example
-from evaluation.graders import Grade
-from models.errors import InvalidAsk
-from models.messages import Answer
-from models.roster import check_query_id
-from tasks.evaluation_config import Entry, RunConfig, read_config
+from colm.db.runs.units import UnitKey
+from colm.evaluation.data.examples import Example
+from colm.evaluation.grading import Grade
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Answer
+from colm.models.roster import check_query_id
+from colm.tasks.config.run_config import Entry, RunConfig, read_config
+from colm.workers.evaluator.grading import grade_answer
+from colm.workers.evaluator.plan import Planned, options_of, plan, planned_units, query_id_of
 from tests.unit.db_examples import an_answer
-from workers.evaluator_grading import grade_answer
-from workers.evaluator_plan import Planned, options_of, plan, planned_units, query_id_of
 
 EXAMPLES = [
     Example(id=str(n), question=f"What is {n}?", references=(str(n),), kind="numeric")

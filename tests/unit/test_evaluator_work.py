@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import runs
-from db.engine import connect, writing
-from db.record import SqlRecord
-from db.run_tables import units
-from db.units import Unit, done_units, units_of
-from evaluation.examples import Example
-from evaluation.graders import Grade
-from models.errors import InvalidAsk, TransientError
-from models.messages import Answer, ClientAnswer, Tokens
-from models.strategies.base import Finish
-from tasks.evaluation_config import RunConfig, read_config
+from colm.db.connection import connect, writing
+from colm.db.record.store import SqlRecord
+from colm.db.runs import store
+from colm.db.runs.units import Unit, done_units, units_of
+from colm.db.schema.run_tables import units
+from colm.evaluation.data.examples import Example
+from colm.evaluation.grading import Grade
+from colm.models.errors import InvalidAsk, TransientError
+from colm.models.messages import Answer, ClientAnswer, Tokens
+from colm.models.strategies.base import Finish
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.workers.evaluator import run_loop
+from colm.workers.evaluator.data import load
+from colm.workers.evaluator.plan import Planned, plan
+from colm.workers.evaluator.run_loop import Orders, Work
 from tests.unit.db_examples import a_query, an_answer
 from tests.unit.run_examples import NOW, a_unit
-from workers import evaluator_work
-from workers.evaluator_data import load
-from workers.evaluator_plan import Planned, plan
-from workers.evaluator_work import Orders, Work
 
 EXAMPLES = [
     Example(id=str(n), question=f"What is {n}?", references=(str(n),), kind="numeric")
@@ -97,7 +97,7 @@ class Asked:
 @pytest.fixture
 def engine(sqlite_url: str) -> Iterator[Engine]:
     engine = connect(sqlite_url, pool_size=8)
-    runs.order(engine, "night", {}, NOW)
+    store.order(engine, "night", {}, NOW)
     yield engine
     engine.dispose()
 
@@ -175,7 +175,7 @@ def test_a_grader_that_breaks_costs_one_example(engine: Engine, asked: Asked) ->
 def test_an_away_broker_is_waited_for(
     engine: Engine, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator_work, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(run_loop, "FIRST_PAUSE", 0.01)
     asked.trouble = [TransientError("away"), TransientError("away")]
     assert work(engine, asked).go_on()
     assert len(done(engine)) == 12

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import ClientsGone
-from workers.experiments_clients import Clients, ClientsProcess, limit_memory
+from colm.models.errors import ClientsGone
+from colm.workers.experiments.client_processes import Clients, ClientsProcess, limit_memory
 
 #: Takes as much memory as its argument says (MiB), once it is told to go.
 HUNGRY = """

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from db import migrate
-from db.engine import connect
-from evaluation.conditions import SURROUNDINGS
-from evaluation.experiment_report import as_json, cells, merged, table_of
-from evaluation.experiments import Site
-from models.errors import CallerError, ClientsGone, InvalidAsk
+from colm.db.connection import connect
+from colm.db.schema import migrate
+from colm.evaluation.experiments.catalogue import Site
+from colm.evaluation.experiments.conditions import SURROUNDINGS
+from colm.evaluation.experiments.report import as_json, cells, merged, table_of
+from colm.models.errors import CallerError, ClientsGone, InvalidAsk
+from colm.workers.experiments.conditions import _told, addresses, config_of, narrowed, through
+from colm.workers.experiments.plan import Order
 from tests.unit.evaluation_runs import ENTRIES, simulated
-from workers.experiments import Order
-from workers.experiments_conditions import _told, addresses, config_of, narrowed, through
 
 NETWORK = SURROUNDINGS["network"]
 SITE = Site(clients={"ada": "small", "bo": "small"}, servers={"main": "big"})

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from evaluation.experiments import Site
-from models.engine_settings import EngineSettings
-from models.errors import CallerError, InvalidAsk
-from tasks.evaluation_config import RunConfig, read_config
-from tasks.evaluations import asked_by
-from tasks.settings import ParticipantSettings, Settings
-from workers.experiments import Order, config_of, layout_of, site_of, told_experiments
+from colm.evaluation.experiments.catalogue import Site
+from colm.models.engine_settings import EngineSettings
+from colm.models.errors import CallerError, InvalidAsk
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.tasks.config.settings import ParticipantSettings, Settings
+from colm.tasks.evaluations import asked_by
+from colm.workers.experiments.plan import Order, config_of, layout_of, site_of, told_experiments
 
 SITE = Site(
     clients={"ada": "small", "bo": "small", "cy": "other"}, servers={"main": "big", "poor": "tiny"}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.experiment_report import Table, as_json, cells, table_of, write
-from evaluation.experiments import Layout, Place
-from evaluation.run_data import EntryData, RunData, UnitData
-from evaluation.statistics import wilson
-from models.messages import Spent
+from colm.evaluation.experiments.catalogue import Layout, Place
+from colm.evaluation.experiments.report import Table, as_json, cells, table_of, write
+from colm.evaluation.stats.run_data import EntryData, RunData, UnitData
+from colm.evaluation.stats.statistics import wilson
+from colm.models.messages import Spent
 
 N = 20
 #: How many of the N examples each entry has right, always the first ones.

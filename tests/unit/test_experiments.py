@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.experiments import EXPERIMENTS, Point, Site, plan_of
-from models.errors import InvalidAsk
-from models.strategies import STRATEGIES
-from tasks.evaluation_config import read_config
+from colm.evaluation.experiments.catalogue import EXPERIMENTS, Point, Site, plan_of
+from colm.models.errors import InvalidAsk
+from colm.models.strategies import STRATEGIES
+from colm.tasks.config.run_config import read_config
 from tests.unit.examples import SERVER, a_query
 
 SITE = Site(

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from models.answers import same
+from colm.models.answers.compare import same
 
 EQUAL = [
     (r"\frac{a}{b}=\frac{c}{d}", "ad=bc"), (r"\text{(B)}", "B"), (r"x\in(3,\infty)", r"(3,\infty)"),

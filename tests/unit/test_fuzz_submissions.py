@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import fuzz
 from benchmarks.fuzz_messages import Sent
-from tasks import queries, runtime
+from colm.tasks import dependencies, submissions
+from colm.tasks.submissions import _letters
 from tests.unit.conftest import SetEnvironment
 
 HONEST = Sent(
@@ -28,8 +29,8 @@ def target(
     environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> fuzz.Target:
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
-    monkeypatch.setattr(queries, "_letters", queries._letters)  # and put back
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
+    monkeypatch.setattr(submissions, "_letters", _letters)  # and put back
     monkeypatch.setattr(logging.root.manager, "disable", logging.WARNING)
     return fuzz.Target(tmp_path)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from kombu import Message
 
-from workers.gate import objection
+from colm.workers.consumer.message_validation import objection
 
 HEADERS = {"task": "colm.submit", "id": "query-1.1.draft.ada.0.submit", "lang": "py"}
 EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

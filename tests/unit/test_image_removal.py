@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
-from db import erasing
-from db.engine import connect
-from db.images import SqlImages, images_of, still_shown
-from db.record import SqlRecord
-from models.errors import CallerError, ImageUnavailable
-from models.images import Picture, examine
-from tasks.image_stores import FolderStore
+from colm.db.audit import erase as erasing
+from colm.db.connection import connect
+from colm.db.images import SqlImages, images_of, still_shown
+from colm.db.record.store import SqlRecord
+from colm.models.errors import CallerError, ImageUnavailable
+from colm.models.images import Picture, examine
+from colm.tasks.images.stores import FolderStore
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import LATER, DatabaseContract, a_query, finishing
 from tests.unit.test_audit_commands import run

@@ -16,14 +16,14 @@ import pytest
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
-from models.images import examine, image_id_of, sign
-from tasks import images
-from tasks.image_stores import FolderStore, HttpStore, ImageStore
-from tasks.settings import ImageSettings, settings
+from colm.models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
+from colm.models.images import examine, image_id_of, sign
+from colm.tasks.config.settings import ImageSettings, settings
+from colm.tasks.images import client
+from colm.tasks.images.stores import FolderStore, HttpStore, ImageStore
+from colm.workers.image_server import application
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_seeing import picture
-from workers.image_server import application
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 PICTURE = examine(picture(1))
@@ -170,7 +170,7 @@ def test_the_server_removes_nothing_of_the_last_hour_whatever_is_asked(server: R
 def test_the_names_of_many_images_come_in_pages(
     server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("tasks.image_stores", "workers.image_server"):
+    for module in ("colm.tasks.images.stores", "colm.workers.image_server"):
         monkeypatch.setattr(f"{module}.PAGE", 2)
     pictures = [examine(picture(number)) for number in range(5)]
     for one in pictures:
@@ -274,10 +274,10 @@ def test_who_has_no_secret_is_told_so() -> None:
 def test_a_secret_is_every_byte_of_its_file(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_bytes(b"\n" + bytes(30) + b" ")
-    assert images.secret(ImageSettings(secret_file=str(file))) == file.read_bytes()
+    assert client.secret(ImageSettings(secret_file=str(file))) == file.read_bytes()
     file.with_name("short").write_bytes(b"guess me")
     with pytest.raises(SettingsError, match="holds 8 bytes; 32 are the least"):
-        images.secret(ImageSettings(secret_file=str(file.with_name("short"))))
+        client.secret(ImageSettings(secret_file=str(file.with_name("short"))))
 
 
 @pytest.fixture
@@ -289,10 +289,10 @@ def home(tmp_path: Path, environment: SetEnvironment) -> Path:
 def test_a_caller_gives_a_path_bytes_or_a_name(home: Path) -> None:
     path = home / "sign.png"
     path.write_bytes(PICTURE.data)
-    (by_path,) = images.keep([str(path)])
-    assert images.keep([path, PICTURE.data, f"sha256:{by_path}"]) == (by_path,) * 3
-    assert images.fetch([by_path], "") == {by_path: PICTURE.data}
-    assert images.read_token([by_path], datetime.now(UTC)) == ""
+    (by_path,) = client.keep([str(path)])
+    assert client.keep([path, PICTURE.data, f"sha256:{by_path}"]) == (by_path,) * 3
+    assert client.fetch([by_path], "") == {by_path: PICTURE.data}
+    assert client.read_token([by_path], datetime.now(UTC)) == ""
 
 
 @pytest.mark.parametrize(
@@ -309,4 +309,4 @@ def test_a_caller_gives_a_path_bytes_or_a_name(home: Path) -> None:
 def test_a_caller_hears_what_is_wrong_with_an_image(home: Path, given: str, reason: str) -> None:
     assert settings().home == home
     with pytest.raises(InvalidAsk, match=reason):
-        images.keep([given])
+        client.keep([given])

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PIL import Image
 
-from models.errors import ImageUnavailable, InvalidAsk
-from models.images import check_token, examine, image_id_of, sign
+from colm.models.errors import ImageUnavailable, InvalidAsk
+from colm.models.images import check_token, examine, image_id_of, sign
 from tests.unit.engines_seeing import picture
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from models.errors import TransientError
-from tasks.inspection import count_consumers, listened_to
+from colm.models.errors import TransientError
+from colm.tasks.broker.queue_stats import count_consumers, listened_to
 from tests.unit.conftest import SetEnvironment
 
 

@@ -10,12 +10,12 @@ from weakref import WeakSet
 import pytest
 from celery.worker import state
 
-from models.messages import Step
+from colm.models.messages import Step
+from colm.workers.consumer.bootsteps import _hold_back, held_overnight
+from colm.workers.consumer.lanes import lanes_of, overnight_share
+from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step
 from tests.unit.test_participant import HandEngine
-from workers import lanes
-from workers.generator import EngineGenerator
-from workers.lanes import _hold_back, lanes_of, overnight_share
 
 ONE_CLIENT = ("colm.draft.ada", "colm.refine.ada", "colm.overnight.ada")
 
@@ -52,7 +52,7 @@ def test_the_embedded_broker_is_not_asked_for_more_overnight_steps_than_may_be_h
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held = [0]
-    monkeypatch.setattr("workers.lanes.held_overnight", lambda: held[0])
+    monkeypatch.setattr("colm.workers.consumer.bootsteps.held_overnight", lambda: held[0])
     cycle: Any = Cycle()
     _hold_back(cycle, lanes_of(ONE_CLIENT, 2))
     assert cycle.consume(3) == [*ONE_CLIENT]
@@ -73,9 +73,9 @@ def test_what_is_held_is_counted_while_tasks_begin_and_end(monkeypatch: pytest.M
 
     held = [request("overnight.ada"), request("draft.ada"), request("overnight.ada")]
     monkeypatch.setattr(state, "reserved_requests", Busy(held))
-    assert lanes.held_overnight() == 2
+    assert held_overnight() == 2
     del held[2]
-    assert lanes.held_overnight() == 1
+    assert held_overnight() == 1
 
 
 def test_overnight_steps_in_hand_leave_a_place_in_the_batch() -> None:

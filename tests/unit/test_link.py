@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import CallerError
-from workers.link import SEGMENT, Lane, Profile, SlowLink, socket_of
+from colm.models.errors import CallerError
+from colm.workers.experiments.network_proxy import SEGMENT, Lane, Profile, SlowLink, socket_of
 
 
 def lane(seed: int = 0, **said: float) -> Lane:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.settings import LogSettings
-from workers.celery_worker import set_log_levels
-from workers.log_rotation import rotate
+from colm.tasks.config.settings import LogSettings
+from colm.workers.consumer.worker import set_log_levels
+from colm.workers.local_stack.log_rotation import rotate
 
 
 def test_a_log_within_its_bound_is_left_alone(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_process_that_appends_goes_on_in_the_emptied_file(tmp_path: Path) -> N
 
 @pytest.fixture
 def restored_levels() -> Iterator[None]:
-    names = ["celery.app.trace", *("db", "evaluation", "models", "tasks", "workers")]
+    names = ["celery.app.trace", "colm"]
     levels = {name: logging.getLogger(name).level for name in names}
     yield
     for name, level in levels.items():
@@ -94,7 +94,10 @@ def restored_levels() -> Iterator[None]:
 )
 def test_the_level_says_whether_each_task_and_step_is_told(level: str, told: list[bool]) -> None:
     set_log_levels(LogSettings.model_validate({"level": level}))
-    task, ours = logging.getLogger("celery.app.trace"), logging.getLogger("workers.generator")
+    task, ours = (
+        logging.getLogger("celery.app.trace"),
+        logging.getLogger("colm.workers.participant.generator"),
+    )
     assert [
         task.isEnabledFor(logging.INFO),
         ours.isEnabledFor(logging.DEBUG),

@@ -1,7 +1,7 @@
 import os
 import platform
 
-from workers.machine import described
+from colm.workers.evaluator.report import described
 
 
 def test_a_report_names_the_hardware_and_not_the_host() -> None:

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import pytest
 
-from models.errors import TransientError
+from colm.models.errors import TransientError
+from colm.workers.coordinator import dispatch_marks
+from colm.workers.coordinator.dispatch_marks import GroupedMarks
 from tests.unit.memory_record import MemoryRecord
-from workers import marks
-from workers.marks import GroupedMarks
 
 #: Longer than any of this takes (seconds).
 LONG = 10.0
@@ -46,8 +46,8 @@ def record() -> Notes:
 
 @pytest.fixture
 def grouped(record: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupedMarks]:
-    monkeypatch.setattr(marks, "GATHER", 0.02)
-    monkeypatch.setattr(marks, "PAUSE", 0.01)
+    monkeypatch.setattr(dispatch_marks, "GATHER", 0.02)
+    monkeypatch.setattr(dispatch_marks, "PAUSE", 0.01)
     grouped = GroupedMarks(record)
     yield grouped
     grouped.close()
@@ -56,7 +56,7 @@ def grouped(record: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupedM
 def test_marks_that_come_together_are_one_commit(
     record: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marks, "GATHER", LONG)
+    monkeypatch.setattr(dispatch_marks, "GATHER", LONG)
     grouped = GroupedMarks(record)
     for number in range(50):
         grouped([f"step {number}", f"other {number}"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import merkle
+from colm.db.integrity import merkle
 
 LEAVES = [merkle.leaf(bytes([number])) for number in range(33)]
 

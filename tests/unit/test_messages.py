@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.errors import BadMessage
-from models.messages import (
+from colm.models.errors import BadMessage
+from colm.models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_QUESTION_CHARS,
     MAX_REASON_CHARS,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from evaluation.experiments import Site, plan_of
-from models.messages import MAX_WORKER_CHARS, Name
-from models.naming import (
+from colm.evaluation.experiments.catalogue import Site, plan_of
+from colm.models.messages import MAX_WORKER_CHARS, Name
+from colm.models.naming import (
     MAX_JOINED_BYTES,
     MAX_PROCESS_BYTES,
     joined,
@@ -19,9 +19,9 @@ from models.naming import (
     listed,
     worker_name,
 )
-from models.roster import make_request
-from tasks.settings import ParticipantSettings, Settings
-from workers.stack import commands
+from colm.models.roster import make_request
+from colm.tasks.config.settings import ParticipantSettings, Settings
+from colm.workers.local_stack.stack import commands
 
 #: What Celery makes a queue's name with, and a rotation a log file's (bytes of 255).
 QUEUE_SUFFIX, LOG_SUFFIX = ".celery.pidbox", ".log.2026-01-01_00-00-00"

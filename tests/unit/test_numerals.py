@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from models.numerals import NUMBER, bare, number
+from colm.models.answers.numerals import NUMBER, bare, number
 
 #: By the value: how it may be written; None for what is no number.
 VALUES: dict[Fraction | int | None, list[str]] = {

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.engines.openai import OpenAIEngine
-from models.engines.openai_request import Dialect, adapted, payload
-from models.engines.openai_wire import failure_of
-from models.errors import EndpointError, NoText
-from models.messages import Completion, Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.openai.engine import OpenAIEngine
+from colm.models.engines.openai.request import Dialect, adapted, payload
+from colm.models.engines.openai.wire import failure_of
+from colm.models.errors import EndpointError, NoText
+from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.engines_endpoint import Canned, Endpoint, completion, running_endpoint
 from tests.unit.test_openai_failures import NOW
 
@@ -248,9 +248,9 @@ def test_what_an_endpoint_refuses_is_learned_once_and_logged_once(
     assert len(endpoint.asked) == 4
     ask(engine)
     assert len(endpoint.asked) == 5
-    assert [r.getMessage() for r in caplog.records if r.name == "models.engines.openai"] == [
-        "127.0.0.1 does not take max_tokens, seed, temperature: it is asked without from now on"
-    ]
+    assert [
+        r.getMessage() for r in caplog.records if r.name == "colm.models.engines.openai.engine"
+    ] == ["127.0.0.1 does not take max_tokens, seed, temperature: it is asked without from now on"]
 
 
 def test_the_record_shows_what_was_asked_for_and_not_sent(

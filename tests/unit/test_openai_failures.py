@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.engines.openai_wire import Failure, Setback, failure_of, judged
-from models.errors import EndpointError, EngineError, PromptTooLong
+from colm.models.engines.openai.wire import Failure, Setback, failure_of, judged
+from colm.models.errors import EndpointError, EngineError, PromptTooLong
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines import openai_connections
-from models.engines.base import GenerationRequest
-from models.engines.openai import OpenAIEngine
-from models.engines.openai_connections import endpoint as address
-from models.engines.openai_connections import is_loopback
-from models.errors import EndpointError, SettingsError
-from models.messages import Completion, Sampling, Turn
-from tasks.tls import TlsSettings
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.engines.openai import connections
+from colm.models.engines.openai.connections import endpoint as address
+from colm.models.engines.openai.connections import is_loopback
+from colm.models.engines.openai.engine import OpenAIEngine
+from colm.models.errors import EndpointError, SettingsError
+from colm.models.messages import Completion, Sampling, Turn
+from colm.tasks.config.tls import TlsSettings
 from tests.provision.certificates import Authority
 from tests.unit.engines_endpoint import Canned, Endpoint, running_endpoint
 
@@ -109,7 +109,7 @@ def test_loopback_is_this_machine_by_any_of_its_names(host: str, loopback: bool)
 def test_nothing_in_the_environment_stands_between_us_and_an_endpoint(
     endpoint: Endpoint, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    openai_connections._authorities.cache_clear()
+    connections._authorities.cache_clear()
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert ask(endpoint.url).text.endswith("Hi")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.engines.openai_reply import Reply, read_body, read_reply
-from models.engines.openai_wire import Failure, failure_of, judged, may_pass
-from models.errors import EndpointError, EngineError, PromptTooLong
+from colm.models.engines.openai.reply import Reply, read_body, read_reply
+from colm.models.engines.openai.wire import Failure, failure_of, judged, may_pass
+from colm.models.errors import EndpointError, EngineError, PromptTooLong
 
 #: Fields that mean something, and fields that stand beside a text.
 KEYS = st.sampled_from(

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.answers import extract, vote
-from models.options import options_in
+from colm.models.answers.compare import extract, vote
+from colm.models.answers.options import options_in
 
 SKY: tuple[str, ...] = ("the sun", "the moon", "a star", "a comet")
 GERMS: tuple[str, ...] = ("Influenza", "E. coli", "Malaria", "Rabies", "Ebola")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.answers import extract
+from colm.models.answers.compare import extract
 
 VITAMINS: tuple[str, ...] = ("Vitamin C", "Vitamin D", "Vitamin A", "Vitamin B")
 GROUPS: tuple[str, ...] = ("Group B", "Group A", "Group D", "Group C")

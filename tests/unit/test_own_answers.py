@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.examples import Example
-from evaluation.formats import Columns, arc, bbh, gsm8k
-from evaluation.graders import grade
-from models.options import LETTERS
+from colm.evaluation.data.examples import Example
+from colm.evaluation.data.formats import Columns, arc, bbh, gsm8k
+from colm.evaluation.grading import grade
+from colm.models.answers.options import LETTERS
 
 #: Solutions as those of grade-school mathematics: something is called an answer on the way.
 SOLUTIONS = {

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from models.engines.base import EngineInfo, EngineStats, GenerationRequest
-from models.errors import (
+from colm.models.cancellation import Stop
+from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest
+from colm.models.errors import (
     Cancelled,
     ColmError,
     EngineError,
@@ -19,7 +20,7 @@ from models.errors import (
     PromptTooLong,
     TransientError,
 )
-from models.messages import (
+from colm.models.messages import (
     MAX_COMPLETION_CHARS,
     MAX_REASON_CHARS,
     Completion,
@@ -27,10 +28,9 @@ from models.messages import (
     StepError,
     Submission,
 )
-from models.stopping import Stop
+from colm.workers.participant import generator as generating
+from colm.workers.participant.generator import KEPT_SUBMISSIONS, EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step, seconds
-from workers import generator as generating
-from workers.generator import KEPT_SUBMISSIONS, EngineGenerator
 
 
 class HandEngine:

@@ -7,22 +7,15 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.base import GenerationRequest
-from models.errors import (
-    SettingsError,
-)
-from models.messages import (
-    Attempt,
-    Completion,
-    Step,
-    StepError,
-)
-from tasks.settings import ParticipantSettings
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import GenerationRequest
+from colm.models.errors import SettingsError
+from colm.models.messages import Attempt, Completion, Step, StepError
+from colm.tasks.config.settings import ParticipantSettings
+from colm.workers.participant import process
+from colm.workers.participant.process import endpoint_secrets, load_engine
 from tests.unit.examples import NOW, a_completion, a_step
 from tests.unit.test_participant import HandEngine, QuickEngine, Worker, generator
-from workers import participant
-from workers.participant import endpoint_secrets, load_engine
 
 
 def test_a_half_of_a_surrogate_pair_is_replaced_and_the_rest_of_the_text_kept() -> None:
@@ -88,17 +81,17 @@ SLOWER = ParticipantSettings(engine=EngineSettings(kind="scripted", delay=1, thr
 
 def test_clients_share_a_process_only_if_they_share_an_engine() -> None:
     table = {"ada": SCRIPTED, "bo": SCRIPTED, "cy": SLOWER}
-    assert participant._shared_engine(table, ["ada", "bo"], "client", None) == SCRIPTED.engine
+    assert process._shared_engine(table, ["ada", "bo"], "client", None) == SCRIPTED.engine
     with pytest.raises(SettingsError, match="ada, cy are configured with different engines"):
-        participant._shared_engine(table, ["ada", "cy"], "client", None)
+        process._shared_engine(table, ["ada", "cy"], "client", None)
     with pytest.raises(SettingsError, match=r"no \[clients.boo\] is configured; .* 'bo'"):
-        participant._shared_engine(table, ["boo"], "client", None)
+        process._shared_engine(table, ["boo"], "client", None)
 
 
 def test_threads_of_the_command_line_fill_in_where_the_engine_says_nothing() -> None:
     table = {"ada": SCRIPTED, "cy": SLOWER}
-    assert participant._shared_engine(table, ["ada"], "client", 2).threads == 2
-    assert participant._shared_engine(table, ["cy"], "client", 2).threads == 3
+    assert process._shared_engine(table, ["ada"], "client", 2).threads == 2
+    assert process._shared_engine(table, ["cy"], "client", 2).threads == 3
 
 
 def test_an_engine_is_loaded_as_its_settings_say() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from models.errors import BadMessage, Overloaded, SettingsError, TransientError
-from tasks.patience import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, patiently
+from colm.models.errors import BadMessage, Overloaded, SettingsError, TransientError
+from colm.tasks.broker.retry import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, patiently
 
 
 class Clock:

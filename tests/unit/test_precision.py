@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.engine_settings import EngineSettings
-from models.engines import precision
-from models.engines.precision import processor_has_bfloat16, torch_dtype
-from models.errors import ModelUnusable
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native import precision
+from colm.models.engines.native.precision import processor_has_bfloat16, torch_dtype
+from colm.models.errors import ModelUnusable
 
 CPU_INFO = Path("/proc/cpuinfo")
 FLAGS = {
@@ -62,7 +62,7 @@ def test_bfloat16_is_said_of_a_processor_with_instructions_for_it_and_of_no_othe
 
 
 def test_openvino_refuses_what_the_processor_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino = pytest.importorskip("models.engines.openvino")
+    openvino = pytest.importorskip("colm.models.engines.libraries.openvino")
     for module in (openvino, precision):
         monkeypatch.setattr(module, "processor_has_bfloat16", lambda: False)
 

@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 import pytest
 
-from db.engine import connect
-from db.history import query_life
-from db.reads import answer_of
-from db.record import SqlRecord
-from db.reliability import client_parts
-from models.errors import SettingsError
-from models.messages import Step, StepError
-from models.roster import Roster, make_request, resolve
-from models.strategies.base import Outcome
-from models.strategies.colm_options import ColmOptions
-from tasks.settings import settings
+from colm.db.connection import connect
+from colm.db.reads.answers import answer_of
+from colm.db.reads.client_stats import client_parts
+from colm.db.reads.history import query_life
+from colm.db.record.store import SqlRecord
+from colm.models.errors import SettingsError
+from colm.models.messages import Step, StepError
+from colm.models.roster import Roster, make_request, resolve
+from colm.models.strategies.base import Outcome
+from colm.models.strategies.colm.options import ColmOptions
+from colm.tasks.config.settings import settings
+from colm.workers.doctor import probe
+from colm.workers.doctor.doctor import Scope, examine
+from colm.workers.doctor.findings import Finding
+from colm.workers.doctor.probe import Asked, plan, told_of
 from tests.unit import db_examples
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
 from tests.unit.examples import DEADLINES, SERVER, a_client
-from workers import probe
-from workers.checks import Finding
-from workers.doctor import Scope, examine
-from workers.probe import Asked, plan, told_of
 
 ID = "probe-0001"
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from evaluation.examples import Example
-from evaluation.formats import Columns, humaneval, mbpp, plain
-from evaluation.graders import grade
-from evaluation.rows import UnusableRow
-from models.answers import extract, program_in, same
-from models.program_tests import does_nothing, fault_of, names_tested
+from colm.evaluation.data.examples import Example
+from colm.evaluation.data.formats import Columns, humaneval, mbpp, plain
+from colm.evaluation.data.values import UnusableRow
+from colm.evaluation.grading import grade
+from colm.models.answers.compare import extract, program_in, same
+from colm.models.answers.program_tests import does_nothing, fault_of, names_tested
 
 HALVES = '''from typing import List
 

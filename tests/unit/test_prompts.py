@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import prompts, prompts_guidance, prompts_panels
-from models.framing import fenced
-from models.messages import Participant
-from models.prompts import LabelledDraft
-from models.texts import blank
+from colm.models.messages import Participant
+from colm.models.prompts import colm, colm_restated, panels
+from colm.models.prompts.colm import LabelledDraft
+from colm.models.prompts.quoting import fenced
+from colm.models.texts import blank
 from tests.unit.examples import a_client
 
 TEXTS = st.text(max_size=200)
@@ -34,8 +34,8 @@ CLIENTS = st.builds(
 def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
     client: Participant, question: str, own: str, guidance: str, relevant: bool
 ) -> None:
-    asked = prompts.draft(client, question)
-    refining = prompts.refine(client, question, own, guidance, relevant=relevant)
+    asked = colm.draft(client, question)
+    refining = colm.refine(client, question, own, guidance, relevant=relevant)
     assert refining[: len(asked)] == asked
     assert (refining[len(asked)].role, refining[len(asked)].content) == ("assistant", own)
     assert [turn.role for turn in refining[len(asked) + 1 :]] == ["user"]
@@ -45,8 +45,8 @@ def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
 def test_without_its_own_draft_a_client_is_asked_in_one_turn_that_begins_like_the_draft(
     client: Participant, question: str, guidance: str
 ) -> None:
-    asked = prompts.draft(client, question)
-    refining = prompts.refine(client, question, None, guidance, relevant=True)
+    asked = colm.draft(client, question)
+    refining = colm.refine(client, question, None, guidance, relevant=True)
     assert len(refining) == len(asked)
     assert refining[:-1] == asked[:-1]
     assert refining[-1].content.startswith(asked[-1].content)
@@ -56,14 +56,14 @@ def test_without_its_own_draft_a_client_is_asked_in_one_turn_that_begins_like_th
 def test_a_draft_that_shows_nothing_is_no_turn_of_a_prompt(own: str) -> None:
     client, drafts = a_client("ada"), [LabelledDraft(a_client("bo"), "theirs")]
     for nobody, turns in (
-        (prompts.refine(client, "Why?", None, "note", relevant=True),
-         prompts.refine(client, "Why?", own, "note", relevant=True)),
-        (prompts_guidance.refine(client, "Why?", None, "note", relevant=True),
-         prompts_guidance.refine(client, "Why?", own, "note", relevant=True)),
-        (prompts_guidance.synthesize(client, drafts, "Why?", None),
-         prompts_guidance.synthesize(client, drafts, "Why?", own)),
-        (prompts_panels.refine_on_drafts(client, "Why?", None, drafts, relevant=True),
-         prompts_panels.refine_on_drafts(client, "Why?", own, drafts, relevant=True)),
+        (colm.refine(client, "Why?", None, "note", relevant=True),
+         colm.refine(client, "Why?", own, "note", relevant=True)),
+        (colm_restated.refine(client, "Why?", None, "note", relevant=True),
+         colm_restated.refine(client, "Why?", own, "note", relevant=True)),
+        (colm_restated.synthesize(client, drafts, "Why?", None),
+         colm_restated.synthesize(client, drafts, "Why?", own)),
+        (panels.refine_on_drafts(client, "Why?", None, drafts, relevant=True),
+         panels.refine_on_drafts(client, "Why?", own, drafts, relevant=True)),
     ):  # fmt: skip
         assert turns == nobody
 
@@ -75,7 +75,7 @@ def _tags(name: str, text: str) -> list[str]:
 @given(st.lists(HOSTILE, min_size=1, max_size=4))
 def test_no_draft_can_end_its_frame_or_open_another(texts: list[str]) -> None:
     drafts = [LabelledDraft(a_client(f"client{i}"), text) for i, text in enumerate(texts)]
-    told = prompts.synthesize(drafts, "Why?")[-1].content
+    told = colm.synthesize(drafts, "Why?")[-1].content
     assert _tags("draft", told) == ["", "/"] * len(texts)
     labels = re.findall(r'<draft by="([^"]+)">', told)
     assert labels == [draft.client.name for draft in drafts]
@@ -83,45 +83,45 @@ def test_no_draft_can_end_its_frame_or_open_another(texts: list[str]) -> None:
 
 @given(HOSTILE)
 def test_no_guidance_can_end_its_frame(guidance: str) -> None:
-    told = prompts.refine(a_client("ada"), "Why?", "draft", guidance, relevant=True)[-1].content
+    told = colm.refine(a_client("ada"), "Why?", "draft", guidance, relevant=True)[-1].content
     assert _tags("note", told) == ["", "/"]
     assert told.endswith("give your final answer to the question.")
 
 
 @given(TEXTS.filter(lambda text: "<" not in text))
 def test_a_text_without_tags_is_quoted_as_it_is(text: str) -> None:
-    told = prompts.synthesize([LabelledDraft(a_client("ada"), text)], None)[-1].content
+    told = colm.synthesize([LabelledDraft(a_client("ada"), text)], None)[-1].content
     assert f'<draft by="ada">\n{text.strip()}\n</draft>' in told
 
 
 def test_the_server_sees_the_question_only_if_it_is_given() -> None:
     drafts = [LabelledDraft(a_client("ada"), "it scatters")]
-    seen = prompts.synthesize(drafts, "Why is the sky blue?")
-    hidden = prompts.synthesize(drafts, None)
+    seen = colm.synthesize(drafts, "Why is the sky blue?")
+    hidden = colm.synthesize(drafts, None)
     assert "Why is the sky blue?" in seen[-1].content
     assert all("Question" not in turn.content for turn in hidden)
 
 
 def test_the_server_is_told_that_drafts_are_no_instructions() -> None:
-    system = prompts.synthesize([LabelledDraft(a_client("ada"), "x")], None)[0]
+    system = colm.synthesize([LabelledDraft(a_client("ada"), "x")], None)[0]
     assert system.role == "system"
     assert "never an instruction" in system.content
 
 
 def test_a_draft_is_asked_under_the_clients_persona_and_field() -> None:
-    system, user = prompts.draft(a_client("ada"), "Why?")
+    system, user = colm.draft(a_client("ada"), "Why?")
     assert system.content == "You are ada. Your field: ada's own."
     assert user.content.startswith("Why?\n")
 
 
 def test_a_client_without_persona_has_no_system_turn() -> None:
-    (only,) = prompts.draft(Participant(name="ada", role="client"), "Why?")
+    (only,) = colm.draft(Participant(name="ada", role="client"), "Why?")
     assert only.role == "user"
 
 
 def test_the_hint_says_whether_the_clients_field_matters() -> None:
     endings = {
-        relevant: prompts.refine(a_client("ada"), "Why?", "x", "note", relevant=relevant)[-1]
+        relevant: colm.refine(a_client("ada"), "Why?", "x", "note", relevant=relevant)[-1]
         for relevant in (True, False)
     }
     assert "Your field matters" in endings[True].content
@@ -134,7 +134,7 @@ def test_a_selection_lists_every_client_with_what_it_knows() -> None:
         Participant(name="bo", role="client", persona="You cook."),
         Participant(name="cy", role="client"),
     ]
-    told = prompts.select(clients, "Why?", 2)[-1].content
+    told = colm.select(clients, "Why?", 2)[-1].content
     assert "- ada: ada's own\n- bo: You cook.\n- cy: no particular field" in told
     assert "Name the 2 advisers" in told
 

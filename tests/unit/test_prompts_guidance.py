@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import prompts, prompts_guidance
-from models.messages import Step
-from models.prompts import LabelledDraft
-from models.texts import blank
+from colm.models.messages import Step
+from colm.models.prompts import colm, colm_restated
+from colm.models.prompts.colm import LabelledDraft
+from colm.models.texts import blank
 from tests.unit.examples import QUESTION, SERVER, a_client, a_query
 from tests.unit.simulation import Reply, answering, play
 
@@ -28,7 +28,7 @@ def tags(name: str, text: str) -> list[str]:
 @given(st.lists(HOSTILE, min_size=1, max_size=4), st.none() | st.just("mine"))
 def test_no_draft_can_end_its_frame_or_open_another(texts: list[str], own: str | None) -> None:
     drafts = [LabelledDraft(a_client(f"client{i}"), text) for i, text in enumerate(texts)]
-    told = prompts_guidance.synthesize(ADA, drafts, "Why?", own)[-1].content
+    told = colm_restated.synthesize(ADA, drafts, "Why?", own)[-1].content
     assert tags("draft", told) == ["", "/"] * len(texts)
 
 
@@ -36,7 +36,7 @@ def test_no_draft_can_end_its_frame_or_open_another(texts: list[str], own: str |
 def test_no_guidance_can_end_its_frame_and_the_question_comes_last(
     guidance: str, own: str | None, relevant: bool | None
 ) -> None:
-    turns = prompts_guidance.refine(ADA, "Why?", own, guidance, relevant=relevant)
+    turns = colm_restated.refine(ADA, "Why?", own, guidance, relevant=relevant)
     assert tags("note", turns[-1].content) == ["", "/"]
     assert turns[-1].content.endswith("\n\nWhy?")
     assert ("field" in turns[-1].content.rpartition("</note>")[2]) == (relevant is not None)
@@ -46,8 +46,8 @@ def test_no_guidance_can_end_its_frame_and_the_question_comes_last(
 def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
     question: str, own: str
 ) -> None:
-    asked = prompts.draft(ADA, question)
-    turns = prompts_guidance.refine(ADA, question, own, "note", relevant=None)
+    asked = colm.draft(ADA, question)
+    turns = colm_restated.refine(ADA, question, own, "note", relevant=None)
     assert turns[: len(asked)] == asked
     assert (turns[len(asked)].role, turns[len(asked)].content) == ("assistant", own)
 
@@ -55,16 +55,16 @@ def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
 def test_the_server_sees_the_question_only_if_it_is_given() -> None:
     drafts = [LabelledDraft(ADA, "it scatters")]
     for own in (None, "mine"):
-        seen = prompts_guidance.synthesize(SERVER, drafts, QUESTION, own)
+        seen = colm_restated.synthesize(SERVER, drafts, QUESTION, own)
         assert any(QUESTION in turn.content for turn in seen)
         assert "never an instruction" in seen[-1].content
-    hidden = prompts_guidance.synthesize(SERVER, drafts, None, None)
+    hidden = colm_restated.synthesize(SERVER, drafts, None, None)
     assert all(QUESTION not in turn.content for turn in hidden)
 
 
 def test_a_server_that_has_answered_reads_the_drafts_after_its_own() -> None:
-    turns = prompts_guidance.synthesize(SERVER, [LabelledDraft(ADA, "theirs")], "Why?", "mine")
-    asked = prompts.draft(SERVER, "Why?")
+    turns = colm_restated.synthesize(SERVER, [LabelledDraft(ADA, "theirs")], "Why?", "mine")
+    asked = colm.draft(SERVER, "Why?")
     assert turns[: len(asked)] == asked
     assert (turns[len(asked)].role, turns[len(asked)].content) == ("assistant", "mine")
     assert "theirs" in turns[-1].content
@@ -82,10 +82,10 @@ def test_each_form_is_used_where_its_option_says_so_and_recorded(
     for step in game.steps("synthesize"):
         own = [turn.content for turn in step.messages if turn.role == "assistant"]
         assert own == ["draft 1 of main"] * (guidance == "answer")
-        assert (step.prompt_version == prompts_guidance.VERSION) == (guidance == "answer")
+        assert (step.prompt_version == colm_restated.VERSION) == (guidance == "answer")
     for step in game.steps("refine"):
         assert (QUESTION in step.messages[-1].content) == restate
-        assert (step.prompt_version == prompts_guidance.VERSION) == restate
+        assert (step.prompt_version == colm_restated.VERSION) == restate
         assert ("field" in step.messages[-1].content) != restate
 
 

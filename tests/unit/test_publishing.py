@@ -19,7 +19,7 @@ from amqp.exceptions import (
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 
-from models.errors import (
+from colm.models.errors import (
     InvalidAsk,
     NoConsumer,
     Overloaded,
@@ -27,10 +27,10 @@ from models.errors import (
     TooLarge,
     TransientError,
 )
-from models.messages import Step, Submission, decode
-from tasks import ask
-from tasks.celery_app import app
-from tasks.publishing import send_step, send_submission
+from colm.models.messages import Step, Submission, decode
+from colm.tasks import ask
+from colm.tasks.broker.publish import send_step, send_submission
+from colm.tasks.celery_app import app
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import QUESTION, a_step, failed, submitted
 

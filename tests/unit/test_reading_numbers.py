@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.examples import Example
-from evaluation.graders import grade
+from colm.evaluation.data.examples import Example
+from colm.evaluation.grading import grade
 
 #: By the reference: texts whose answer it is.
 RIGHT: dict[str, list[str]] = {

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.engine import connect
-from db.record import SqlRecord
-from db.reliability import client_parts
-from models.messages import Completion, Step, StepError
-from models.reliability import (
+from colm.db.connection import connect
+from colm.db.reads.client_stats import client_parts
+from colm.db.record.store import SqlRecord
+from colm.models.client_reliability import (
     COPY_WORDS,
     EVIDENCE,
     NOT_THEIRS,
@@ -22,15 +21,16 @@ from models.reliability import (
     reliabilities,
     wilson,
 )
-from models.roster import Roster
-from models.strategies.base import Outcome
-from models.strategies.colm_options import ColmOptions
-from models.strategies.trust import TrustOptions, discounted
+from colm.models.messages import Completion, Step, StepError
+from colm.models.roster import Roster
+from colm.models.strategies.base import Outcome
+from colm.models.strategies.colm.options import ColmOptions
+from colm.models.strategies.colm.trust import TrustOptions, discounted
+from colm.workers.coordinator.client_reliability import ReliabilityWatch, watch
 from tests.unit import db_examples
 from tests.unit.examples import NOW, SERVER, a_client, a_completion, a_query
 from tests.unit.simulation import Reply, play
 from tests.unit.test_replay_decisions import a_life
-from workers.reliability import ReliabilityWatch, watch
 
 LONG = " ".join(f"word{n}" for n in range(COPY_WORDS + 10))
 OTHER = " ".join(f"other{n}" for n in range(COPY_WORDS + 10))

@@ -11,21 +11,22 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from db.history import History
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, EngineInfo, GenerationRequest
-from models.engines.scripted import ScriptedEngine
-from models.errors import ModelUnusable
-from models.images import examine
-from models.messages import Completion, Sampling, Step
-from tasks.image_stores import FolderStore
-from tasks.settings import ParticipantSettings
+from colm.db.reads.history import History
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, EngineInfo, GenerationRequest
+from colm.models.engines.scripted import ScriptedEngine
+from colm.models.errors import ModelUnusable
+from colm.models.images import examine
+from colm.models.messages import Completion, Sampling, Step
+from colm.tasks.config.settings import ParticipantSettings
+from colm.tasks.images.stores import FolderStore
+from colm.workers.audit.replay_steps import Compared, compare, not_promised, replay_steps
+from colm.workers.cli import main
+from colm.workers.participant import process
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_seeing import picture
 from tests.unit.examples import a_completion, a_step
 from tests.unit.test_replay_decisions import a_life
-from workers import cli, participant
-from workers.replay import Compared, compare, not_promised, replay_steps
 
 FLOAT32 = EngineInfo(
     engine="transformers", model="m", dtype="float32", device="cpu", context_length=None, capacity=1
@@ -167,14 +168,14 @@ def test_the_command_ends_with_1_where_a_promise_does_not_hold(
     assert history.entries
     (tmp_path / "colm.toml").write_text(TOML.replace("{reply}", reply))
     environment(COLM_DATABASE=sqlite_url, COLM_BROKER="amqp://localhost:1/none")
-    done = CliRunner().invoke(cli.app, ["replay", "query-0001"])
+    done = CliRunner().invoke(main.app, ["replay", "query-0001"])
     assert done.exit_code == status, done.output
     assert "decisions: all" in done.output
     assert "equal  query-0001.1.draft.bo.0" in done.output
-    told = json.loads(CliRunner().invoke(cli.app, ["replay", "query-0001", "--json"]).stdout)
+    told = json.loads(CliRunner().invoke(main.app, ["replay", "query-0001", "--json"]).stdout)
     assert told["holds"] is (status == 0)
     assert told["decisions"]["difference"] is None
-    only = CliRunner().invoke(cli.app, ["replay", "query-0001", "--decisions-only"])
+    only = CliRunner().invoke(main.app, ["replay", "query-0001", "--decisions-only"])
     assert only.exit_code == 0
     assert "draft" not in only.output
 
@@ -185,13 +186,13 @@ def test_the_quickstart_in_float32_says_the_same_again_token_for_token(
 ) -> None:
     environment(COLM_CACHE=str(Path("~/.cache/colm").expanduser()))
     settings = EngineSettings(dtype="float32", max_batch=4)
-    engine = participant.load_engine(settings)
+    engine = process.load_engine(settings)
     life = a_life(sqlite_url, options={"rounds": 1, "max_new_tokens": 24, "temperature": 0.0})
     life.reply = lambda step: (generated(engine, step), 1.0)
     recorded = life.live()
     engine.close()
     site = {name: ParticipantSettings(engine=settings) for name in ("ada", "bo", "main")}
-    found = list(replay_steps(recorded, site, participant.load_engine))
+    found = list(replay_steps(recorded, site, process.load_engine))
     assert [step.result for step in found] == ["equal"] * 5
     assert [step.why for step in found] == [None] * 5
 

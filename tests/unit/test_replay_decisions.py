@@ -15,19 +15,19 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
-from db import tables
-from db.engine import connect
-from db.history import Entry, History, StepOutcome, query_life
-from db.record import SqlRecord
-from models.attempts import AttemptLimits
-from models.messages import Answer, Attempt, Completion, Query, Step, Submission
-from models.roster import Roster
-from models.stopping import Cancel
-from models.strategies.base import Decision
-from tasks.coordination import Coordinator
+from colm.db.connection import connect
+from colm.db.reads.history import Entry, History, StepOutcome, query_life
+from colm.db.record.store import SqlRecord
+from colm.db.schema import tables
+from colm.models.cancellation import Cancel
+from colm.models.messages import Answer, Attempt, Completion, Query, Step, Submission
+from colm.models.redelivery import AttemptLimits
+from colm.models.roster import Roster
+from colm.models.strategies.base import Decision
+from colm.workers.audit.replay_decisions import replay_decisions
+from colm.workers.coordinator.coordinator import Coordinator
 from tests.unit.examples import NOW, SERVER, a_client, failed, key_of, submitted
 from tests.unit.test_strategy_properties import queries
-from workers.replay_decisions import replay_decisions
 
 Reply = tuple[str | Completion, float]
 

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from db.engine import connect
-from db.history import Ended
-from models.messages import Completion, Deadlines, Query, Step
-from models.strategies import STRATEGIES
+from colm.db.connection import connect
+from colm.db.reads.history import Ended
+from colm.models.messages import Completion, Deadlines, Query, Step
+from colm.models.strategies import STRATEGIES
+from colm.workers.audit.replay_decisions import replay_decisions
 from tests.unit.examples import a_completion
 from tests.unit.strategy_examples import a_query_for
 from tests.unit.test_replay_decisions import DELAYS, Lived, Reply
 from tests.unit.test_strategy_properties import queries
-from workers.replay_decisions import replay_decisions
 
 NAMES = ("ada", "bo", "cy")
 DEADLINES = Deadlines(

@@ -14,18 +14,18 @@ import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy import Engine
 
-from db.engine import connect
-from db.record import SqlRecord
-from db.runs import order
-from models.errors import InvalidAsk, NoConsumer, QueryFailed, SettingsError, TransientError
-from models.messages import Answer
-from models.strategies.base import Finish, Wait
-from tasks import runtime
-from tasks.celery_app import app
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
+from colm.db.runs.store import order
+from colm.models.errors import InvalidAsk, NoConsumer, QueryFailed, SettingsError, TransientError
+from colm.models.messages import Answer
+from colm.models.strategies.base import Finish, Wait
+from colm.tasks import dependencies
+from colm.tasks.celery_app import app
+from colm.workers import result_backend
+from colm.workers.result_backend import RecordBackend
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import NOW, a_query, an_answer, seconds
-from workers import listening, results
-from workers.results import RecordBackend
 
 ID = "query-0001"
 
@@ -52,7 +52,7 @@ def backend(record: SqlRecord) -> Iterator[RecordBackend]:  # noqa: ARG001  # it
 def listeners(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many coordinators listen; the first entry counts."""
     counts = [0]
-    monkeypatch.setattr(listening, "count_consumers", lambda _queue: counts[0])
+    monkeypatch.setattr(result_backend, "count_consumers", lambda _queue: counts[0])
     return counts
 
 
@@ -136,7 +136,7 @@ class Database:
 
     def __init__(self, *meets: BaseException | threading.Event) -> None:
         self.meets = list(meets)
-        self._real = results._ended_of
+        self._real = result_backend._ended_of
 
     def look(self, engine: Engine, task_ids: tuple[str, ...]) -> Any:
         match self.meets.pop(0) if self.meets else None:
@@ -151,11 +151,11 @@ class Database:
 def meets(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Database]:
     def set_to(*what: BaseException | threading.Event) -> Database:
         database = Database(*what)
-        monkeypatch.setattr(results, "_ended_of", database.look)
+        monkeypatch.setattr(result_backend, "_ended_of", database.look)
         return database
 
-    monkeypatch.setattr(results, "TRY_AGAIN", 0.01)
-    monkeypatch.setattr(results, "LAST_LOOK", 0.05)
+    monkeypatch.setattr(result_backend, "TRY_AGAIN", 0.01)
+    monkeypatch.setattr(result_backend, "LAST_LOOK", 0.05)
     return set_to
 
 
@@ -183,12 +183,12 @@ def test_a_timeout_in_an_outage_tells_of_it(
 def test_a_database_that_was_never_reached_is_not_waited_for_without_an_end(
     backend: RecordBackend, meets: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results, "NEVER_REACHED", 0.05)
+    monkeypatch.setattr(result_backend, "NEVER_REACHED", 0.05)
     meets(*[AWAY] * 1_000)
     with pytest.raises(TransientError, match="it starts"):
         backend.wait_for(ID)
     assert backend._get_task_meta_for(ID)["status"] == "PENDING"  # it is reached now
-    monkeypatch.setattr(results, "GIVE_UP_AFTER", 0.3)
+    monkeypatch.setattr(result_backend, "GIVE_UP_AFTER", 0.3)
     began = time.monotonic()
     with pytest.raises(TransientError, match="it starts"):
         backend.wait_for(ID)
@@ -224,11 +224,11 @@ def test_a_broker_that_is_away_ends_no_wait(
         looks.append(queue)
         raise TransientError("the broker cannot be reached")
 
-    monkeypatch.setattr(listening, "count_consumers", away)
+    monkeypatch.setattr(result_backend, "count_consumers", away)
     with pytest.raises(CeleryTimeoutError):
         backend.wait_for(ID, timeout=0.5)
     assert len(looks) > 1
-    monkeypatch.setattr(results, "GIVE_UP_AFTER", 0.2)
+    monkeypatch.setattr(result_backend, "GIVE_UP_AFTER", 0.2)
     with pytest.raises(TransientError, match="broker"):
         backend.wait_for(ID)
 
@@ -303,9 +303,9 @@ def test_an_end_that_cannot_be_recorded_raises_nothing_in_the_loop_that_takes_ta
         def refuse(self, *_: object) -> None:
             raise UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range")
 
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
     record: Any = Broken()
-    runtime.install_coordinator(record, record)
+    dependencies.install_coordinator(record, record)
     request = SimpleNamespace(task="colm.ask")
     backend._store_result(ID, "revoked", "REVOKED", request=request)
     assert f"the end of ask {ID} is not recorded" in caplog.text

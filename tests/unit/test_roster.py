@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk
-from models.messages import AskRequest, Deadlines, Query, derive_seed
-from models.roster import Roster, check_options, make_request, nearest, resolve
+from colm.models.errors import InvalidAsk
+from colm.models.messages import AskRequest, Deadlines, Query, derive_seed
+from colm.models.roster import Roster, check_options, make_request, nearest, resolve
 from tests.unit.examples import DEADLINES, NOW, QUESTION, SERVER, a_client
 
 ROSTER = Roster(

@@ -13,25 +13,24 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import runs
-from db.engine import connect
-from db.record import SqlRecord
-from db.units import add_unit
-from evaluation.analysis import analyse
-from models.errors import CallerError, ColmError
-from models.messages import Answer, ClientAnswer, Completion, Spent, StepError
-from models.strategies.base import Ask, Finish, Outcome
-from models.strategies.cope import Cope
-from tasks.evaluation_config import read_config
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
+from colm.db.runs import store
+from colm.db.runs.units import add_unit
+from colm.evaluation.stats.analysis import analyse
+from colm.models.errors import CallerError, ColmError
+from colm.models.messages import Answer, ClientAnswer, Completion, Spent, StepError
+from colm.models.strategies.base import Ask, Finish, Outcome
+from colm.models.strategies.cope.strategy import Cope
+from colm.tasks.config.run_config import read_config
+from colm.workers.cli import evaluations
+from colm.workers.evaluator.cope_thresholds import state_of, takes_all_stages
+from colm.workers.evaluator.data import load
+from colm.workers.evaluator.report import read_run, write_report
+from colm.workers.result_backend import run_meta
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW, a_query, finishing
 from tests.unit.run_examples import a_unit
-from workers.commands import evaluating
-from workers.evaluator_data import load
-from workers.reporting import write_report
-from workers.run_reading import read_run
-from workers.run_results import run_meta
-from workers.run_surface import state_of, takes_all_stages
 
 LEDGER = [
     Spent(
@@ -71,9 +70,9 @@ def unit(engine: Engine, entry: str, example: str, status: str, text: str) -> No
 def order(engine: Engine, config: dict[str, Any]) -> list[str]:
     """Order a run of which one example is done; the ids of all."""
     data = load(read_config(config).data)
-    runs.order(engine, "night", config, NOW)
-    runs.take(engine, "night", "me", now=NOW, until=NOW)
-    runs.describe(engine, "night", "me", planned=6, data=data.digest, at=NOW)
+    store.order(engine, "night", config, NOW)
+    store.take(engine, "night", "me", now=NOW, until=NOW)
+    store.describe(engine, "night", "me", planned=6, data=data.digest, at=NOW)
     ids = [example.id for example in data.examples]
     unit(engine, "alone", ids[0], "wrong", "7")
     unit(engine, "colm", ids[0], "correct", "0")
@@ -107,7 +106,7 @@ def test_a_query_that_lost_its_server_in_stage_3_failed_there(
 ) -> None:
     entries = [{"name": "cope", "strategy": "cope", "options": COPE}]
     given = {**config, "entries": entries}
-    runs.order(engine, "night", read_config(given).model_dump(mode="json"), NOW)
+    store.order(engine, "night", read_config(given).model_dump(mode="json"), NOW)
     record = SqlRecord(engine)
     for example, fails in zip(load(read_config(given).data).examples, [False, True], strict=False):
         found = a_unit("cope", example.id, ledger=LEDGER)
@@ -148,7 +147,7 @@ def test_replayed_answers_are_graded_as_the_run_was(
     )
     entries = [{"name": "cope", "strategy": "cope", "options": COPE}]
     given = read_config({**config, "entries": entries, "grader": {"kind": kind}})
-    runs.order(engine, "night", given.model_dump(mode="json"), NOW)
+    store.order(engine, "night", given.model_dump(mode="json"), NOW)
     for example in load(given.data).examples:
         found = a_unit("cope", example.id, ledger=LEDGER)
         sampled(SqlRecord(engine), found.query_id)
@@ -201,7 +200,7 @@ def test_without_a_name_the_newest_run_is_reported(
     with pytest.raises(CallerError, match="no run is in the record: `colm evaluate FILE`"):
         write_report(None, None, tmp_path / "none", as_json=False)
     order(engine, config)
-    runs.order(engine, "older", config, NOW - timedelta(days=1))
+    store.order(engine, "older", config, NOW - timedelta(days=1))
     write_report(None, None, tmp_path / "told", as_json=False)
     assert json.loads((tmp_path / "told" / "report.json").read_text())["run"] == "night"
 
@@ -209,7 +208,7 @@ def test_without_a_name_the_newest_run_is_reported(
 def test_nothing_done_is_nothing_to_report(
     engine: Engine, config: dict[str, Any], environment: SetEnvironment
 ) -> None:
-    runs.order(engine, "night", config, NOW)
+    store.order(engine, "night", config, NOW)
     environment(COLM_DATABASE=engine.url.render_as_string(hide_password=False))
     with pytest.raises(ColmError, match="nothing of run night is done yet"):
         write_report("night", None, None, as_json=True)
@@ -275,20 +274,20 @@ def test_a_result_of_evaluate_is_the_run(engine: Engine, config: dict[str, Any])
         "task_id": "night", "status": "STARTED", "result": None, "traceback": None,
         "children": [], "date_done": None, "name": "colm.evaluate",
     }  # fmt: skip
-    runs.give_back(engine, "night", "me", now=NOW, state="done")
+    store.give_back(engine, "night", "me", now=NOW, state="done")
     done = run_meta(engine, "night")
     assert done is not None
     assert done["status"] == "SUCCESS"
     assert [entry["done"] for entry in done["result"]["entries"]] == [1, 1]
-    runs.order(engine, "bad", config, NOW, "there is no 'ada'")
+    store.order(engine, "bad", config, NOW, "there is no 'ada'")
     failed = run_meta(engine, "bad")
     assert failed is not None
     assert (failed["status"], str(failed["result"])) == ("FAILURE", "run bad: there is no 'ada'")
-    runs.change(engine, "bad", "cancelled", NOW)
+    store.change(engine, "bad", "cancelled", NOW)
     assert (run_meta(engine, "bad") or {})["status"] == "REVOKED"
 
 
 def test_what_a_report_needs_and_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "workers.reporting", None)
+    monkeypatch.setitem(sys.modules, "colm.workers.evaluator.report", None)
     with pytest.raises(ColmError, match=r"pip install 'colm\[evaluation\]'"):
-        evaluating.report("night")
+        evaluations.report("night")

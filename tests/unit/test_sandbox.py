@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import SandboxUnusable
-from models.sandbox import MAX_PROGRAM, Limits, Verdict, protections, run
+from colm.models.errors import SandboxUnusable
+from colm.models.sandbox.runner import MAX_PROGRAM, Limits, Verdict, protections, run
 from tests.unit.sandbox_sites import QUICK, SITES, Site
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.checks import CheckReport, CheckRequest, read_report
-from models.engine_settings import EngineSettings
-from models.engines.base import Engine, GenerationRequest
-from models.engines.build import build_engine
-from models.errors import BadMessage, Cancelled, DeadlineExceeded, EngineError
-from models.messages import Sampling, Turn
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.factory import build_engine
+from colm.models.errors import BadMessage, Cancelled, DeadlineExceeded, EngineError
+from colm.models.messages import Sampling, Turn
+from colm.models.sandbox.protocol import CheckReport, CheckRequest, read_report
 
 SOON = 30.0
 SLEEP = CheckRequest(code="import time; time.sleep(60)")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk, SettingsError
-from tasks.schedules import beat_entries, schedule_of
-from tasks.settings import ScheduleSettings, load
-from tasks.windows import parse_moment
+from colm.models.errors import InvalidAsk, SettingsError
+from colm.tasks.config.schedules import beat_entries, schedule_of
+from colm.tasks.config.settings import ScheduleSettings, load
+from colm.tasks.config.time_windows import parse_moment
 
 # 2026-01-12 and 2026-07-13 are Mondays; Berlin is at UTC+1 and UTC+2.
 WINTER = datetime(2026, 1, 12, 21, 0, tzinfo=UTC)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk
-from models.messages import Participant, Query, Step
-from models.roster import Roster, make_request, resolve
-from models.strategies import STRATEGIES
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Participant, Query, Step
+from colm.models.roster import Roster, make_request, resolve
+from colm.models.strategies import STRATEGIES
 from tests.unit.examples import NOW, SERVER, a_client
 from tests.unit.simulation import play
 

@@ -14,16 +14,16 @@ from kombu.exceptions import OperationalError
 from rich.console import Console
 from sqlalchemy import Engine
 
-from db.engine import connect
-from db.record import SqlRecord
-from models.errors import ColmError, InvalidAsk, Overloaded, SettingsError, TransientError
-from tasks import ask
-from tasks.celery_app import app
-from tasks.sending import sending
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
+from colm.models.errors import ColmError, InvalidAsk, Overloaded, SettingsError, TransientError
+from colm.tasks import ask
+from colm.tasks.broker.sending import sending
+from colm.tasks.celery_app import app
+from colm.workers.cli import ask_actions
+from colm.workers.cli.ask_actions import ask_and_follow
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
-from workers import asking
-from workers.asking import ask_and_follow
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_question_is_sent_once_it_can_be_asked_and_its_record_can_be_read(
 def test_a_query_that_ends_is_followed_to_its_end(
     engine: Engine, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(ask_actions, "LOOK_EVERY", 0.0)
     record = SqlRecord(engine)
 
     def meanwhile() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from models.errors import SettingsError
-from models.messages import Deadlines, Sampling
-from models.urls import shown
-from tasks.settings import (
+from colm.models.errors import SettingsError
+from colm.models.messages import Deadlines, Sampling
+from colm.models.urls import shown
+from colm.tasks.config.settings import (
     ParticipantSettings,
     Settings,
     environment_with,

@@ -11,10 +11,10 @@ import pytest
 from kombu import Connection
 from sqlalchemy import make_url
 
-from models.errors import SettingsError
-from tasks.folders import MAX_SOCKET_PATH_BYTES, broker_socket, make_home
-from tasks.settings import Settings, forget_service_links, load
-from tasks.settings_sources import from_environment
+from colm.models.errors import SettingsError
+from colm.tasks.config.paths import MAX_SOCKET_PATH_BYTES, broker_socket, make_home
+from colm.tasks.config.settings import Settings, forget_service_links, load
+from colm.tasks.config.sources import from_environment
 from tests.unit.conftest import SetEnvironment
 from tests.unit.test_db_sqlite_file import AWKWARD, umask
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from models.errors import SettingsError
-from models.strategies.colm_options import ColmOptions
-from tasks import standing
-from tasks.settings import Settings, load, of_new_stack, settings
-from tasks.standing import stack_file, stack_lock, this_stack
+from colm.models.errors import SettingsError
+from colm.models.strategies.colm.options import ColmOptions
+from colm.tasks.config import running_stack
+from colm.tasks.config.running_stack import stack_file, stack_lock, this_stack
+from colm.tasks.config.settings import Settings, load, of_new_stack, settings
+from colm.workers.cli.config_template import TEMPLATE
+from colm.workers.evaluator.lease import is_alive, this_process
 from tests.unit.conftest import SetEnvironment
-from workers.evaluator import is_alive, this_process
-from workers.initial import TEMPLATE
 
 BROKER, DATABASE = "redis+socket:///run/x.sock", "sqlite:////run/x.db"
 
@@ -101,7 +101,7 @@ def test_a_stack_of_another_machine_with_the_same_home_is_not_ours(
     running: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told(running)
-    monkeypatch.setattr(standing, "_boot", lambda: "another start of another machine")
+    monkeypatch.setattr(running_stack, "_boot", lambda: "another start of another machine")
     assert found(running).broker is None
 
 
@@ -140,7 +140,7 @@ def test_an_evaluator_is_gone_only_where_its_process_id_means_one_of_ours(
     assert not is_alive(f"{where}:{os.getpid()}:1")  # a process id that lives again
     assert is_alive(f"another-host/1/2:{dead_pid}:{started}")
     assert is_alive(f"{where.partition('/')[0]}:{dead_pid}:{started}")  # of an earlier version
-    monkeypatch.setattr(standing, "_boot", lambda: "another start of a machine of this name")
+    monkeypatch.setattr(running_stack, "_boot", lambda: "another start of a machine of this name")
     assert is_alive(f"{where}:{dead_pid}:{started}")
 
 

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from db import shared
-from db.engine import connect
-from db.history import StepOutcome
-from db.record import SqlRecord
-from db.run_summary import progress_of
-from models.errors import Overloaded, TooLarge
-from models.messages import Step, Submission
-from models.strategies.base import Ask, Outcome
-from tasks.ports import Receipt
+from colm.db.connection import connect
+from colm.db.reads.history import StepOutcome
+from colm.db.record.store import SqlRecord
+from colm.db.runs import shared_steps
+from colm.db.runs.progress import progress_of
+from colm.models.errors import Overloaded, TooLarge
+from colm.models.messages import Step, Submission
+from colm.models.receipt import Receipt
+from colm.models.strategies.base import Ask, Outcome
+from colm.workers.coordinator.deduplication import Sharing
 from tests.unit.db_examples import (
     NOW,
     a_query,
@@ -30,7 +31,6 @@ from tests.unit.db_examples import (
     finishing,
     history,
 )
-from workers.sharing import Sharing
 
 
 @dataclass
@@ -176,7 +176,8 @@ class SharingContract:
             thread.join()
         assert len(site.sent) == 1
         owners = {
-            shared.owner_of(site.engine, a_step(f"query-{n:04d}").model_copy()) for n in range(8)
+            shared_steps.owner_of(site.engine, a_step(f"query-{n:04d}").model_copy())
+            for n in range(8)
         }
         assert owners == set(site.sent)
 

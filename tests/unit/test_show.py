@@ -11,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from db.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome
-from db.reads import AnswerState, StoredLetter
-from models.messages import Answer, ClientAnswer, Guidance, StepError
-from models.strategies.base import Decision, Outcome
+from colm.db.reads.answers import AnswerState, StoredLetter
+from colm.db.reads.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome
+from colm.models.messages import Answer, ClientAnswer, Guidance, StepError
+from colm.models.strategies.base import Decision, Outcome
+from colm.workers.cli.query_view import (
+    answer_view,
+    letters_table,
+    life_view,
+    progress_table,
+    queries_table,
+)
 from tests.unit.examples import NOW, a_completion, a_query, a_step, an_answer, seconds
-from workers.show import answer_view, letters_table, life_view, progress_table, queries_table
 
 #: Rich would raise for some of these, and style or swallow others, if it took them for markup.
 MARKUP = [

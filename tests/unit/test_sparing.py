@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from workers.sparing import AT_FIRST, EVERY, Sparing
+from colm.workers.consumer.log_throttle import AT_FIRST, EVERY, Sparing
 
 
 class Log:
@@ -17,7 +17,13 @@ class Log:
         self._filter = Sparing(lambda: self.now)
         self.said: list[str] = []
 
-    def say(self, text: str, *args: object, of: str = "workers.rights", level: int = 30) -> None:
+    def say(
+        self,
+        text: str,
+        *args: object,
+        of: str = "colm.workers.rabbitmq.permission_probe",
+        level: int = 30,
+    ) -> None:
         record = logging.LogRecord(of, level, __file__, 1, text, args, None)
         if self._filter.filter(record):
             self.said.append(record.getMessage())
@@ -45,7 +51,12 @@ def test_a_new_trouble_after_a_time_of_quiet_is_said_from_its_beginning() -> Non
 
 
 @pytest.mark.parametrize(
-    ("of", "level"), [("tasks.queries", 30), ("tasks.coordination", 40), ("celery.app.trace", 20)]
+    ("of", "level"),
+    [
+        ("colm.tasks.queries", 30),
+        ("colm.workers.coordinator.coordinator", 40),
+        ("celery.app.trace", 20),
+    ],
 )
 def test_what_tells_of_work_is_said_each_time(of: str, level: int) -> None:
     log = Log()
@@ -59,5 +70,5 @@ def test_troubles_of_different_kinds_do_not_silence_one_another() -> None:
     for _ in range(50):
         log.say("away")
     log.say("refused")
-    log.say("away", of="tasks.patience")
+    log.say("away", of="colm.tasks.broker.retry")
     assert log.said[AT_FIRST:] == ["refused", "away"]

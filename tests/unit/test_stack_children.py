@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from tasks.settings import ParticipantSettings, Settings, load
-from tasks.standing import stack_file
-from workers.stack import FIRST_PAUSE, HEALTHY_AFTER, LONGEST_PAUSE, Child, Stack, commands
+from colm.models.engine_settings import EngineSettings
+from colm.tasks.config.running_stack import stack_file
+from colm.tasks.config.settings import ParticipantSettings, Settings, load
+from colm.workers.local_stack.stack import Stack, commands
+from colm.workers.supervisor import FIRST_PAUSE, HEALTHY_AFTER, LONGEST_PAUSE, Child
 
 
 class Process:

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from models.engines.continuous import ContinuousEngine
-from models.messages import Sampling, Submission
-from models.stopping import Stop
+from colm.models.cancellation import Stop
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.messages import Sampling, Submission
+from colm.workers.participant.generator import EngineGenerator
 from tests.unit.engines_asking import endless
 from tests.unit.examples import a_step
-from workers.generator import EngineGenerator
 
 __all__ = ["endless"]  # a fixture
 

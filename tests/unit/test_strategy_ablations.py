@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.choosing import most_agreed, select_by_keywords
-from models.errors import InvalidAsk
-from models.messages import Participant, Query, Step
-from models.strategies import STRATEGIES
+from colm.models.answers.selection import most_agreed, select_by_keywords
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Participant, Query, Step
+from colm.models.strategies import STRATEGIES
 from tests.unit.examples import QUESTION, a_query
 from tests.unit.simulation import Reply, answering, play
 

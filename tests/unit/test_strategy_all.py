@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.messages import Answer, Deadlines, Step
-from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Finish, Wait
-from models.strategies.stages import query_deadline
+from colm.models.messages import Answer, Deadlines, Step
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.base import Ask, Finish, Wait
+from colm.models.strategies.stages import query_deadline
 from tests.unit.simulation import Play, Reply, answering, play
 from tests.unit.strategy_examples import a_query_for
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from models import prompts_format
-from models.errors import InvalidAsk
-from models.messages import Query, Step
-from models.strategies import STRATEGIES
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Query, Step
+from colm.models.prompts import answer_format
+from colm.models.strategies import STRATEGIES
 from tests.unit.examples import QUESTION, a_query
 from tests.unit.simulation import Reply, Script, answering, play
 
@@ -63,17 +63,17 @@ def test_every_draw_is_the_same_step_wherever_the_same_participant_draws() -> No
 def test_who_answers_is_told_the_format_and_who_plans_or_guides_is_not(strategy: str) -> None:
     game = play(a_query("ada", "bo", strategy=strategy, options={"kind": "math"}))
     for step in game.asked:
-        told = any(prompts_format.HINTS["math"] in turn.content for turn in step.messages)
+        told = any(answer_format.HINTS["math"] in turn.content for turn in step.messages)
         assert told == (step.act in ("draft", "refine", "solve", "aggregate"))
     other = play(a_query("ada", "bo", strategy=strategy, options={"format_hint": "In one word."}))
     assert "In one word." in "".join(t.content for s in other.asked for t in s.messages)
 
 
 def test_an_empty_hint_and_a_kind_without_one_add_nothing() -> None:
-    plain = prompts_format.with_format(QUESTION, None, None)
-    assert plain == QUESTION == prompts_format.with_format(QUESTION, "math", "")
-    assert plain == prompts_format.with_format(QUESTION, "text", None)
-    assert prompts_format.with_format("Q", "numeric", "Say it.") == "Q\n\nSay it."
+    plain = answer_format.with_format(QUESTION, None, None)
+    assert plain == QUESTION == answer_format.with_format(QUESTION, "math", "")
+    assert plain == answer_format.with_format(QUESTION, "text", None)
+    assert answer_format.with_format("Q", "numeric", "Say it.") == "Q\n\nSay it."
 
 
 # vote

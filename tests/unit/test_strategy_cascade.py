@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk
-from models.messages import Query, Step
-from models.strategies import STRATEGIES
-from models.strategies.cascade import cascade_rules
-from models.strategies.consensus import replay, samples_of
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Query, Step
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.cope.cascade import cascade_rules
+from colm.models.strategies.cope.consensus import replay, samples_of
 from tests.unit.examples import a_query
 from tests.unit.simulation import Reply, play
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from models import prompts, prompts_guidance
-from models.messages import Step, derive_seed
-from models.strategies.base import Ask, Finish, Wait
+from colm.models.messages import Step, derive_seed
+from colm.models.prompts import colm, colm_restated
+from colm.models.strategies.base import Ask, Finish, Wait
 from tests.unit.examples import NOW, QUESTION, SERVER, a_client, a_query, seconds
 from tests.unit.simulation import Reply, Script, answering, play
 
@@ -84,7 +84,7 @@ def test_a_refine_prompt_ends_with_the_question_unless_the_query_says_otherwise(
 def test_a_drafts_prompt_knows_nothing_of_the_other_clients() -> None:
     game = play(a_query("ada", "bo"))
     for step in game.steps("draft"):
-        assert step.messages == prompts.draft(a_client(step.participant), QUESTION)
+        assert step.messages == colm.draft(a_client(step.participant), QUESTION)
 
 
 def test_the_server_reads_the_drafts_of_the_panel_and_then_the_refinements() -> None:
@@ -169,8 +169,8 @@ def test_each_participant_samples_as_it_is_configured() -> None:
     assert synthesis.sampling.temperature == SERVER.sampling.temperature
     assert {s.sampling.temperature for s in game.steps("draft")} == {0.7}
     versions = {s.act: s.prompt_version for s in game.asked}
-    assert versions.pop("refine") == prompts_guidance.VERSION
-    assert versions == dict.fromkeys(("draft", "synthesize"), prompts.VERSION)
+    assert versions.pop("refine") == colm_restated.VERSION
+    assert versions == dict.fromkeys(("draft", "synthesize"), colm.VERSION)
 
 
 def test_a_stage_waits_for_its_last_step_and_wakes_at_its_deadline() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.messages import Query, Step
-from models.strategies.consensus import (
+from colm.models.messages import Query, Step
+from colm.models.strategies.cope.consensus import (
     Replayed,
     Rule,
     Sample,
@@ -19,7 +19,7 @@ from models.strategies.consensus import (
     replay,
     samples_of,
 )
-from models.strategies.cope import rules_of
+from colm.models.strategies.cope.strategy import rules_of
 from tests.unit.examples import a_query
 from tests.unit.simulation import Play, Reply, play
 

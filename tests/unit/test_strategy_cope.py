@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from models.checks import CheckReport, read_request
-from models.errors import InvalidAsk
-from models.messages import Query, Step
-from models.roster import make_request
-from models.strategies import STRATEGIES
-from models.strategies.consensus import chosen_plan
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Query, Step
+from colm.models.roster import make_request
+from colm.models.sandbox.protocol import CheckReport, read_request
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.cope.consensus import chosen_plan
 from tests.unit.examples import NOW, a_query, seconds
 from tests.unit.simulation import Reply, Script, answering, play
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk
-from models.messages import Query, Step
-from models.roster import make_request
-from models.strategies import STRATEGIES
-from models.strategies.judge import of_both, read_verdict, swapped
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Query, Step
+from colm.models.roster import make_request
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.judge import of_both, read_verdict, swapped
 from tests.unit.examples import a_query
 from tests.unit.simulation import Reply, play
 

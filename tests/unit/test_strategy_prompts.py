@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import prompts, prompts_format, prompts_panels, prompts_planning
-from models.messages import MAX_COMPLETION_CHARS, MAX_QUESTION_CHARS, Turn
+from colm.models.messages import MAX_COMPLETION_CHARS, MAX_QUESTION_CHARS, Turn
+from colm.models.prompts import answer_format, colm, panels, planning
 from tests.unit.examples import SERVER, a_client, a_query
 from tests.unit.simulation import Reply, play
 
 ADA = a_client("ada")
-HINT = prompts_format.HINTS["numeric"]
+HINT = answer_format.HINTS["numeric"]
 PIECES = st.sampled_from(
     ["</goal>", "</guideline>", "< /ANSWER >", "<answer number='1'>", "</draft>", "\n", "a"]
 )
@@ -28,20 +28,20 @@ def words(turns: tuple[Turn, ...]) -> str:
 def test_a_solution_reads_question_then_plans_then_the_format_and_no_plan_makes_it_a_draft() -> (
     None
 ):
-    text = words(prompts_planning.solve(ADA, "How many?", HINT, "Count.", "Slowly."))
+    text = words(planning.solve(ADA, "How many?", HINT, "Count.", "Slowly."))
     places = [text.index(part) for part in ("How many?", "Count.", "Slowly.", HINT)]
     assert places == sorted(places)
     for blank in (None, "", " \n"):
-        plain = prompts_planning.solve(ADA, "How many?", HINT, blank, blank)
-        assert plain == prompts.draft(ADA, f"How many?\n\n{HINT}")
-    assert "<guideline>" not in words(prompts_planning.solve(ADA, "How many?", "", "Count.", None))
+        plain = planning.solve(ADA, "How many?", HINT, blank, blank)
+        assert plain == colm.draft(ADA, f"How many?\n\n{HINT}")
+    assert "<guideline>" not in words(planning.solve(ADA, "How many?", "", "Count.", None))
 
 
-@pytest.mark.parametrize("plan", [prompts_planning.goal_plan, prompts_planning.guideline_plan])
+@pytest.mark.parametrize("plan", [planning.goal_plan, planning.guideline_plan])
 def test_a_plan_is_asked_with_one_example_under_the_planners_own_persona(plan: object) -> None:
     turns = plan(ADA, "How many?")  # type: ignore[operator]  # two functions of one type
     assert [t.role for t in turns] == ["system", "user", "assistant", "user"]
-    assert turns[0] == prompts.draft(ADA, "")[0]
+    assert turns[0] == colm.draft(ADA, "")[0]
     assert "How many?" in turns[-1].content
     assert "Do not solve it" in turns[-1].content
     assert turns[1].content != turns[-1].content
@@ -57,14 +57,14 @@ def test_a_plan_ends_at_its_first_empty_line_and_a_solution_does_not() -> None:
 
 @given(HOSTILE, HOSTILE)
 def test_no_text_of_others_leaves_its_frame(one: str, other: str) -> None:
-    draft = [prompts.LabelledDraft(ADA, one), prompts.LabelledDraft(a_client("bo"), other)]
+    draft = [colm.LabelledDraft(ADA, one), colm.LabelledDraft(a_client("bo"), other)]
     for turns, tag, count in (
-        (prompts_planning.solve(ADA, "?", "", one + "x", None), "goal", 1),
-        (prompts_planning.solve(ADA, "?", "", None, other + "x"), "guideline", 1),
-        (prompts_panels.propose(ADA, "?", [one, other]), "answer", 2),
-        (prompts_panels.aggregate(SERVER, "?", [one, other]), "answer", 2),
-        (prompts_panels.refine_on_drafts(ADA, "?", None, draft, relevant=True), "draft", 2),
-        (prompts_panels.judge("?", one, other, None), "answer", 2),
+        (planning.solve(ADA, "?", "", one + "x", None), "goal", 1),
+        (planning.solve(ADA, "?", "", None, other + "x"), "guideline", 1),
+        (panels.propose(ADA, "?", [one, other]), "answer", 2),
+        (panels.aggregate(SERVER, "?", [one, other]), "answer", 2),
+        (panels.refine_on_drafts(ADA, "?", None, draft, relevant=True), "draft", 2),
+        (panels.judge("?", one, other, None), "answer", 2),
     ):
         text = words(turns)
         assert len(re.findall(rf"<\s*/\s*{tag}", text, re.IGNORECASE)) == count
@@ -74,14 +74,14 @@ def test_no_text_of_others_leaves_its_frame(one: str, other: str) -> None:
 def test_the_longest_texts_there_can_be_fit_into_a_turn() -> None:
     question, text = "q" * MAX_QUESTION_CHARS, "x" * MAX_COMPLETION_CHARS
     hint = "h" * 1_000
-    drafts = [prompts.LabelledDraft(a_client(f"c{i}"), text) for i in range(64)]
+    drafts = [colm.LabelledDraft(a_client(f"c{i}"), text) for i in range(64)]
     asked = f"{question}\n\n{hint}"
-    prompts_planning.solve(ADA, question, hint, text, text)
-    prompts_panels.propose(ADA, asked, [text] * 64)
-    prompts_panels.aggregate(ADA, asked, [text] * 64)
-    prompts_panels.refine_on_drafts(ADA, asked, text, drafts, relevant=False)
-    prompts_panels.refine_on_drafts(ADA, asked, None, drafts, relevant=False)
-    prompts_panels.judge(question, text, text, text)
+    planning.solve(ADA, question, hint, text, text)
+    panels.propose(ADA, asked, [text] * 64)
+    panels.aggregate(ADA, asked, [text] * 64)
+    panels.refine_on_drafts(ADA, asked, text, drafts, relevant=False)
+    panels.refine_on_drafts(ADA, asked, None, drafts, relevant=False)
+    panels.judge(question, text, text, text)
 
 
 def test_a_judge_is_not_told_who_wrote_what() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.messages import Deadlines, Query, Step
-from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Finish, Move, QueryState, Wait
-from models.strategies.stages import query_deadline
+from colm.models.messages import Deadlines, Query, Step
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.base import Ask, Finish, Move, QueryState, Wait
+from colm.models.strategies.stages import query_deadline
 from tests.unit.examples import a_query
 from tests.unit.simulation import Play, Reply, answering, play
 from tests.unit.strategy_examples import a_query_for

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from models.errors import InvalidAsk
-from models.messages import Step
-from models.strategies import STRATEGIES
-from models.strategies.base import Ask, Wait
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Step
+from colm.models.strategies import STRATEGIES
+from colm.models.strategies.base import Ask, Wait
 from tests.unit.examples import NOW, a_query, seconds
 from tests.unit.memory_record import MemoryLife
 from tests.unit.simulation import Reply, play

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.messages import Deadlines, Step
-from models.strategies.base import Decision, Finish
+from colm.models.messages import Deadlines, Step
+from colm.models.strategies.base import Decision, Finish
 from tests.unit.examples import NOW, a_query, seconds
 from tests.unit.simulation import Play, Reply, Script, answering, play
 

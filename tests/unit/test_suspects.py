@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from models.messages import Attempt, Role, Step, Submission
+from colm.models.messages import Attempt, Role, Step, Submission
+from colm.workers.participant.exclusive import Company
+from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step, seconds
 from tests.unit.test_participant import HandEngine, QuickEngine
-from workers.company import Company
-from workers.generator import EngineGenerator
 
 SUSPECT = a_step().model_copy(update={"alone": True})
 

@@ -12,15 +12,17 @@ import pytest
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from models.errors import TransientError
-from models.messages import Attempt, Query, Submission
-from models.reliability import NOT_THEIRS
-from tasks import ask, queries, runtime
-from tasks.celery_app import app
+from colm.models.client_reliability import NOT_THEIRS
+from colm.models.errors import TransientError
+from colm.models.messages import Attempt, Query, Submission
+from colm.tasks import ask, dependencies, submissions
+from colm.tasks.celery_app import app
+from colm.tasks.rejection import end_refused
+from colm.tasks.submissions import submit
+from colm.workers.result_backend import RecordBackend
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import QUESTION, a_step, failed, key_of, submitted
-from workers.results import RecordBackend
 
 ASKED = SimpleNamespace(task="colm.ask")
 
@@ -28,13 +30,13 @@ ASKED = SimpleNamespace(task="colm.ask")
 @pytest.fixture(autouse=True)
 def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
 
 
 @pytest.fixture
 def site() -> Site:
     site = Site()
-    runtime.install_coordinator(site.coordinator, site.record)
+    dependencies.install_coordinator(site.coordinator, site.record)
     return site
 
 
@@ -52,7 +54,7 @@ def message(
 
 def deliver(submission: Submission | object, key: str = "draft.ada", **more: Any) -> Any:
     plain = submission.model_dump(mode="json") if isinstance(submission, Submission) else submission
-    with message(queries.submit, id="some-task", key=key) as task:
+    with message(submit, id="some-task", key=key) as task:
         return task.run(submission=plain, **more)
 
 
@@ -108,7 +110,7 @@ def test_an_ask_whose_end_cannot_be_recorded_ends_no_loop(
         raise TransientError("away")
 
     monkeypatch.setattr(site.record, "refuse", away)
-    queries.end_refused(ID, "revoked")
+    end_refused(ID, "revoked")
     RecordBackend(app=app)._store_result(ID, ValueError("x"), "FAILURE", request=ASKED)
     assert site.record.refused == {}
 
@@ -228,7 +230,7 @@ def test_a_step_of_which_something_came_that_cannot_be_recorded_fails_with_that_
     if kind == "attempt":
         told = Attempt(**key_of(STEP), attempt_id="attempt-1", kind="returned", worker="w")
     fields = {"attempt" if kind == "attempt" else "submission": told.model_dump(mode="json")}
-    body = queries.attempt if kind == "attempt" else queries.submit
+    body = submissions.attempt if kind == "attempt" else submit
     with (
         message(body, id="some-task", key="draft.ada") as task,
         pytest.raises(Reject, match="could not be recorded"),
@@ -268,10 +270,13 @@ def test_an_attempt_is_taken_from_its_own_participant_only(site: Site) -> None:
     site.ask(strategy="single")
     attempt = Attempt(**key_of(STEP), attempt_id="attempt-1", kind="returned", worker="w")
     fields = attempt.model_dump(mode="json")
-    with message(queries.attempt, id="some-task", key="draft.ada") as task:
+    with message(submissions.attempt, id="some-task", key="draft.ada") as task:
         assert task.run(attempt=fields) == {"step": STEP.step_id, "receipt": "recorded"}
     assert site.who() == ["draft ada", "draft ada"]
-    with message(queries.attempt, id="a-forgery", key="draft.bo") as task, pytest.raises(Reject):
+    with (
+        message(submissions.attempt, id="a-forgery", key="draft.bo") as task,
+        pytest.raises(Reject),
+    ):
         task.run(attempt=fields)
     assert "may not submit" in site.record.letters["draft.bo:a-forgery"].reason
 

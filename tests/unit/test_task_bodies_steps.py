@@ -9,10 +9,11 @@ from amqp.exceptions import PreconditionFailed
 from celery import Task
 from celery.exceptions import Reject
 
-from models.errors import EngineLost
-from models.messages import Act, Attempt, Step, Submission
-from tasks import ask, generation, queries, runtime
-from tasks.celery_app import app
+from colm.models.errors import EngineLost
+from colm.models.messages import Act, Attempt, Step, Submission
+from colm.tasks import ask, dependencies, steps
+from colm.tasks.celery_app import app
+from colm.tasks.submissions import submit
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import QUESTION, a_completion, a_step, failed, key_of, submitted
 from tests.unit.test_task_bodies import STEP, deliver, message
@@ -21,7 +22,7 @@ from tests.unit.test_task_bodies import STEP, deliver, message
 @pytest.fixture(autouse=True)
 def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
 
 
 class Generating:
@@ -62,23 +63,23 @@ def generate(task: Task[..., Any], step: object, **more: Any) -> Any:
 
 
 def test_a_step_is_generated_submitted_and_summed_up(sent: list[dict[str, Any]]) -> None:
-    runtime.install_generator(Generating())
-    done = generate(generation.TASKS["draft"], STEP)
+    dependencies.install_generator(Generating())
+    done = generate(steps.TASKS["draft"], STEP)
     assert done == {"step": STEP.step_id, "tokens": 3, "seconds": 0.123, "batch": 4}
     assert [message["routing_key"] for message in sent] == ["draft.ada"]
     assert sent[0]["kwargs"]["submission"]["completion"]["text"] == "Because."
 
 
 def test_a_failure_is_submitted_like_a_completion(sent: list[dict[str, Any]]) -> None:
-    runtime.install_generator(Generating(fails=True))
-    done = generate(generation.TASKS["refine"], a_step("ada", "refine"))
+    dependencies.install_generator(Generating(fails=True))
+    done = generate(steps.TASKS["refine"], a_step("ada", "refine"))
     assert done == {"step": "query-0001.1.refine.ada.0", "failed": "EngineError"}
     assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "no memory"
 
 
 def test_a_fault_of_the_generator_is_submitted_as_the_reason(sent: list[dict[str, Any]]) -> None:
-    runtime.install_generator(Generating(raises=ValueError("a fault of ours")))
-    done = generate(generation.TASKS["draft"], STEP)
+    dependencies.install_generator(Generating(raises=ValueError("a fault of ours")))
+    done = generate(steps.TASKS["draft"], STEP)
     assert done == {"step": STEP.step_id, "failed": "ValueError"}
     assert sent[0]["kwargs"]["submission"]["error"]["reason"] == "a fault of ours"
 
@@ -86,9 +87,9 @@ def test_a_fault_of_the_generator_is_submitted_as_the_reason(sent: list[dict[str
 def test_a_step_of_an_engine_that_is_lost_is_left_for_another_process(
     sent: list[dict[str, Any]],
 ) -> None:
-    runtime.install_generator(Generating(raises=EngineLost("the device is gone")))
+    dependencies.install_generator(Generating(raises=EngineLost("the device is gone")))
     with pytest.raises(EngineLost):
-        generate(generation.TASKS["draft"], STEP)
+        generate(steps.TASKS["draft"], STEP)
     assert sent == []
 
 
@@ -105,8 +106,8 @@ def test_a_completion_that_the_broker_does_not_take_is_told_instead(
         accepted(name, **options)
 
     monkeypatch.setattr(app, "send_task", send_task)
-    runtime.install_generator(Generating())
-    done = generate(generation.TASKS["draft"], STEP)
+    dependencies.install_generator(Generating())
+    done = generate(steps.TASKS["draft"], STEP)
     assert done == {"step": STEP.step_id, "failed": "TooLarge"}
     (told,) = sent
     assert "message size 30105" in told["kwargs"]["submission"]["error"]["reason"]
@@ -115,8 +116,8 @@ def test_a_completion_that_the_broker_does_not_take_is_told_instead(
 def test_a_step_that_is_handed_back_is_told_under_its_participants_key(
     sent: list[dict[str, Any]],
 ) -> None:
-    runtime.install_generator(Generating())
-    with message(generation.TASKS["draft"], redelivered=True) as task:
+    dependencies.install_generator(Generating())
+    with message(steps.TASKS["draft"], redelivered=True) as task:
         done = task.run(step=STEP.model_dump(mode="json"))
     assert done == {"step": STEP.step_id, "returned": "attempt-1"}
     (told,) = sent
@@ -128,11 +129,11 @@ def test_a_step_that_is_handed_back_is_told_under_its_participants_key(
 @pytest.mark.parametrize(
     ("task", "step", "more", "reason"),
     [
-        (generation.TASKS["refine"], STEP, {}, "is not for this worker"),
-        (generation.TASKS["select"], STEP, {}, "is not for this worker"),
-        (generation.TASKS["draft"], a_step("bo"), {}, "is not for this worker"),
-        (generation.TASKS["draft"], {"nonsense": 1}, {}, "the step cannot be used"),
-        (generation.TASKS["draft"], STEP, {"surprise": 1}, "one keyword argument"),
+        (steps.TASKS["refine"], STEP, {}, "is not for this worker"),
+        (steps.TASKS["select"], STEP, {}, "is not for this worker"),
+        (steps.TASKS["draft"], a_step("bo"), {}, "is not for this worker"),
+        (steps.TASKS["draft"], {"nonsense": 1}, {}, "the step cannot be used"),
+        (steps.TASKS["draft"], STEP, {"surprise": 1}, "one keyword argument"),
     ],
 )
 def test_a_step_that_is_not_for_this_worker_is_rejected(
@@ -142,7 +143,7 @@ def test_a_step_that_is_not_for_this_worker_is_rejected(
     more: dict[str, Any],
     reason: str,
 ) -> None:
-    runtime.install_generator(Generating())
+    dependencies.install_generator(Generating())
     with pytest.raises(Reject, match=reason) as rejected:
         generate(task, step, **more)
     assert rejected.value.args[1] is False  # not put back into its queue
@@ -150,18 +151,18 @@ def test_a_step_that_is_not_for_this_worker_is_rejected(
 
 
 def test_every_act_has_its_task() -> None:
-    assert {act: task.name for act, task in generation.TASKS.items()} == {
+    assert {act: task.name for act, task in steps.TASKS.items()} == {
         act: f"colm.{act}" for act in get_args(Act)
     }
-    assert (ask.name, queries.submit.name) == ("colm.ask", "colm.submit")
+    assert (ask.name, submit.name) == ("colm.ask", "colm.submit")
 
 
 def test_a_process_that_was_not_started_for_a_task_says_so() -> None:
-    with pytest.raises(runtime.NotInstalled, match="colm coordinator"):
+    with pytest.raises(dependencies.NotInstalled, match="colm coordinator"):
         deliver(submitted(STEP))
-    with message(ask) as task, pytest.raises(runtime.NotInstalled):
+    with message(ask) as task, pytest.raises(dependencies.NotInstalled):
         task.run(QUESTION)
-    with pytest.raises(runtime.NotInstalled):
-        generate(generation.TASKS["draft"], STEP)
-    with pytest.raises(runtime.NotInstalled):
-        runtime.record()
+    with pytest.raises(dependencies.NotInstalled):
+        generate(steps.TASKS["draft"], STEP)
+    with pytest.raises(dependencies.NotInstalled):
+        dependencies.record()

@@ -17,14 +17,13 @@ import redis
 import typer
 from typer.testing import CliRunner
 
-from db.engine import connect
-from db.record import SqlRecord
-from models.errors import ColmError
+from colm.db.connection import connect
+from colm.db.record.store import SqlRecord
+from colm.models.errors import ColmError
+from colm.workers.cli import completion, main, terminal
+from colm.workers.console import print_plain
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
-from workers import cli, terminal
-from workers.commands import completing
-from workers.printing import print_plain
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "Warum ist der Himmel \u00fcber K\u00f6ln \u201eblau\u201c \u2013 \U0001f642?"
@@ -37,7 +36,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     """The whole program in this process; its exit status."""
     monkeypatch.setattr(sys, "argv", ["colm", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     return ended.value.code
 
 
@@ -116,7 +115,7 @@ def test_a_full_disk_behind_standard_output_is_one_line_and_status_1(
     assert "No space left on device" in told
 
 
-SHELL = "exec {python} -m workers {arguments} {streams}"
+SHELL = "exec {python} -m colm.workers {arguments} {streams}"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,7 @@ def test_what_goes_wrong_outside_of_the_program_is_one_line(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(main, "app", fail)
     assert run_main(monkeypatch) == 1
     found = capsys.readouterr().err
     assert found.splitlines()[-1].split(": ", 1)[0] == told.split(": ", 1)[0]
@@ -179,27 +178,27 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
     def fail() -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(main, "app", fail)
     with pytest.raises(KeyError, match="a bug"):
-        cli.main()
+        main.main()
 
 
 def test_an_interrupt_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(main, "app", fail)
     assert run_main(monkeypatch) == 130
 
 
 def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert CliRunner().invoke(cli.app, ["--version"]).output == f"colm {version('colm')}\n"
+    assert CliRunner().invoke(main.app, ["--version"]).output == f"colm {version('colm')}\n"
 
     def missing(_name: str) -> str:
         raise PackageNotFoundError
 
-    monkeypatch.setattr(cli, "version", missing)
-    assert CliRunner().invoke(cli.app, ["--version"]).exit_code == 0
+    monkeypatch.setattr(main, "version", missing)
+    assert CliRunner().invoke(main.app, ["--version"]).exit_code == 0
 
 
 @pytest.mark.usefixtures("asked")
@@ -210,7 +209,7 @@ def test_help_and_tables_fit_a_terminal_of_any_width(
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setenv("TERM", "dumb")
     for arguments in (["--help"], ["queries"], ["show", "query"]):
-        assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+        assert CliRunner().invoke(main.app, arguments).exit_code == 0
 
 
 def test_json_is_written_to_what_has_no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,14 +221,14 @@ def test_json_is_written_to_what_has_no_encoding(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("asked")
 def test_the_shell_is_offered_the_names_of_the_site() -> None:
-    assert completing.queries("query") == ["query-0001"]
-    assert completing.queries("another") == []
-    assert completing.clients("") == ["ada", "bo", "cy"]
-    assert completing.servers("m") == ["main"]
-    assert completing.participants("b") == ["bo"]
-    assert "colm" in completing.strategies("co")
-    assert completing.statuses("ans") == ["answered"]
-    assert completing.runs("") == []
+    assert completion.queries("query") == ["query-0001"]
+    assert completion.queries("another") == []
+    assert completion.clients("") == ["ada", "bo", "cy"]
+    assert completion.servers("m") == ["main"]
+    assert completion.participants("b") == ["bo"]
+    assert "colm" in completion.strategies("co")
+    assert completion.statuses("ans") == ["answered"]
+    assert completion.runs("") == []
 
 
 @pytest.mark.parametrize("variables", [{"COLM_BROKR": "x"}, {"COLM_DATABASE": "sqlite:////no/x"}])
@@ -237,14 +236,14 @@ def test_the_shell_hears_of_no_error(
     environment: SetEnvironment, capfd: pytest.CaptureFixture[str], variables: dict[str, str]
 ) -> None:
     environment(**variables)
-    assert completing.queries("") == completing.runs("") == []
+    assert completion.queries("") == completion.runs("") == []
     assert capfd.readouterr() == ("", "")
 
 
 def test_every_name_of_a_query_a_run_or_a_participant_can_be_completed() -> None:
     """So that a new command does not leave it out."""
     lacking = []
-    waiting = [("colm", typer.main.get_command(cli.app))]
+    waiting = [("colm", typer.main.get_command(main.app))]
     while waiting:
         path, command = waiting.pop()
         waiting += [(f"{path} {name}", c) for name, c in getattr(command, "commands", {}).items()]

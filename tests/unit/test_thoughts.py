@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answers import extract
-from models.thoughts import is_mark, marks_among, marks_in, opened_by, split_thought
+from colm.models.answers.compare import extract
+from colm.models.answers.thoughts import is_mark, marks_among, marks_in, opened_by, split_thought
 
 HARMONY = (
     "<|channel|>analysis<|message|>so 41?<|end|><|start|>assistant<|channel|>final<|message|>42"

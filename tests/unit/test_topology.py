@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 from kombu import Connection, Queue
 
-from models.messages import Act, Role
-from tasks.settings import BrokerLimits, Settings
-from tasks.topology import DEAD, EXCHANGES, Topology, declare, submission_key, topology_of
+from colm.models.messages import Act, Role
+from colm.tasks.broker.topology import (
+    DEAD,
+    EXCHANGES,
+    Topology,
+    declare,
+    submission_key,
+    topology_of,
+)
+from colm.tasks.config.settings import BrokerLimits, Settings
 from tests.unit.examples import a_step
 
 SITE = Topology(

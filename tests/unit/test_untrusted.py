@@ -11,19 +11,26 @@ import pytest
 from celery.exceptions import Ignore, Reject
 from kombu import Message, compression
 
-from db.engine import connect
-from db.history import StepOutcome
-from db.life import MOST_LATE
-from db.record import SqlRecord
-from models.errors import BadMessage
-from models.messages import Submission, decode
-from tasks import queries, runtime
-from tasks.limits import Allowance, letters_allowance
+from colm.db.connection import connect
+from colm.db.reads.history import StepOutcome
+from colm.db.record.locked_query import MOST_LATE
+from colm.db.record.store import SqlRecord
+from colm.models.errors import BadMessage
+from colm.models.messages import Submission, decode
+from colm.tasks import dependencies, submissions
+from colm.tasks.broker.rate_limit import Allowance, letters_allowance
+from colm.tasks.submissions import _submissions, submit
+from colm.workers.consumer.message_validation import (
+    MAX_BODY_BYTES,
+    MAX_DEPTH,
+    depth_of,
+    fault_of,
+    refuse_compression,
+)
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import Site
 from tests.unit.db_examples import LATER, NOW, a_query, a_step, asking, completed, history
 from tests.unit.test_task_bodies import message as delivered
-from workers.intake import MAX_BODY_BYTES, MAX_DEPTH, depth_of, fault_of, refuse_compression
 
 TASKS = {"colm.submit", "colm.draft", "celery.map"}
 HEADERS: dict[str, Any] = {
@@ -144,23 +151,23 @@ def site(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> Site:
         COLM_DATABASE="sqlite:///unused.db",
         COLM_LIMITS__SUBMISSIONS_PER_SECOND="1",
     )
-    monkeypatch.setattr(runtime, "_runtime", runtime._Runtime())
-    monkeypatch.setattr(queries, "_letters", letters_allowance())
-    queries._submissions.cache_clear()
+    monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
+    monkeypatch.setattr(submissions, "_letters", letters_allowance())
+    _submissions.cache_clear()
     site = Site()
-    runtime.install_coordinator(site.coordinator, site.record)
+    dependencies.install_coordinator(site.coordinator, site.record)
     return site
 
 
 def flood(count: int) -> list[type[Exception]]:
     ended: list[type[Exception]] = []
     for n in range(count):
-        with delivered(queries.submit, id=f"task-{n}", key="draft.ada") as task:
+        with delivered(submit, id=f"task-{n}", key="draft.ada") as task:
             try:
                 task.run(submission={"n": n})
             except (Reject, Ignore) as error:
                 ended.append(type(error))
-    queries._submissions.cache_clear()
+    _submissions.cache_clear()
     return ended
 
 

@@ -13,12 +13,12 @@ from kombu import Connection
 from pydantic import ValidationError
 from sqlalchemy import make_url
 
-from db.engine import parse
-from models.engine_settings import EngineSettings
-from models.errors import SettingsError
-from models.urls import broker, check_http, check_postgresql, shown
-from tasks.settings import Settings, load
-from workers.management import Management, management_of, virtual_host
+from colm.db.connection import parse
+from colm.models.engine_settings import EngineSettings
+from colm.models.errors import SettingsError
+from colm.models.urls import broker, check_http, check_postgresql, shown
+from colm.tasks.config.settings import Settings, load
+from colm.workers.rabbitmq.management_api import Management, management_of, virtual_host
 
 #: The URL of each setting that holds a password, with that password left out.
 LOGINS = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluation.datasets import load
+from colm.evaluation.data.load import load
+from colm.models.images import examine
+from colm.models.roster import make_request, resolve
+from colm.tasks.config.settings import load as load_settings
+from colm.tasks.evaluations import asked_by
 from examples.vision.run import evaluation_of, write_questions
 from examples.vision.site import write_site
-from models.images import examine
-from models.roster import make_request, resolve
-from tasks.evaluations import asked_by
-from tasks.settings import load as load_settings
 from tests.unit.examples import NOW
 
 

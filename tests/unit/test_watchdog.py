@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from models.engine_settings import EngineSettings
-from models.engines.continuous import ContinuousEngine
-from models.engines.scripted import ScriptedEngine
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.native.engine import ContinuousEngine
+from colm.models.engines.scripted import ScriptedEngine
+from colm.workers.participant.generator import EX_SOFTWARE, EngineGenerator
+from colm.workers.participant.watchdog import FIRST, Watchdog
+from colm.workers.supervisor import run_together
 from tests.unit.engines_asking import SOON, ask, endless
 from tests.unit.examples import NOW, a_step
-from workers.devices import run_together
-from workers.generator import EX_SOFTWARE, EngineGenerator
-from workers.watchdog import FIRST, Watchdog
 
 __all__ = ["endless"]  # a fixture
 
@@ -147,7 +147,7 @@ def test_the_pulse_of_a_real_engine_grows_with_its_tokens_and_rests_without_work
 def test_a_process_that_lost_its_engine_is_started_again_and_others_are_not_touched(
     status: int, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.devices.RESTART_PAUSE", 0.05)
+    monkeypatch.setattr("colm.workers.supervisor.RESTART_PAUSE", 0.05)
     mark = f"{tmp_path}/once"
     program = (
         "import os, sys\n"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import InvalidAsk
-from tasks.windows import DAYS, in_window, next_opening, parse_window
+from colm.models.errors import InvalidAsk
+from colm.tasks.config.time_windows import DAYS, in_window, next_opening, parse_window
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MOMENTS = st.datetimes(

@@ -1,0 +1,1 @@
+"""CoLM: many small language models share a few large ones, through a message queue."""

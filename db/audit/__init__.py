@@ -1,0 +1,1 @@
+"""Checkpoints, exports, verification and removal of the record."""

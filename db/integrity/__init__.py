@@ -1,0 +1,1 @@
+"""Hashes, signatures and Merkle trees over the record."""

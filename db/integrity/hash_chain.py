@@ -1,0 +1,79 @@
+"""The hash chain of a query: each recorded row carries a hash over itself and its predecessor.
+
+The hash is SHA-256 over the canonical JSON (`colm.db.integrity.canonical_json`) of the table's
+name, the previous row's hash and the row: every column that is not null, but `hash`, `salts` and
+the texts. A text, whatever holds words of people or models, is represented by its digest, in the
+column `digests`: SHA-256 over a salt of its own and the text's canonical JSON. So a text and its
+salt can be erased while the chain stays verifiable, and nobody can find the text by hashing
+guesses.
+
+Nulls are left out, so that a column which a later migration adds leaves older hashes as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from colm.db.integrity.canonical_json import canonical, plain, sha256, spelled
+
+Fields = dict[str, Any]
+#: 16 random bytes; never the same twice.
+Salt = Callable[[], bytes]
+
+#: The columns that hold words of people or models, by table.
+TEXTS: Mapping[str, tuple[str, ...]] = {
+    "queries": ("question", "options"),
+    "rounds": (),
+    "steps": ("messages", "choices"),
+    "attempts": (),
+    "outcomes": ("text", "thought", "error_reason", "choice_logprobs"),
+    "decisions": ("reason", "detail"),
+    "answers": ("reason", "answer"),
+    "erasures": (),
+}
+#: What a row's hash is not taken over.
+_LEFT_OUT = {table: frozenset({"hash", "salts", *texts}) for table, texts in TEXTS.items()}
+
+
+class Link(NamedTuple):
+    """A row, and the table that it goes to or comes from."""
+
+    table: str
+    row: Fields
+
+
+def row_hash(table: str, row: Mapping[str, Any], previous: str | None) -> str:
+    """The hash of a row whose digests are in it; `previous` is None for the first of a chain."""
+    left_out = _LEFT_OUT[table]
+    content = {
+        name: plain(value)
+        for name, value in row.items()
+        if value is not None and name not in left_out
+    }
+    return sha256(spelled({"table": table, "previous": previous, "row": content}))
+
+
+def text_digest(salt: str, text: Any) -> str:
+    """What stands for `text` in the chain; `salt` in hexadecimal."""
+    return sha256(bytes.fromhex(salt), canonical(text))
+
+
+def linked(table: str, row: Fields, previous: str | None, salt: Salt) -> Fields:
+    """`row` with its digests, salts and hash; all that a database fills in must be in it."""
+    if texts := TEXTS[table]:
+        present = [name for name in texts if row.get(name) is not None]
+        salts = {name: salt().hex() for name in present}
+        digests = {name: text_digest(salts[name], row[name]) for name in present}
+        row = {**row, "salts": salts, "digests": digests}
+    return {**row, "hash": row_hash(table, row, previous)}
+
+
+def appended(links: Iterable[Link], head: str | None, salt: Salt) -> tuple[list[Link], str | None]:
+    """`links` chained to `head` in the order of their `seq`, and the new head."""
+    chained = []
+    for table, row in sorted(links, key=lambda link: int(link.row["seq"])):
+        row = linked(table, row, head, salt)
+        head = row["hash"]
+        chained.append(Link(table, row))
+    return chained, head

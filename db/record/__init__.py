@@ -1,0 +1,1 @@
+"""The append-only record of queries: writes under the query's lock."""

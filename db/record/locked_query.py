@@ -1,0 +1,239 @@
+"""One query while a coordinator holds its lock.
+
+A life works in memory: what is added changes its `state` at once and becomes rows when the
+transaction ends, one INSERT a table. The state is what a fresh read of those rows would give.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, assert_never
+
+from sqlalchemy import Table
+
+from colm.db.record.rows import (
+    FIRST_SEQ,
+    Fields,
+    Progress,
+    answer_row,
+    attempt_of,
+    attempt_row,
+    decision_row,
+    outcome_row,
+    recordable_decision,
+    recordable_outcome,
+    step_row,
+)
+from colm.db.schema import tables
+from colm.models.messages import MAX_REASON_CHARS, Answer, Attempt, Query, Step, StepError, StepKey
+from colm.models.redelivery import Tried
+from colm.models.strategies.base import (
+    Ask,
+    Close,
+    Decision,
+    Finish,
+    Move,
+    Outcome,
+    QueryState,
+    StepState,
+    Wait,
+)
+
+#: The same words as `colm.models.receipt.Receipt`, which this floor cannot import.
+Receipt = Literal["recorded", "repeated", "late", "unasked"]
+
+#: What is kept of outcomes that come late for one step: a participant may send any number.
+MOST_LATE = 8
+
+#: Rows before those that refer to them.
+WRITE_ORDER = (
+    tables.rounds,
+    tables.steps,
+    tables.attempts,
+    tables.outcomes,
+    tables.decisions,
+    tables.answers,
+)
+
+
+class SqlLife:
+    """A query's state, and the rows that it has grown by since it was opened."""
+
+    def __init__(
+        self,
+        state: QueryState,
+        progress: Progress,
+        *,
+        late: Callable[[str], list[Outcome]] = lambda _step_id: [],
+        tried: Callable[[str], list[Tried]] = lambda _step_id: [],
+    ) -> None:
+        """`late` reads what came too late for a step; called when yet another comes.
+
+        `tried` reads the attempts at a step; called when one is told of or asked for.
+        """
+        self.progress = progress
+        self._query = state.query
+        self._steps = {s.step.step_id: s for s in state.steps}
+        self._decisions = list(state.decisions)
+        self._late: dict[str, list[Outcome]] = {}
+        self._read_late = late
+        self._tried: dict[str, list[Tried]] = {}
+        self._read_tried = tried
+        self._rows: dict[str, list[Fields]] = defaultdict(list)
+
+    @classmethod
+    def of_new(cls, query: Query) -> SqlLife:
+        """The life of a query which nothing but its own row tells of; due at once."""
+        progress = Progress(open=True, wake_at=query.asked_at, next_seq=FIRST_SEQ + 1)
+        return cls(QueryState(query=query), progress)
+
+    @property
+    def state(self) -> QueryState:
+        return QueryState(
+            query=self._query,
+            steps=tuple(self._steps.values()),
+            decisions=tuple(self._decisions),
+        )
+
+    @property
+    def ended(self) -> bool:
+        return not self.progress.open
+
+    @property
+    def new_rows(self) -> Sequence[tuple[Table, list[Fields]]]:
+        """What the transaction has to insert, in this order."""
+        return [(t, self._rows[t.name]) for t in WRITE_ORDER if self._rows[t.name]]
+
+    def add_outcome(self, key: StepKey, outcome: Outcome) -> Receipt:
+        """Take what a participant sent for a step.
+
+        The first outcome of an open step decides. What comes for a step that was closed, or that
+        was still open when the query ended, is kept as late; what was kept before is a repeat.
+        """
+        step = self._steps.get(key.step_id)
+        if step is None:
+            return "unasked"
+        outcome = recordable_outcome(outcome)
+        if step.open and not self.ended:
+            self._decide(step, outcome)
+            return "recorded"
+        if step.outcome is not None and step.outcome.status != "expired":
+            return "repeated"
+        return self._keep_late(key.step_id, replace(outcome, status="late"))
+
+    def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
+        """Take what a participant tells of a step that may have killed a worker.
+
+        Of a step that is no longer open nothing is kept: it is late.
+        """
+        step = self._steps.get(attempt.step_id)
+        if step is None:
+            return "unasked"
+        if self.ended or not step.open:
+            return "late"
+        tried = self._attempts(attempt.step_id)
+        row = attempt_row(attempt, self.progress.next_seq, at)
+        new = attempt_of(row)
+        if any(known.attempt_id == new.attempt_id for known in tried):
+            return "repeated"
+        self._take_seq()
+        tried.append(new)
+        self._rows[tables.attempts.name].append(row)
+        return "recorded"
+
+    def tried(self, step_id: str) -> tuple[Tried, ...]:
+        """All that was told of a step that may have killed a worker, in the order told."""
+        return tuple(self._attempts(step_id))
+
+    def _attempts(self, step_id: str) -> list[Tried]:
+        if step_id not in self._tried:
+            self._tried[step_id] = self._read_tried(step_id)
+        return self._tried[step_id]
+
+    def apply(self, move: Move, now: datetime) -> None:
+        """Grow by `move`. Steps asked already and closes of steps with an outcome change nothing.
+
+        Raises ValueError if the query has ended, KeyError for a close of a step never asked.
+        """
+        if self.ended:
+            raise ValueError(f"query {self._query.query_id} has ended: nothing can be applied")
+        match move:
+            case Ask():
+                self._close(move.closes, now)
+                self._decide_all(move.decisions, now)
+                self._ask(move.steps, now)
+                self.progress = replace(self.progress, wake_at=move.wake_at)
+            case Wait():
+                self.progress = replace(self.progress, wake_at=move.wake_at)
+            case Finish():
+                self._close(move.closes, now)
+                self._decide_all(move.decisions, now)
+                self._finish(move.answer)
+            case _:
+                assert_never(move)
+
+    def _decide(self, step: StepState, outcome: Outcome) -> None:
+        id = step.step.step_id
+        self._steps[id] = replace(step, outcome=outcome)
+        self._add_outcome_row(id, outcome)
+
+    def _keep_late(self, step_id: str, outcome: Outcome) -> Receipt:
+        if step_id not in self._late:
+            self._late[step_id] = self._read_late(step_id)
+        known = self._late[step_id]
+        if len(known) >= MOST_LATE or any(replace(k, at=outcome.at) == outcome for k in known):
+            return "repeated"
+        self._late[step_id].append(outcome)
+        self._add_outcome_row(step_id, outcome)
+        return "late"
+
+    def _add_outcome_row(self, step_id: str, outcome: Outcome) -> None:
+        row = outcome_row(outcome, self._query.query_id, step_id, self._take_seq())
+        self._rows[tables.outcomes.name].append(row)
+
+    def _close(self, closes: Iterable[Close], now: datetime) -> None:
+        for close in closes:
+            step = self._steps[close.step_id]
+            if step.open:
+                reason = StepError(kind="expired", reason=close.reason[:MAX_REASON_CHARS])
+                expired = Outcome(status="expired", at=now, error=reason)
+                self._decide(step, recordable_outcome(expired))
+
+    def _decide_all(self, decisions: Iterable[Decision], now: datetime) -> None:
+        for decision in decisions:
+            decision = recordable_decision(decision)
+            self._decisions.append(decision)
+            row = decision_row(decision, self._query.query_id, self._take_seq(), now)
+            self._rows[tables.decisions.name].append(row)
+
+    def _ask(self, steps: Iterable[Step], now: datetime) -> None:
+        rounds = {s.step.round for s in self._steps.values()}
+        for step in steps:
+            if step.step_id in self._steps:
+                continue
+            if step.round not in rounds:
+                rounds.add(step.round)
+                self._start_round(step.round, now)
+            self._steps[step.step_id] = StepState(step=step, asked_at=now)
+            self._rows[tables.steps.name].append(step_row(step, self._take_seq(), now))
+
+    def _start_round(self, number: int, now: datetime) -> None:
+        row = {
+            "query_id": self._query.query_id,
+            "round": number,
+            "seq": self._take_seq(),
+            "at": now,
+        }
+        self._rows[tables.rounds.name].append(row)
+
+    def _finish(self, answer: Answer) -> None:
+        self._rows[tables.answers.name].append(answer_row(answer, self._query, self._take_seq()))
+        self.progress = replace(self.progress, open=False)
+
+    def _take_seq(self) -> int:
+        seq = self.progress.next_seq
+        self.progress = replace(self.progress, next_seq=seq + 1)
+        return seq

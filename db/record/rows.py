@@ -1,0 +1,203 @@
+"""Messages to rows of the tables, and back. What comes back equals what went in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Table
+
+from colm.db.columns import storable, storable_json
+from colm.models.messages import Answer, Attempt, Completion, Query, Step, StepError
+from colm.models.redelivery import Tried
+from colm.models.strategies.base import Decision, Outcome
+
+Fields = dict[str, Any]
+
+
+_PLAN = ("options", "clients", "server", "deadlines", "seed", "lane", "run")
+
+
+_COMPLETION = tuple(Completion.model_fields)
+
+
+def split(row: Row[Any], *tables: Table) -> Iterator[Fields]:
+    """The fields of each table in turn, of a row selected from all of `tables` in this order."""
+    start = 0
+    for table in tables:
+        names = table.c.keys()
+        yield dict(zip(names, row[start : start + len(names)], strict=True))
+        start += len(names)
+
+
+def query_row(query: Query, seq: int) -> Fields:
+    plan = query.model_dump(mode="json", include=set(_PLAN))
+    return {
+        "query_id": query.query_id,
+        "seq": seq,
+        "question": query.question,
+        "strategy": query.strategy,
+        "asked_at": query.asked_at,
+        "deadline_at": query.asked_at + timedelta(seconds=query.deadlines.query),
+        **plan,
+        "images": list(query.images) or None,
+    }
+
+
+def query_of(row: Mapping[str, Any]) -> Query:
+    fields = ("query_id", "question", "strategy", "asked_at", *_PLAN)
+    asked = {name: row[name] for name in fields}
+    return Query.model_validate(asked | {"images": row["images"] or ()})
+
+
+def step_row(step: Step, seq: int, asked_at: datetime) -> Fields:
+    return {
+        "step_id": step.step_id,
+        "query_id": step.query_id,
+        "seq": seq,
+        "round": step.round,
+        "act": step.act,
+        "participant": step.participant,
+        "index": step.index,
+        "role": step.role,
+        "messages": [turn.model_dump() for turn in step.messages],
+        "prompt_version": step.prompt_version,
+        "sampling": step.sampling.model_dump(mode="json"),
+        "choices": list(step.choices) or None,
+        "asked_at": asked_at,
+        "deadline_at": step.deadline_at,
+        "lane": step.lane,
+    }
+
+
+def step_of(row: Mapping[str, Any]) -> Step:
+    fields = {name: row[name] for name in Step.model_fields if row.get(name) is not None}
+    return Step.model_validate(fields)
+
+
+def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fields:
+    completion = outcome.completion.model_dump() if outcome.completion else {}
+    # No thought is no value: so it is in a record from before there were thoughts.
+    completion["thought"] = completion.get("thought") or None
+    return {
+        "query_id": query_id,
+        "seq": seq,
+        "step_id": step_id,
+        "status": outcome.status,
+        "at": outcome.at,
+        "worker": outcome.worker,
+        "error_kind": outcome.error.kind if outcome.error else None,
+        "error_reason": outcome.error.reason if outcome.error else None,
+        **{name: completion.get(name) for name in _COMPLETION},
+    }
+
+
+def outcome_of(row: Mapping[str, Any]) -> Outcome:
+    completion, error = None, None
+    if row["text"] is not None:
+        said = {name: row[name] for name in _COMPLETION}
+        completion = Completion.model_validate(said | {"thought": row["thought"] or ""})
+    if row["error_kind"] is not None:
+        error = StepError(kind=row["error_kind"], reason=row["error_reason"])
+    return Outcome(
+        status=row["status"],
+        at=row["at"],
+        worker=row["worker"],
+        completion=completion,
+        error=error,
+    )
+
+
+def attempt_row(attempt: Attempt, seq: int, at: datetime) -> Fields:
+    return {
+        "query_id": attempt.query_id,
+        "seq": seq,
+        "step_id": attempt.step_id,
+        "attempt_id": _attempt_key(attempt.step_id, storable(attempt.attempt_id)),
+        "kind": attempt.kind,
+        "worker": storable(attempt.worker),
+        "at": at,
+    }
+
+
+def attempt_of(row: Mapping[str, Any]) -> Tried:
+    return Tried(
+        attempt_id=row["attempt_id"].removeprefix(_attempt_key(row["step_id"], "")),
+        kind=row["kind"],
+        worker=row["worker"],
+        at=row["at"],
+    )
+
+
+def _attempt_key(step_id: str, attempt_id: str) -> str:
+    """Participants choose their ids themselves: one must not be able to take another's."""
+    return f"{step_id}:{attempt_id}"
+
+
+def decision_row(decision: Decision, query_id: str, seq: int, at: datetime) -> Fields:
+    return {
+        "query_id": query_id,
+        "seq": seq,
+        "kind": decision.kind,
+        "round": decision.round,
+        "reason": decision.reason,
+        "detail": decision.detail,
+        "at": at,
+    }
+
+
+def decision_of(row: Mapping[str, Any]) -> Decision:
+    return Decision(
+        kind=row["kind"], round=row["round"], reason=row["reason"], detail=row["detail"]
+    )
+
+
+def answer_row(answer: Answer, query: Query, seq: int) -> Fields:
+    return {
+        "query_id": query.query_id,
+        "seq": seq,
+        "status": answer.status,
+        "reason": answer.reason,
+        "answer": answer.model_dump(mode="json"),
+        "asked_at": query.asked_at,
+        "ended_at": answer.ended_at,
+    }
+
+
+def recordable_outcome(outcome: Outcome) -> Outcome:
+    """`outcome` exactly as it will be read back, so that a strategy sees the same either way."""
+    completion, error = outcome.completion, outcome.error
+    if completion is not None:
+        said = {"text": storable(completion.text), "thought": storable(completion.thought)}
+        completion = completion.model_copy(update=said)
+    if error is not None:
+        error = StepError(kind=storable(error.kind), reason=storable(error.reason))
+    return replace(outcome, completion=completion, error=error, worker=storable(outcome.worker))
+
+
+def recordable_decision(decision: Decision) -> Decision:
+    return replace(
+        decision, reason=storable(decision.reason), detail=storable_json(decision.detail)
+    )
+
+
+#: The seq of every query's own row.
+FIRST_SEQ = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a query stands: its row in `progress`."""
+
+    #: No answer is recorded yet.
+    open: bool
+    #: When to ask the strategy again, whatever has come by then.
+    wake_at: datetime
+    #: The `seq` of the next row that is recorded of the query.
+    next_seq: int
+    #: The hash of the latest row; None where it was recorded before rows had one.
+    head: str | None = None
+    #: A seal covers every row.
+    sealed: bool = False

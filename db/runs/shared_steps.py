@@ -1,0 +1,106 @@
+"""Steps of one run that ask for the same completion: one is generated, the others wait for it.
+
+Who waits is told in `shared_steps`. A step that waits is a step like any other: its query has its
+own deadlines, and nothing but an outcome moves it on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, Select, and_, bindparam, exists, select
+
+from colm.db.connection import glancing, writing
+from colm.db.record.loading import DECIDING
+from colm.db.record.rows import outcome_of, step_of
+from colm.db.schema import tables
+from colm.db.schema.run_tables import OWNS, once, shared_steps
+from colm.models.messages import Step
+from colm.models.step_fingerprint import content_key
+from colm.models.strategies.base import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A step that waits for another, of which it is known by now what became of it."""
+
+    step: Step
+    owner: str
+    #: Of the step that it waits for; None where that one's query ended without it.
+    outcome: Outcome | None
+
+
+_RUN = select(tables.queries.c.run).where(tables.queries.c.query_id == bindparam("id"))
+_OWNER = select(shared_steps.c.owner).where(shared_steps.c.step_id == bindparam("id"))
+_OWNER_OF_KEY = select(shared_steps.c.step_id).where(
+    OWNS, shared_steps.c.run == bindparam("run"), shared_steps.c.key == bindparam("key")
+)
+
+
+def owner_of(engine: Engine, step: Step) -> str:
+    """The id of the step that is generated for this one: its own, unless another came first.
+
+    The same for ever, whoever asks. Raises TransientError.
+    """
+    with writing(engine) as connection:
+        known = connection.scalar(_OWNER, {"id": step.step_id})
+        if known is not None:
+            return str(known)
+        run = connection.scalar(_RUN, {"id": step.query_id})
+        return step.step_id if run is None else _claim(connection, run, step)
+
+
+def _claim(connection: Connection, run: str, step: Step) -> str:
+    row = {"step_id": step.step_id, "run": run, "key": content_key(step), "owner": step.step_id}
+    # Waits for another transaction that is inserting the same key.
+    if connection.execute(once(connection, shared_steps), row).rowcount == 1:
+        return step.step_id
+    owner = connection.execute(_OWNER_OF_KEY, {"run": run, "key": row["key"]}).scalar_one()
+    connection.execute(once(connection, shared_steps), {**row, "owner": owner})
+    return str(owner)
+
+
+def waiting(engine: Engine, limit: int) -> list[Waiting]:
+    """Open steps that wait for one of which the outcome is known, or will never be."""
+    with glancing(engine) as connection:
+        rows = connection.execute(_waiting().limit(limit)).all()
+    found = []
+    for row in rows:
+        fields = dict(row._mapping)
+        owner = fields.pop("owner_id")
+        steps = {c.name: fields[f"step_{c.name}"] for c in tables.steps.c}
+        outcomes = {c.name: fields[f"outcome_{c.name}"] for c in tables.outcomes.c}
+        outcome = None if outcomes["status"] is None else outcome_of(outcomes)
+        found.append(Waiting(step=step_of(steps), owner=owner, outcome=outcome))
+    return found
+
+
+def _waiting() -> Select[tuple[object, ...]]:
+    """Begins, as SQLite would not by itself, with the few queries that are open."""
+    steps, outcomes = tables.steps, tables.outcomes
+    of_owner = outcomes.alias("of_owner")
+    owners_query = tables.steps.alias("owners")
+    ended = exists().where(
+        owners_query.c.step_id == shared_steps.c.owner,
+        tables.answers.c.query_id == owners_query.c.query_id,
+    )
+    decided = and_(of_owner.c.step_id == shared_steps.c.owner, of_owner.c.status != "late")
+    return (
+        select(
+            shared_steps.c.owner.label("owner_id"),
+            *(c.label(f"step_{c.name}") for c in steps.c),
+            *(of_owner.c[c.name].label(f"outcome_{c.name}") for c in outcomes.c),
+        )
+        .select_from(
+            steps.join(shared_steps, shared_steps.c.step_id == steps.c.step_id).join(
+                of_owner, decided, isouter=True
+            )
+        )
+        .where(
+            steps.c.query_id.in_(select(tables.progress.c.query_id).where(tables.OPEN)),
+            shared_steps.c.owner != steps.c.step_id,
+            ~exists().where(DECIDING),
+            (of_owner.c.step_id.is_not(None)) | ended,
+        )
+        .order_by(steps.c.asked_at)
+    )

@@ -1,0 +1,1 @@
+"""The tables, their triggers and their migrations."""

@@ -1,0 +1,74 @@
+"""The tables of the audit: erasures, seals and what they cover, tombstones, permits.
+
+`erasures` is chained like the rest of a query's life. The others outlive the queries that they name
+and refer to none.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Table
+
+from colm.db.columns import PlainText, UtcDateTime
+from colm.db.schema.metadata import metadata, of_query, row_hash
+from colm.db.schema.triggers import refuse_changes
+
+#: The texts of all rows of the query with a lower `seq` were erased.
+erasures = Table(
+    "erasures",
+    metadata,
+    of_query(primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("asked_by", PlainText, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    Column("key", PlainText),
+    Column("signature", PlainText),
+    row_hash(),
+)
+
+#: A signed statement of how long the chains of some ended queries were, and how they ended.
+seals = Table(
+    "seals",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("queries", Integer, nullable=False),
+    Column("root", PlainText, nullable=False),
+    Column("previous", PlainText),
+    Column("key", PlainText, nullable=False),
+    Column("signature", PlainText, nullable=False),
+    Column("hash", PlainText, nullable=False),
+)
+
+#: What a seal covers: a query's chain up to this length. `head` is null where it has no hashes.
+sealed = Table(
+    "sealed",
+    metadata,
+    Column("seal", Integer, ForeignKey("seals.number"), primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("query_id", PlainText, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("head", PlainText),
+)
+Index(None, sealed.c.query_id)
+
+#: What is left of a purged query.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("query_id", PlainText, primary_key=True),
+    Column("length", Integer, nullable=False),
+    Column("head", PlainText),
+    Column("purged_at", UtcDateTime, nullable=False),
+    Column("reason", PlainText, nullable=False),
+    Column("key", PlainText),
+    Column("signature", PlainText),
+)
+
+#: What the transaction that inserted the row may do to append-only tables. Empty for all others.
+permits = Table("permits", metadata, Column("operation", PlainText, primary_key=True))
+
+refuse_changes(erasures, purged=True)
+for _table in (seals, sealed, tombstones):
+    refuse_changes(_table)
+AUDIT_TABLES = (erasures, seals, sealed, tombstones, permits)

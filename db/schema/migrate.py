@@ -1,0 +1,113 @@
+"""Bringing a database to the tables of this version of CoLM.
+
+Several processes may do so at once: one migrates, the others wait and find nothing left to do. A
+migration that fails leaves the database as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, Engine, func, select, text
+
+from colm.db.connection import connect, reading, writing
+from colm.db.sqlite_file import is_missing
+from colm.models.errors import SettingsError
+
+#: Held on PostgreSQL while migrating; any number that no other program uses. SQLite's write lock
+#: needs no name.
+_LOCK = 0x436F4C4D
+
+#: The migrations of this version of CoLM.
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+
+def upgrade(url: str, migrations: Path = MIGRATIONS) -> None:
+    """Apply every migration that `pending` names, in one transaction.
+
+    Raises SettingsError if the database is newer than this version of CoLM, TransientError if it
+    is away.
+    """
+    with _migrating(url) as connection:
+        if _missing(connection, migrations):
+            command.upgrade(_config(migrations, connection), "head")
+
+
+def pending(url: str, migrations: Path = MIGRATIONS) -> list[str]:
+    """The migrations that the database at `url` still lacks, oldest first, each in one line.
+
+    Raises like `upgrade`.
+    """
+    engine = connect(url, pool_size=1)
+    nothing = is_missing(engine.url)
+    missing = _in_order(migrations) if nothing else _read_missing(engine, migrations)
+    return [f"{script.revision} {script.doc}" for script in missing]
+
+
+def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
+    """Write a migration from the database at `url`, fully upgraded, to `db.schema.tables`.
+
+    For developers: review it by hand and add what Alembic does not see, such as triggers.
+    """
+    with _migrating(url) as connection:
+        number = f"{len(list(_scripts(migrations).walk_revisions())) + 1:04d}"
+        command.revision(_config(migrations, connection), subject, autogenerate=True, rev_id=number)
+
+
+def _read_missing(engine: Engine, migrations: Path) -> list[Script]:
+    try:
+        with reading(engine) as connection:
+            return _missing(connection, migrations)
+    finally:
+        engine.dispose()
+
+
+def _missing(connection: Connection, migrations: Path) -> list[Script]:
+    scripts = _in_order(migrations)
+    applied = MigrationContext.configure(connection).get_current_revision()
+    if applied is None:
+        return scripts
+    known = [script.revision for script in scripts]
+    if applied not in known:
+        raise SettingsError(
+            f"the database was migrated to {applied} by a newer version of CoLM than this, which "
+            f"knows migrations up to {known[-1]}"
+        )
+    return scripts[known.index(applied) + 1 :]
+
+
+def _in_order(migrations: Path) -> list[Script]:
+    return list(reversed(list(_scripts(migrations).walk_revisions())))
+
+
+@contextmanager
+def _migrating(url: str) -> Iterator[Connection]:
+    engine = connect(url, pool_size=1, application_name="colm migrate", create=True)
+    try:
+        with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                # Whoever migrates may take its time: with tables of millions of rows it does.
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _config(migrations: Path, connection: Connection | None = None) -> Config:
+    # Alembic's own words about what it does are for its command line.
+    config = Config(stdout=StringIO(), attributes={"connection": connection})
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    return config
+
+
+def _scripts(migrations: Path) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(migrations))

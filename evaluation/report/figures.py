@@ -1,0 +1,65 @@
+"""What all figures have in common: colours, style, and how a drawing becomes an SVG and a PNG.
+
+Drawn without pyplot, so that any thread may do it, and the same data gives the same bytes. Colours
+are told apart by colour-blind eyes (Okabe and Ito, 2008).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from colm.evaluation.stats.statistics import Estimate
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
+COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+MARKERS: Final = "osD^vPX*"
+#: Of every figure. Names in a figure are text, never formulas.
+STYLE: Final[dict[Any, Any]] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "colm",
+    "hatch.linewidth": 0.6,
+    "text.parse_math": False,
+}
+#: Of PNGs (dots an inch).
+DPI: Final = 144
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One figure: `name` for its file, `words` for who cannot see it."""
+
+    name: str
+    title: str
+    words: str
+    svg: bytes
+    png: bytes
+
+
+def drawn(
+    name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Figure], None]
+) -> Picture:
+    """A figure of `size` (inches), drawn on by `draw`."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        svg, png = io.BytesIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    return Picture(name=name, title=title, words=words, svg=svg.getvalue(), png=png.getvalue())
+
+
+def reach(estimate: Estimate) -> list[list[float]]:
+    """The two arms of an error bar; rounding must not turn one around."""
+    low, high = estimate.value - estimate.low, estimate.high - estimate.value
+    return [[max(0.0, low)], [max(0.0, high)]]

@@ -1,0 +1,175 @@
+"""The figures of a report, as SVG and PNG. Every one shows what a table of the report says too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from colm.evaluation.report.cope_thresholds_plot import surface_plot
+from colm.evaluation.report.figures import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    MARKERS,
+    RED,
+    Picture,
+    drawn,
+    reach,
+)
+from colm.evaluation.stats.analysis import Analysis
+from colm.evaluation.stats.run_data import RunData
+from colm.evaluation.stats.tables import ClientRow, EntryRow
+
+
+def pictures(data: RunData, found: Analysis) -> list[Picture]:
+    """Every figure that the run has data for."""
+    made = [_front(found, *axis) for axis in _axes_of_cost(found)]
+    made.append(_latency(data, found))
+    if found.clients:
+        made += [_recovery(found.clients), _flow(found.clients)]
+    made += [surface_plot(entry, points) for entry, points in data.surfaces.items() if points]
+    return made
+
+
+def _drawn(
+    name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Axes], None]
+) -> Picture:
+    """One set of axes, drawn on by `draw`."""
+    return drawn(name, title, words, size, lambda figure: draw(figure.add_subplot()))
+
+
+def _axes_of_cost(found: Analysis) -> list[tuple[str, str]]:
+    axes = [("tokens", "tokens a query"), ("seconds", "median seconds a query")]
+    if any(row.cost.dollars for row in found.entries):
+        axes.append(("dollars", "dollars for 1,000 queries"))
+    return axes
+
+
+def _front(found: Analysis, cost: str, label: str) -> Picture:
+    on_front = found.front[cost]
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(found.entries):
+            x, estimate = _cost(row, cost), row.accuracy
+            if estimate is not None:
+                axes.errorbar(
+                    x, estimate.value, yerr=reach(estimate), **look(place),
+                    capsize=3, markersize=7, label=row.name,
+                )  # fmt: skip
+        line = [(_cost(r, cost), r.right / r.n) for n in on_front for r in _named(found, n)]
+        axes.plot(*zip(*line, strict=True), color=GREY, linestyle="--", zorder=0)
+        axes.set(xlabel=label, ylabel="accuracy", ylim=(-0.03, 1.03))
+        axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+
+    words = f"Accuracy against {label}. Nothing beats both of: {', '.join(on_front)}."
+    return _drawn(f"front-{cost}", f"Accuracy against {label}", words, (7.2, 3.6), draw)
+
+
+def look(place: int) -> dict[str, Any]:
+    """How an entry is drawn: no two of 64 have colour and marker in common."""
+    return {"color": COLOURS[place % 8], "fmt": MARKERS[(place + place // 8) % 8]}
+
+
+def _recovery(rows: Sequence[ClientRow]) -> Picture:
+    """Recovery and regression of each client, with the control's beside them."""
+    bars = [
+        (f"{row.entry}: {row.client}", row.change, row.controlled and row.controlled.control)
+        for row in rows
+    ]
+
+    def draw(axes: Axes) -> None:
+        for place, (_, change, control) in enumerate(bars):
+            for offset, estimate, colour, hatch in (
+                (-0.3, change.recovery, GREEN, ""),
+                (-0.1, control.recovery if control else None, GREEN, "///"),
+                (0.1, change.regression, RED, ""),
+                (0.3, control.regression if control else None, RED, "///"),
+            ):
+                if estimate is not None:
+                    axes.barh(
+                        place + offset, estimate.value, 0.19, xerr=reach(estimate), capsize=2,
+                        color=colour if not hatch else "white", edgecolor=colour, hatch=hatch,
+                    )  # fmt: skip
+        axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+        axes.invert_yaxis()
+        axes.set(xlabel="share", xlim=(0, 1))
+        _keys(axes, {"recovery": (GREEN, ""), "by the control": (GREEN, "///"),
+                     "regression": (RED, ""), "by the control ": (RED, "///")})  # fmt: skip
+
+    words = "Recovery and regression of each client, and of the control that asks again unguided."
+    size = (7.2, 1.4 + 0.62 * len(bars))
+    return _drawn("recovery", "Recovery and regression", words, size, draw)
+
+
+def _flow(rows: Sequence[ClientRow]) -> Picture:
+    """What became of each client's drafts, as shares of all its items."""
+    kinds = (
+        ("right, stayed right", BLUE, ""),
+        ("wrong, now right", GREEN, ""),
+        ("right, now wrong", RED, "xxx"),
+        ("wrong, stayed wrong", "#DDDDDD", ""),
+    )
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(rows):
+            counts = (
+                row.change.kept, row.change.recovered, row.change.spoiled, row.change.still_wrong,
+            )  # fmt: skip
+            left = 0.0
+            for count, (_, colour, hatch) in zip(counts, kinds, strict=True):
+                share = count / row.change.n
+                axes.barh(place, share, 0.7, left=left, color=colour, hatch=hatch,
+                          edgecolor="white")  # fmt: skip
+                if share > 0.03:
+                    ink = "white" if colour in (BLUE, GREEN, RED) else "black"
+                    box = {"facecolor": colour, "edgecolor": "none", "pad": 1}
+                    middle = left + share / 2
+                    axes.text(middle, place, str(count), ha="center", va="center", color=ink,
+                              bbox=box)  # fmt: skip
+                left += share
+        axes.set_yticks(range(len(rows)), [f"{row.entry}: {row.client}" for row in rows])
+        axes.invert_yaxis()
+        axes.set(xlabel="share of its items", xlim=(0, 1))
+        _keys(axes, {name: (colour, hatch) for name, colour, hatch in kinds})
+
+    words = "Each client's drafts and refined answers: how many stayed right, and so on."
+    size = (7.2, 1.4 + 0.36 * len(rows))
+    return _drawn("flow", "From draft to refined answer", words, size, draw)
+
+
+def _latency(data: RunData, found: Analysis) -> Picture:
+    """The share of queries that had ended after so many seconds."""
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(found.entries):
+            seconds = sorted(u.seconds for u in data.units if u.entry == row.name)
+            shares = [(n + 1) / len(seconds) for n in range(len(seconds))]
+            axes.step([0.0, *seconds], [0.0, *shares], where="post", color=COLOURS[place % 8],
+                      linestyle=("-", "--", ":", "-.")[place // 8 % 4], label=row.name)  # fmt: skip
+        axes.set(xlabel="seconds from ask to answer", ylabel="share answered", ylim=(0, 1.02))
+        axes.set_xlim(left=0)
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+
+    words = "How long queries took: the share of each entry's queries that had ended by a time."
+    return _drawn("latency", "How long queries took", words, (7.2, 3.2), draw)
+
+
+def _keys(axes: Axes, kinds: Mapping[str, tuple[str, str]]) -> None:
+    for name, (colour, hatch) in kinds.items():
+        face = "white" if hatch == "///" else colour
+        axes.barh([0], [0], color=face, edgecolor=colour, hatch=hatch, label=name)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
+
+
+def _cost(row: EntryRow, cost: str) -> float:
+    return {"tokens": row.tokens_each, "seconds": row.seconds, "dollars": 1000 * row.dollars_each}[
+        cost
+    ]
+
+
+def _named(found: Analysis, name: str) -> list[EntryRow]:
+    return [row for row in found.entries if row.name == name]

@@ -1,0 +1,156 @@
+"""What answers cost, and which strategies nobody should use: cost ledgers, prices, the front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from colm.models.messages import Spent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """Dollars for a million tokens of one participant."""
+
+    input: float = 0.0
+    output: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What some queries took together."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Completion tokens of plans (the act `plan`), which are among the others too.
+    plan_tokens: int = 0
+    dollars: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+def cost_of(ledger: Iterable[Spent], prices: Mapping[str, Price]) -> Cost:
+    """The cost of ledger lines; a participant without a price is free, as COPE's small model."""
+    calls = prompt = completion = plans = 0
+    dollars = 0.0
+    for line in ledger:
+        price = prices.get(line.participant, Price())
+        calls += line.calls
+        prompt += line.prompt
+        completion += line.completion
+        plans += line.completion if line.act == "plan" else 0
+        dollars += (line.prompt * price.input + line.completion * price.output) / 1e6
+    return Cost(
+        calls=calls,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        plan_tokens=plans,
+        dollars=dollars,
+    )
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    parts = list(costs)
+    return Cost(
+        calls=sum(part.calls for part in parts),
+        prompt_tokens=sum(part.prompt_tokens for part in parts),
+        completion_tokens=sum(part.completion_tokens for part in parts),
+        plan_tokens=sum(part.plan_tokens for part in parts),
+        dollars=sum(part.dollars for part in parts),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRow:
+    """One stage of COPE: how often it is reached and left, how right it is, what it costs."""
+
+    stage: int
+    #: Queries that got as far, and that went on.
+    reached: int
+    deferred: int
+    #: Queries whose last stage this was: those that it answered, and those that it failed.
+    ended: int
+    failed: int
+    #: Right answers among those that it answered.
+    right: int
+    #: Of those that it answered, how many below its threshold, for want of a later stage.
+    unaccepted: int
+    #: Of those that it failed, how many are right by the answer of an earlier stage.
+    right_before: int
+    #: Dollars that queries whose last stage this was cost, on average; None of none.
+    mean_dollars: float | None
+    mean_tokens: float | None
+
+    @property
+    def defer_rate(self) -> float | None:
+        return self.deferred / self.reached if self.reached else None
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.right / self.ended if self.ended else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageEnd:
+    """Where one query ended, whether it was right, and what it cost in all."""
+
+    #: The stage that gave the answer; 0 gave none.
+    stage: int
+    right: bool
+    cost: Cost
+    #: The last stage that was asked; None is the one that answered, or the last of all.
+    reached: int | None = None
+    #: Whether the answer came up to its stage's threshold.
+    accepted: bool = True
+
+    def last(self, stages: Sequence[int]) -> int:
+        """The stage that it got to: no earlier one than that which answered."""
+        return max(self.reached or 0, self.stage) or max(stages)
+
+
+def stage_rows(ends: Sequence[StageEnd], stages: Sequence[int] = (1, 2, 3)) -> list[StageRow]:
+    """The table of defer rate, accuracy and cost by stage.
+
+    A query whose last stage gave no answer has failed there, whatever earlier stage's answer it
+    was given; it is not among those that the earlier one answered.
+    """
+    rows = []
+    for stage in stages:
+        reached = [end for end in ends if end.last(stages) >= stage]
+        here = [end for end in reached if end.last(stages) == stage]
+        answered = [end for end in here if end.stage == stage]
+        rows.append(
+            StageRow(
+                stage=stage,
+                reached=len(reached),
+                deferred=len(reached) - len(here),
+                ended=len(answered),
+                failed=len(here) - len(answered),
+                right=sum(end.right for end in answered),
+                unaccepted=sum(not end.accepted for end in answered),
+                right_before=sum(end.right for end in here if end.stage != stage),
+                mean_dollars=_mean([end.cost.dollars for end in here]),
+                mean_tokens=_mean([end.cost.tokens for end in here]),
+            )
+        )
+    return rows
+
+
+def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The names of (cost, accuracy) that no other beats on both, the cheapest first.
+
+    A point is beaten by one that is no dearer and no less right, and better in one of the two.
+    """
+    front = [
+        name
+        for name, (cost, right) in points.items()
+        if not any(c <= cost and r >= right and (c, r) != (cost, right) for c, r in points.values())
+    ]
+    return sorted(front, key=lambda name: points[name])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

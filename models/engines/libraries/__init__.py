@@ -1,0 +1,1 @@
+"""Engines of other libraries: OpenVINO GenAI, transformers' paged manager."""

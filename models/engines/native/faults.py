@@ -1,0 +1,29 @@
+"""What counts as a fault where code of others runs: templates, tokenizers, model folders."""
+
+from __future__ import annotations
+
+from colm.models.errors import EngineError
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether it is an error; a panic of a library in Rust is one too, though Python takes it for
+    the wish to end."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def told(error: BaseException) -> str:
+    """An error in one line of at most 300 characters: the libraries' own go on for a page."""
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    if said and isinstance(error, (OSError, ValueError, ImportError)):
+        return said  # written for whoever reads it
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def failed(what: str, error: BaseException) -> EngineError:
+    """The EngineError that stands for a fault; any EngineError as it is. Others are raised again,
+    as they are no faults."""
+    if isinstance(error, EngineError):
+        return error
+    if not is_fault(error):
+        raise error
+    return EngineError(f"{what}: {told(error)}")

@@ -1,0 +1,231 @@
+"""The running batch: requests join and leave it at every token.
+
+One turn sweeps out who is done, prefills whoever enters, and draws one token for every row. The
+running rows are the first rows of the cache, without a gap; the one that is being prefilled, if
+any, is right behind them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from colm.models.engines.base import EngineInfo
+from colm.models.engines.native.decoding import FAULTS, Decoding
+from colm.models.engines.native.kv_cache import RowKV, Shape
+from colm.models.engines.native.model_runner import Runner
+from colm.models.engines.native.prefix_cache import MIN_SHARED, KeptPrefixes, shared_prefix
+from colm.models.engines.native.scoring import score
+from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.waiting_queue import Room, WaitingLine
+from colm.models.engines.pending import Tickets
+from colm.models.errors import EngineError
+
+#: Prompt tokens computed in one turn before the running rows get their next token.
+PREFILL_TOKENS = 512
+
+
+class Batch:
+    """Decides what each forward pass does. For one thread; settles tickets as requests end."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        tickets: Tickets,
+        info: EngineInfo,
+        room: Room,
+        kept: KeptPrefixes[RowKV],
+        guess_tokens: int = 0,
+    ) -> None:
+        self._runner = runner
+        self._tickets = tickets
+        self._info = info
+        self._room = room
+        self._kept = kept
+        self._decoding = Decoding(runner, tickets, guess_tokens=guess_tokens)
+        self._line: WaitingLine[Generation] = WaitingLine()
+        self._rows: list[Generation] = []
+        self._entering: Generation | None = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._rows or self._entering or len(self._line))
+
+    def turn(self, arrivals: Iterable[Generation]) -> None:
+        """One step of the loop. Raises DeviceLost; any other fault is its request's own."""
+        for generation in arrivals:
+            self._line.join(generation, overnight=generation.ticket.request.lane == "overnight")
+        self._sweep()
+        self._prefill()
+        self._decode()
+        self._sweep()
+
+    def abandon(self, error: EngineError) -> None:
+        """Fail what runs, and forget all that the cache holds; who waits goes on waiting."""
+        for generation in [*self._rows, *([self._entering] if self._entering else [])]:
+            self._tickets.fail(generation.ticket, error)
+        self._rows, self._entering = [], None
+        self.release()
+
+    def release(self) -> None:
+        """Give the cache's memory back."""
+        self._kept.clear()
+        self._runner.release()
+
+    def _sweep(self) -> None:
+        """Let go of everyone who is done, withdrawn or out of time."""
+        now = time.monotonic()
+        self._line.drop(lambda generation: self._gone(generation, now))
+        if self._entering is not None and self._gone(self._entering, now):
+            self._vacate(self._entering, len(self._rows))
+            self._entering = None
+        for row in reversed(range(len(self._rows))):
+            generation = self._rows[row]
+            if generation.finish_reason is not None:
+                self._complete(generation, row, now)
+            if self._gone(generation, now):
+                self._leave(row)
+
+    def _gone(self, generation: Generation, now: float) -> bool:
+        if generation.ticket.overdue(now):
+            self._tickets.expire(generation.ticket)
+        return generation.ticket.settled
+
+    def _complete(self, generation: Generation, row: int, now: float) -> None:
+        ticket = generation.ticket
+        try:
+            completion = generation.completion(self._info, ticket.request.sampling.seed, now)
+        except EngineError as error:
+            self._tickets.fail(ticket, error)
+            return
+        opened = None if generation.choices else generation.opened
+        self._tickets.finish(ticket, completion, opened=opened)
+        self._keep(generation, row)
+
+    def _keep(self, generation: Generation, row: int) -> None:
+        conversation = generation.ticket.request.conversation
+        if conversation is None or not self._kept.wants(generation.filled):
+            return
+        try:
+            kv = self._runner.copy_out(row, generation.filled)
+        except torch.OutOfMemoryError:
+            self._kept.clear()  # keeping is a convenience: running requests come first
+        else:
+            self._kept.keep(conversation, generation.held, kv)
+
+    def _leave(self, row: int) -> None:
+        """Free a row: the last one takes its place, and who is entering closes up."""
+        self._vacate(self._rows[row], row)
+        last = self._rows.pop()
+        if row < len(self._rows):
+            self._runner.move(len(self._rows), row, last.filled)
+            self._rows[row] = last
+        if self._entering is not None:
+            self._runner.move(len(self._rows) + 1, len(self._rows), self._entering.filled)
+
+    def _vacate(self, generation: Generation, row: int) -> None:
+        if generation.poisoned:
+            self._runner.blank(row)
+
+    def _prefill(self) -> None:
+        left = PREFILL_TOKENS
+        while left > 0 and (generation := self._entering or self._admit()) is not None:
+            chunk = generation.prompt[generation.filled : generation.filled + left]
+            left -= len(chunk)
+            try:
+                logits = self._runner.prefill(
+                    len(self._rows), chunk, generation.filled, self._features(generation, chunk)
+                )
+            except FAULTS as error:
+                self._entering = None
+                self._decoding.fault(generation, error)
+                self._vacate(generation, len(self._rows))
+                continue
+            generation.filled += len(chunk)
+            self._tickets.beat()
+            if generation.filled == len(generation.prompt):
+                generation.pixels, generation.features = None, None
+                if generation.choices:
+                    self._score(generation, logits)
+                    self._entering = None
+                    continue
+                self._entering = None
+                self._rows.append(generation)
+                self._decoding.first(generation, logits)
+                generation.first_token = time.monotonic()
+
+    def _features(self, generation: Generation, chunk: list[int]) -> Tensor | None:
+        """What stands in the places of images in this chunk of the prompt; None if it has none."""
+        count = sum(token < 0 for token in chunk)
+        if not count or generation.pixels is None:
+            return None
+        if generation.features is None:
+            generation.features = self._runner.see(generation.pixels)
+        start = sum(token < 0 for token in generation.prompt[: generation.filled])
+        features: Tensor = generation.features[start : start + count]
+        return features
+
+    def _score(self, generation: Generation, logits: Tensor) -> None:
+        """Settle a request that asks how likely its choices are; it never joins the rows."""
+        row = len(self._rows)
+        generation.first_token = time.monotonic()
+        try:
+            generation.choose(
+                score(self._runner, row, generation.filled, logits, generation.choices)
+            )
+        except FAULTS as error:
+            self._decoding.fault(generation, error)
+        except EngineError as error:
+            self._tickets.fail(generation.ticket, error)
+        else:
+            self._complete(generation, row, time.monotonic())
+        self._vacate(generation, row)
+
+    def _admit(self) -> Generation | None:
+        """Whoever is next in line, if there is room."""
+        first = self._line.first()
+        reaches = [generation.reach for generation in self._rows]
+        if first is None or not self._room.fits(reaches, first.reach):
+            return None
+        # A fault that nobody expects fails it with those that run, rather than forgetting it.
+        generation = self._entering = self._line.pop()
+        generation.started = time.monotonic()
+        need = Shape(rows=len(reaches) + 1, tokens=max([*reaches, generation.reach]))
+        try:
+            self._runner.reserve(need, rows=len(reaches))
+            self._reuse(generation)
+        except FAULTS as error:
+            self._entering = None
+            self._decoding.fault(generation, error)
+            return None
+        return generation
+
+    def _reuse(self, generation: Generation) -> None:
+        """Start from the longest prefix that is kept, or that a running row holds."""
+        kept, target = self._kept.find(generation.prompt), len(self._rows)
+        length = kept.length if kept else MIN_SHARED - 1
+        source = None
+        for row, running in enumerate(self._rows):
+            shared = shared_prefix(generation.prompt[:-1], running.held)
+            if shared > length:
+                source, length = row, shared
+        if source is not None:
+            self._runner.move(source, target, length)
+        elif kept is not None:
+            self._runner.copy_in(target, kept.kv, length)
+        else:
+            return
+        generation.filled = generation.cached = length
+
+    def _decode(self) -> None:
+        if any(row.finish_reason is not None or row.ticket.settled for row in self._rows):
+            # Someone ended or failed with the first token: close the gap before the others go on.
+            self._sweep()
+        rows = list(self._rows)
+        if not rows:
+            return
+        self._decoding.step(rows)

@@ -1,0 +1,101 @@
+"""What an answer tells of a query's way: each client's part, the guidance, the costs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from colm.models.messages import Act, ClientAnswer, Completion, Guidance, Spent, Tokens
+from colm.models.strategies.base import QueryState, StepState, completed
+
+
+def tokens_of(completions: Sequence[Completion]) -> Tokens:
+    return Tokens(
+        prompt=sum(c.prompt_tokens for c in completions),
+        completion=sum(c.completion_tokens for c in completions),
+    )
+
+
+def ledger(state: QueryState) -> tuple[Spent, ...]:
+    """What each participant generated for each act, in the order first asked."""
+    by_act: dict[tuple[str, Act], list[Completion]] = {}
+    roles = {}
+    for s in completed(state.steps):
+        assert s.completion is not None
+        by_act.setdefault((s.step.participant, s.step.act), []).append(s.completion)
+        roles[s.step.participant] = s.step.role
+    return tuple(
+        Spent(
+            participant=who,
+            role=roles[who],
+            act=act,
+            calls=len(done),
+            **tokens_of(done).model_dump(),
+        )
+        for (who, act), done in by_act.items()
+    )
+
+
+def latest_texts(state: QueryState) -> dict[str, str]:
+    """Each participant's newest text, refined or drafted; of one that has written any."""
+    done = ((s.step.participant, s.completion) for s in state.steps)
+    return {name: completion.text for name, completion in done if completion is not None}
+
+
+def client_answer(state: QueryState, client: str, final: str | None = None) -> ClientAnswer:
+    """One client's way through the query, as far as it went.
+
+    Its draft is the first text of its own; a solution that follows a plan is one, a plan is not.
+    `final` is what it ends with where a strategy took that from several answers.
+    """
+    mine = [s for s in state.steps if s.step.participant == client]
+    done = [s.completion for s in mine if s.completion is not None]
+    drafts = [s.completion.text for s in mine if s.completion and s.step.act in ("draft", "solve")]
+    refined = [s.completion.text for s in mine if s.completion and s.step.act == "refine"]
+    reasons = [s.outcome.reason for s in mine if s.outcome and s.outcome.completion is None]
+    status: Literal["refined", "drafted", "failed", "idle"]
+    if refined:
+        status = "refined"
+    elif drafts:
+        status = "drafted"
+    else:
+        status = "failed" if mine else "idle"
+    return ClientAnswer(
+        status=status,
+        draft=drafts[0] if drafts else None,
+        refined=refined[-1] if refined else final,
+        reason=reasons[0] if reasons else None,
+        tokens=tokens_of(done),
+        seconds=round(sum(c.total_s for c in done), 6),
+    )
+
+
+def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
+    """The guidance of every round, and whose drafts the server had read for it."""
+    given = []
+    for s in completed(s for s in state.steps if s.step.act == "synthesize"):
+        panel = state.decision("panel", s.step.round)
+        assert s.completion is not None
+        given.append(
+            Guidance(
+                round=s.step.round,
+                text=s.completion.text,
+                server=s.step.participant,
+                drafts_of=tuple(panel.detail["clients"]) if panel else (),
+                tokens=tokens_of([s.completion]),
+                seconds=round(s.completion.total_s, 6),
+            )
+        )
+    return tuple(given)
+
+
+def gone_without(state: QueryState, told: Sequence[StepState]) -> list[str]:
+    """A note for each answer of a client that never came, but for those `told` already."""
+    acts = ("draft", "refine")
+    missing = [s for s in state.steps if s.step.act in acts and s.completion is None]
+    return [
+        f"round {s.step.round} went on without the {s.step.act} of {s.step.participant} "
+        f"({s.outcome.reason})"
+        for s in missing
+        if s.outcome and s not in told
+    ]

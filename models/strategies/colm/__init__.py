@@ -1,0 +1,1 @@
+"""The strategy CoLM (arXiv 2511.06991)."""

@@ -1,0 +1,1 @@
+"""The strategy COPE (arXiv 2506.11578)."""

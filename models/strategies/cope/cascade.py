@@ -1,0 +1,80 @@
+"""COPE without plans at equal calls: what the plans are worth is the difference to this.
+
+Each call that `cope` spends on a plan is one more sample here: 2n in stage 1, n + 1 in stage 2 for
+n solutions and a guideline, one answer of the server in stage 3. Votes and thresholds are COPE's.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Name, Query
+from colm.models.prompts.answer_format import hint_of
+from colm.models.strategies.base import Move, QueryState
+from colm.models.strategies.cope.consensus import Comparison, Rule
+from colm.models.strategies.cope.stages import Course, defer
+from colm.models.strategies.cope.strategy import small_model
+from colm.models.strategies.format_options import FormatOptions
+
+
+class CascadeOptions(FormatOptions):
+    """Options of the strategy `cascade`."""
+
+    #: COPE's n: stage 1 has twice as many samples, stage 2 one more.
+    n: int = Field(default=8, ge=1, le=128)
+    #: The consensus at which stage 1 is accepted, and stage 2.
+    t1: float = Field(default=0.75, ge=0, le=1)
+    t2: float = Field(default=0.5, ge=0, le=1)
+    #: Whether a consensus equal to its threshold is accepted.
+    comparison: Comparison = ">="
+    #: The small model; None is the query's first client.
+    client: Name | None = None
+    #: Temperature of the client in stages 1 and 2; None is its own.
+    temperature1: float | None = Field(default=None, ge=0, le=5)
+    temperature2: float | None = Field(default=None, ge=0, le=5)
+
+
+class Cascade:
+    """The strategy `cascade`."""
+
+    options = CascadeOptions
+
+    def check(self, query: Query) -> None:
+        """Raises InvalidAsk when the query's participants cannot carry the options."""
+        small_model(query, "cascade", CascadeOptions.model_validate(query.options).client)
+        if query.server is None:
+            raise InvalidAsk("strategy 'cascade' needs a server; none is configured")
+
+    def next_move(self, state: QueryState, now: datetime) -> Move:
+        query = state.query
+        options = CascadeOptions.model_validate(query.options)
+        course = Course(
+            client=small_model(query, "cascade", options.client),
+            server=query.server,
+            hint=hint_of(options.kind, options.format_hint),
+            stages=(1, 2, 3),
+            rules=cascade_rules(query),
+            plans=False,
+            plan_at={},
+            solve_at={1: options.temperature1, 2: options.temperature2, 3: 0.0},
+        )
+        return defer(course, state, now)
+
+
+def cascade_rules(query: Query) -> dict[int, Rule]:
+    """What each voting stage of a query of `cascade` is held against."""
+    options = CascadeOptions.model_validate(query.options)
+    stages = {1: (2 * options.n, options.t1), 2: (options.n + 1, options.t2)}
+    return {
+        stage: Rule(
+            n=n,
+            threshold=threshold,
+            comparison=options.comparison,
+            kind=options.kind or "exact",
+            question=query.question,
+        )
+        for stage, (n, threshold) in stages.items()
+    }

@@ -1,0 +1,57 @@
+"""Asking a sandbox whether code passes its visible tests: the act `check`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from colm.models.answers.compare import extract
+from colm.models.messages import Participant, Query, Sampling, Step, Turn
+from colm.models.sandbox.protocol import CheckRequest
+from colm.models.sandbox.runner import MAX_PROGRAM
+from colm.models.strategies.cope.consensus import Sample
+from colm.models.strategies.stages import make_step
+
+VERSION = "2026-11-check-a"
+
+#: Characters that a turn may have.
+MAX_TURN = 400_000
+
+
+class Tests(NamedTuple):
+    """Python that fails where the code before it is wrong, and the server that runs both."""
+
+    checker: str
+    code: str
+
+
+def check_steps(
+    query: Query, tests: Tests, samples: Sequence[Sample], stage: int, now: datetime
+) -> list[Step]:
+    """A step for each sample that holds code, by its index; the others cannot pass."""
+    checker = Participant(name=tests.checker, role="server", sampling=Sampling(temperature=0))
+    requests = {i: _request(s, tests, query.question) for i, s in enumerate(samples)}
+    return [
+        make_step(
+            query,
+            checker,
+            "check",
+            stage,
+            (Turn(role="user", content=request),),
+            now,
+            index=index,
+            version=VERSION,
+        )
+        for index, request in requests.items()
+        if request is not None
+    ]
+
+
+def _request(sample: Sample, tests: Tests, question: str) -> str | None:
+    """What the sandbox is asked about a sample; None where it holds no code, or far too much."""
+    code = None if sample.text is None else extract(sample.text, "code", question=question)
+    if code is None or len(code) > MAX_PROGRAM:
+        return None
+    request = CheckRequest(code=code, tests=tests.code).model_dump_json()
+    return request if len(request) <= MAX_TURN else None

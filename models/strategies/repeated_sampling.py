@@ -1,0 +1,85 @@
+"""One participant, asked the same question several times: what `vote` and its kin share. Pure.
+
+Draw 0 is the first draft of every other strategy: the same act, round, index and prompt, hence the
+same seed (`colm.models.strategies.format_options`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from colm.models.answers.selection import most_central
+from colm.models.errors import InvalidAsk
+from colm.models.messages import Participant, Query, Step
+from colm.models.prompts import colm
+from colm.models.strategies.cope.consensus import votes_of
+from colm.models.strategies.cope.report import shown
+from colm.models.strategies.format_options import FormatOptions, question_of
+from colm.models.strategies.stages import make_step
+
+
+def one_of(query: Query, strategy: str, name: str | None) -> Participant:
+    """The participant called `name`, or the first client. Raises InvalidAsk."""
+    if name is None:
+        if query.clients:
+            return query.clients[0]
+        raise InvalidAsk(f"strategy {strategy!r} needs a client or participant='NAME'")
+    return named(query, "participant", name)
+
+
+def named(query: Query, option: str, name: str) -> Participant:
+    """The participant that `option` names. Raises InvalidAsk."""
+    try:
+        return query.participant(name)
+    except KeyError:
+        raise InvalidAsk(
+            f"{option}={name!r} is neither a client nor the server of this query"
+        ) from None
+
+
+def draws(
+    query: Query, options: FormatOptions, who: Participant, n: int, now: datetime
+) -> tuple[Step, ...]:
+    """The question, put to `who` n times as a draft; the draws differ in their seed alone."""
+    messages = colm.draft(who, question_of(query, options))
+    return tuple(
+        make_step(query, who, "draft", 1, messages, now, index=index) for index in range(n)
+    )
+
+
+class Pick(NamedTuple):
+    """Which of several texts of one participant was chosen, and why."""
+
+    place: int
+    because: str
+    #: For the answer's `detail`: what was found in each text, and which are the same.
+    detail: dict[str, Any]
+
+
+def most_frequent(
+    texts: Sequence[str | None], options: FormatOptions, question: str
+) -> Pick | None:
+    """The first text of the most frequent answer; without a kind, the most central text.
+
+    None where there is no text at all.
+    """
+    there = {str(i): text for i, text in enumerate(texts) if text is not None}
+    if not there:
+        return None
+    if options.kind is None:
+        choice = most_central(there)
+        return Pick(int(choice.name), f"sample {choice.name} {choice.because}", {"kind": None})
+    votes = votes_of(texts, options.kind, question)
+    detail = {
+        "kind": options.kind,
+        "answers": shown(votes.answers),
+        "classes": [list(members) for members in votes.classes],
+        "share": votes.share,
+    }
+    if not votes.majority:
+        first = int(next(iter(there)))
+        return Pick(first, f"no sample holds an answer of the kind {options.kind}", detail)
+    because = f"{len(votes.majority)} of {len(texts)} samples give its answer"
+    return Pick(votes.majority[0], because, detail)

@@ -1,0 +1,1 @@
+"""Connections, topology and messages of the broker."""

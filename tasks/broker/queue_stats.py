@@ -1,0 +1,99 @@
+"""Who listens to which queue, and how much lies in it. Reads only; never declares.
+
+On RabbitMQ it goes through pika, apart from Celery and its pools: an operator's look at the broker
+must work when Celery does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import pika
+from kombu.exceptions import OperationalError
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from colm.models.errors import TransientError
+from colm.tasks.broker.connection import pika_parameters, where, words
+from colm.tasks.broker.publish import NOT_FOUND
+from colm.tasks.celery_app import app
+from colm.tasks.config.settings import settings
+
+#: How long workers on the embedded broker are given to say which queues they read (seconds).
+ANSWER_WITHIN = 1.0
+
+
+class QueueDepth(NamedTuple):
+    """A queue as the broker sees it."""
+
+    name: str
+    messages: int
+    consumers: int
+
+
+def count_consumers(queue: str) -> int:
+    """How many workers read `queue`; 0 also where there is no such queue."""
+    return depths([queue])[0].consumers
+
+
+def listened_to(queues: Iterable[str]) -> set[str]:
+    """Those of `queues` that at least one worker reads."""
+    return {found.name for found in depths(queues) if found.consumers}
+
+
+def depths(queues: Iterable[str]) -> list[QueueDepth]:
+    """The messages ready in each queue and the workers that read it; zeros where it is missing.
+
+    Raises TransientError when the broker cannot be reached.
+    """
+    return _embedded(queues) if settings().embedded else _rabbitmq(queues)
+
+
+def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
+    try:
+        answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
+        read = [queue["name"] for queues in answers.values() for queue in queues]
+        with app.connection_for_read() as connection:
+            channel: Any = connection.default_channel  # the stubs know the common part only
+            return [QueueDepth(q, int(channel._size(q)), read.count(q)) for q in queues]
+    except (OperationalError, OSError) as error:
+        raise TransientError(f"the embedded broker cannot be reached: {error}") from error
+
+
+def _rabbitmq(queues: Iterable[str]) -> list[QueueDepth]:
+    with connected() as connection:
+        found, channel = [], connection.channel()
+        for queue in queues:
+            if not channel.is_open:  # a queue that does not exist closes the channel
+                channel = connection.channel()
+            found.append(_passive(channel, queue))
+        return found
+
+
+def _passive(channel: BlockingChannel, queue: str) -> QueueDepth:
+    try:
+        declared = channel.queue_declare(queue, passive=True).method
+    except ChannelClosedByBroker as error:
+        if error.reply_code != NOT_FOUND:
+            raise
+        return QueueDepth(queue, 0, 0)
+    return QueueDepth(queue, declared.message_count, declared.consumer_count)
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[pika.BlockingConnection]:
+    """A connection of pika's to RabbitMQ, closed at the end. Raises TransientError."""
+    url = settings().broker_url
+    try:
+        connection = pika.BlockingConnection(pika_parameters(settings()))
+    except (AMQPError, OSError) as error:
+        raise TransientError(
+            f"RabbitMQ at {where(url)} cannot be reached: {words(error, url)}"
+        ) from error
+    try:
+        yield connection
+    finally:
+        if connection.is_open:
+            connection.close()

@@ -1,0 +1,204 @@
+"""Every exchange and queue of CoLM, and the names of all of them, in this one module.
+
+    exchange       key                    queue                     read by
+    colm.ask       ask                    colm.ask                  coordinators
+    colm.ask       control                colm.control              coordinators
+    colm.steps     draft.<client>         colm.draft.<client>       that client
+    colm.guidance  refine.<client>        colm.refine.<client>      that client
+    colm.steps     synthesize.<server>    colm.synthesize.<server>  the workers of that server
+    colm.steps     overnight.<name>       colm.overnight.<name>     that client or server
+    colm.steps     cancel.<name>          colm.cancel.<name>        each process of that participant
+    colm.drafts    draft.<client>,        colm.submissions          coordinators
+                   guidance.<server>
+    colm.dead      #                      colm.dead                 coordinators
+    -              -                      colm.parked               an operator: `colm dead`
+
+What no queue of an exchange takes goes to colm.dead too (its alternate exchange), so that nothing
+that is published to CoLM's exchanges vanishes. The routing key of a submission is the identity of
+who sent it: on RabbitMQ a topic permission holds a client to its own. Every queue is a quorum queue
+that refuses what it cannot hold and dead-letters what is rejected or delivered too often; only
+colm.cancel.* are streams. The embedded broker ignores those arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kombu import Exchange, Queue
+from kombu.transport.base import StdChannel
+
+from colm.models.messages import Role, Step
+from colm.tasks.config.settings import BrokerLimits, Settings
+
+ASK = "colm.ask"
+STEPS = "colm.steps"
+GUIDANCE = "colm.guidance"
+DRAFTS = "colm.drafts"
+DEAD = "colm.dead"
+PARKED = "colm.parked"
+SUBMISSIONS = "colm.submissions"
+CONTROL = "colm.control"
+
+EXCHANGES = {
+    name: Exchange(
+        name,
+        type="topic",
+        durable=True,
+        delivery_mode="persistent",
+        arguments={} if name == DEAD else {"alternate-exchange": DEAD},
+    )
+    for name in (ASK, STEPS, GUIDANCE, DRAFTS, DEAD)
+}
+
+#: Of the letters that wait for an operator: all of them are in the record, cut or whole.
+PARKED_BYTES = 256 * 2**20
+#: A stream drops whole segments; stops are small, and old ones of no use.
+STOPS_SEGMENT = 500_000
+#: Each look at a letter counts as a delivery, and RabbitMQ 4 drops after 20 where none is said.
+UNBOUNDED_DELIVERIES = 1_000_000
+
+#: The embedded broker has no streams: there every process hears every stop.
+EMBEDDED_STOPS = Exchange("colm.stops", type="fanout", durable=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """The queues of a site. Declaring the same values twice is harmless, others are refused."""
+
+    limits: BrokerLimits
+    clients: tuple[str, ...]
+    servers: tuple[str, ...]
+
+    def ask(self) -> Queue:
+        return self._work(ASK, ASK, "ask")
+
+    def control(self) -> Queue:
+        """What must not wait behind the questions; a thread of its own reads it."""
+        return self._work(CONTROL, ASK, "control")
+
+    def submissions(self) -> Queue:
+        return self._work(SUBMISSIONS, DRAFTS, "#")
+
+    def draft(self, client: str) -> Queue:
+        return self._work(f"colm.draft.{client}", STEPS, f"draft.{client}")
+
+    def refine(self, client: str) -> Queue:
+        return self._work(f"colm.refine.{client}", GUIDANCE, f"refine.{client}")
+
+    def synthesize(self, server: str) -> Queue:
+        return self._work(f"colm.synthesize.{server}", STEPS, f"synthesize.{server}")
+
+    def overnight(self, participant: str) -> Queue:
+        """Steps of queries that can wait, apart so that they do not delay the others."""
+        return self._work(f"colm.overnight.{participant}", STEPS, f"overnight.{participant}")
+
+    def stops(self, participant: str) -> Queue:
+        """A stream: every process of the participant reads all of it, and declares nothing."""
+        return Queue(
+            f"colm.cancel.{participant}",
+            EXCHANGES[STEPS],
+            routing_key=f"cancel.{participant}",
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "stream",
+                "x-max-age": "1h",
+                "x-stream-max-segment-size-bytes": STOPS_SEGMENT,
+            },
+        )
+
+    def all_stops(self) -> tuple[Queue, ...]:
+        return tuple(self.stops(name) for name in (*self.servers, *self.clients))
+
+    def dead(self) -> Queue:
+        """Given up on, and not yet settled by a coordinator."""
+        return Queue(
+            DEAD,
+            EXCHANGES[DEAD],
+            routing_key="#",
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": UNBOUNDED_DELIVERIES,
+                "x-max-length": self.limits.queue_length,
+                "x-overflow": "reject-publish",
+            },
+        )
+
+    def parked(self) -> Queue:
+        """Settled and recorded, and kept for an operator to replay or drop; the oldest go first."""
+        return Queue(
+            PARKED,
+            Exchange(""),
+            routing_key=PARKED,
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": UNBOUNDED_DELIVERIES,
+                "x-max-length": self.limits.parked_letters,
+                "x-max-length-bytes": PARKED_BYTES,
+                "x-overflow": "drop-head",
+            },
+        )
+
+    def taking(self, exchange: str, key: str) -> Queue | None:
+        """The queue that takes what is published there; None where there is none."""
+        for queue in self.everything():
+            if queue.exchange.name == exchange != DEAD and queue.routing_key in (key, "#"):
+                return queue
+        return None
+
+    def of_coordinator(self) -> tuple[Queue, ...]:
+        return self.ask(), self.submissions()
+
+    def of_client(self, client: str) -> tuple[Queue, ...]:
+        return self.draft(client), self.refine(client), self.overnight(client)
+
+    def of_server(self, server: str) -> tuple[Queue, ...]:
+        return self.synthesize(server), self.overnight(server)
+
+    def for_step(self, step: Step) -> Queue:
+        """The queue that a step goes to."""
+        if step.lane == "overnight":
+            return self.overnight(step.participant)
+        if step.role == "server":
+            return self.synthesize(step.participant)
+        name = step.participant
+        return self.refine(name) if step.act == "refine" else self.draft(name)
+
+    def everything(self) -> tuple[Queue, ...]:
+        of_clients = [queue for client in self.clients for queue in self.of_client(client)]
+        of_servers = [queue for server in self.servers for queue in self.of_server(server)]
+        return (self.dead(), *self.of_coordinator(), *of_servers, *of_clients)
+
+    def _work(self, name: str, exchange: str, key: str) -> Queue:
+        return Queue(
+            name,
+            EXCHANGES[exchange],
+            routing_key=key,
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": self.limits.deliveries,
+                "x-max-length": self.limits.queue_length,
+                "x-overflow": "reject-publish",
+                "x-dead-letter-exchange": DEAD,
+                "x-dead-letter-strategy": "at-least-once",
+            },
+        )
+
+
+def topology_of(found: Settings) -> Topology:
+    """The topology that these settings describe."""
+    return Topology(limits=found.limits, clients=tuple(found.clients), servers=tuple(found.servers))
+
+
+def submission_key(role: Role, name: str) -> str:
+    """The routing key under which a participant submits."""
+    return f"{'draft' if role == 'client' else 'guidance'}.{name}"
+
+
+def declare(channel: StdChannel, queues: Iterable[Queue]) -> None:
+    """Declare exchanges, queues and bindings; what exists with other arguments raises (406)."""
+    for queue in queues:
+        queue(channel).declare()

@@ -1,0 +1,234 @@
+"""The tasks that callers call, and Celery's own ways of calling them.
+
+Celery offers more with a task than a record can carry. Groups, signatures and ids work; all else is
+an InvalidAsk in the caller's own process, before anything is sent: the workers would refuse it, and
+the caller would wait for the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from celery import Task, group
+from celery.canvas import Signature
+from celery.result import AsyncResult as Result
+from kombu import Producer, Queue
+
+from colm.models.errors import InvalidAsk
+from colm.tasks.celery_app import app
+
+#: A caller is told soon that the broker is away; its question is not lost, it was never accepted.
+CALLERS_PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
+
+#: Options that Celery gives to the members of a group and to the steps of a chain. They concern
+#: the results in the caller's process, not the message.
+LEFT_OUT = {"add_to_parent", "group_id", "group_index", "producer", "publisher", "reply_to"}
+LET_THROUGH = {"parent_id", "retry", "root_id"}
+#: The other options of `apply_async`, by the reason why they are refused.
+REFUSED = {
+    "what follows from a result is the caller's: get() it, then send the next task": (
+        *("chain", "chord", "link", "link_error"),
+    ),
+    "it starts at once and ends by its deadline": (
+        *("countdown", "eta", "expiration", "expires", "soft_time_limit", "time_limit"),
+    ),
+    "its queue is the site's": (
+        *("connection", "declare", "delivery_mode", "exchange", "exchange_type", "immediate"),
+        *("mandatory", "queue", "route_name", "router", "routing_key"),
+    ),
+    "its message has one form": (
+        *("argsrepr", "compression", "content_encoding", "content_type", "headers", "kwargsrepr"),
+        *("serializer", "shadow", "stamped_headers"),
+    ),
+    "it has no priority: a question that can wait is asked with lane='overnight'": ("priority",),
+    "its result is recorded in any case": ("ignore_result",),
+    "it is sent again for some seconds and not after that": (
+        *("confirm_timeout", "retries", "retry_policy", "timeout"),
+    ),
+    "it cannot replace a task, whose result is kept elsewhere: send it, and return its id": (
+        "replaced_task_nesting",
+    ),
+}
+_WHY = {option: why for why, options in REFUSED.items() for option in options}
+#: Values that say nothing new: the form that messages have, and the mark of Celery beat.
+HARMLESS = [("serializer", "json"), ("headers", {"celery_beat_task": True})]
+#: Whatever can be said to `apply_async`, and is no argument of a task.
+CELERYS = {"task_id", *LEFT_OUT, *LET_THROUGH, *_WHY}
+
+
+class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
+    """A task that is checked in the caller's process, and sent in one way: by CoLM's app.
+
+    Celery makes it known to every app of the process, for which another broker may be set.
+    """
+
+    @property
+    def called(self) -> str:
+        """Its name for callers."""
+        return str(self.name).removeprefix("colm.")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.request.called_directly:
+            raise InvalidAsk(
+                f"{self.called}(...) would run in this process, which is no coordinator: "
+                f"{self.called}.delay(...) sends it"
+            )
+        return self.run(*args, **kwargs)
+
+    def apply(self, *_args: Any, **_options: Any) -> NoReturn:
+        raise InvalidAsk(
+            f"{self.called} cannot be applied in this process, which is no coordinator: "
+            f"{self.called}.delay(...) sends it"
+        )
+
+    def retry(self, *_args: Any, **_options: Any) -> NoReturn:
+        raise InvalidAsk(f"{self.called} is not tried again by a worker: send it again")
+
+    def signature(
+        self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
+    ) -> Signature[Any]:
+        options.setdefault("app", app)
+        found = CallersSignature(self, args, kwargs, *more, **options)
+        self.check(found)
+        return found
+
+    subtask = signature
+
+    def map(self, it: Iterable[Any]) -> Any:
+        """A group: what one task of Celery's own would do one after the other."""
+        return group([self.s(one) for one in it], app=app)
+
+    def starmap(self, it: Iterable[Any]) -> Any:
+        return group([self.s(*one) for one in it], app=app)
+
+    def chunks(self, *_args: Any, **_options: Any) -> NoReturn:
+        raise InvalidAsk(
+            f"{self.called} has no chunks, as engines batch by themselves: {self.called}.map([...])"
+        )
+
+    def AsyncResult(self, task_id: str, **options: Any) -> Result[Any]:  # noqa: N802 - its name
+        found: Result[Any] = app.AsyncResult(
+            task_id, backend=app.backend, task_name=str(self.name), **options
+        )
+        return found
+
+    def check(self, found: Signature[Any]) -> None:
+        """Raises InvalidAsk for a signature that could never be sent."""
+        check_options(self.called, found.options)
+
+    def arguments(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What is called, as a tuple and a dict. Raises InvalidAsk where it is something else."""
+        if isinstance(args, (str, bytes)) or not isinstance(args or (), Iterable):
+            raise InvalidAsk(
+                f"{self.called}.apply_async takes a list of arguments: "
+                f"{self.called}.apply_async([{args!r:.100}])"
+            )
+        if not isinstance(kwargs or {}, Mapping):
+            raise InvalidAsk(f"{self.called}.apply_async takes a dict of keyword arguments")
+        return tuple(args or ()), dict(kwargs or {})
+
+    def send(
+        self,
+        queue: Queue,
+        *,
+        task_id: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any],
+        shown: Mapping[str, Any],
+        options: Mapping[str, Any],
+        **more: Any,
+    ) -> Result[Any]:
+        """Publish; raises what `publish` raises. `options` are Celery's, and checked before."""
+        from colm.tasks.broker.publish import publish
+
+        if app.conf.task_always_eager:
+            raise InvalidAsk(
+                f"{self.called} cannot be eager: it needs a site. Leave task_always_eager out of "
+                "the settings of CoLM's app; 'colm up' with scripted engines is a site for tests"
+            )
+        result: Result[Any] = publish(
+            app,
+            str(self.name),
+            queue,
+            task_id=task_id,
+            args=tuple(args),
+            kwargs=kwargs,
+            shown=shown,
+            declare=True,
+            retry_policy=CALLERS_PATIENCE,
+            result_cls=self.AsyncResult,
+            task_type=self,
+            producer=_ours(options),
+            # Whoever follows the results of another app looks for them where that one keeps them.
+            add_to_parent=False,
+            **{name: value for name, value in options.items() if name in LET_THROUGH},
+            **more,
+        )
+        return result
+
+
+class CallersSignature(Signature[Any]):
+    """A signature of such a task: in a group, or the last of a chain, and nothing else."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self["subtask_type"] = "colm"
+
+    @classmethod
+    def from_dict(cls, d: dict[str, Any], app: Any = None) -> CallersSignature:
+        return cls(d, app=app)
+
+    @property
+    def type(self) -> Any:
+        """Our task, whatever the app of the worker that comes to it in a chain."""
+        return app.tasks[self["task"]]
+
+    def freeze(  # type: ignore[override]  # the stubs name every option
+        self, _id: str | None = None, **place: Any
+    ) -> Any:
+        """Raises InvalidAsk where Celery puts it before something else, and before all is sent.
+
+        What it is told tells where that is: a step that another follows is told its root and no
+        more, a part of a chord what follows, and the body of one its group and no place in it.
+        """
+        called = str(self["task"]).removeprefix("colm.")
+        if set(place) == {"root_id"} or place.get("chord"):
+            raise InvalidAsk(
+                f"nothing can follow {called}, in a chain or a chord: get() its result, then send "
+                "the next task"
+            )
+        if set(place) == {"group_id", "root_id"} and not self.immutable:
+            raise InvalidAsk(
+                f"{called} takes no list of results, which is what a chord hands on: make it "
+                f"immutable ({called}.si), or get() the results and ask then"
+            )
+        return super().freeze(_id, **place)
+
+
+Signature.register_type("colm")(CallersSignature)
+
+
+def check_options(called: str, options: Mapping[str, Any]) -> None:
+    """Raises InvalidAsk for options of Celery's that cannot be kept, with the reasons."""
+    refused = [
+        name
+        for name, value in options.items()
+        if value and name not in CELERYS - set(_WHY) and (name, value) not in HARMLESS
+    ]
+    if refused:
+        reasons = dict.fromkeys(_WHY.get(name, "Celery has no such option") for name in refused)
+        raise InvalidAsk(f"{called} takes no {', '.join(sorted(refused))}: {'; '.join(reasons)}")
+    in_a_caller = app.current_worker_task is None
+    if in_a_caller and options.get("group_id") and options.get("producer") and not _ours(options):
+        raise InvalidAsk(
+            f"{called} cannot be in a group with tasks of another app, whose results are kept "
+            "elsewhere: make a group for each"
+        )
+
+
+def _ours(options: Mapping[str, Any]) -> Producer | None:
+    """The producer that a group shares among its members, if it is of our broker's pool."""
+    producer: Producer | None = options.get("producer")
+    pool = getattr(getattr(producer, "connection", None), "_pool", None)
+    return producer if pool is not None and pool is app.pool else None

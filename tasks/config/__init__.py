@@ -1,0 +1,1 @@
+"""Settings, schedules, time windows and TLS."""

@@ -1,0 +1,1 @@
+"""Image stores and their client."""

@@ -1,0 +1,114 @@
+"""What the task bodies need from the outside, as protocols. `workers` installs the real parts.
+
+`colm.db.record.store.SqlRecord` keeps `Record`, an engine of `colm.models.engines` keeps the engine
+protocol. The bodies never construct either, which is why asking needs no GPU and no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from colm.models.cancellation import Cancel
+from colm.models.dead_letter import DeadLetter
+from colm.models.messages import Answer, Attempt, Query, Step, StepKey, Submission
+from colm.models.receipt import Receipt
+from colm.models.redelivery import Tried
+from colm.models.roster import Roster
+from colm.models.strategies.base import Move, Outcome, QueryState
+
+#: The result of a cancellation.
+Cancelled = Literal["cancelled", "ended", "unknown"]
+
+
+class Life(Protocol):
+    """One query, locked against every other coordinator until the `with` block ends.
+
+    The block commits on a clean exit and rolls back on an exception.
+    """
+
+    #: The record so far; grows with `add_outcome` and `apply`.
+    @property
+    def state(self) -> QueryState: ...
+
+    #: True once an answer is recorded: nothing can be applied any more.
+    @property
+    def ended(self) -> bool: ...
+
+    def add_outcome(self, key: StepKey, outcome: Outcome) -> Receipt: ...
+
+    def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
+        """Take what is told of a step that may have killed a worker; late once it is over."""
+
+    def tried(self, step_id: str) -> Sequence[Tried]:
+        """All that was told of a step that may have killed a worker, in the order told."""
+
+    def apply(self, move: Move, now: datetime) -> None:
+        """Record the steps, closes, decisions and answer of `move`, and when to wake next."""
+
+
+class Record(Protocol):
+    """All that is stored. Every method may raise TransientError when the database is away."""
+
+    def begin(self, query: Query) -> AbstractContextManager[Life]:
+        """Open a query for its first move; a repeat opens what is recorded already."""
+
+    def open(self, query_id: str) -> AbstractContextManager[Life]:
+        """Open a recorded query; raises UnknownQuery."""
+
+    def refuse(
+        self, query_id: str, question: str, strategy: str, reason: str, now: datetime
+    ) -> None:
+        """Record an ask that cannot become a query, as a failed answer. Repeats change nothing."""
+
+    def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Ids of open queries whose `wake_at` has passed, oldest first."""
+
+    def stranded(self, asked_before: datetime, limit: int) -> Sequence[Step]:
+        """Open steps of open queries asked before then and never marked as dispatched."""
+
+    def mark_dispatched(self, step_ids: Iterable[str], at: datetime) -> None:
+        """Note that these steps are in their queues. Repeats are harmless."""
+
+    def add_dead_letter(self, letter: DeadLetter) -> None: ...
+
+
+class Announcer(Protocol):
+    """Hears of every end of a query, for Flower and metrics; told at least once, never asked."""
+
+    def refused(self, query_id: str, reason: str) -> None: ...
+
+    def ended(self, answer: Answer) -> None: ...
+
+
+class Coordinator(Protocol):
+    """The part of a coordinator that task bodies call. Every method may raise TransientError."""
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def announce(self) -> Announcer: ...
+
+    @property
+    def roster(self) -> Roster: ...
+
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+
+    def accept(self, query_id: str, question: Any, options: Mapping[str, Any]) -> None:
+        """Open the query of an ask, or record its refusal."""
+
+    def submit(self, submission: Submission) -> Receipt:
+        """Record the outcome of a step and run what follows from it."""
+
+    def attempt(self, attempt: Attempt) -> Receipt:
+        """Record that a step was delivered again, and decide whether it is retried."""
+
+    def cancel(self, cancel: Cancel) -> Cancelled:
+        """End a query as failed, and stop its open steps."""
+
+    def not_recorded(self, step: StepKey, why: str) -> Receipt:
+        """End a step as failed whose outcome the record cannot hold."""

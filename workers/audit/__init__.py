@@ -1,0 +1,1 @@
+"""Sealing, verification, retention and replay of the record."""

@@ -1,0 +1,119 @@
+"""`colm ask`, `show`, `queries`: what a caller asks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from colm.models.errors import ColmError
+from colm.workers.cli import completion
+from colm.workers.cli.options import Json, Query
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="colm, cope, vote, moa, single, ...", autocompletion=completion.strategies
+        ),
+    ] = "colm",
+    client: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A client to ask; repeat for more. Default: all.",
+            autocompletion=completion.clients,
+        ),
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="The server to ask.", autocompletion=completion.servers)
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of guidance.")] = None,
+    select: Annotated[int | None, typer.Option(help="Let the server select k clients.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes every draw repeatable.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Per completion.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole query.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="A file that the question is about; repeat for more.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="Any other, as name=value.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a question and follow it to its answer."""
+    from colm.workers.cli.ask_actions import run_ask
+
+    given = {
+        "strategy": strategy,
+        "clients": client or None,
+        "server": server,
+        "rounds": rounds,
+        "select": select,
+        "seed": seed,
+        "max_new_tokens": max_new_tokens,
+        "deadline": deadline,
+        "images": image or None,
+        **_pairs(option or []),
+    }
+    text = _standard_input() if question == "-" else question
+    run_ask(text, {k: v for k, v in given.items() if v is not None}, as_json=as_json)
+
+
+def show(
+    query: Query,
+    as_json: Json = False,
+    prompts: Annotated[bool, typer.Option(help="Print every prompt in full.")] = False,
+) -> None:
+    """Print the whole life of a query."""
+    from colm.workers.cli.query_actions import show_query
+
+    show_query(query, as_json=as_json, prompts=prompts)
+
+
+def queries(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 20,
+    status: Annotated[
+        str | None,
+        typer.Option(help="open, answered, failed or refused.", autocompletion=completion.statuses),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the latest queries."""
+    from colm.workers.cli.query_actions import list_queries
+
+    list_queries(limit, status, as_json=as_json)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ColmError(f"standard input is not text in UTF-8: {error.reason}") from error
+
+
+def _pairs(options: list[str]) -> dict[str, Any]:
+    """name=value as JSON where it is JSON, as text where it is not."""
+    pairs: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not equals:
+            raise ColmError(f"--option {option!r} is not of the form name=value")
+        try:
+            pairs[name] = json.loads(text)
+        except ValueError:
+            pairs[name] = text
+    return pairs
+
+
+def cancel(
+    query: Query,
+    reason: Annotated[str, typer.Option(help="Recorded, and told to whoever waits.")] = "",
+) -> None:
+    """End a query as failed and stop what is generated for it."""
+    from colm.workers.cli.query_actions import run_cancel
+
+    typer.echo(run_cancel(query, reason))

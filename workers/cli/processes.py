@@ -1,0 +1,57 @@
+"""`colm coordinator`, `server run`, `client run`: the processes of a site, one a command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from colm.workers.cli.options import Clients, Servers, Threads
+
+
+def coordinator() -> None:
+    """Run a coordinator: records queries and decides what comes next."""
+    from colm.workers.consumer.worker import log_to_stderr
+    from colm.workers.coordinator.process import run_coordinator
+
+    log_to_stderr()
+    raise typer.Exit(run_coordinator())
+
+
+def server(
+    names: Servers = None,
+    threads: Threads = None,
+    devices: Annotated[str | None, typer.Option(help="0,1: a process for each GPU.")] = None,
+    device: Annotated[str | None, typer.Option(help="Instead of the engine's own setting.")] = None,
+) -> None:
+    """Run a server worker: one engine for the large model, or one for each device."""
+    from colm.workers.participant.devices import cuda_devices, parse_devices, server_command
+    from colm.workers.participant.process import run_servers
+    from colm.workers.supervisor import run_together
+
+    if devices is None:
+        raise typer.Exit(run_servers(names or [], threads, device=device))
+    found = parse_devices(devices, cuda_devices())
+    raise typer.Exit(run_together([server_command(names or [], threads, d) for d in found]))
+
+
+def client(
+    names: Clients,
+    threads: Threads = None,
+) -> None:
+    """Run a client worker: one engine for one or more clients."""
+    from colm.workers.participant.process import run_clients
+
+    raise typer.Exit(run_clients(names, threads))
+
+
+def images(
+    port: Annotated[int, typer.Option(min=0, max=65_535)] = 8700,
+    address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+) -> None:
+    """Keep the site's images, and give them out for tokens."""
+    from colm.workers.consumer.worker import log_to_stderr
+    from colm.workers.image_server import run_image_server
+
+    log_to_stderr()
+    raise typer.Exit(run_image_server(address, port))

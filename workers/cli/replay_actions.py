@@ -1,0 +1,79 @@
+"""What `colm replay` does: decides a recorded query again, and generates its steps again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from colm.tasks.config.settings import settings
+from colm.workers.audit.replay_decisions import Decisions, replay_decisions
+from colm.workers.audit.replay_steps import Compared, Load, replay_steps
+from colm.workers.cli.query_actions import recorded_life
+from colm.workers.console import plain, print_json
+
+STYLE = {"equal": "green", "different": "yellow", "not run": "dim"}
+
+
+def run_replay(query: str, load: Load, *, decisions_only: bool, as_json: bool) -> int:
+    """Print what came of it; 1 if anything that was promised to be equal is different, else 0."""
+    life = recorded_life(query)
+    decisions = replay_decisions(life)
+    console = Console()
+    if not as_json:
+        _print_decisions(decisions, console)
+    compared: list[Compared] = []
+    if not decisions_only:
+        found = settings()
+        for step in replay_steps(life, {**found.clients, **found.servers}, load):
+            compared.append(step)
+            if not as_json:
+                _print_step(step, console)
+    broken = [step for step in compared if step.broken]
+    failed = bool(broken) or decisions.difference is not None
+    if as_json:
+        told: dict[str, Any] = {
+            "decisions": asdict(decisions),
+            "steps": [{**asdict(step), "promised": step.why is None} for step in compared],
+            "holds": not failed,
+        }
+        print_json(told)
+    elif not decisions_only:
+        console.print(plain(summary(compared)))
+    return int(failed)
+
+
+def summary(compared: Iterable[Compared]) -> str:
+    """One line: how many steps came out how."""
+    found = list(compared)
+    counts = {name: sum(step.result == name for step in found) for name in STYLE}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    broken = sum(step.broken for step in found)
+    return f"{told}; {broken} of them against the promise"
+
+
+def _print_decisions(decisions: Decisions, console: Console) -> None:
+    if decisions.difference is not None:
+        d = decisions.difference
+        told = f"decisions: DIFFERENT at entry {d.seq}: {d.recorded} is recorded, {d.decided} is"
+        console.print(plain(f"{told} decided now", "bold red"), soft_wrap=True)
+    elif decisions.ended_early is not None:
+        told = f"decisions: {decisions.moves} moves equal, and then {decisions.ended_early}"
+        console.print(plain(told), soft_wrap=True)
+    else:
+        console.print(plain(f"decisions: all {decisions.moves} moves equal", "green"))
+
+
+def _print_step(step: Compared, console: Console) -> None:
+    style = "bold red" if step.broken else STYLE[step.result]
+    told = f"{step.result:>9}  {step.step_id}"
+    if step.result == "different":
+        told += f": differs after {step.same_characters} characters"
+    if step.why is not None:
+        told += f" ({'' if step.result == 'not run' else 'equality is not promised: '}{step.why})"
+    console.print(plain(told, style), soft_wrap=True)
+    if step.result == "different":
+        for name, text in (("recorded", step.recorded), ("replayed", step.replayed)):
+            console.print(plain(f"{name:>19}: {text!r}"), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Celery bootsteps, consumers and message validation that processes share."""

@@ -1,0 +1,51 @@
+"""What a coordinator looks at before it takes any work: the cheap checks of `colm doctor`.
+
+It does not start with a broker that it was not made for, or on a database that lacks migrations;
+queues with other arguments stop it when it declares them. Anything else is logged, with what to do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from colm.models.errors import ColmError, TransientError
+from colm.tasks.config.settings import Settings
+from colm.workers.doctor import broker, database, machine
+from colm.workers.doctor.findings import Finding, Findings
+from colm.workers.rabbitmq.permission_probe import first_contact
+
+logger = logging.getLogger(__name__)
+
+#: Findings with which nothing goes well; by what they are about.
+FATAL = {"broker", "migrations"}
+
+
+def check_start(found: Settings) -> None:
+    """Raises ColmError for what a coordinator must not start with; logs the rest.
+
+    Waits for a broker that is away, but not for a database: queries wait for that one by query.
+    """
+    judge(_database(found))
+    judge(machine.disks(found))
+    if not found.embedded:
+        with first_contact(found) as connection:
+            judge([broker.version(connection), broker.patience(found, None)])
+
+
+def judge(findings: Iterable[Finding]) -> None:
+    """Log what is not well. Raises ColmError for a problem that is fatal."""
+    for finding in findings:
+        if finding.grade == "ok":
+            continue
+        told = f"{finding.about}: {finding.found}; {finding.do}"
+        if finding.grade == "problem" and finding.about in FATAL:
+            raise ColmError(told)
+        logger.warning("%s", told)
+
+
+def _database(found: Settings) -> Findings:
+    try:
+        yield from database.database(found)
+    except TransientError as error:
+        logger.warning("the database is not looked at: %s", error)

@@ -1,0 +1,1 @@
+"""The stack of one machine: embedded broker and all processes."""
