@@ -71,7 +71,7 @@ def main() -> None:
 def run_cpu(options: argparse.Namespace) -> Report:
     if options.quick:
         options.requests, options.queries, options.repeats = 5, 0, 1
-    settings = EngineSettings(max_batch=BATCH, threads=options.threads, device="cpu")
+    settings = EngineSettings(max_num_seqs=BATCH, threads=options.threads, device="cpu")
     report = Report(
         "engine",
         settings={

@@ -71,7 +71,7 @@ def run_gpu(options: argparse.Namespace) -> Report:
         raise SystemExit("torch sees no CUDA device; --gpu tiny tries the program on the CPU")
     requests = 12 if options.quick or options.gpu == "tiny" else 8 * options.requests
     batch = min(BATCH, requests)
-    settings = EngineSettings(max_batch=batch, max_batch_tokens=batch * 1024, device=device)
+    settings = EngineSettings(max_num_seqs=batch, kv_cache_tokens=batch * 1024, device=device)
     report = Report(
         "engine on a GPU",
         settings={

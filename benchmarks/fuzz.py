@@ -44,9 +44,9 @@ from colm.models.messages import (
 from colm.models.redelivery import AttemptLimits
 from colm.models.roster import Roster
 from colm.tasks import dependencies, steps
-from colm.tasks.broker.rate_limit import Allowance
+from colm.tasks.broker.rate_limit import TokenBucket
 from colm.tasks.celery_app import app
-from colm.workers.consumer.message_validation import MAX_BODY_BYTES, fault_of
+from colm.workers.consumer.message_validation import MAX_BODY_BYTES, validate_message
 from colm.workers.coordinator.coordinator import Coordinator
 
 #: Messages for one database: then a fresh one, with every query open again.
@@ -97,7 +97,7 @@ class Target:
             clock=lambda: datetime.now(UTC) + self.ahead,
         )
         dependencies.install_coordinator(self.coordinator, self.record)
-        _letters = Allowance(1e9, 1e9)  # every refusal is recorded: that is tried too
+        _letters = TokenBucket(1e9, 1e9)  # every refusal is recorded: that is tried too
         for query_id in QUERIES:
             self.coordinator.accept(query_id, "Why?", {"rounds": 1})
 
@@ -109,14 +109,14 @@ class Target:
         self.slowest = max(self.slowest, took)
         if self.counts.total() % STAGE == 0:
             self.ahead += timedelta(seconds=DEADLINES.draft)
-            self.coordinator.wake_due()
+            self.coordinator.process_due()
         if took > MOST_SECONDS:
             raise AssertionError(f"a message took {took:.1f} s of computing")
 
     def _deliver(self, sent: Sent) -> str:
         _decode(sent.body)
         message = sent.as_delivered()
-        if fault_of(message, app.tasks) is not None:
+        if validate_message(message, app.tasks) is not None:
             return "turned away"
         args, fields, _embed = message.payload
         if sent.headers["task"] not in ("colm.submit", "colm.attempt"):

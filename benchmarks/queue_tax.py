@@ -100,7 +100,7 @@ max_batch = {options.batch}
 def engine_settings(folder: Path, options: argparse.Namespace) -> EngineSettings:
     """That client's engine, for this process."""
     return EngineSettings(
-        model=str(folder), dtype=options.dtype, threads=options.threads, max_batch=options.batch
+        model=str(folder), dtype=options.dtype, threads=options.threads, max_num_seqs=options.batch
     )
 
 

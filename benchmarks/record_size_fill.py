@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, insert, text
 
 from colm.db.columns import to_json
-from colm.db.connection import writing
+from colm.db.connection import transaction
 from colm.db.integrity.hash_chain import Fields, Link, appended
-from colm.db.record.locked_query import SqlLife
+from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.rows import FIRST_SEQ, query_row
 from colm.db.record.store import new_salt
 from colm.db.schema import tables
@@ -113,7 +113,7 @@ def fill(engine: Engine, queries: int) -> Iterator[int]:
     template = _template()
     for first in range(0, queries, BATCH):
         last = min(first + BATCH, queries)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             _insert_all(connection, [_copy(template, n) for n in range(first, last)])
         yield last - first
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -137,7 +137,7 @@ def query_name(number: int) -> str:
 
 def _template() -> list[Link]:
     query = a_query(_TEMPLATE, START)
-    life = SqlLife.of_new(query)
+    life = SqlLockedQuery.new(query)
     for answered, move in moves(query, START):
         for step in answered:
             life.add_outcome(step.key, outcome_of(step, START + timedelta(seconds=3)))

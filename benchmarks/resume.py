@@ -27,7 +27,7 @@ import kombu
 
 from benchmarks.figures import summarize
 from benchmarks.rig import processor_seconds_of
-from colm.db.connection import connect, writing
+from colm.db.connection import connect, transaction
 from colm.db.runs import store
 from colm.db.schema import migrate
 from colm.db.schema.run_tables import units
@@ -93,7 +93,7 @@ def _half_done(database: str, config: RunConfig) -> None:
         {"run": RUN, **vars(a_unit(*p.key, query_id=p.query_id))}
         for p in planned[: len(planned) // 2]
     ]
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         connection.execute(units.insert(), rows)
     engine.dispose()
 

@@ -146,7 +146,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction: committed on a clean exit, rolled back on an exception."""
     with (
         translated(engine.url),
@@ -172,7 +172,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def snapshot(engine: Engine) -> Iterator[Connection]:
     """A consistent view of the record: every statement in the block sees the same moment."""
     with translated(engine.url), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
@@ -182,7 +182,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def glancing(engine: Engine) -> Iterator[Connection]:
+def autocommit(engine: Engine) -> Iterator[Connection]:
     """For a single statement: no transaction around it, hence the fewest round trips."""
     with translated(engine.url), engine.connect() as connection:
         if engine.dialect.name == "postgresql":

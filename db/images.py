@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from colm.db.audit.erase import overwrite_what_is_freed
-from colm.db.connection import glancing, reading, writing
+from colm.db.connection import autocommit, snapshot, transaction
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import erasures
 from colm.db.schema.image_table import images
@@ -33,7 +33,7 @@ class SqlImages:
             "data": picture.data,
             "at": datetime.now(UTC),
         }
-        with writing(self._engine) as connection:
+        with transaction(self._engine) as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             held = dialect.insert(images).on_conflict_do_update(
                 index_elements=[images.c.image_id], set_={"at": row["at"]}
@@ -43,7 +43,7 @@ class SqlImages:
     def get(self, image_id: str, token: str = "") -> bytes:  # noqa: ARG002 - a store's signature
         """Raises ImageUnavailable; TransientError when the database is away."""
         wanted = select(images.c.data).where(images.c.image_id == image_id)
-        with glancing(self._engine) as connection:
+        with autocommit(self._engine) as connection:
             data = connection.scalar(wanted)
         if data is None:
             raise ImageUnavailable(f"image {image_id[:12]} is not in the database")
@@ -54,14 +54,14 @@ class SqlImages:
     def hold(self, image_id: str) -> None:
         """As if it were put once more. Raises ImageUnavailable where it is not there."""
         held = update(images).where(images.c.image_id == image_id).values(at=datetime.now(UTC))
-        with writing(self._engine) as connection:
+        with transaction(self._engine) as connection:
             if not connection.execute(held).rowcount:
                 raise ImageUnavailable(f"image {image_id[:12]} is not in the database")
 
     def remove(self, image_id: str, before: datetime) -> bool:
         """False if it stays, because it was put or held since `before`."""
         this = images.c.image_id == image_id
-        with writing(self._engine) as connection:
+        with transaction(self._engine) as connection:
             overwrite_what_is_freed(connection)
             connection.execute(delete(images).where(this, images.c.at < before))
             return connection.scalar(select(images.c.image_id).where(this)) is None
@@ -69,7 +69,7 @@ class SqlImages:
     def old(self, before: datetime, after: str = "") -> Iterator[str]:
         """Images last put or held before then, by name, from the one that follows `after`."""
         found = select(images.c.image_id).where(images.c.at < before, images.c.image_id > after)
-        with glancing(self._engine) as connection:
+        with autocommit(self._engine) as connection:
             names = connection.scalars(found.order_by(images.c.image_id)).all()
         yield from names
 
@@ -78,7 +78,7 @@ def images_of(engine: Engine, query_ids: Collection[str]) -> set[str]:
     """The images that these queries show, erased or not."""
     queries = tables.queries.c
     found: set[str] = set()
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         for query_id in query_ids:
             shown = select(queries.images).where(queries.query_id == query_id)
             found.update(connection.scalar(shown) or ())
@@ -91,7 +91,7 @@ def still_shown(engine: Engine, image_ids: Collection[str]) -> set[str]:
     found: set[str] = set()
     is_erased = exists().where(erasures.c.query_id == queries.query_id)
     naming = select(queries.images).where(queries.images.is_not(None), ~is_erased)
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         for named in connection.execution_options(yield_per=1000).scalars(naming):
             found |= wanted.intersection(named)
     return found

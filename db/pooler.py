@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psycopg2
 from sqlalchemy import Engine
 
-from colm.db.connection import connect, glancing, parse
+from colm.db.connection import connect, autocommit, parse
 from colm.db.sessions import pooled
 
 #: none: the connections are the server's own. session: lent for as long as we keep them.
@@ -28,7 +28,7 @@ def pooling(engine: Engine) -> Pooling:
     Tried, not asked: one connection listens, and another tells.
     """
     channel = f"colm_probe_{secrets.token_hex(8)}"
-    with glancing(engine) as ear, glancing(engine) as mouth:
+    with autocommit(engine) as ear, autocommit(engine) as mouth:
         if not pooled(ear):
             return "none"
         ear.exec_driver_sql(f"LISTEN {channel}")

@@ -24,7 +24,7 @@ class Cancel(Message):
         return f"cancelled{by}" + (f": {self.reason}" if self.reason else "")
 
 
-class Stop(Message):
+class CancelSteps(Message):
     """Nobody waits for these steps of a query any more: do not generate them."""
 
     query_id: QueryId

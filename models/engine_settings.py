@@ -43,15 +43,15 @@ class EngineSettings(Message):
     #: CPU threads of this process; None leaves torch's own choice.
     threads: int | None = Field(default=None, ge=1, le=512)
     #: Requests that generate at the same time.
-    max_batch: int = Field(default=8, ge=1, le=1024)
+    max_num_seqs: int = Field(default=8, ge=1, le=1024)
     #: Tokens of KV cache that running requests may hold together.
-    max_batch_tokens: int = Field(default=32_768, ge=256)
+    kv_cache_tokens: int = Field(default=32_768, ge=256)
     #: Lower than the model's own to save memory.
-    context_length: int | None = Field(default=None, ge=64)
+    max_model_len: int | None = Field(default=None, ge=64)
     #: Tokens of KV cache kept after a request for the conversation's next one; 0 keeps none.
-    kept_tokens: int = Field(default=16_384, ge=0)
+    prefix_cache_tokens: int = Field(default=16_384, ge=0)
     #: transformers: tokens guessed ahead from what stands in the prompt; 0 guesses none.
-    guess_tokens: int = Field(default=4, ge=0, le=16)
+    num_speculative_tokens: int = Field(default=4, ge=0, le=16)
     #: transformers: devices over which each layer of the model is cut; 1 does not cut.
     tensor_parallel: int = Field(default=1, ge=1, le=64)
     #: transformers, paged, openvino: let code that lies in the model's folder run in this process.
@@ -84,10 +84,10 @@ class EngineSettings(Message):
     delay: float = Field(default=0.0, ge=0, le=3_600)
     #: scripted, for tests and demonstrations: a request that holds this text kills the process as
     #: SIGKILL does, after `delay`.
-    dies_on: str | None = Field(default=None, min_length=1, max_length=200)
+    crash_on: str | None = Field(default=None, min_length=1, max_length=200)
     #: scripted, for tests and demonstrations: a request that holds this text is never answered, and
     #: nothing moves any more.
-    hangs_on: str | None = Field(default=None, min_length=1, max_length=200)
+    stall_on: str | None = Field(default=None, min_length=1, max_length=200)
     #: sandbox: seconds of processor time of one program (by the clock three times as long), and
     #: megabytes of memory.
     run_seconds: float = Field(default=10.0, gt=0, le=3_600)

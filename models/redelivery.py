@@ -21,7 +21,7 @@ MOST_ATTEMPTS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class Redelivery:
     """An attempt as it is recorded (see `colm.models.messages.Attempt`)."""
 
     attempt_id: str
@@ -31,15 +31,15 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Again:
+class Retry:
     """Ask the step once more, as a fresh message."""
 
     #: With nothing beside it in its worker.
-    alone: bool
+    isolated: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class GiveUp:
+class Fail:
     """Record the step as failed."""
 
     reason: str
@@ -55,7 +55,7 @@ class AttemptLimits:
     alone: int = 1
 
 
-def what_next(tried: Sequence[Tried], limits: AttemptLimits) -> Again | GiveUp:
+def decide_redelivery(tried: Sequence[Redelivery], limits: AttemptLimits) -> Retry | Fail:
     """What to do with a step that was handed back, after all that was `tried` with it.
 
     A step that came back without having been started alone is asked alone once more: it was only
@@ -64,11 +64,11 @@ def what_next(tried: Sequence[Tried], limits: AttemptLimits) -> Again | GiveUp:
     returns = [i for i, attempt in enumerate(tried) if attempt.kind == "returned"]
     came_back_alone = sum(a.kind == "alone" for a in tried[: returns[-1]]) if returns else 0
     if came_back_alone >= limits.alone or len(tried) >= MOST_ATTEMPTS:
-        return GiveUp(reason=_reason(tried))
-    return Again(alone=len(returns) >= limits.in_company)
+        return Fail(reason=_reason(tried))
+    return Retry(isolated=len(returns) >= limits.in_company)
 
 
-def _reason(tried: Sequence[Tried]) -> str:
+def _reason(tried: Sequence[Redelivery]) -> str:
     returned = [attempt.worker for attempt in tried if attempt.kind == "returned"]
     alone = [attempt.worker for attempt in tried if attempt.kind == "alone"]
     return (

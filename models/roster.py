@@ -21,7 +21,7 @@ from colm.models.messages import (
     explain,
 )
 from colm.models.strategies import STRATEGIES
-from colm.models.vision import check_sight
+from colm.models.vision import check_vision_support
 
 _QUERY_ID: TypeAdapter[str] = TypeAdapter(QueryId)
 
@@ -118,7 +118,7 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
         images=request.images,
     )
     STRATEGIES[request.strategy].check(query)
-    check_sight(query)
+    check_vision_support(query)
     return query
 
 

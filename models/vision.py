@@ -18,7 +18,7 @@ _BLIND_ACTS: frozenset[Act] = frozenset({"select", "check"})
 _ONE_ANSWERS = frozenset({"single", "vote"})
 
 
-def shown(
+def with_images(
     query: Query, participant: Participant, act: Act, messages: tuple[Turn, ...]
 ) -> tuple[Turn, ...]:
     """`messages` with the query's images, for a participant that sees."""
@@ -34,7 +34,7 @@ def drafters(query: Query) -> tuple[Participant, ...]:
     return tuple(c for c in query.clients if c.sees) if query.images else query.clients
 
 
-def described(
+def with_descriptions(
     query: Query, client: Participant, asked: str, drafts: Sequence[LabelledDraft]
 ) -> str:
     """The question as `client` is asked it: with what others saw, where it cannot see itself."""
@@ -47,7 +47,7 @@ def described(
     )
 
 
-def check_sight(query: Query) -> None:
+def check_vision_support(query: Query) -> None:
     """Raises InvalidAsk, naming who cannot see, where the strategy would show it an image."""
     if not query.images:
         return

@@ -16,7 +16,7 @@ from celery import Task
 from celery.result import AsyncResult
 
 from colm.tasks import dependencies
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
 from colm.tasks.celery_canvas import CallersTask, check_options
 
@@ -73,7 +73,7 @@ def cancel(
 
     names = dict(zip(("query_id", "reason"), args, strict=False))
     wanted = decode(Cancel, {**names, **fields}, what="the cancel")
-    receipt = patiently(lambda: carry_out(dependencies.coordinator(), wanted))
+    receipt = retry_transient(lambda: carry_out(dependencies.coordinator(), wanted))
     return {"receipt": receipt, "query": wanted.query_id}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
     from colm.models.messages import Attempt, Step, Submission
-    from colm.tasks.interfaces import Coordinator, Record
+    from colm.tasks.interfaces import Coordinator, QueryStore
 
 
 class Generator(Protocol):
@@ -28,14 +28,14 @@ class NotInstalled(RuntimeError):
 
 class _Runtime:
     coordinator: Coordinator | None = None
-    record: Record | None = None
+    record: QueryStore | None = None
     generator: Generator | None = None
 
 
 _runtime = _Runtime()
 
 
-def install_coordinator(coordinator: Coordinator, record: Record) -> None:
+def install_coordinator(coordinator: Coordinator, record: QueryStore) -> None:
     _runtime.coordinator, _runtime.record = coordinator, record
 
 
@@ -54,7 +54,7 @@ def has_record() -> bool:
     return _runtime.record is not None
 
 
-def record() -> Record:
+def record() -> QueryStore:
     if _runtime.record is None:
         raise NotInstalled(NotInstalled.__doc__)
     return _runtime.record

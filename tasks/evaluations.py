@@ -15,7 +15,7 @@ from celery import Task
 from celery.result import AsyncResult
 
 from colm.tasks import dependencies
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
 from colm.tasks.celery_canvas import CallersTask, check_options
 from colm.tasks.rejection import refuse
@@ -107,7 +107,7 @@ def evaluate(
         config, _ = _bind(*args, **fields)
         _check_name(run)
         found = read_config(config)
-        patiently(lambda: order(run, found))
+        retry_transient(lambda: order(run, found))
     except InvalidAsk as error:
         refuse(self, str(error), {"args": args, **fields})
     except (TransientError, dependencies.NotInstalled):

@@ -1,6 +1,6 @@
 """What the task bodies need from the outside, as protocols. `workers` installs the real parts.
 
-`colm.db.record.store.SqlRecord` keeps `Record`, an engine of `colm.models.engines` keeps the engine
+`colm.db.record.store.SqlRecord` keeps `QueryStore`, an engine of `colm.models.engines` keeps the engine
 protocol. The bodies never construct either, which is why asking needs no GPU and no database.
 """
 
@@ -15,7 +15,7 @@ from colm.models.cancellation import Cancel
 from colm.models.dead_letter import DeadLetter
 from colm.models.messages import Answer, Attempt, Query, Step, StepKey, Submission
 from colm.models.receipt import Receipt
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from colm.models.roster import Roster
 from colm.models.strategies.base import Move, Outcome, QueryState
 
@@ -23,7 +23,7 @@ from colm.models.strategies.base import Move, Outcome, QueryState
 Cancelled = Literal["cancelled", "ended", "unknown"]
 
 
-class Life(Protocol):
+class LockedQuery(Protocol):
     """One query, locked against every other coordinator until the `with` block ends.
 
     The block commits on a clean exit and rolls back on an exception.
@@ -42,20 +42,20 @@ class Life(Protocol):
     def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
         """Take what is told of a step that may have killed a worker; late once it is over."""
 
-    def tried(self, step_id: str) -> Sequence[Tried]:
+    def redelivery_history(self, step_id: str) -> Sequence[Redelivery]:
         """All that was told of a step that may have killed a worker, in the order told."""
 
     def apply(self, move: Move, now: datetime) -> None:
         """Record the steps, closes, decisions and answer of `move`, and when to wake next."""
 
 
-class Record(Protocol):
+class QueryStore(Protocol):
     """All that is stored. Every method may raise TransientError when the database is away."""
 
-    def begin(self, query: Query) -> AbstractContextManager[Life]:
+    def begin(self, query: Query) -> AbstractContextManager[LockedQuery]:
         """Open a query for its first move; a repeat opens what is recorded already."""
 
-    def open(self, query_id: str) -> AbstractContextManager[Life]:
+    def open(self, query_id: str) -> AbstractContextManager[LockedQuery]:
         """Open a recorded query; raises UnknownQuery."""
 
     def refuse(
@@ -87,7 +87,7 @@ class Coordinator(Protocol):
     """The part of a coordinator that task bodies call. Every method may raise TransientError."""
 
     @property
-    def record(self) -> Record: ...
+    def record(self) -> QueryStore: ...
 
     @property
     def announce(self) -> Announcer: ...

@@ -19,7 +19,7 @@ from celery.exceptions import Ignore
 from celery.result import AsyncResult
 
 from colm.tasks import dependencies
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
 from colm.tasks.celery_canvas import CELERYS, CallersTask, check_options
 from colm.tasks.rejection import end_refused, refuse
@@ -165,7 +165,7 @@ def ask(
         refuse(self, str(error), {"args": args, **options})
     coordinator = dependencies.coordinator()
     try:
-        patiently(lambda: coordinator.accept(query_id, question, asked))
+        retry_transient(lambda: coordinator.accept(query_id, question, asked))
     except Exception as error:
         # A fault of ours must not leave the caller waiting. A query that was begun goes on.
         logger.exception("ask %s cannot be accepted", query_id)

@@ -12,7 +12,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from colm.tasks import dependencies
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def refuse(
     )
     logger.warning("dead letter from %s: %s", letter.queue, reason)
     try:
-        patiently(lambda: dependencies.record().add_dead_letter(letter))
+        retry_transient(lambda: dependencies.record().add_dead_letter(letter))
     except Exception:  # on RabbitMQ the reader of the dead letters tries it again
         logger.exception("letter %s is not recorded", letter.message_id)
     raise Reject(reason, requeue=False)

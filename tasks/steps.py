@@ -17,7 +17,7 @@ from celery.exceptions import Reject
 
 from colm.models.messages import Act
 from colm.tasks import dependencies
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
 
 if TYPE_CHECKING:  # a caller imports this module too, and must stay light
@@ -49,17 +49,17 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
     found = _generated(task, step, redelivered=redelivered)
     key = submission_key(step.role, step.participant)
     if isinstance(found, Attempt):
-        patiently(lambda: send_attempt(found, routing_key=key), refused_for=REFUSED_FOR)
+        retry_transient(lambda: send_attempt(found, routing_key=key), refused_for=REFUSED_FOR)
         return {"step": step.step_id, "returned": found.attempt_id}
     try:
         # A completion is dear: a broker that is away or full is waited for.
-        patiently(lambda: send_submission(found, routing_key=key), refused_for=REFUSED_FOR)
+        retry_transient(lambda: send_submission(found, routing_key=key), refused_for=REFUSED_FOR)
     except (TransientError, SettingsError):
         raise  # nothing else would come through either
     except Exception as error:
         logger.exception("step %s: its completion cannot be sent", step.step_id)
         why = _failure(task, step, type(error).__name__, f"its completion was not sent: {error}")
-        patiently(lambda: send_submission(why, routing_key=key), refused_for=REFUSED_FOR)
+        retry_transient(lambda: send_submission(why, routing_key=key), refused_for=REFUSED_FOR)
         return _summary(step, why)
     return _summary(step, found)
 

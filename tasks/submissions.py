@@ -12,8 +12,8 @@ from celery import Task
 from celery.exceptions import Ignore
 
 from colm.tasks import dependencies
-from colm.tasks.broker.rate_limit import Allowance, letters_allowance
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.rate_limit import TokenBucket, dead_letter_bucket
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
 from colm.tasks.rejection import refuse
 
@@ -62,7 +62,7 @@ def _take(
 
     came_by = str((task.request.delivery_info or {}).get("routing_key"))
     try:
-        if not _submissions().take(came_by):
+        if not _submissions().try_acquire(came_by):
             most = settings().limits.submissions_per_second
             raise BadMessage(f"{came_by!r} submits more than {most:g} times a second")
         if args or set(fields) != {name}:
@@ -78,9 +78,9 @@ def _take(
     except (BadMessage, UnknownQuery) as error:
         reason = str(error)
         known = letter_id(task.request.id, came_by, SUBMISSIONS, datetime.now(UTC))
-        if not _letters.take(came_by):
+        if not _letters.try_acquire(came_by):
             raise Ignore("enough letters of this participant are recorded") from error
-        if denied := _letters.denied(came_by):
+        if denied := _letters.denied_count(came_by):
             reason += f" (not recorded before it: {denied} of this participant)"
         refuse(task, reason, fields, known)
     return {"receipt": receipt, "step": told.step_id}
@@ -105,7 +105,7 @@ def _recorded(take: Callable[[Coordinator, K], Receipt], told: K) -> Receipt:
 
     coordinator = dependencies.coordinator()
     try:
-        return patiently(lambda: take(coordinator, told))
+        return retry_transient(lambda: take(coordinator, told))
     except (BadMessage, TransientError, UnknownQuery):
         raise
     except Exception as error:
@@ -120,12 +120,12 @@ def _recorded(take: Callable[[Coordinator, K], Receipt], told: K) -> Receipt:
 
 
 @cache
-def _submissions() -> Allowance:
+def _submissions() -> TokenBucket:
     """What each participant may submit to this process: two seconds' worth at once."""
     from colm.tasks.config.settings import settings
 
     per_second = settings().limits.submissions_per_second
-    return Allowance(per_second, max(16.0, 2 * per_second))
+    return TokenBucket(per_second, max(16.0, 2 * per_second))
 
 
-_letters = letters_allowance()
+_letters = dead_letter_bucket()

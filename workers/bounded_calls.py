@@ -24,10 +24,10 @@ IDLE_S = 30.0
 #: How long a call takes that is taken for stuck; far above what any of ours does (seconds).
 STUCK_S = 30.0
 
-_ALL: WeakSet[Bounded] = WeakSet()
+_ALL: WeakSet[BoundedCaller] = WeakSet()
 
 
-class Bounded:
+class BoundedCaller:
     """At most `threads` calls at once, on threads that keep no process from ending."""
 
     def __init__(

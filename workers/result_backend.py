@@ -27,7 +27,7 @@ from sqlalchemy import Engine
 from colm.db import connection as databases
 from colm.db.reads import answers
 from colm.db.reads.answers import AnswerState
-from colm.db.reads.completion_listener import ear_of, ended_among
+from colm.db.reads.completion_listener import listener_of, completed_of
 from colm.db.runs import store
 from colm.db.runs.progress import progress_of
 from colm.models.errors import CallerError, InvalidAsk, NoConsumer, QueryFailed, TransientError
@@ -37,7 +37,7 @@ from colm.tasks.broker.retry import GIVE_UP_AFTER
 from colm.tasks.broker.topology import ASK
 from colm.tasks.config.settings import settings
 from colm.tasks.rejection import end_refused
-from colm.workers.bounded_calls import Bounded
+from colm.workers.bounded_calls import BoundedCaller
 
 #: How long a caller goes on without a look at the record when it hears nothing (seconds).
 LOOK_AGAIN = 5.0
@@ -84,7 +84,7 @@ class Place:
     """A record as all threads of this process read it."""
 
     engine: Engine
-    reader: Bounded
+    reader: BoundedCaller
     reached: bool = False
 
     def read(self, look: Callable[[Engine], Any], within: float) -> Any:
@@ -101,7 +101,7 @@ def place(url: str) -> Place:
     """The one place of this process for a database."""
     if (found := _PLACES.get(url)) is None:
         engine = databases.connect(url, pool_size=1)  # which connects to nothing yet
-        reader = Bounded("the database", unstick=databases.cutter(engine))
+        reader = BoundedCaller("the database", unstick=databases.cutter(engine))
         found = _PLACES.setdefault(url, Place(engine, reader))
     return found
 
@@ -193,7 +193,7 @@ class RecordBackend(BaseBackend):
     ) -> Generator[tuple[str, dict[str, Any]], None, None]:
         here, wait = self._place, Wait(timeout)
         left = list(task_ids)
-        with ear_of(here.engine).awaiting(task_ids) as told:
+        with listener_of(here.engine).awaiting(task_ids) as told:
             while left:
                 heard = told.is_set()
                 if heard:  # and not otherwise: it may be told of between the two
@@ -218,7 +218,7 @@ class Wait:
         self.timeout = timeout
         self.until = float("inf") if timeout is None else now + timeout
         self._look_at = now
-        self._check_at = now + settings().limits.listen_timeout
+        self._check_at = now + settings().limits.no_consumer_timeout
         #: When the broker was last known to be there.
         self._asked_since = now
         #: Where the first of what is left stands; None once a run is, or before the first look.
@@ -265,11 +265,11 @@ class Wait:
                 raise self._away
         elif now >= self._check_at and self._standing is not None:
             self._check_broker(self._standing, now)
-            self._check_at = time.monotonic() + settings().limits.listen_timeout
+            self._check_at = time.monotonic() + settings().limits.no_consumer_timeout
 
     def _check_broker(self, standing: answers.AnswerState, now: float) -> None:
         try:
-            check_somebody_listens(standing, within=min(self.until - now, LOOK_WITHIN))
+            raise_if_no_consumer(standing, within=min(self.until - now, LOOK_WITHIN))
         except TransientError as error:
             logger.info("whether anybody works on %s is not known: %s", standing.query_id, error)
             if self.timeout is None and now - self._asked_since >= GIVE_UP_AFTER:
@@ -283,7 +283,7 @@ def _ended_of(
 ) -> tuple[dict[str, dict[str, Any]], answers.AnswerState | None]:
     """The metas of those that have ended, and where the first of the others stands."""
     ended = {
-        task_id: _meta_of(engine, task_id) for task_id in sorted(ended_among(engine, task_ids))
+        task_id: _meta_of(engine, task_id) for task_id in sorted(completed_of(engine, task_ids))
     }
     waiting = next((task_id for task_id in task_ids if task_id not in ended), None)
     if waiting is None:
@@ -341,10 +341,10 @@ OVERDUE = 30.0
 WITHIN = 30.0
 
 
-_broker = Bounded("the broker")
+_broker = BoundedCaller("the broker")
 
 
-def check_somebody_listens(found: AnswerState, within: float = WITHIN) -> None:
+def raise_if_no_consumer(found: AnswerState, within: float = WITHIN) -> None:
     """Raise NoConsumer for a query that is unheard of or overdue while no coordinator listens.
 
     Raises TransientError when the broker does not say so within that time.

@@ -31,7 +31,7 @@ LOOK_EVERY = 0.2
 RESTART_PAUSE = 1.0
 
 
-def run_together(
+def run_process_group(
     commands: Sequence[Sequence[str]], stopped: Callable[[float], bool] | None = None
 ) -> int:
     """Run all until the first ends, or SIGTERM or Ctrl-C comes; the first failure's exit status.
@@ -56,7 +56,7 @@ def run_together(
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, preexec_fn=dying_with_parent(), start_new_session=True)
+    return subprocess.Popen(command, preexec_fn=set_parent_death_signal(), start_new_session=True)
 
 
 def _signalled() -> Callable[[float], bool]:
@@ -76,7 +76,7 @@ class ServiceError(ColmError):
     """A private service could not be started."""
 
 
-def dying_with_parent(sign: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
+def set_parent_death_signal(sign: signal.Signals = signal.SIGTERM) -> Callable[[], None] | None:
     """A `preexec_fn` that makes the kernel send `sign` to the child when its parent thread ends.
 
     The parent *thread*: start such a child from a thread that lives as long as the process. None
@@ -96,7 +96,7 @@ def dying_with_parent(sign: signal.Signals = signal.SIGTERM) -> Callable[[], Non
     return arm
 
 
-def hold_alone(path: Path, patience: float = 2.0) -> BinaryIO:
+def acquire_lock_file(path: Path, patience: float = 2.0) -> BinaryIO:
     """The lock file, held until every process that shares it has closed it. Raises ServiceError.
 
     A server whose parent was killed needs a moment to end: that is what `patience` waits for.
@@ -144,7 +144,7 @@ STOP_GRACE = 5.0
 
 
 @dataclass(kw_only=True)
-class Child:
+class SupervisedProcess:
     """One process of the stack, restarted when it dies."""
 
     name: str
@@ -167,7 +167,7 @@ class Child:
                 env=dict(self.environment),
                 umask=0o077,  # the record and what else it makes is nobody else's to read
                 start_new_session=True,  # Ctrl-C is the supervisor's alone to pass on
-                preexec_fn=dying_with_parent(),
+                preexec_fn=set_parent_death_signal(),
             )
         self.started_at = now
 

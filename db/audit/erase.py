@@ -10,14 +10,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, Table, bindparam, case, insert, select, update
 
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import TEXTS, Fields, row_hash
 from colm.db.integrity.redaction import ERASED, erased
 from colm.db.integrity.signatures import Signer, erasure_statement, signed
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import erasures, seals
 from colm.db.schema.run_tables import GOING_ON, run_states, units
-from colm.db.schema.triggers import permitted
+from colm.db.schema.triggers import with_permit
 from colm.models.errors import CallerError, UnknownQuery
 
 _LOCK = select(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
@@ -45,7 +45,7 @@ def erase(
     Raises UnknownQuery, and CallerError while the query or its run is open or the key of a sealed
     record is missing. SQLite overwrites the freed bytes; PostgreSQL keeps them until VACUUM.
     """
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         check_key(connection, signer)
         stands = connection.execute(_LOCK.with_for_update(), {"id": query_id}).one_or_none()
         if stands is None:
@@ -90,14 +90,14 @@ def ended_of_run(engine: Engine, run: str) -> list[str]:
     queries = tables.queries
     found = select(queries.c.query_id).join(tables.progress)
     found = found.where(queries.c.run == run, tables.progress.c.open.is_(False))
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         return list(connection.scalars(found.order_by(queries.c.asked_at)))
 
 
 def _replace_texts(connection: Connection, query_id: str) -> int:
     overwrite_what_is_freed(connection)
     letters = tables.dead_letters
-    with permitted(connection, "erase"):
+    with with_permit(connection, "erase"):
         count = sum(
             _replace_texts_in(connection, table, query_id)
             for table in tables.CHAINED
@@ -136,11 +136,11 @@ def _replace_texts_in(connection: Connection, table: Table, query_id: str) -> in
     return len(changed)
 
 
-def forget_what_is_freed(engine: Engine) -> bool:
+def compact(engine: Engine) -> bool:
     """Bring SQLite's main file up to its log and empty that; False if a reader prevents it."""
     if engine.dialect.name != "sqlite":
         return True
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         cursor = connection.connection.cursor()
         blocked, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not blocked

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, select
 
 from colm.db.audit.seals import leaf_of, seal_statement
 from colm.db.audit.verify_all import remains_of
-from colm.db.audit.verify_query import NEVER_WRITTEN, Finding, Remains, findings
-from colm.db.connection import reading
+from colm.db.audit.verify_query import NEVER_WRITTEN, Finding, QueryRows, findings
+from colm.db.connection import snapshot
 from colm.db.integrity import merkle
 from colm.db.integrity.canonical_json import plain
 from colm.db.integrity.hash_chain import TEXTS, Fields, Link
@@ -28,7 +28,7 @@ FORMAT = "colm audit bundle 1"
 
 def export(engine: Engine, query_id: str, signer: Signer, now: datetime) -> Fields:
     """The bundle of a query; raises UnknownQuery."""
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         (remains,) = remains_of(connection, [query_id])
         if not remains.links:
             raise UnknownQuery(f"no query {query_id} is in the record")
@@ -46,7 +46,7 @@ def export(engine: Engine, query_id: str, signer: Signer, now: datetime) -> Fiel
     return {**bundle, "signature": signer.sign(_said(bundle))}
 
 
-def bundle_findings(bundle: object, trust: Trust) -> tuple[Remains, list[Finding]]:
+def bundle_findings(bundle: object, trust: Trust) -> tuple[QueryRows, list[Finding]]:
     """What the bundle tells of, and all that is wrong with it.
 
     Raises BadMessage where it is no bundle of this version of CoLM.
@@ -82,14 +82,14 @@ def _proof(connection: Connection, member: Fields) -> Fields:
     }
 
 
-def _remains(bundle: Fields) -> Remains:
+def _remains(bundle: Fields) -> QueryRows:
     links = [
         Link(each["table"], {**dict.fromkeys(_looked_at(each["table"])), **each["row"]})
         for each in bundle["rows"]
     ]
     if any(link.row["query_id"] != bundle["query_id"] for link in links):
         raise ValueError("a row is of another query")
-    return Remains(
+    return QueryRows(
         query_id=bundle["query_id"],
         links=sorted(links, key=lambda link: int(link.row["seq"])),
         progress=bundle["progress"],
@@ -104,12 +104,12 @@ def _looked_at(table: str) -> tuple[str, ...]:
     return (*TEXTS[table], "hash", "salts", "digests")
 
 
-def _faults(bundle: Fields, remains: Remains, trust: Trust) -> Iterator[str]:
-    if complaint := trust.complaint(_said(bundle), bundle["key"], bundle["signature"]):
+def _faults(bundle: Fields, remains: QueryRows, trust: Trust) -> Iterator[str]:
+    if complaint := trust.signature_error(_said(bundle), bundle["key"], bundle["signature"]):
         yield complaint
     for proof in bundle["seals"]:
         seal = proof["seal"]
-        if complaint := trust.complaint(seal_statement(seal), seal["key"], seal["signature"]):
+        if complaint := trust.signature_error(seal_statement(seal), seal["key"], seal["signature"]):
             yield f"seal {seal['number']} {complaint}"
         leaf = leaf_of({**proof, "query_id": remains.query_id})
         hashes = [bytes.fromhex(found) for found in proof["path"]]

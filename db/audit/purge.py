@@ -13,13 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, delete, exists, func, insert, or_, select
 
 from colm.db.audit.erase import check_key, overwrite_what_is_freed
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import Fields
 from colm.db.integrity.signatures import Signer, signed, tombstone_statement
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import tombstones
 from colm.db.schema.run_tables import GOING_ON, run_states, shared_steps
-from colm.db.schema.triggers import permitted
+from colm.db.schema.triggers import with_permit
 
 _QUERIES, _ANSWERS, _LETTERS = tables.queries.c, tables.answers.c, tables.dead_letters.c
 #: Rows before those that they refer to; all name their query.
@@ -29,12 +29,12 @@ _OF_QUERY = (*reversed(tables.CHAINED[1:]), tables.progress, tables.queries)
 def ended_before(engine: Engine, before: datetime, limit: int) -> Sequence[str]:
     """Ids of queries that ended before then, oldest asked first."""
     oldest = _ended(before).order_by(_QUERIES.asked_at).limit(limit)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return list(connection.scalars(oldest))
 
 
 def count_ended_before(engine: Engine, before: datetime) -> int:
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         counted = select(func.count()).select_from(_ended(before).subquery())
         return int(connection.scalar(counted) or 0)
 
@@ -48,7 +48,7 @@ def purge(
     """
     progress = tables.progress
     stand = select(progress).where(progress.c.query_id.in_(ids), progress.c.open.is_(False))
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         check_key(connection, signer)
         ended = connection.execute(stand.with_for_update()).all()
         if not ended:
@@ -59,7 +59,7 @@ def purge(
         ]
         connection.execute(insert(tombstones), stones)
         overwrite_what_is_freed(connection)
-        with permitted(connection, "purge"):
+        with with_permit(connection, "purge"):
             _remove(connection, [row.query_id for row in ended])
         return len(ended)
 
@@ -73,7 +73,7 @@ def purge_letters(engine: Engine, before: datetime, limit: int) -> int:
         .order_by(_LETTERS.at)
         .limit(limit)
     )
-    with writing(engine) as connection, permitted(connection, "purge"):
+    with transaction(engine) as connection, with_permit(connection, "purge"):
         removed = delete(tables.dead_letters).where(_LETTERS.message_id.in_(old))
         return int(connection.execute(removed).rowcount)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.integrity import merkle
 from colm.db.integrity.canonical_json import canonical, sha256
 from colm.db.integrity.hash_chain import Fields
@@ -74,7 +74,7 @@ def seal_ended(
     engine: Engine, signer: Signer, now: datetime, at_most: int = MOST_QUERIES
 ) -> Seal | None:
     """Seal up to `at_most` ended queries that are not; None if there are none."""
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         _lock(connection)
         rows = connection.execute(_UNSEALED, {"at_most": at_most})
         members = [dict(row._mapping) for row in rows]
@@ -93,7 +93,7 @@ def seal_ended(
 
 def count_unsealed(engine: Engine) -> int:
     """How many ended queries no seal covers in full."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         counted = select(func.count()).select_from(tables.progress).where(tables.UNSEALED)
         return int(connection.scalar(counted) or 0)
 

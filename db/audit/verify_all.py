@@ -24,9 +24,9 @@ from sqlalchemy import (
     union_all,
 )
 
-from colm.db.audit.verify_query import NEVER_WRITTEN, Finding, Remains, findings
+from colm.db.audit.verify_query import NEVER_WRITTEN, Finding, QueryRows, findings
 from colm.db.audit.verify_seals import database_findings, seal_findings
-from colm.db.connection import glancing, reading
+from colm.db.connection import autocommit, snapshot
 from colm.db.integrity.hash_chain import Fields, Link
 from colm.db.integrity.signatures import Trust
 from colm.db.schema import tables
@@ -74,7 +74,7 @@ def check_everything(
 
     `latest_seal`: number and hash of the latest seal that is known from elsewhere.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         yield Checked(findings=tuple(database_findings(connection)))
     for ids in (
         tables.queries.c.query_id,
@@ -93,7 +93,7 @@ def check_everything(
 def count_queries(engine: Engine) -> int:
     """How many queries and tombstones there are to check."""
     parts = [select(func.count()).select_from(t) for t in (tables.queries, tombstones)]
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return sum(connection.execute(union_all(*parts)).scalars())
 
 
@@ -110,7 +110,7 @@ def _batches(engine: Engine, ids: Column[str], *which: Any) -> Iterator[list[str
     statement: Select[Any] = select(ids).distinct().where(*which).order_by(ids).limit(BATCH)
     after: list[Any] = []
     while True:
-        with glancing(engine) as connection:
+        with autocommit(engine) as connection:
             batch = list(connection.scalars(statement.where(*after)))
         if batch:
             yield batch
@@ -121,7 +121,7 @@ def _batches(engine: Engine, ids: Column[str], *which: Any) -> Iterator[list[str
 
 def _check(engine: Engine, ids: Sequence[str], trust: Trust) -> Checked:
     try:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             found = remains_of(connection, ids)
     except NEVER_WRITTEN as error:
         if len(ids) == 1:
@@ -136,7 +136,7 @@ def _unreadable(query_id: str, error: Exception) -> Checked:
     return Checked(queries=1, findings=(finding,))
 
 
-def _checked(remains: Remains, trust: Trust) -> Checked:
+def _checked(remains: QueryRows, trust: Trust) -> Checked:
     if not remains.links and not remains.sealed and not remains.tombstone and not remains.progress:
         return Checked()
     covered = max((member["length"] for member in remains.sealed), default=0)
@@ -150,7 +150,7 @@ def _checked(remains: Remains, trust: Trust) -> Checked:
     )
 
 
-def remains_of(connection: Connection, ids: Sequence[str]) -> list[Remains]:
+def remains_of(connection: Connection, ids: Sequence[str]) -> list[QueryRows]:
     """All that is there of these ids, in their order. Raises ValueError for what we never write."""
     links: dict[str, list[Link]] = defaultdict(list)
     for table in tables.CHAINED:
@@ -164,7 +164,7 @@ def remains_of(connection: Connection, ids: Sequence[str]) -> list[Remains]:
     for row in _rows(connection, sealed, ids):
         covered[row["query_id"]].append(row)
     return [
-        Remains(
+        QueryRows(
             query_id=query_id,
             links=sorted(links[query_id], key=lambda link: int(link.row["seq"])),
             progress=stand.get(query_id),

@@ -33,7 +33,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remains:
+class QueryRows:
     """All that the database holds of one query id."""
 
     query_id: str
@@ -50,7 +50,7 @@ class Remains:
         return bool(self.links) and all(link.row["hash"] is None for link in self.links)
 
 
-def findings(remains: Remains, trust: Trust) -> Iterator[Finding]:
+def findings(remains: QueryRows, trust: Trust) -> Iterator[Finding]:
     """Everything that is wrong with a query's record."""
     if remains.tombstone is not None:
         yield from _of_tombstone(remains, remains.tombstone, trust)
@@ -68,15 +68,15 @@ def findings(remains: Remains, trust: Trust) -> Iterator[Finding]:
         yield from _of_seals(remains)
 
 
-def _finding(remains: Remains, table: str, row: str, what: str) -> Finding:
+def _finding(remains: QueryRows, table: str, row: str, what: str) -> Finding:
     return Finding(query_id=remains.query_id, table=table, row=row, what=what)
 
 
-def _at(remains: Remains, link: Link, what: str) -> Finding:
+def _at(remains: QueryRows, link: Link, what: str) -> Finding:
     return _finding(remains, link.table, f"seq {link.row['seq']}", what)
 
 
-def _of_order(remains: Remains) -> Iterator[Finding]:
+def _of_order(remains: QueryRows) -> Iterator[Finding]:
     first, *rest = remains.links
     if first.table != "queries" or first.row["seq"] != 1:
         yield _finding(remains, "queries", "seq 1", "is missing")
@@ -95,7 +95,7 @@ def _of_order(remains: Remains) -> Iterator[Finding]:
     yield from _after_the_end(remains)
 
 
-def _after_the_end(remains: Remains) -> Iterator[Finding]:
+def _after_the_end(remains: QueryRows) -> Iterator[Finding]:
     ended = False
     for link in remains.links:
         late = link.table == "outcomes" and link.row["status"] == "late"
@@ -104,7 +104,7 @@ def _after_the_end(remains: Remains) -> Iterator[Finding]:
         ended = ended or link.table == "answers"
 
 
-def _of_hashes(remains: Remains) -> Iterator[Finding]:
+def _of_hashes(remains: QueryRows) -> Iterator[Finding]:
     previous = None
     for link in remains.links:
         if link.row["hash"] is None:
@@ -122,7 +122,7 @@ def _hashes_to(link: Link, previous: Any) -> bool:
         return False
 
 
-def _of_texts(remains: Remains) -> Iterator[Finding]:
+def _of_texts(remains: QueryRows) -> Iterator[Finding]:
     erased_before = max(
         (link.row["seq"] for link in remains.links if link.table == "erasures"), default=0
     )
@@ -167,7 +167,7 @@ def _digests_to(text: Any, salt: Any, digest: Any) -> bool:
         return False
 
 
-def _of_erasures(remains: Remains, trust: Trust) -> Iterator[Finding]:
+def _of_erasures(remains: QueryRows, trust: Trust) -> Iterator[Finding]:
     for link in remains.links:
         if link.table == "erasures" and (remains.sealed or link.row["key"] is not None):
             complaint = _complaint(trust, erasure_statement, link.row)
@@ -180,10 +180,10 @@ def _complaint(trust: Trust, say: Any, row: Mapping[str, Any]) -> str | None:
         said = say(row)
     except NEVER_WRITTEN:
         return "has values that are never written"
-    return trust.complaint(said, row["key"], row["signature"])
+    return trust.signature_error(said, row["key"], row["signature"])
 
 
-def _of_progress(remains: Remains) -> Iterator[Finding]:
+def _of_progress(remains: QueryRows) -> Iterator[Finding]:
     stands = remains.progress
     if stands is None:
         yield _finding(remains, "progress", "its row", "is missing")
@@ -200,7 +200,7 @@ def _of_progress(remains: Remains) -> Iterator[Finding]:
         yield _finding(remains, "progress", "its row", told)
 
 
-def _of_seals(remains: Remains) -> Iterator[Finding]:
+def _of_seals(remains: QueryRows) -> Iterator[Finding]:
     by_seq = {link.row["seq"]: link.row["hash"] for link in remains.links}
     for member in remains.sealed:
         if member["length"] not in by_seq:
@@ -211,7 +211,7 @@ def _of_seals(remains: Remains) -> Iterator[Finding]:
             yield _finding(remains, "any", f"seq {member['length']}", told)
 
 
-def _of_tombstone(remains: Remains, stone: Fields, trust: Trust) -> Iterator[Finding]:
+def _of_tombstone(remains: QueryRows, stone: Fields, trust: Trust) -> Iterator[Finding]:
     if remains.links or remains.progress is not None:
         yield _finding(remains, "tombstones", "its row", "tells of a purge, and rows are there")
     if remains.sealed or stone["key"] is not None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from colm.db.audit.seals import root_of, seal_statement
 from colm.db.audit.verify_query import NEVER_WRITTEN, Finding
-from colm.db.connection import reading
+from colm.db.connection import snapshot
 from colm.db.integrity.canonical_json import sha256
 from colm.db.integrity.hash_chain import Fields
 from colm.db.integrity.signatures import Trust
@@ -43,7 +43,7 @@ def seal_findings(
     before: Fields | None = None
     while True:
         try:
-            with reading(engine) as connection:
+            with snapshot(engine) as connection:
                 row = _next(connection, before)
                 members = [] if row is None else _members(connection, row["number"])
         except NEVER_WRITTEN as error:  # what comes after it cannot be told
@@ -84,7 +84,7 @@ def _faults(
     said = seal_statement(row)
     if sha256(said) != row["hash"]:
         yield "was changed"
-    if complaint := trust.complaint(said, row["key"], row["signature"]):
+    if complaint := trust.signature_error(said, row["key"], row["signature"]):
         yield complaint
     if len(members) != row["queries"]:
         yield f"covers {row['queries']} queries, and {len(members)} are listed"

@@ -46,7 +46,7 @@ class Trust:
     #: The public keys that may have signed; empty: any.
     keys: frozenset[str] = frozenset()
 
-    def complaint(self, statement: bytes, key: Any, signature: Any) -> str | None:
+    def signature_error(self, statement: bytes, key: Any, signature: Any) -> str | None:
         """What is wrong with the signature; None if nothing is."""
         if not isinstance(key, str) or not isinstance(signature, str):
             return "is not signed"

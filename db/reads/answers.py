@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, Select, bindparam, exists, func, select
 
-from colm.db.connection import glancing
+from colm.db.connection import autocommit
 from colm.db.reads import answers
 from colm.db.schema import tables
 from colm.models.errors import UnknownQuery
@@ -82,7 +82,7 @@ _HAS_ENDED = select(exists().where(_ENDED.query_id == bindparam("id")))
 
 def answer_of(engine: Engine, query_id: str) -> AnswerState:
     """Where the ask with this id stands, with its answer once there is one."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         row = connection.execute(_STANDING, {"id": query_id}).one_or_none()
     if row is None:
         return AnswerState(query_id=query_id, status="unknown")
@@ -94,7 +94,7 @@ def answer_of(engine: Engine, query_id: str) -> AnswerState:
 
 def has_ended(engine: Engine, query_id: str) -> bool:
     """Whether the ask is answered, failed or refused: one look at one index."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return bool(connection.scalar(_HAS_ENDED, {"id": query_id}))
 
 
@@ -102,7 +102,7 @@ def recent_queries(
     engine: Engine, limit: int, status: Status | None = None
 ) -> Sequence[AnswerState]:
     """The latest asks, newest first, without their answers; of one status, or of any."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         rows = connection.execute(_latest(status).limit(limit))
         return [AnswerState(**row._mapping) for row in rows]
 
@@ -124,7 +124,7 @@ def _latest(status: Status | None) -> Select[Any]:
 def dead_letters(engine: Engine, limit: int) -> Sequence[StoredLetter]:
     """The latest messages given up on, newest first."""
     latest = select(tables.dead_letters).order_by(tables.dead_letters.c.at.desc()).limit(limit)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return [StoredLetter(**row._mapping) for row in connection.execute(latest)]
 
 

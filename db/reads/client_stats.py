@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, and_, bindparam, exists, func, select
 
-from colm.db.connection import glancing
+from colm.db.connection import autocommit
 from colm.db.schema import tables
 from colm.models.client_reliability import NOT_THEIRS, PROBE, Part
 
@@ -52,6 +52,6 @@ def client_parts(engine: Engine, queries: int) -> list[Part]:
 
     Erased texts are none. Raises TransientError.
     """
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         rows = connection.execute(_PARTS, {"queries": queries})
         return [Part(**row._mapping) for row in rows]

@@ -22,7 +22,7 @@ import psycopg2
 from sqlalchemy import Engine, event, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from colm.db.connection import glancing
+from colm.db.connection import autocommit
 from colm.db.record.store import ANSWERS_CHANNEL
 from colm.db.schema.tables import answers
 from colm.models.errors import ColmError, TransientError
@@ -46,14 +46,14 @@ RECHECK_S = 5.0
 _LOST = (ColmError, SQLAlchemyError, psycopg2.Error, OSError)
 
 
-def ended_among(engine: Engine, query_ids: Collection[str]) -> set[str]:
+def completed_of(engine: Engine, query_ids: Collection[str]) -> set[str]:
     """Which of these queries have ended. Raises TransientError."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         ended = select(answers.c.query_id).where(answers.c.query_id.in_(tuple(query_ids)))
         return set(connection.scalars(ended))
 
 
-class Ear:
+class CompletionListener:
     """Wakes callers when a query has ended, or when one may have ended unheard."""
 
     def __init__(self, engine: Engine) -> None:
@@ -143,7 +143,7 @@ class Ear:
 
     def _ask(self, engine: Engine) -> None:
         try:
-            self._wake(ended_among(engine, self._awaited()))
+            self._wake(completed_of(engine, self._awaited()))
         except _LOST as error:
             logger.info("whether answers have come cannot be asked now: %s", _first_line(error))
 
@@ -151,7 +151,7 @@ class Ear:
     def _listening(self, engine: Engine) -> Iterator[Any]:
         """The driver's connection, which hears; it takes no place in the engine's pool."""
         with ExitStack() as opened:
-            with glancing(engine) as speaker:  # first: it prepares the engine for any connection
+            with autocommit(engine) as speaker:  # first: it prepares the engine for any connection
                 pool = engine.pool.recreate()
                 opened.callback(pool.dispose)
                 kept = pool.connect()
@@ -191,14 +191,14 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-_EARS: WeakKeyDictionary[Engine, Ear] = WeakKeyDictionary()
+_EARS: WeakKeyDictionary[Engine, CompletionListener] = WeakKeyDictionary()
 
 
-def ear_of(engine: Engine) -> Ear:
+def listener_of(engine: Engine) -> CompletionListener:
     """The one ear of this engine."""
     found = _EARS.get(engine)
     if found is None:
-        found = _EARS.setdefault(engine, Ear(engine))
+        found = _EARS.setdefault(engine, CompletionListener(engine))
         event.listen(engine, "engine_disposed", lambda _engine: found.close())
     return found
 
@@ -209,8 +209,8 @@ def wait_for_any(engine: Engine, query_ids: Collection[str], timeout: float) -> 
     Does not care whether they are known yet. Raises TransientError when the database is away.
     """
     until = time.monotonic() + timeout
-    with ear_of(engine).awaiting(query_ids) as told:
-        while not (ended := ended_among(engine, query_ids)):
+    with listener_of(engine).awaiting(query_ids) as told:
+        while not (ended := completed_of(engine, query_ids)):
             left = until - time.monotonic()
             if left <= 0:
                 return set()

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, Table, select
 
-from colm.db.connection import reading
+from colm.db.connection import snapshot
 from colm.db.reads.answers import Status, StoredLetter
 from colm.db.record.rows import Fields, attempt_of, decision_of, outcome_of, query_of, step_of
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import erasures
 from colm.models.messages import Answer, Query, Step
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome
 
 
@@ -48,7 +48,7 @@ class StepTried:
     """What a participant told of a step that may have killed a worker."""
 
     step_id: str
-    tried: Tried
+    tried: Redelivery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def query_life(engine: Engine, query_id: str) -> History | None:
 
     None if the record does not know it.
     """
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         entries = sorted(_entries(connection, query_id), key=lambda entry: entry.seq)
         if not entries:
             return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, and_, bindparam, select
 
-from colm.db.record.locked_query import SqlLife
-from colm.db.record.query_cache import Kept
+from colm.db.record.locked_query import SqlLockedQuery
+from colm.db.record.query_cache import QueryCache
 from colm.db.record.rows import (
     Progress,
     attempt_of,
@@ -18,7 +18,7 @@ from colm.db.record.rows import (
 from colm.db.schema import tables
 from colm.models.errors import UnknownQuery
 from colm.models.messages import Query
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome, QueryState, StepState
 
 #: Joins a step to the outcome that decided it.
@@ -58,7 +58,7 @@ _TRIED = (
 _REFUSAL = select(tables.answers.c.reason).where(tables.answers.c.query_id == bindparam("id"))
 
 
-def load(connection: Connection, query_id: str, kept: Kept) -> SqlLife:
+def load(connection: Connection, query_id: str, kept: QueryCache) -> SqlLockedQuery:
     """The query, locked until the transaction ends; read, unless `kept` has it as it stands.
 
     Raises UnknownQuery if there is none, or if all that is recorded is that it was refused.
@@ -79,11 +79,11 @@ def load(connection: Connection, query_id: str, kept: Kept) -> SqlLife:
         rows = connection.execute(_LATE, {"id": query_id, "step": step_id})
         return [outcome_of(dict(row._mapping)) for row in rows]
 
-    def tried(step_id: str) -> list[Tried]:
+    def tried(step_id: str) -> list[Redelivery]:
         rows = connection.execute(_TRIED, {"id": query_id, "step": step_id})
         return [attempt_of(dict(row._mapping)) for row in rows]
 
-    return SqlLife(state, Progress(**progress), late=late, tried=tried)
+    return SqlLockedQuery(state, Progress(**progress), late=late, tried=tried)
 
 
 def _load_state(connection: Connection, query: Query) -> QueryState:

@@ -29,7 +29,7 @@ from colm.db.record.rows import (
 )
 from colm.db.schema import tables
 from colm.models.messages import MAX_REASON_CHARS, Answer, Attempt, Query, Step, StepError, StepKey
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import (
     Ask,
     Close,
@@ -59,7 +59,7 @@ WRITE_ORDER = (
 )
 
 
-class SqlLife:
+class SqlLockedQuery:
     """A query's state, and the rows that it has grown by since it was opened."""
 
     def __init__(
@@ -68,7 +68,7 @@ class SqlLife:
         progress: Progress,
         *,
         late: Callable[[str], list[Outcome]] = lambda _step_id: [],
-        tried: Callable[[str], list[Tried]] = lambda _step_id: [],
+        tried: Callable[[str], list[Redelivery]] = lambda _step_id: [],
     ) -> None:
         """`late` reads what came too late for a step; called when yet another comes.
 
@@ -80,12 +80,12 @@ class SqlLife:
         self._decisions = list(state.decisions)
         self._late: dict[str, list[Outcome]] = {}
         self._read_late = late
-        self._tried: dict[str, list[Tried]] = {}
+        self._tried: dict[str, list[Redelivery]] = {}
         self._read_tried = tried
         self._rows: dict[str, list[Fields]] = defaultdict(list)
 
     @classmethod
-    def of_new(cls, query: Query) -> SqlLife:
+    def new(cls, query: Query) -> SqlLockedQuery:
         """The life of a query which nothing but its own row tells of; due at once."""
         progress = Progress(open=True, wake_at=query.asked_at, next_seq=FIRST_SEQ + 1)
         return cls(QueryState(query=query), progress)
@@ -144,11 +144,11 @@ class SqlLife:
         self._rows[tables.attempts.name].append(row)
         return "recorded"
 
-    def tried(self, step_id: str) -> tuple[Tried, ...]:
+    def redelivery_history(self, step_id: str) -> tuple[Redelivery, ...]:
         """All that was told of a step that may have killed a worker, in the order told."""
         return tuple(self._attempts(step_id))
 
-    def _attempts(self, step_id: str) -> list[Tried]:
+    def _attempts(self, step_id: str) -> list[Redelivery]:
         if step_id not in self._tried:
             self._tried[step_id] = self._read_tried(step_id)
         return self._tried[step_id]

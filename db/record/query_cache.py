@@ -18,7 +18,7 @@ WORTH_KEEPING = 64
 MOST_STEPS = 8_000
 
 
-class Kept:
+class QueryCache:
     """The latest states of large queries, by the head of their chain. Safe on many threads."""
 
     def __init__(self) -> None:

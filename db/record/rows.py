@@ -11,7 +11,7 @@ from sqlalchemy import Row, Table
 
 from colm.db.columns import storable, storable_json
 from colm.models.messages import Answer, Attempt, Completion, Query, Step, StepError
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome
 
 Fields = dict[str, Any]
@@ -122,8 +122,8 @@ def attempt_row(attempt: Attempt, seq: int, at: datetime) -> Fields:
     }
 
 
-def attempt_of(row: Mapping[str, Any]) -> Tried:
-    return Tried(
+def attempt_of(row: Mapping[str, Any]) -> Redelivery:
+    return Redelivery(
         attempt_id=row["attempt_id"].removeprefix(_attempt_key(row["step_id"], "")),
         kind=row["kind"],
         worker=row["worker"],

@@ -1,4 +1,4 @@
-"""The record in a database: `SqlRecord` keeps the promises of `colm.tasks.interfaces.Record`.
+"""The record in a database: `SqlRecord` keeps the promises of `colm.tasks.interfaces.QueryStore`.
 
 Everything that is done to a query happens under the lock on its row in `progress`, in one
 transaction that ends with the `with` block: either all of it is recorded or none. Every row of a
@@ -17,11 +17,11 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine, bindparam, exists, func, insert, select, update
 
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import Link, Salt, appended, linked
 from colm.db.record.loading import DECIDING, load
-from colm.db.record.locked_query import SqlLife
-from colm.db.record.query_cache import Kept
+from colm.db.record.locked_query import SqlLockedQuery
+from colm.db.record.query_cache import QueryCache
 from colm.db.record.rows import FIRST_SEQ, Progress, query_row, step_of
 from colm.db.record.upserts import insert_new, insert_query, unless_known
 from colm.db.schema import tables
@@ -92,19 +92,19 @@ class SqlRecord:
         """`salt` draws what makes the digest of a text unguessable."""
         self._engine = engine
         self._salt = salt
-        self._known = Kept()
+        self._known = QueryCache()
 
     @contextmanager
-    def begin(self, query: Query) -> Iterator[SqlLife]:
+    def begin(self, query: Query) -> Iterator[SqlLockedQuery]:
         """Open a query for its first move; a repeat opens what is recorded already.
 
         Raises InvalidAsk if this query was refused before, or was purged since it was recorded.
         """
-        with writing(self._engine) as connection:
+        with transaction(self._engine) as connection:
             # The row in `queries` is the lock of a query which has no row in `progress` yet.
             row = linked(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
             if insert_query(connection, row):
-                life = SqlLife.of_new(query)
+                life = SqlLockedQuery.new(query)
                 yield life
                 links, head = appended(_new_links(life), row["hash"], self._salt)
                 _create_progress(connection, query.query_id, replace(life.progress, head=head))
@@ -114,10 +114,10 @@ class SqlRecord:
                     yield life
 
     @contextmanager
-    def open(self, query_id: str) -> Iterator[SqlLife]:
+    def open(self, query_id: str) -> Iterator[SqlLockedQuery]:
         """Open a recorded query; raises UnknownQuery."""
         with (
-            writing(self._engine) as connection,
+            transaction(self._engine) as connection,
             self._kept(connection, load(connection, query_id, self._known)) as life,
         ):
             yield life
@@ -151,7 +151,7 @@ class SqlRecord:
         (query, ended), head = appended(told, None, self._salt)
         progress = Progress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2, head=head)
         try:
-            with writing(self._engine) as connection:
+            with transaction(self._engine) as connection:
                 if insert_query(connection, query.row):
                     _create_progress(connection, query_id, progress)
                     _save_rows(connection, [ended])
@@ -160,12 +160,12 @@ class SqlRecord:
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:
         """Ids of open queries whose `wake_at` has passed, oldest first."""
-        with glancing(self._engine) as connection:
+        with autocommit(self._engine) as connection:
             return connection.scalars(_DUE, {"now": now, "at_most": limit}).all()
 
     def stranded(self, asked_before: datetime, limit: int) -> Sequence[Step]:
         """Open steps of open queries asked before then and never marked as dispatched."""
-        with glancing(self._engine) as connection:
+        with autocommit(self._engine) as connection:
             rows = connection.execute(_STRANDED, {"before": asked_before, "at_most": limit})
             return [step_of(dict(row._mapping)) for row in rows]
 
@@ -173,7 +173,7 @@ class SqlRecord:
         """Note that these steps are in their queues. Repeats are harmless."""
         rows = [{"step_id": step_id, "at": at} for step_id in step_ids]
         if rows:
-            with writing(self._engine) as connection:
+            with transaction(self._engine) as connection:
                 connection.execute(unless_known(connection, tables.dispatches), rows)
 
     def add_dead_letter(self, letter: Letter) -> None:
@@ -188,11 +188,11 @@ class SqlRecord:
             "query_id": letter.query_id,
             "step_id": letter.step_id,
         }
-        with writing(self._engine) as connection:
+        with transaction(self._engine) as connection:
             insert_new(connection, tables.dead_letters, row)
 
     @contextmanager
-    def _kept(self, connection: Connection, life: SqlLife) -> Iterator[SqlLife]:
+    def _kept(self, connection: Connection, life: SqlLockedQuery) -> Iterator[SqlLockedQuery]:
         before = life.progress
         yield life
         # Every row that is added takes a seq: without a change here there are none.
@@ -204,7 +204,7 @@ class SqlRecord:
             connection.execute(_SAVE_PROGRESS, {"id": life.state.query.query_id, **row})
             _save_rows(connection, links)
 
-    def _reload(self, connection: Connection, query_id: str) -> SqlLife:
+    def _reload(self, connection: Connection, query_id: str) -> SqlLockedQuery:
         try:
             return load(connection, query_id, self._known)
         except UnknownQuery as error:
@@ -216,7 +216,7 @@ def _create_progress(connection: Connection, query_id: str, progress: Progress) 
     connection.execute(insert(tables.progress), {"query_id": query_id, **asdict(progress)})
 
 
-def _new_links(life: SqlLife) -> list[Link]:
+def _new_links(life: SqlLockedQuery) -> list[Link]:
     return [Link(table.name, row) for table, rows in life.new_rows for row in rows]
 
 

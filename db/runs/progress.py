@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, case, func, select
 
-from colm.db.connection import reading
+from colm.db.connection import snapshot
 from colm.db.schema.run_tables import shared_steps, units
 from colm.db.schema.tables import outcomes
 
@@ -69,7 +69,7 @@ class Progress:
 
 def progress_of(engine: Engine, run: str, now: datetime) -> Progress:
     """How far the run is, by entry in the order of their names."""
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         since = now - RECENT
         recent = select(
             func.count(), func.sum(units.c.completion_tokens), func.min(units.c.at)

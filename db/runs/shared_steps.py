@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Select, and_, bindparam, exists, select
 
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.record.loading import DECIDING
 from colm.db.record.rows import outcome_of, step_of
 from colm.db.schema import tables
@@ -42,7 +42,7 @@ def owner_of(engine: Engine, step: Step) -> str:
 
     The same for ever, whoever asks. Raises TransientError.
     """
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         known = connection.scalar(_OWNER, {"id": step.step_id})
         if known is not None:
             return str(known)
@@ -62,7 +62,7 @@ def _claim(connection: Connection, run: str, step: Step) -> str:
 
 def waiting(engine: Engine, limit: int) -> list[Waiting]:
     """Open steps that wait for one of which the outcome is known, or will never be."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         rows = connection.execute(_waiting().limit(limit)).all()
     found = []
     for row in rows:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.schema.run_tables import once, run_events, run_states, runs
 from colm.models.errors import CallerError, InvalidAsk
 
@@ -66,7 +66,7 @@ def order(
 
     False where it was recorded before; raises InvalidAsk if it was as something else.
     """
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         row = {"run": run, "config": config, "ordered_at": now}
         if connection.execute(once(connection, runs), row).rowcount == 1:
             state = {"state": "open" if problem is None else "failed", "note": problem or ""}
@@ -81,7 +81,7 @@ def order(
 
 def find(engine: Engine, run: str) -> Run:
     """The run called `run`. Raises CallerError if there is none."""
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         row = connection.execute(_RUN.where(runs.c.run == run)).one_or_none()
     if row is None:
         raise CallerError(f"there is no run {run!r}; `colm run list` tells which there are")
@@ -91,7 +91,7 @@ def find(engine: Engine, run: str) -> Run:
 def known_runs(engine: Engine, state: RunState | None = None, limit: int = 1000) -> list[Run]:
     """The latest runs, newest first; of one state, or of any."""
     found = _RUN if state is None else _RUN.where(run_states.c.state == state)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         rows = connection.execute(found.order_by(runs.c.ordered_at.desc()).limit(limit))
         return [_run_of(row) for row in rows]
 
@@ -100,7 +100,7 @@ def events(engine: Engine, run: str) -> list[Event]:
     """What happened to the run, oldest first."""
     columns = (run_events.c.seq, run_events.c.at, run_events.c.what, run_events.c.by)
     told = select(*columns).where(run_events.c.run == run).order_by(run_events.c.seq)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return [Event(**row._mapping) for row in connection.execute(told)]
 
 
@@ -117,7 +117,7 @@ def take(
 
     Somebody else is at work until its time is over, or until `alive` says that it is gone.
     """
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         found = _locked(connection, run)
         if found.state != "open" or _owned_by_another(found, owner, now, alive):
             return False
@@ -130,14 +130,14 @@ def take(
 def renew(engine: Engine, run: str, owner: str, until: datetime) -> RunState | None:
     """Go on owning the run; its state, or None if somebody else owns it now."""
     mine = update(run_states).where(run_states.c.run == run, run_states.c.owner == owner)
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         if connection.execute(mine.values(owned_until=until)).rowcount == 0:
             return None
         state: RunState = _locked(connection, run).state
         return state
 
 
-def give_back(
+def release(
     engine: Engine,
     run: str,
     owner: str,
@@ -147,7 +147,7 @@ def give_back(
     state: RunState | None = None,
 ) -> None:
     """Stop owning the run, with a `note` for who reads it, and set it to `state` if it is open."""
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         found = _locked(connection, run)
         if found.owner != owner:
             return
@@ -167,7 +167,7 @@ def describe(
 
     The first time `told` becomes an event: what there is to say of the data.
     """
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         found = _locked(connection, run)
         if found.data is not None and found.data != data:
             return False
@@ -184,7 +184,7 @@ def change(
     """Pause, resume or cancel a run; its new state. Raises CallerError where it cannot be."""
     find(engine, run)
     allowed, state = _CHANGES[what]
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         found = _locked(connection, run)
         if found.state == state:
             return state

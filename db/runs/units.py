@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Engine, select
 
-from colm.db.connection import glancing, writing
+from colm.db.connection import autocommit, transaction
 from colm.db.schema.run_tables import once, units
 
 #: What the grader says; unparsable: it found no answer in the text; error: it could not do its
@@ -59,7 +59,7 @@ class Unit:
 
 def add_unit(engine: Engine, run: str, unit: Unit) -> bool:
     """Commit a unit that is done; False if it was committed before."""
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         row = {"run": run, **asdict(unit)}
         return connection.execute(once(connection, units), row).rowcount == 1
 
@@ -67,7 +67,7 @@ def add_unit(engine: Engine, run: str, unit: Unit) -> bool:
 def done_units(engine: Engine, run: str) -> set[UnitKey]:
     """Which units of the run are done."""
     named = select(units.c.entry, units.c.example, units.c.seed).where(units.c.run == run)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return {UnitKey(*row) for row in connection.execute(named)}
 
 
@@ -76,5 +76,5 @@ def units_of(engine: Engine, run: str) -> list[Unit]:
     columns = [column for column in units.c if column.name != "run"]
     found = select(*columns).where(units.c.run == run)
     found = found.order_by(units.c.example, units.c.seed, units.c.entry)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return [Unit(**row._mapping) for row in connection.execute(found)]

@@ -10,7 +10,7 @@ from sqlalchemy import Column, ForeignKey, Index, Integer, Table
 
 from colm.db.columns import PlainText, UtcDateTime
 from colm.db.schema.metadata import metadata, of_query, row_hash
-from colm.db.schema.triggers import refuse_changes
+from colm.db.schema.triggers import append_only_triggers
 
 #: The texts of all rows of the query with a lower `seq` were erased.
 erasures = Table(
@@ -68,7 +68,7 @@ tombstones = Table(
 #: What the transaction that inserted the row may do to append-only tables. Empty for all others.
 permits = Table("permits", metadata, Column("operation", PlainText, primary_key=True))
 
-refuse_changes(erasures, purged=True)
+append_only_triggers(erasures, purged=True)
 for _table in (seals, sealed, tombstones):
-    refuse_changes(_table)
+    append_only_triggers(_table)
 AUDIT_TABLES = (erasures, seals, sealed, tombstones, permits)

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, func, select, text
 
-from colm.db.connection import connect, reading, writing
+from colm.db.connection import connect, snapshot, transaction
 from colm.db.sqlite_file import is_missing
 from colm.models.errors import SettingsError
 
@@ -63,7 +63,7 @@ def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
 
 def _read_missing(engine: Engine, migrations: Path) -> list[Script]:
     try:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             return _missing(connection, migrations)
     finally:
         engine.dispose()
@@ -91,7 +91,7 @@ def _in_order(migrations: Path) -> list[Script]:
 def _migrating(url: str) -> Iterator[Connection]:
     engine = connect(url, pool_size=1, application_name="colm migrate", create=True)
     try:
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             if connection.dialect.name == "postgresql":
                 # Whoever migrates may take its time: with tables of millions of rows it does.
                 connection.execute(text("SET LOCAL lock_timeout = 0"))

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from colm.db.columns import Json, PlainText, UtcDateTime
 from colm.db.schema.tables import metadata as metadata
-from colm.db.schema.triggers import refuse_changes
+from colm.db.schema.triggers import append_only_triggers
 
 #: Of a row in `shared_steps`: the step that is generated for the others.
 OWNS = text("step_id = owner")
@@ -117,9 +117,9 @@ GOING_ON = run_states.c.state.not_in(("cancelled", "done"))
 RUN_TABLES = (runs, run_states, run_events, units, shared_steps)
 
 for _table in (runs, run_events):
-    refuse_changes(_table)
-refuse_changes(units, erasable=UNIT_TEXTS)
-refuse_changes(shared_steps, purged=True)
+    append_only_triggers(_table)
+append_only_triggers(units, erasable=UNIT_TEXTS)
+append_only_triggers(shared_steps, purged=True)
 
 
 def once(connection: Connection, table: Table) -> Any:

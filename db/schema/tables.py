@@ -30,7 +30,7 @@ from colm.db.integrity.hash_chain import TEXTS
 from colm.db.schema.audit_tables import erasures
 from colm.db.schema.metadata import metadata as metadata
 from colm.db.schema.metadata import of_query, row_hash, text_digests
-from colm.db.schema.triggers import refuse_changes
+from colm.db.schema.triggers import append_only_triggers
 
 # The conditions of partial indexes. Queries use these very words: SQLite takes an index for the
 # words in which it was made and for no others, `open = 1` for one.
@@ -246,6 +246,6 @@ CHAINED = (queries, rounds, steps, attempts, outcomes, decisions, answers, erasu
 
 for _table in CHAINED[:-1]:
     _texts = TEXTS[_table.name]
-    refuse_changes(_table, purged=True, erasable=(*_texts, "salts") if _texts else ())
-refuse_changes(dispatches, purged=True)
-refuse_changes(dead_letters, purged=True, erasable=("body",))
+    append_only_triggers(_table, purged=True, erasable=(*_texts, "salts") if _texts else ())
+append_only_triggers(dispatches, purged=True)
+append_only_triggers(dead_letters, purged=True, erasable=("body",))

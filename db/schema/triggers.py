@@ -108,7 +108,7 @@ def _update_of(columns: Iterable[str]) -> str:
     return f"UPDATE OF {named}" if named else "UPDATE"
 
 
-def refuse_changes(table: Table, *, purged: bool = False, erasable: Sequence[str] = ()) -> None:
+def append_only_triggers(table: Table, *, purged: bool = False, erasable: Sequence[str] = ()) -> None:
     """Have `table` made append-only wherever it is created; see `statements`."""
     kept = [column.name for column in table.c if column.name not in erasable] if erasable else []
     table.info[_OPTIONS] = {"purged": purged, "kept": kept}
@@ -121,7 +121,7 @@ def refuse_changes(table: Table, *, purged: bool = False, erasable: Sequence[str
 
 
 @contextmanager
-def permitted(connection: Connection, operation: Operation) -> Iterator[None]:
+def with_permit(connection: Connection, operation: Operation) -> Iterator[None]:
     """Let `operation` through, on this connection and within its transaction."""
     connection.execute(text("INSERT INTO permits (operation) VALUES (:name)"), {"name": operation})
     yield

@@ -24,7 +24,7 @@ _BUILTINS = frozenset(
 )
 
 
-def visible_tests(prompt: str, name: str) -> str:
+def docstring_tests(prompt: str, name: str) -> str:
     """Assertions for the examples in the docstring of the function `name`; empty without any."""
     lines = [line.strip() for line in _docstring(prompt, name).splitlines()]
     found = (_test(line, lines[place + 1 :], name) for place, line in enumerate(lines))

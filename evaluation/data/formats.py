@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
-from colm.evaluation.data.docstring_tests import visible_tests, without_docstring
+from colm.evaluation.data.docstring_tests import docstring_tests, without_docstring
 from colm.evaluation.data.examples import Example, identified
 from colm.evaluation.data.options import (
     LETTERS,
@@ -46,7 +46,7 @@ class Columns:
     tests: str = "tests"
     cluster: str = "cluster"
     images: str = "images"
-    visible_tests: str = "visible_tests"
+    visible_tests: str = "docstring_tests"
 
 
 def plain(row: Row, columns: Columns) -> Example:
@@ -233,7 +233,7 @@ def humaneval(row: Row, _columns: Columns) -> Example:
         raise UnusableRow(fault)
     tests = _tested(f"{test}\n\ncheck({name})\n")
     found = _example(question, (prompt + solution,) if solution else (), "code", tests=tests)
-    return replace(found, visible_tests=visible_tests(prompt, name))
+    return replace(found, visible_tests=docstring_tests(prompt, name))
 
 
 def mbpp(row: Row, _columns: Columns) -> Example:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from colm.evaluation.experiments.catalogue import Layout, Place
-from colm.evaluation.report.figures import COLOURS, MARKERS, Picture, drawn, reach
+from colm.evaluation.report.figures import COLOURS, MARKERS, RenderedFigure, render, error_bar
 from colm.evaluation.stats.tables import EntryRow
 
 #: A point with what was measured there.
@@ -20,7 +20,7 @@ APART: Final = 0.06
 LONG: Final = 8
 
 
-def plot(layout: Layout, points: Sequence[Measured]) -> Picture:
+def plot(layout: Layout, points: Sequence[Measured]) -> RenderedFigure:
     """Accuracy with its intervals above; below the median seconds, and what 1 in 20 exceeds."""
     names = list(dict.fromkeys(place.series for place, _ in points))
 
@@ -42,7 +42,7 @@ def plot(layout: Layout, points: Sequence[Measured]) -> Picture:
         f"Accuracy (95 % intervals) and seconds a query (the median; dotted: what one in "
         f"twenty exceeds) against {layout.axis or 'the points'}, for: {', '.join(names)}."
     )
-    return drawn("experiment", layout.asks, words, (7.2, 5.6), draw)
+    return render("experiment", layout.asks, words, (7.2, 5.6), draw)
 
 
 def _draw(
@@ -67,7 +67,7 @@ def _draw(
         return
     line = "-" if layout.axis else "none"
     known = [(x, row.accuracy) for x, row in placed if row.accuracy is not None]
-    arms = [reach(estimate) for _, estimate in known]
+    arms = [error_bar(estimate) for _, estimate in known]
     above.errorbar(
         [x for x, _ in known], [estimate.value for _, estimate in known],
         yerr=[[low for (low,), _ in arms], [high for _, (high,) in arms]],

@@ -15,7 +15,7 @@ from typing import Any
 from colm.evaluation.experiments.catalogue import Layout, Place
 from colm.evaluation.experiments.plot import plot
 from colm.evaluation.report import report
-from colm.evaluation.report.figures import Picture
+from colm.evaluation.report.figures import RenderedFigure
 from colm.evaluation.report.number_format import cautions, interval, number, p_value, points
 from colm.evaluation.stats.analysis import clusters_of, units_of
 from colm.evaluation.stats.run_data import RunData
@@ -205,7 +205,7 @@ def _difference(one: Comparison | None) -> tuple[str, str]:
     return (points(one.found.gain), p_value(one.holm_p)) if one else ("", "")
 
 
-def render(data: RunData, table: Table, picture: Picture) -> str:
+def render(data: RunData, table: Table, picture: RenderedFigure) -> str:
     """The page: one file, without script or network."""
     head, rows = cells(table)
     return report.page(

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from colm.evaluation.report.figures import Picture, drawn
+from colm.evaluation.report.figures import RenderedFigure, render
 from colm.evaluation.stats.cope_thresholds import Point
 
 
@@ -29,7 +29,7 @@ TOKENS = Shown("tokens", lambda point: point.tokens, "{:,.0f}", "cividis_r")
 DOLLARS = Shown("dollars for 1,000", lambda point: 1000 * point.dollars, "{:#.2g}", "cividis_r")
 
 
-def surface_plot(entry: str, points: Sequence[Point]) -> Picture:
+def surface_plot(entry: str, points: Sequence[Point]) -> RenderedFigure:
     """Accuracy, and dollars or, where nobody has a price, tokens, for each pair of thresholds."""
     ns = sorted({point.n for point in points})
     cost = DOLLARS if any(point.dollars for point in points) else TOKENS
@@ -50,7 +50,7 @@ def surface_plot(entry: str, points: Sequence[Point]) -> Picture:
         "replayed from stored samples."
     )
     title = f"Replayed thresholds of {entry}"
-    return drawn(f"surface-{entry}", title, words, (1.2 + 2.9 * len(ns), 6.2), draw)
+    return render(f"surface-{entry}", title, words, (1.2 + 2.9 * len(ns), 6.2), draw)
 
 
 def _heat(axes: Axes, points: Sequence[Point], shown: Shown, scale: Normalize) -> AxesImage:

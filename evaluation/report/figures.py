@@ -35,7 +35,7 @@ DPI: Final = 144
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class RenderedFigure:
     """One figure: `name` for its file, `words` for who cannot see it."""
 
     name: str
@@ -45,9 +45,9 @@ class Picture:
     png: bytes
 
 
-def drawn(
+def render(
     name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Figure], None]
-) -> Picture:
+) -> RenderedFigure:
     """A figure of `size` (inches), drawn on by `draw`."""
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -56,10 +56,10 @@ def drawn(
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    return Picture(name=name, title=title, words=words, svg=svg.getvalue(), png=png.getvalue())
+    return RenderedFigure(name=name, title=title, words=words, svg=svg.getvalue(), png=png.getvalue())
 
 
-def reach(estimate: Estimate) -> list[list[float]]:
+def error_bar(estimate: Estimate) -> list[list[float]]:
     """The two arms of an error bar; rounding must not turn one around."""
     low, high = estimate.value - estimate.low, estimate.high - estimate.value
     return [[max(0.0, low)], [max(0.0, high)]]

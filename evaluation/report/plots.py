@@ -15,16 +15,16 @@ from colm.evaluation.report.figures import (
     GREY,
     MARKERS,
     RED,
-    Picture,
-    drawn,
-    reach,
+    RenderedFigure,
+    render,
+    error_bar,
 )
 from colm.evaluation.stats.analysis import Analysis
 from colm.evaluation.stats.run_data import RunData
 from colm.evaluation.stats.tables import ClientRow, EntryRow
 
 
-def pictures(data: RunData, found: Analysis) -> list[Picture]:
+def pictures(data: RunData, found: Analysis) -> list[RenderedFigure]:
     """Every figure that the run has data for."""
     made = [_front(found, *axis) for axis in _axes_of_cost(found)]
     made.append(_latency(data, found))
@@ -36,9 +36,9 @@ def pictures(data: RunData, found: Analysis) -> list[Picture]:
 
 def _drawn(
     name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Axes], None]
-) -> Picture:
+) -> RenderedFigure:
     """One set of axes, drawn on by `draw`."""
-    return drawn(name, title, words, size, lambda figure: draw(figure.add_subplot()))
+    return render(name, title, words, size, lambda figure: draw(figure.add_subplot()))
 
 
 def _axes_of_cost(found: Analysis) -> list[tuple[str, str]]:
@@ -48,7 +48,7 @@ def _axes_of_cost(found: Analysis) -> list[tuple[str, str]]:
     return axes
 
 
-def _front(found: Analysis, cost: str, label: str) -> Picture:
+def _front(found: Analysis, cost: str, label: str) -> RenderedFigure:
     on_front = found.front[cost]
 
     def draw(axes: Axes) -> None:
@@ -56,7 +56,7 @@ def _front(found: Analysis, cost: str, label: str) -> Picture:
             x, estimate = _cost(row, cost), row.accuracy
             if estimate is not None:
                 axes.errorbar(
-                    x, estimate.value, yerr=reach(estimate), **look(place),
+                    x, estimate.value, yerr=error_bar(estimate), **look(place),
                     capsize=3, markersize=7, label=row.name,
                 )  # fmt: skip
         line = [(_cost(r, cost), r.right / r.n) for n in on_front for r in _named(found, n)]
@@ -74,7 +74,7 @@ def look(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % 8], "fmt": MARKERS[(place + place // 8) % 8]}
 
 
-def _recovery(rows: Sequence[ClientRow]) -> Picture:
+def _recovery(rows: Sequence[ClientRow]) -> RenderedFigure:
     """Recovery and regression of each client, with the control's beside them."""
     bars = [
         (f"{row.entry}: {row.client}", row.change, row.controlled and row.controlled.control)
@@ -91,7 +91,7 @@ def _recovery(rows: Sequence[ClientRow]) -> Picture:
             ):
                 if estimate is not None:
                     axes.barh(
-                        place + offset, estimate.value, 0.19, xerr=reach(estimate), capsize=2,
+                        place + offset, estimate.value, 0.19, xerr=error_bar(estimate), capsize=2,
                         color=colour if not hatch else "white", edgecolor=colour, hatch=hatch,
                     )  # fmt: skip
         axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
@@ -105,7 +105,7 @@ def _recovery(rows: Sequence[ClientRow]) -> Picture:
     return _drawn("recovery", "Recovery and regression", words, size, draw)
 
 
-def _flow(rows: Sequence[ClientRow]) -> Picture:
+def _flow(rows: Sequence[ClientRow]) -> RenderedFigure:
     """What became of each client's drafts, as shares of all its items."""
     kinds = (
         ("right, stayed right", BLUE, ""),
@@ -141,7 +141,7 @@ def _flow(rows: Sequence[ClientRow]) -> Picture:
     return _drawn("flow", "From draft to refined answer", words, size, draw)
 
 
-def _latency(data: RunData, found: Analysis) -> Picture:
+def _latency(data: RunData, found: Analysis) -> RenderedFigure:
     """The share of queries that had ended after so many seconds."""
 
     def draw(axes: Axes) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from colm.evaluation.report.figures import Picture
+from colm.evaluation.report.figures import RenderedFigure
 from colm.evaluation.report.markdown import tables
 from colm.evaluation.report.number_format import interval, number, p_value, points, share
 from colm.evaluation.report.plots import pictures
@@ -69,7 +69,7 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
 def render(
     data: RunData,
     found: Analysis,
-    drawn: Sequence[Picture],
+    drawn: Sequence[RenderedFigure],
     *,
     before: RunData | None = None,
     changes: Sequence[Comparison] = (),
@@ -140,7 +140,7 @@ def shown(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " [cut]"
 
 
-def source(picture: Picture) -> str:
+def source(picture: RenderedFigure) -> str:
     """A figure as the address of an image that carries its own bytes."""
     return "data:image/svg+xml;base64," + base64.b64encode(picture.svg).decode()
 

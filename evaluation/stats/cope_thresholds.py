@@ -36,7 +36,7 @@ MOST_NS, MOST_THRESHOLDS = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredSamples:
     """One question's samples of every stage, with what is needed to judge and to price them."""
 
     example: str
@@ -77,7 +77,7 @@ def stored_of(
     is_right: Callable[[str], bool],
     prices: Mapping[str, Price],
     question: str = "",
-) -> Stored:
+) -> StoredSamples:
     """The samples of one recorded query of `cope` or `cascade`.
 
     `is_right` grades a text; equal answers are graded once. A text without an answer that could
@@ -97,7 +97,7 @@ def stored_of(
             place = by_index.setdefault(one.step.index, []) if of_sample else shared[stage]
             place.append(_cost_of(one, prices))
         alone[stage] = [total(costs) for _, costs in sorted(by_index.items())]
-    return Stored(
+    return StoredSamples(
         example=state.query.query_id,
         kind=kind,
         samples=samples,
@@ -110,7 +110,7 @@ def stored_of(
 
 
 def surface(
-    stored: Sequence[Stored],
+    stored: Sequence[StoredSamples],
     *,
     t1s: Iterable[float],
     t2s: Iterable[float],
@@ -126,7 +126,7 @@ def surface(
     ]
 
 
-def whole_surface(stored: Sequence[Stored], n: int, confidence: Confidence) -> Iterator[Point]:
+def whole_surface(stored: Sequence[StoredSamples], n: int, confidence: Confidence) -> Iterator[Point]:
     """Points for n and smaller ones, at the thresholds that can make a difference.
 
     A consensus among n is a multiple of 1/n, so that under ">=" a threshold between two of them
@@ -143,7 +143,7 @@ def spread(last: int, most: int) -> list[int]:
 
 
 def replayed(
-    one: Stored, t1: float, t2: float, n: int, comparison: Comparison, confidence: Confidence
+    one: StoredSamples, t1: float, t2: float, n: int, comparison: Comparison, confidence: Confidence
 ) -> Replayed:
     """Where one question would have ended."""
     confidence = "vote" if one.by_vote else confidence
@@ -154,7 +154,7 @@ def replayed(
     return replay(one.samples, rules)
 
 
-def cost_to(one: Stored, end: Replayed, n: int) -> Cost:
+def cost_to(one: StoredSamples, end: Replayed, n: int) -> Cost:
     """What a question costs that is answered after stage `end.stage`; 0 went through them all.
 
     Stages 1 and 2 take n samples each, a guideline is bought before stage 2, stage 3 is one more.
@@ -169,14 +169,14 @@ def cost_to(one: Stored, end: Replayed, n: int) -> Cost:
     return total(parts)
 
 
-def _place(one: Stored, end: Replayed) -> int:
+def _place(one: StoredSamples, end: Replayed) -> int:
     """The stage that a question ended in; 0 where that gave no answer, whoever did before it."""
     return end.stage if end.accepted or end.stage == max(one.samples, default=0) else 0
 
 
-def nothing_stored(example: str, kind: Kind) -> Stored:
+def nothing_stored(example: str, kind: Kind) -> StoredSamples:
     """Of a question that could not be asked."""
-    return Stored(example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={})
+    return StoredSamples(example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={})
 
 
 def _graded(
@@ -209,7 +209,7 @@ def _cost_of(one: StepState, prices: Mapping[str, Price]) -> Cost:
 
 
 def _point(
-    stored: Sequence[Stored],
+    stored: Sequence[StoredSamples],
     t1: float,
     t2: float,
     n: int,

@@ -33,7 +33,7 @@ class Choice(NamedTuple):
     because: str
 
 
-def most_central(answers: Mapping[str, str]) -> Choice:
+def medoid(answers: Mapping[str, str]) -> Choice:
     """The answer that agrees most with the others: highest mean token F1 against each of them.
 
     Equal answers are a majority under this rule. Ties fall to the one listed first. Token F1 is the
@@ -55,24 +55,24 @@ def most_central(answers: Mapping[str, str]) -> Choice:
     return Choice(name, f"agrees most with the other answers (mean token F1 {agreement[name]:.2f})")
 
 
-def most_agreed(answers: Mapping[str, str], kind: Kind | None, *, question: str = "") -> Choice:
+def select_answer(answers: Mapping[str, str], kind: Kind | None, *, question: str = "") -> Choice:
     """The answer that most of them give; without a `kind` that tells, the most central text.
 
     Among equally frequent answers, and among the texts that give the same one, the most central
-    goes first (`most_central`). `question` tells what `colm.models.answers.compare.extract` needs
+    goes first (`medoid`). `question` tells what `colm.models.answers.compare.extract` needs
     of it. Raises ValueError when there is nothing to choose from.
     """
     if kind is None or len(answers) < 2:
-        return most_central(answers)
+        return medoid(answers)
     names = list(answers)
     votes = vote([extract(text, kind, question=question) for text in answers.values()], kind)
     most = len(votes.majority)
     if most == 0:
-        choice = most_central(answers)
+        choice = medoid(answers)
         return Choice(choice.name, f"{choice.because}; none holds an answer of the kind {kind}")
     leading = sorted(i for members in votes.classes if len(members) == most for i in members)
     pool = {names[i]: answers[names[i]] for i in leading}
-    name = most_central(pool).name
+    name = medoid(pool).name
     return Choice(name, f"gives the answer of {most} of {len(answers)} (kind {kind})")
 
 

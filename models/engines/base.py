@@ -115,10 +115,10 @@ class Engine(Protocol):
     def stats(self) -> EngineStats: ...
 
     @property
-    def pulse(self) -> int:
+    def progress_counter(self) -> int:
         """Another number whenever something has moved for a request: tokens, prompts, an end.
 
-        A watchdog takes an engine that has work and whose pulse stands still to hang. An engine
+        A watchdog takes an engine that has work and whose `progress_counter` stands still to be stalled. An engine
         whose every request is bounded by a timeout of its own may count the time instead.
         """
 

@@ -20,7 +20,7 @@ from colm.models.messages import MAX_COMPLETION_CHARS, Completion
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ticket:
+class PendingRequest:
     """One request and the future that its caller holds."""
 
     request: GenerationRequest
@@ -36,7 +36,7 @@ class Ticket:
         return self.request.deadline is not None and now >= self.request.deadline
 
 
-class Tickets:
+class PendingRequests:
     """The open tickets of one engine and its counters. Safe from any thread.
 
     Callbacks of a future run in the thread that settles it, never under the lock.
@@ -44,7 +44,7 @@ class Tickets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, Ticket] = {}
+        self._open: dict[str, PendingRequest] = {}
         self._stats = EngineStats()
         self._closed: EngineError | None = None
         self._pulse = 0
@@ -57,17 +57,17 @@ class Tickets:
             return replace(self._stats, batch_sizes=dict(self._stats.batch_sizes))
 
     @property
-    def pulse(self) -> int:
+    def progress_counter(self) -> int:
         """Grows with every `beat`, every step and every completion."""
         return self._pulse
 
-    def beat(self) -> None:
+    def record_progress(self) -> None:
         """Something has moved. For the engine's own thread."""
         self._pulse += 1
 
-    def open(self, request: GenerationRequest) -> Ticket:
+    def open(self, request: GenerationRequest) -> PendingRequest:
         """A ticket for `request`; it is settled already when the request is refused."""
-        ticket = Ticket(request=request, submitted=time.monotonic())
+        ticket = PendingRequest(request=request, submitted=time.monotonic())
         # From here on Future.cancel() is refused: withdrawing goes through the engine's `cancel`.
         ticket.future.set_running_or_notify_cancel()
         with self._lock:
@@ -81,7 +81,7 @@ class Tickets:
             ticket.future.set_exception(refusal)
         return ticket
 
-    def finish(self, ticket: Ticket, completion: Completion, *, opened: str | None = "") -> bool:
+    def finish(self, ticket: PendingRequest, completion: Completion, *, opened: str | None = "") -> bool:
         """Hand over the completion, its thought apart; False if the ticket was settled before.
 
         `opened`: how the prompt ends, where it leaves a thought open; None where the text is not
@@ -95,11 +95,11 @@ class Tickets:
             self._stats.prompt_tokens += completion.prompt_tokens
             self._stats.cached_tokens += completion.cached_tokens
             self._stats.completion_tokens += completion.completion_tokens
-            self.beat()
+            self.record_progress()
         ticket.future.set_result(completion)
         return True
 
-    def fail(self, ticket: Ticket, error: EngineError) -> bool:
+    def fail(self, ticket: PendingRequest, error: EngineError) -> bool:
         """Hand over the error; False if the ticket was settled before."""
         with self._lock:
             if not self._take(ticket):
@@ -108,7 +108,7 @@ class Tickets:
         ticket.future.set_exception(error)
         return True
 
-    def expire(self, ticket: Ticket) -> bool:
+    def expire(self, ticket: PendingRequest) -> bool:
         seconds = (ticket.request.deadline or ticket.submitted) - ticket.submitted
         return self.fail(
             ticket, DeadlineExceeded(f"no completion within the {seconds:.1f} s that it was given")
@@ -131,7 +131,7 @@ class Tickets:
     def count_step(self, batch_size: int) -> None:
         with self._lock:
             self._stats.steps += 1
-            self.beat()
+            self.record_progress()
             sizes = self._stats.batch_sizes
             sizes[batch_size] = sizes.get(batch_size, 0) + 1
 
@@ -140,7 +140,7 @@ class Tickets:
             self._stats.guessed_tokens += guessed
             self._stats.right_guesses += right
 
-    def _refusal(self, ticket: Ticket) -> EngineError | None:
+    def _refusal(self, ticket: PendingRequest) -> EngineError | None:
         if os.getpid() != self._pid:
             # Threads do not survive a fork: the future would never be settled.
             return EngineError(
@@ -155,7 +155,7 @@ class Tickets:
             return DeadlineExceeded("the deadline had passed when the request was submitted")
         return None
 
-    def _take(self, ticket: Ticket) -> bool:
+    def _take(self, ticket: PendingRequest) -> bool:
         held = self._open.get(ticket.request.request_id) is ticket
         if held:
             del self._open[ticket.request.request_id]

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
-from colm.models.engines.pending import Ticket, Tickets
+from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import BadMessage, Cancelled, EngineError, SandboxUnusable
 from colm.models.messages import Completion
 from colm.models.sandbox.protocol import CheckReport, read_request
@@ -33,15 +33,15 @@ class SandboxEngine:
         if not found.passed:
             raise SandboxUnusable(f"the sandbox cannot run Python: {found.reason}")
         self._settings = settings
-        self._tickets = Tickets()
-        self._pool = ThreadPoolExecutor(settings.max_batch, thread_name_prefix="sandbox")
+        self._tickets = PendingRequests()
+        self._pool = ThreadPoolExecutor(settings.max_num_seqs, thread_name_prefix="sandbox")
         self._info = EngineInfo(
             engine="sandbox",
             model=f"python-{platform.python_version()}",
             dtype="",
             device=", ".join(found.kept)[:80],
             context_length=None,
-            capacity=settings.max_batch,
+            capacity=settings.max_num_seqs,
         )
 
     @property
@@ -53,7 +53,7 @@ class SandboxEngine:
         return self._tickets.stats
 
     @property
-    def pulse(self) -> int:
+    def progress_counter(self) -> int:
         """Time: every program has a limit of its own."""
         return time.monotonic_ns()
 
@@ -72,7 +72,7 @@ class SandboxEngine:
         self._tickets.close(Cancelled("the engine is closed"))
         self._pool.shutdown(cancel_futures=True)
 
-    def _serve(self, ticket: Ticket) -> None:
+    def _serve(self, ticket: PendingRequest) -> None:
         started = time.monotonic()
         if ticket.settled:
             return
@@ -89,14 +89,14 @@ class SandboxEngine:
         else:
             self._settle(ticket, completion)
 
-    def _settle(self, ticket: Ticket, completion: Completion | None) -> None:
+    def _settle(self, ticket: PendingRequest, completion: Completion | None) -> None:
         if completion is None:
             self._tickets.expire(ticket)
         else:
             self._tickets.count_step(1)
             self._tickets.finish(ticket, completion, opened=None)
 
-    def _check(self, ticket: Ticket, started: float) -> Completion | None:
+    def _check(self, ticket: PendingRequest, started: float) -> Completion | None:
         """None: the step's deadline ended the program, which says nothing about the program."""
         asked = read_request(ticket.request.messages[-1].content)
         limits = Limits.of(self._settings.run_seconds, self._settings.run_megabytes * 2**20)
@@ -108,7 +108,7 @@ class SandboxEngine:
             return None
         return self._completion(ticket, verdict, started)
 
-    def _completion(self, ticket: Ticket, verdict: Verdict, started: float) -> Completion:
+    def _completion(self, ticket: PendingRequest, verdict: Verdict, started: float) -> Completion:
         report = CheckReport(
             passed=verdict.passed,
             status=verdict.status,

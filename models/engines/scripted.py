@@ -12,7 +12,7 @@ from concurrent.futures import Future
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest
-from colm.models.engines.pending import Ticket, Tickets
+from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import Cancelled, EngineError, PromptTooLong
 from colm.models.messages import Completion
 
@@ -32,16 +32,16 @@ class ScriptedEngine:
     def __init__(self, settings: EngineSettings, *, reply: Script | None = None) -> None:
         self._reply = reply or (lambda request: _from_template(settings.reply, request))
         self._delay = settings.delay
-        self._dies_on, self._hangs_on = settings.dies_on, settings.hangs_on
+        self._dies_on, self._hangs_on = settings.crash_on, settings.stall_on
         self._hanging = False
-        self._tickets = Tickets()
+        self._tickets = PendingRequests()
         self._info = EngineInfo(
             engine="scripted",
             model=settings.model,
             dtype="",
             device="",
-            context_length=settings.context_length,
-            capacity=settings.max_batch,
+            context_length=settings.max_model_len,
+            capacity=settings.max_num_seqs,
         )
 
     @property
@@ -53,7 +53,7 @@ class ScriptedEngine:
         return self._tickets.stats
 
     @property
-    def pulse(self) -> int:
+    def progress_counter(self) -> int:
         """Time, unless it was told to hang: its timers cannot."""
         return 0 if self._hanging else time.monotonic_ns()
 
@@ -84,13 +84,13 @@ class ScriptedEngine:
     def close(self) -> None:
         self._tickets.close(Cancelled("the engine is closed"))
 
-    def _outcome(self, ticket: Ticket) -> Completion | EngineError:
+    def _outcome(self, ticket: PendingRequest) -> Completion | EngineError:
         try:
             return self._complete(ticket)
         except EngineError as error:
             return error
 
-    def _settle(self, ticket: Ticket, outcome: Completion | EngineError | None) -> None:
+    def _settle(self, ticket: PendingRequest, outcome: Completion | EngineError | None) -> None:
         """`outcome` None: the deadline comes first."""
         if _holds(ticket.request, self._dies_on) and not ticket.settled:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -107,7 +107,7 @@ class ScriptedEngine:
             chosen = bool(ticket.request.choices)
             self._tickets.finish(ticket, told, opened=None if chosen else "")
 
-    def _complete(self, ticket: Ticket) -> Completion:
+    def _complete(self, ticket: PendingRequest) -> Completion:
         request, sampling = ticket.request, ticket.request.sampling
         prompt_tokens = sum(len(turn.content.split()) for turn in request.messages)
         limit = self._info.context_length

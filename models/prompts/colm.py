@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from colm.models.messages import Participant, Turn
-from colm.models.prompts.quoting import fenced
+from colm.models.prompts.quoting import quote_untrusted
 from colm.models.texts import blank
 
 VERSION = "2026-11-b"
@@ -84,7 +84,7 @@ def refine(
     )
     ending = (
         f"A guide has read the drafts of everyone in the group and sends this note:\n"
-        f"<note>\n{fenced(guidance, 'note')}\n</note>\n{hint}\n"
+        f"<note>\n{quote_untrusted(guidance, 'note')}\n</note>\n{hint}\n"
         "Check the note against the question, keep what is right in your own view, mend what is "
         "wrong, and give your final answer to the question."
     )
@@ -120,7 +120,7 @@ def labelled(drafts: Sequence[LabelledDraft]) -> str:
     """The drafts as material, each with an equal share of MAX_PANEL_CHARS at most."""
     share = MAX_PANEL_CHARS // max(1, len(drafts))
     return "\n\n".join(
-        f'<draft by="{d.client.name}">\n{fenced(_cut(d.text.strip(), share), "draft")}\n</draft>'
+        f'<draft by="{d.client.name}">\n{quote_untrusted(_cut(d.text.strip(), share), "draft")}\n</draft>'
         for d in drafts
     )
 

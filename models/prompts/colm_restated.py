@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from colm.models.messages import Participant, Turn
 from colm.models.prompts import colm
-from colm.models.prompts.quoting import fenced
+from colm.models.prompts.quoting import quote_untrusted
 from colm.models.texts import blank
 
 VERSION = "2026-11-guidance-a"
@@ -67,7 +67,7 @@ def refine(
     """
     ending = (
         "Someone who has read everyone's drafts, and knows more, writes:\n"
-        f"<note>\n{fenced(guidance, 'note')}\n</note>\n"
+        f"<note>\n{quote_untrusted(guidance, 'note')}\n</note>\n"
         f"{_field(relevant)}The note can be wrong, and so can a draft. Decide, and answer the "
         f"question again, in the form that it asks for. The question:\n\n{question}"
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from colm.models.messages import Participant, Turn
 from colm.models.prompts import colm
-from colm.models.prompts.quoting import fenced
+from colm.models.prompts.quoting import quote_untrusted
 from colm.models.texts import blank
 
 VERSION = "2026-11-panels-a"
@@ -110,4 +110,4 @@ def _framed(text: str, tag: str) -> str:
 
 
 def _fenced(text: str, tag: str, share: int) -> str:
-    return fenced(colm._cut(text.strip(), share), tag)
+    return quote_untrusted(colm._cut(text.strip(), share), tag)

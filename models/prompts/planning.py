@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from colm.models.messages import Participant, Turn
 from colm.models.prompts import colm
-from colm.models.prompts.quoting import fenced
+from colm.models.prompts.quoting import quote_untrusted
 
 VERSION = "2026-11-plans-c"
 
@@ -58,7 +58,7 @@ def solve(
     The words on the format of the answer (`hint`) come last, where a small model heeds them.
     """
     told = [
-        f"{label}:\n<{tag}>\n{fenced(_cut(text), tag)}\n</{tag}>"
+        f"{label}:\n<{tag}>\n{quote_untrusted(_cut(text), tag)}\n</{tag}>"
         for label, tag, text in (
             ("What matters in this problem", "goal", goal),
             ("Advice on how to go about it", "guideline", guideline),

@@ -42,7 +42,7 @@ _LOOK_ALIKES = str.maketrans(
 )
 
 
-def fenced(text: str, tag: str) -> str:
+def quote_untrusted(text: str, tag: str) -> str:
     """`text` with the bracket of everything that can be read as a tag called `tag` made a `[`."""
 
     def defuse(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.messages import MAX_REASON_CHARS, Answer, Step, seconds_between
 from colm.models.strategies import STRATEGIES
 from colm.models.strategies.base import Ask, Close, Decision, Finish, Move, QueryState, unfinished
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Todo:
+class Effects:
     """What a move leaves to do after its commit."""
 
     asked: tuple[Step, ...] = ()
     #: To whom to say that some steps are not waited for any more.
-    stops: tuple[tuple[str, Stop], ...] = ()
+    stops: tuple[tuple[str, CancelSteps], ...] = ()
     ended: Answer | None = None
 
 
-def todo_after(state: QueryState, move: Move, now: datetime) -> Todo:
+def effects_of(state: QueryState, move: Move, now: datetime) -> Effects:
     """What follows from `move`, made in `state`. Steps past their deadline stop by themselves."""
     if not isinstance(move, (Ask, Finish)):
-        return Todo()
+        return Effects()
     left = [s.step for s in unfinished(state.steps) if s.step.deadline_at > now]
     if isinstance(move, Ask):
         closed = {close.step_id for close in move.closes}
@@ -39,12 +39,12 @@ def todo_after(state: QueryState, move: Move, now: datetime) -> Todo:
         (name, _stop([step for step in left if step.participant == name])) for name in participants
     )
     if isinstance(move, Ask):
-        return Todo(asked=move.steps, stops=stops)
-    return Todo(stops=stops, ended=move.answer)
+        return Effects(asked=move.steps, stops=stops)
+    return Effects(stops=stops, ended=move.answer)
 
 
-def _stop(steps: Sequence[Step]) -> Stop:
-    return Stop(query_id=steps[0].query_id, step_ids=tuple(step.step_id for step in steps))
+def _stop(steps: Sequence[Step]) -> CancelSteps:
+    return CancelSteps(query_id=steps[0].query_id, step_ids=tuple(step.step_id for step in steps))
 
 
 def cancelled(state: QueryState, now: datetime, reason: str) -> Finish:
@@ -52,7 +52,7 @@ def cancelled(state: QueryState, now: datetime, reason: str) -> Finish:
     return finish(state, now, candidates={}, failure=reason, closes=closes)
 
 
-def asked_again(state: QueryState, step_id: str, *, alone: bool) -> Step:
+def retry_step(state: QueryState, step_id: str, *, alone: bool) -> Step:
     step = next(s.step for s in state.steps if s.step.step_id == step_id)
     return step.model_copy(update={"alone": alone})
 

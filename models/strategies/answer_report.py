@@ -16,7 +16,7 @@ def tokens_of(completions: Sequence[Completion]) -> Tokens:
     )
 
 
-def ledger(state: QueryState) -> tuple[Spent, ...]:
+def cost_ledger(state: QueryState) -> tuple[Spent, ...]:
     """What each participant generated for each act, in the order first asked."""
     by_act: dict[tuple[str, Act], list[Completion]] = {}
     roles = {}
@@ -89,7 +89,7 @@ def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
     return tuple(given)
 
 
-def gone_without(state: QueryState, told: Sequence[StepState]) -> list[str]:
+def missing_notes(state: QueryState, told: Sequence[StepState]) -> list[str]:
     """A note for each answer of a client that never came, but for those `told` already."""
     acts = ("draft", "refine")
     missing = [s for s in state.steps if s.step.act in acts and s.completion is None]

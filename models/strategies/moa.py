@@ -18,7 +18,7 @@ from colm.models.prompts import panels
 from colm.models.strategies.base import Ask, Finish, Move, QueryState, Wait
 from colm.models.strategies.cope.report import without
 from colm.models.strategies.format_options import FormatOptions, question_of
-from colm.models.strategies.repeated_sampling import draws, most_frequent, named
+from colm.models.strategies.repeated_sampling import sample_steps, most_frequent, named
 from colm.models.strategies.stages import (
     Chosen,
     ClosedStage,
@@ -65,7 +65,7 @@ class Moa:
         query, options = state.query, MoaOptions.model_validate(state.query.options)
         aggregator = _one_or_server(query, "moa", "aggregator", options.aggregator)
         if not state.steps:
-            steps = [s for c in query.clients for s in draws(query, options, c, 1, now)]
+            steps = [s for c in query.clients for s in sample_steps(query, options, c, 1, now)]
             return Ask(steps=tuple(steps), wake_at=steps[0].deadline_at)
         return _after(_Panel(state, now, options, aggregator, query.clients, options.layers))
 
@@ -84,7 +84,7 @@ class SelfMoa:
         query, options = state.query, SelfMoaOptions.model_validate(state.query.options)
         who = _one_or_server(query, "self-moa", "participant", options.participant)
         if not state.steps:
-            steps = draws(query, options, who, options.n, now)
+            steps = sample_steps(query, options, who, options.n, now)
             return Ask(steps=steps, wake_at=steps[0].deadline_at)
         return _after(_Panel(state, now, options, who, (), 1))
 

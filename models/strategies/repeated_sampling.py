@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from colm.models.answers.selection import most_central
+from colm.models.answers.selection import medoid
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Participant, Query, Step
 from colm.models.prompts import colm
@@ -20,7 +20,7 @@ from colm.models.strategies.format_options import FormatOptions, question_of
 from colm.models.strategies.stages import make_step
 
 
-def one_of(query: Query, strategy: str, name: str | None) -> Participant:
+def resolve_participant(query: Query, strategy: str, name: str | None) -> Participant:
     """The participant called `name`, or the first client. Raises InvalidAsk."""
     if name is None:
         if query.clients:
@@ -39,7 +39,7 @@ def named(query: Query, option: str, name: str) -> Participant:
         ) from None
 
 
-def draws(
+def sample_steps(
     query: Query, options: FormatOptions, who: Participant, n: int, now: datetime
 ) -> tuple[Step, ...]:
     """The question, put to `who` n times as a draft; the draws differ in their seed alone."""
@@ -49,7 +49,7 @@ def draws(
     )
 
 
-class Pick(NamedTuple):
+class SelectedSample(NamedTuple):
     """Which of several texts of one participant was chosen, and why."""
 
     place: int
@@ -60,7 +60,7 @@ class Pick(NamedTuple):
 
 def most_frequent(
     texts: Sequence[str | None], options: FormatOptions, question: str
-) -> Pick | None:
+) -> SelectedSample | None:
     """The first text of the most frequent answer; without a kind, the most central text.
 
     None where there is no text at all.
@@ -69,8 +69,8 @@ def most_frequent(
     if not there:
         return None
     if options.kind is None:
-        choice = most_central(there)
-        return Pick(int(choice.name), f"sample {choice.name} {choice.because}", {"kind": None})
+        choice = medoid(there)
+        return SelectedSample(int(choice.name), f"sample {choice.name} {choice.because}", {"kind": None})
     votes = votes_of(texts, options.kind, question)
     detail = {
         "kind": options.kind,
@@ -80,6 +80,6 @@ def most_frequent(
     }
     if not votes.majority:
         first = int(next(iter(there)))
-        return Pick(first, f"no sample holds an answer of the kind {options.kind}", detail)
+        return SelectedSample(first, f"no sample holds an answer of the kind {options.kind}", detail)
     because = f"{len(votes.majority)} of {len(texts)} samples give its answer"
-    return Pick(votes.majority[0], because, detail)
+    return SelectedSample(votes.majority[0], because, detail)

@@ -16,7 +16,7 @@ from colm.models.messages import Query
 from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.cope.report import without
 from colm.models.strategies.format_options import FormatOptions
-from colm.models.strategies.repeated_sampling import draws, most_frequent
+from colm.models.strategies.repeated_sampling import sample_steps, most_frequent
 from colm.models.strategies.stages import close_stage, finish
 
 
@@ -45,7 +45,7 @@ class Resample:
             steps = tuple(
                 step
                 for client in query.clients
-                for step in draws(query, options, client, options.calls, now)
+                for step in sample_steps(query, options, client, options.calls, now)
             )
             return Ask(steps=steps, wake_at=steps[0].deadline_at)
         closed = close_stage(state, now)

@@ -11,7 +11,7 @@ from colm.models.messages import Name, Participant, Query, Step
 from colm.models.prompts import panels
 from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.format_options import FormatOptions
-from colm.models.strategies.repeated_sampling import draws, one_of
+from colm.models.strategies.repeated_sampling import sample_steps, resolve_participant
 from colm.models.strategies.stages import ClosedStage, close_stage, finish, make_step
 
 
@@ -33,11 +33,11 @@ class Single:
 
     def check(self, query: Query) -> None:
         """Raises InvalidAsk when nobody of that name takes part."""
-        one_of(query, "single", SingleOptions.model_validate(query.options).participant)
+        resolve_participant(query, "single", SingleOptions.model_validate(query.options).participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         options = SingleOptions.model_validate(state.query.options)
-        who = one_of(state.query, "single", options.participant)
+        who = resolve_participant(state.query, "single", options.participant)
         if not state.steps:
             step = _step(state.query, options, who, now)
             return Ask(steps=(step,), wake_at=step.deadline_at)
@@ -59,7 +59,7 @@ class Single:
 
 def _step(query: Query, options: SingleOptions, who: Participant, now: datetime) -> Step:
     if not options.choices:
-        return draws(query, options, who, 1, now)[0]
+        return sample_steps(query, options, who, 1, now)[0]
     return make_step(
         query,
         who,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 from colm.models.answers.compare import Kind
-from colm.models.answers.selection import most_agreed
+from colm.models.answers.selection import select_answer
 from colm.models.messages import (
     Act,
     Answer,
@@ -21,7 +21,7 @@ from colm.models.messages import (
     seconds_between,
 )
 from colm.models.prompts import colm
-from colm.models.strategies.answer_report import client_answer, guidance_given, ledger, tokens_of
+from colm.models.strategies.answer_report import client_answer, guidance_given, cost_ledger, tokens_of
 from colm.models.strategies.base import (
     Close,
     Decision,
@@ -33,7 +33,7 @@ from colm.models.strategies.base import (
     completed,
     unfinished,
 )
-from colm.models.vision import shown
+from colm.models.vision import with_images
 
 
 def query_deadline(query: Query) -> datetime:
@@ -69,7 +69,7 @@ def make_step(
         participant=participant.name,
         index=index,
         role=participant.role,
-        messages=shown(query, participant, act, messages) if shows else messages,
+        messages=with_images(query, participant, act, messages) if shows else messages,
         sampling=participant.sampling.model_copy(update={"seed": seed, **changes}),
         prompt_version=version,
         deadline_at=min(now + limit, query_deadline(query)),
@@ -179,7 +179,7 @@ def finish(
 ) -> Finish:
     """End the query with `chosen`, or choose among `candidates` (participant to text), or fail."""
     if chosen is None and candidates and failure is None:
-        choice = most_agreed(candidates, kind, question=state.query.question)
+        choice = select_answer(candidates, kind, question=state.query.question)
         chosen = Chosen(choice.name, candidates[choice.name], choice.because)
     return end(state, now, chosen, failure=failure, **told)
 
@@ -211,7 +211,7 @@ def end(
         degraded=bool(notes) or any(s.completion is None for s in state.steps),
         notes=notes,
         tokens=tokens_of(completions),
-        ledger=ledger(state),
+        ledger=cost_ledger(state),
         detail=told.get("detail", {}),
         seconds=seconds_between(query.asked_at, now),
         asked_at=query.asked_at,

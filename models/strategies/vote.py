@@ -11,7 +11,7 @@ from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.cope.consensus import samples_of
 from colm.models.strategies.cope.report import without
 from colm.models.strategies.format_options import FormatOptions
-from colm.models.strategies.repeated_sampling import draws, most_frequent, one_of
+from colm.models.strategies.repeated_sampling import sample_steps, most_frequent, resolve_participant
 from colm.models.strategies.stages import Chosen, close_stage, end
 
 
@@ -31,13 +31,13 @@ class Vote:
 
     def check(self, query: Query) -> None:
         """Raises InvalidAsk when nobody of that name takes part."""
-        one_of(query, "vote", VoteOptions.model_validate(query.options).participant)
+        resolve_participant(query, "vote", VoteOptions.model_validate(query.options).participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         options = VoteOptions.model_validate(state.query.options)
-        who = one_of(state.query, "vote", options.participant)
+        who = resolve_participant(state.query, "vote", options.participant)
         if not state.steps:
-            steps = draws(state.query, options, who, options.n, now)
+            steps = sample_steps(state.query, options, who, options.n, now)
             return Ask(steps=steps, wake_at=steps[0].deadline_at)
         closed = close_stage(state, now)
         if isinstance(closed, Wait):

@@ -60,7 +60,7 @@ NO_AMQP = "the port did not answer in AMQP: if it is the broker's TLS listener, 
 NO_TLS = (
     "the broker ended the connection: if it wants a certificate of this side, set tls.certificate"
 )
-MAY_PASS = (NO_AMQP, NO_TLS, LIMIT)
+TRANSIENT_HINTS = (NO_AMQP, NO_TLS, LIMIT)
 
 
 def pika_parameters(found: Settings) -> pika.URLParameters:
@@ -73,17 +73,17 @@ def pika_parameters(found: Settings) -> pika.URLParameters:
     return parameters
 
 
-def where(url: str) -> str:
+def display_address(url: str) -> str:
     """Host, port and virtual host of a broker's URL: all of it that may be shown."""
     parts = urlsplit(url)
     port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
     return f"{parts.hostname or 'localhost'}:{port} (virtual host {unquote(parts.path[1:]) or '/'})"
 
 
-def remedy(error: BaseException, url: str) -> str | None:
+def error_hint(error: BaseException, url: str) -> str | None:
     """What to do about a connection that failed with `error`; None where waiting is all there is.
 
-    A failure with a remedy does not go away by itself, unless that is one of MAY_PASS.
+    A failure with a remedy does not go away by itself, unless that is one of TRANSIENT_HINTS.
     """
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -100,7 +100,7 @@ def remedy(error: BaseException, url: str) -> str | None:
 
 def words(error: BaseException, url: str) -> str:
     """What to do about `error`, and what the broker said, where that says more."""
-    advice = remedy(error, url)
+    advice = error_hint(error, url)
     if advice in (LIMIT, QUEUE_LIMIT):
         return f"{advice}. It said: {error}"
     return advice or repr(error)
@@ -108,7 +108,7 @@ def words(error: BaseException, url: str) -> str:
 
 def undeclarable(error: BaseException) -> str:
     """Error hint where a queue or an exchange may not be declared as `broker.topology` has it."""
-    if remedy(error, "amqp://") == QUEUE_LIMIT:
+    if error_hint(error, "amqp://") == QUEUE_LIMIT:
         return QUEUE_LIMIT
     what = "an exchange" if "for exchange" in str(error) else "a queue"
     return (

@@ -18,7 +18,7 @@ KEPT_ID = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class DeadLetterOrigin:
     """What is known of how a message came to be dead."""
 
     reason: str
@@ -29,7 +29,7 @@ class Origin:
     at: datetime | None
 
 
-def origin_of(exchange: str, routing_key: str, headers: Mapping[str, Any]) -> Origin:
+def parse_x_death(exchange: str, routing_key: str, headers: Mapping[str, Any]) -> DeadLetterOrigin:
     """The origin of a message in `colm.dead`, from its delivery and the broker's own headers.
 
     The broker writes the first entry of `x-death` when it moves a message. Of one that came by the
@@ -38,14 +38,14 @@ def origin_of(exchange: str, routing_key: str, headers: Mapping[str, Any]) -> Or
     """
     if exchange != DEAD:
         reason = f"unroutable: no queue reads {routing_key!r} on {exchange or 'no exchange'}"
-        return Origin(
+        return DeadLetterOrigin(
             reason=reason[:400], exchange=exchange, routing_key=routing_key, queue=None, at=None
         )
     death = _last_death(headers)
     keys = death.get("routing-keys")
     known = isinstance(keys, list) and bool(keys)
     at = death.get("time")
-    return Origin(
+    return DeadLetterOrigin(
         reason=_in_words(str(death.get("reason", "unknown"))),
         exchange=str(death["exchange"]) if "exchange" in death else None,
         routing_key=str(keys[0]) if known and isinstance(keys, list) else None,
@@ -67,7 +67,7 @@ def letter_id(task_id: object, routing_key: str | None, queue: str | None, now: 
 
 
 def parked_headers(
-    headers: Mapping[str, Any], letter: str, origin: Origin, now: datetime
+    headers: Mapping[str, Any], letter: str, origin: DeadLetterOrigin, now: datetime
 ) -> dict[str, Any]:
     """The headers of a letter that is parked: its own, and where it came from."""
     told = {
@@ -84,10 +84,10 @@ def parked_headers(
     }
 
 
-def parked_origin(headers: Mapping[str, Any]) -> Origin:
+def parked_origin(headers: Mapping[str, Any]) -> DeadLetterOrigin:
     """The origin of a letter that `parked_headers` made."""
     told = {name: _text(headers.get(ORIGIN + name)) for name in ("exchange", "key", "queue")}
-    return Origin(
+    return DeadLetterOrigin(
         reason=_text(headers.get(ORIGIN + "reason")) or "unknown",
         exchange=told["exchange"],
         routing_key=told["key"],

@@ -23,7 +23,7 @@ from colm.models.errors import NoConsumer, Overloaded, TransientError
 from colm.tasks.broker.dead_letter_origin import (
     KEPT_ID,
     letter_id,
-    origin_of,
+    parse_x_death,
     own_headers,
     parked_id,
     parked_origin,
@@ -36,7 +36,7 @@ Verdict = Literal["keep", "replay", "drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class DeadMessage:
     """A dead letter as it lies in its queue."""
 
     queue: str
@@ -57,12 +57,12 @@ class Letter:
         return self.queue == PARKED
 
 
-def visit(
-    decide: Callable[[Letter], Verdict],
+def process_queue(
+    decide: Callable[[DeadMessage], Verdict],
     *,
     queues: Sequence[str] = (PARKED, DEAD),
     limit: int = 1_000,
-) -> Iterator[tuple[Letter, Verdict]]:
+) -> Iterator[tuple[DeadMessage, Verdict]]:
     """Look at up to `limit` letters of each queue, oldest first, and do to each as `decide` says.
 
     Letters that are kept stay in their order; one that comes meanwhile may come to stand before
@@ -82,8 +82,8 @@ def visit(
 
 
 def _visit(
-    channel: BlockingChannel, queue: str, decide: Callable[[Letter], Verdict], limit: int
-) -> Iterator[tuple[Letter, Verdict]]:
+    channel: BlockingChannel, queue: str, decide: Callable[[DeadMessage], Verdict], limit: int
+) -> Iterator[tuple[DeadMessage, Verdict]]:
     kept: list[int] = []
     try:
         # All of them: a queue with a limit of deliveries puts what comes back behind all others.
@@ -119,7 +119,7 @@ def _waiting(channel: BlockingChannel, queue: str) -> int:
         return 0
 
 
-def _get(channel: BlockingChannel, queue: str) -> tuple[int, Letter] | None:
+def _get(channel: BlockingChannel, queue: str) -> tuple[int, DeadMessage] | None:
     found, properties, body = channel.basic_get(queue, auto_ack=False)
     if found is None:
         return None
@@ -128,16 +128,16 @@ def _get(channel: BlockingChannel, queue: str) -> tuple[int, Letter] | None:
 
 def read(
     queue: str, exchange: str, routing_key: str, properties: BasicProperties, body: bytes
-) -> Letter:
+) -> DeadMessage:
     """A letter as it was fetched. Never raises for what it holds."""
     headers: Mapping[str, Any] = properties.headers or {}
     if queue == PARKED:
         origin, known = parked_origin(headers), parked_id(headers)
     else:
-        origin = origin_of(exchange, routing_key, headers)
+        origin = parse_x_death(exchange, routing_key, headers)
         now = datetime.now(UTC)
         known = letter_id(headers.get("id"), origin.routing_key, origin.queue, now)
-    return Letter(
+    return DeadMessage(
         queue=queue,
         letter_id=known,
         task=str(headers.get("task", "unknown"))[:KEPT_ID],
@@ -150,17 +150,17 @@ def read(
     )
 
 
-def republish(channel: BlockingChannel, letter: Letter) -> None:
+def republish(channel: BlockingChannel, letter: DeadMessage) -> None:
     """Publish a letter where it was first published. Raises NoConsumer, Overloaded."""
     if letter.exchange is None or letter.routing_key is None:
         raise NoConsumer(
             f"letter {letter.letter_id} cannot be replayed: nobody knows where it was published"
         )
     headers = own_headers(letter.properties.headers or {})
-    put(channel, letter.exchange, letter.routing_key, letter.properties, headers, letter.body)
+    publish_confirmed(channel, letter.exchange, letter.routing_key, letter.properties, headers, letter.body)
 
 
-def put(
+def publish_confirmed(
     channel: BlockingChannel,
     exchange: str,
     routing_key: str,
@@ -191,7 +191,7 @@ def put(
         raise Overloaded(f"the queue for {routing_key!r} on {exchange} is full") from error
 
 
-def make(channel: BlockingChannel, queue: Queue) -> None:
+def declare_queue(channel: BlockingChannel, queue: Queue) -> None:
     """Declare a queue of the topology, and its binding. Its exchange has to exist."""
     channel.queue_declare(queue.name, durable=True, arguments=queue.queue_arguments)
     if queue.exchange.name:

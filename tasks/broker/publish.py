@@ -24,7 +24,7 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.errors import (
     ColmError,
     ImageUnavailable,
@@ -35,7 +35,7 @@ from colm.models.errors import (
     TransientError,
 )
 from colm.models.messages import Attempt, Role, Step, Submission
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.broker.topology import EMBEDDED_STOPS, Topology, submission_key, topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
@@ -136,7 +136,7 @@ def send_attempt(attempt: Attempt, *, routing_key: str) -> None:
     )
 
 
-def send_stop(participant: str, stop: Stop) -> None:
+def send_stop(participant: str, stop: CancelSteps) -> None:
     """Tell every process of a participant that nobody waits for some steps any more."""
     embedded = settings().embedded
     exchange = EMBEDDED_STOPS if embedded else topology().stops(participant).exchange
@@ -234,17 +234,17 @@ def _refused(error: Exception) -> SettingsError | TransientError:
     """What the user of the broker's URL can do about a refusal, and the broker's own words."""
     from colm.tasks.broker.connection import (  # loads pika, which a caller needs only here
         LIMIT,
-        remedy,
-        where,
+        error_hint,
+        display_address,
     )
 
     url = settings().broker_url
-    what = remedy(error, url) or "correct the URL of the broker"
+    what = error_hint(error, url) or "correct the URL of the broker"
     kind = TransientError if what == LIMIT else SettingsError
-    return kind(f"the broker at {where(url)} refuses this: {what}. It said: {error}")
+    return kind(f"the broker at {display_address(url)} refuses this: {what}. It said: {error}")
 
 
-def tell(attempt: Attempt, role: Role) -> None:
+def report_attempt(attempt: Attempt, role: Role) -> None:
     """Publish an attempt and wait for the broker's confirm."""
     key = submission_key(role, attempt.participant)
-    patiently(lambda: send_attempt(attempt, routing_key=key))
+    retry_transient(lambda: send_attempt(attempt, routing_key=key))

@@ -16,7 +16,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import TransientError
-from colm.tasks.broker.connection import pika_parameters, where, words
+from colm.tasks.broker.connection import pika_parameters, display_address, words
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
@@ -35,15 +35,15 @@ class QueueDepth(NamedTuple):
 
 def count_consumers(queue: str) -> int:
     """How many workers read `queue`; 0 also where there is no such queue."""
-    return depths([queue])[0].consumers
+    return queue_stats([queue])[0].consumers
 
 
-def listened_to(queues: Iterable[str]) -> set[str]:
+def queues_with_consumers(queues: Iterable[str]) -> set[str]:
     """Those of `queues` that at least one worker reads."""
-    return {found.name for found in depths(queues) if found.consumers}
+    return {found.name for found in queue_stats(queues) if found.consumers}
 
 
-def depths(queues: Iterable[str]) -> list[QueueDepth]:
+def queue_stats(queues: Iterable[str]) -> list[QueueDepth]:
     """The messages ready in each queue and the workers that read it; zeros where it is missing.
 
     Raises TransientError when the broker cannot be reached.
@@ -90,7 +90,7 @@ def connected() -> Iterator[pika.BlockingConnection]:
         connection = pika.BlockingConnection(pika_parameters(settings()))
     except (AMQPError, OSError) as error:
         raise TransientError(
-            f"RabbitMQ at {where(url)} cannot be reached: {words(error, url)}"
+            f"RabbitMQ at {display_address(url)} cannot be reached: {words(error, url)}"
         ) from error
     try:
         yield connection

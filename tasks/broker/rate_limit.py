@@ -11,7 +11,7 @@ from collections.abc import Callable
 MOST_SENDERS = 4_096
 
 
-class Allowance:
+class TokenBucket:
     """So many at once, and so many more with time, for each sender. Safe on many threads.
 
     A token bucket: it holds up to `burst` tokens and gains `per_second`; each `take` needs one.
@@ -27,7 +27,7 @@ class Allowance:
         #: By sender: tokens left, when that was, and how often there was none since the last take.
         self._left: OrderedDict[str, tuple[float, float, int]] = OrderedDict()
 
-    def take(self, sender: str) -> bool:
+    def try_acquire(self, sender: str) -> bool:
         """Whether the sender may send one more now."""
         now = self._clock()
         with self._lock:
@@ -39,7 +39,7 @@ class Allowance:
                 self._left.popitem(last=False)
         return allowed
 
-    def denied(self, sender: str) -> int:
+    def denied_count(self, sender: str) -> int:
         """How often the sender was denied since this was last asked."""
         with self._lock:
             if sender not in self._left:
@@ -49,9 +49,9 @@ class Allowance:
         return denied
 
 
-def letters_allowance() -> Allowance:
+def dead_letter_bucket() -> TokenBucket:
     """For the dead letters of one participant: 60 at once, and one more a minute.
 
     What it submits and cannot be used is kept with the reason, and must not fill the record.
     """
-    return Allowance(1 / 60, 60)
+    return TokenBucket(1 / 60, 60)

@@ -19,7 +19,7 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 
 
-def patiently(
+def retry_transient(
     work: Callable[[], R],
     *,
     clock: Callable[[], float] = time.monotonic,

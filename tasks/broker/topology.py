@@ -179,7 +179,7 @@ class Topology:
             durable=True,
             queue_arguments={
                 "x-queue-type": "quorum",
-                "x-delivery-limit": self.limits.deliveries,
+                "x-delivery-limit": self.limits.delivery_limit,
                 "x-max-length": self.limits.queue_length,
                 "x-overflow": "reject-publish",
                 "x-dead-letter-exchange": DEAD,

@@ -84,22 +84,22 @@ class BrokerLimits(Message):
     #: Messages a work queue holds before it refuses more.
     queue_length: int = Field(default=100_000, ge=100)
     #: Redeliveries of one message before it is dead-lettered.
-    deliveries: int = Field(default=5, ge=1, le=100)
+    delivery_limit: int = Field(default=5, ge=1, le=100)
     #: Dead letters kept for `colm dead replay`; the oldest go first, and stay in the record.
     parked_letters: int = Field(default=10_000, ge=10, le=1_000_000)
     #: Submissions of one participant that each coordinator process takes per second.
     submissions_per_second: float = Field(default=500.0, gt=0, le=1_000_000)
     #: How often a step may come back from workers that died before it is run alone, and how often
     #: from a run alone before it is recorded as failed.
-    attempts: int = Field(default=2, ge=1, le=16)
-    attempts_alone: int = Field(default=1, ge=1, le=16)
+    max_redeliveries: int = Field(default=2, ge=1, le=16)
+    max_isolated_runs: int = Field(default=1, ge=1, le=16)
     #: Seconds without a sign of progress from an engine that has work, until its process ends.
-    hang: float = Field(default=120.0, ge=1, le=86_400)
+    engine_stall_timeout: float = Field(default=120.0, ge=1, le=86_400)
     #: Seconds that a process may take to finish its work when it is stopped; the rest it hands
     #: back.
-    shutdown: float = Field(default=20.0, ge=0, le=3_600)
+    shutdown_grace: float = Field(default=20.0, ge=0, le=3_600)
     #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
-    listen_timeout: float = Field(default=10.0, gt=0)
+    no_consumer_timeout: float = Field(default=10.0, gt=0)
     #: Seconds between a worker's signs of life; without two of them RabbitMQ takes it for dead.
     heartbeat: int = Field(default=30, ge=5, le=600)
 

@@ -23,7 +23,7 @@ _FORM = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class TimeWindow:
     """Days of the week on which it opens, and from when to when; equal times are a whole day."""
 
     days: frozenset[str]
@@ -32,7 +32,7 @@ class Window:
     zone: ZoneInfo
 
 
-def parse_window(text: str) -> Window:
+def parse_window(text: str) -> TimeWindow:
     """Read `DAYS HH:MM-HH:MM [ZONE]`: days are daily, weekdays, weekends, mon,wed or mon-thu.
 
     Without a zone it is UTC. Raises InvalidAsk that says what is wrong.
@@ -40,7 +40,7 @@ def parse_window(text: str) -> Window:
     found = _FORM.fullmatch(text.strip().lower() if "/" not in text else text.strip())
     if found is None:
         raise InvalidAsk(f"window {text!r} is not of the form 'weekdays 22:00-06:00 Europe/Berlin'")
-    return Window(
+    return TimeWindow(
         days=_days(found["days"].lower()),
         opens=_time(found["opens"]),
         closes=_time(found["closes"]),
@@ -49,7 +49,7 @@ def parse_window(text: str) -> Window:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class WeeklyTime:
     """A time of day on some days of the week."""
 
     days: frozenset[str]
@@ -57,15 +57,15 @@ class Moment:
     zone: ZoneInfo
 
 
-def parse_moment(text: str) -> Moment:
+def parse_moment(text: str) -> WeeklyTime:
     """Read `DAYS HH:MM [ZONE]`, as in `weekdays 22:00 Europe/Berlin`. Raises InvalidAsk."""
     days, clock, zone = (*text.split(), "", "", "")[:3]
     if not clock or len(text.split()) > 3:
         raise InvalidAsk(f"{text!r} is not of the form 'weekdays 22:00 Europe/Berlin'")
-    return Moment(days=_days(days.lower()), at=_time(clock), zone=zone_of(zone or "UTC"))
+    return WeeklyTime(days=_days(days.lower()), at=_time(clock), zone=zone_of(zone or "UTC"))
 
 
-def in_window(now: datetime, window: Window) -> bool:
+def in_window(now: datetime, window: TimeWindow) -> bool:
     """Whether the window is open at `now` (aware, any zone)."""
     local = now.astimezone(window.zone)
     today, clock = DAYS[local.weekday()], local.time()
@@ -77,7 +77,7 @@ def in_window(now: datetime, window: Window) -> bool:
     )
 
 
-def next_opening(now: datetime, window: Window) -> datetime:
+def next_opening(now: datetime, window: TimeWindow) -> datetime:
     """The first minute from `now` on in which the window is open; `now` if it is open now."""
     if in_window(now, window):
         return now

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from colm.workers.supervisor import dying_with_parent, tail
+from colm.workers.supervisor import set_parent_death_signal, tail
 from tests.provision.faults import ServiceBroken
 
 _POLL_S = 0.02
@@ -67,7 +67,7 @@ class Child:
                 user=user,
                 group=group,
                 extra_groups=[] if user else None,
-                preexec_fn=dying_with_parent(signal.SIGKILL),
+                preexec_fn=set_parent_death_signal(signal.SIGKILL),
             )
 
     @property

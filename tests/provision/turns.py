@@ -9,7 +9,7 @@ from pathlib import Path
 class Turns:
     """One in every process of a test run, all with the same folder.
 
-    Between `take` and `give_back` there are either any number of others or, if `alone`, none. Who
+    Between `take` and `release` there are either any number of others or, if `alone`, none. Who
     waits to be alone is the next.
     """
 

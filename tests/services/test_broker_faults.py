@@ -80,7 +80,7 @@ def test_a_limit_on_queues_is_no_reason_to_delete_any(rabbitmq_url: str, api: Ma
         declare(connection.default_channel, topology.everything())
     assert undeclarable(caught.value) == QUEUE_LIMIT
     limit(api, "vhost", api.vhost, max_queues=-1)
-    other = Topology(limits=BrokerLimits(deliveries=9), clients=("ada",), servers=("main",))
+    other = Topology(limits=BrokerLimits(delivery_limit=9), clients=("ada",), servers=("main",))
     with Connection(rabbitmq_url) as connection:
         declare(connection.default_channel, topology.everything())
         with pytest.raises(PreconditionFailed) as caught:

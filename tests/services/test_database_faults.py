@@ -9,19 +9,19 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from colm.db.connection import connect, glancing, reading, writing
+from colm.db.connection import connect, autocommit, snapshot, transaction
 from colm.db.errors import translated
 from colm.db.pooler import pooling
 from colm.db.reads.answers import answer_of
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
 from colm.models.errors import SettingsError, TransientError
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.config.settings import Settings
 from colm.workers.doctor import database
 from colm.workers.doctor.doctor import START, attempt
 from colm.workers.doctor.findings import Finding
-from colm.workers.doctor.preflight import check_start
+from colm.workers.doctor.preflight import preflight
 from tests.chaos.proxy import Proxy
 from tests.provision import Lent, PostgresServer, ServiceMissing
 from tests.provision.pgbouncer import PgBouncer, program
@@ -71,7 +71,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_how_to_make_one_
         SqlRecord(connect(url)).due(NOW, 1)
     found = Settings(broker="amqp://127.0.0.1:1/colm", database=url)
     with pytest.raises(SettingsError, match="createdb"):
-        check_start(found)
+        preflight(found)
     (told,) = attempt("database", lambda: database.database(found))
     assert (told.grade, "createdb" in told.found) == ("problem", True)
     assert told.do != START
@@ -93,7 +93,7 @@ def test_a_schema_that_the_url_names_is_the_one_that_is_used(empty_postgres_url:
     migrate.upgrade(url)
     engine = connect(url)
     SqlRecord(engine).refuse("query-0001", "Why?", "colm", "so", NOW)
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         where = connection.execute(
             text(
                 "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename IN ('answers', 'seals')"
@@ -117,7 +117,7 @@ def test_a_limit_that_the_user_sets_goes_before_ours(
     else:
         monkeypatch.setenv("PGOPTIONS", "-c lock_timeout=7s")
     engine = connect(postgres_url)
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         assert connection.scalar(text("SHOW lock_timeout")) == "7s"
         left = connection.scalar(text("SHOW idle_in_transaction_session_timeout"))
     assert left == "30s"
@@ -141,8 +141,8 @@ def test_a_pgbouncer_as_it_is_installed_needs_no_setting_and_keeps_our_limits(
         engine = connect(bouncer.url)
         SqlRecord(engine).refuse("query-0001", UNICODE, "colm", "so", NOW)
         assert answer_of(engine, "query-0001").question == UNICODE
-        for transaction in (writing, reading):
-            with transaction(engine) as connection:
+        for begin in (transaction, snapshot):
+            with begin(engine) as connection:
                 limits = [
                     connection.scalar(text(f"SHOW {name}"))
                     for name in ("lock_timeout", "idle_in_transaction_session_timeout")
@@ -230,7 +230,7 @@ def test_after_a_failover_nobody_stays_with_the_old_primary_that_is_up_and_read_
             record = SqlRecord(writer)
             record.refuse("query-0001", "Why?", "colm", "before", NOW)
             assert answer_of(reader, "query-0001").status == "refused"
-            with glancing(writer), glancing(writer):  # two connections lie in the pool
+            with autocommit(writer), autocommit(writer):  # two connections lie in the pool
                 pass
 
             execute(
@@ -241,7 +241,7 @@ def test_after_a_failover_nobody_stays_with_the_old_primary_that_is_up_and_read_
             address.target = new.port
 
             pauses: list[float] = []
-            patiently(
+            retry_transient(
                 lambda: record.refuse("query-0002", "Why?", "colm", "after", NOW),
                 sleep=pauses.append,
             )
@@ -256,13 +256,13 @@ def test_an_error_that_a_connection_does_not_outlive_throws_all_of_the_pool_away
 ) -> None:
     engine = connect(postgres_url)
     engines.append(engine)
-    with glancing(engine) as one, glancing(engine) as two:
+    with autocommit(engine) as one, autocommit(engine) as two:
         before = {one.scalar(text("SELECT pg_backend_pid()"))}
         before |= {two.scalar(text("SELECT pg_backend_pid()"))}
     raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'so' USING ERRCODE = '{code}'; END $$")
-    with pytest.raises(TransientError, match="so"), writing(engine) as connection:
+    with pytest.raises(TransientError, match="so"), transaction(engine) as connection:
         connection.execute(raising)
-    with glancing(engine) as one, glancing(engine) as two:
+    with autocommit(engine) as one, autocommit(engine) as two:
         for connection in (one, two):
             assert connection.scalar(text("SELECT pg_backend_pid()")) not in before
 
@@ -273,12 +273,12 @@ def test_a_conflict_is_worth_another_try_on_the_same_connection(
 ) -> None:
     engine = connect(postgres_url)
     engines.append(engine)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         before = connection.scalar(text("SELECT pg_backend_pid()"))
     raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'so' USING ERRCODE = '{code}'; END $$")
-    with pytest.raises(TransientError), writing(engine) as connection:
+    with pytest.raises(TransientError), transaction(engine) as connection:
         connection.execute(raising)
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         assert connection.scalar(text("SELECT pg_backend_pid()")) == before
 
 
@@ -289,7 +289,7 @@ def test_a_database_that_was_always_read_only_is_read_without_a_new_connection_e
     engines.append(engine)
     pids = set()
     for _ in range(3):
-        with glancing(engine) as connection:
+        with autocommit(engine) as connection:
             pids.add(connection.scalar(text("SELECT pg_backend_pid()")))
     assert len(pids) == 1
     with pytest.raises(TransientError, match="read-only"), translated(engine.url):

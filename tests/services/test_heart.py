@@ -9,7 +9,7 @@ from celery import Celery
 from celery.worker import heartbeat
 from kombu.asynchronous.timer import Timer
 
-from colm.workers.consumer.bootsteps import OURS, Beat, PlainConsumer
+from colm.workers.consumer.bootsteps import OURS, NonBlockingHeartbeat, PlainConsumer
 
 
 @pytest.mark.rabbitmq
@@ -20,7 +20,7 @@ def test_a_sign_of_life_over_a_lost_connection_holds_up_nothing(rabbitmq_url: st
         app = Celery(broker=rabbitmq_url, set_as_current=False)
         connection = app.connection_for_write(transport_options={"confirm_publish": False})
         with connection, app.events.Dispatcher(connection, hostname="worker") as events:
-            beat = Beat(Timer(), events)
+            beat = NonBlockingHeartbeat(Timer(), events)
             beat._send("worker-heartbeat")
             connection.connection.transport.sock.close()  # as the broker's RST would
             beat._send("worker-heartbeat")
@@ -34,6 +34,6 @@ def test_a_sign_of_life_over_a_lost_connection_holds_up_nothing(rabbitmq_url: st
 
 def test_every_worker_has_this_heart() -> None:
     steps = PlainConsumer.Blueprint.default_steps
-    assert "colm.workers.consumer.bootsteps:PlainHeart" in steps
+    assert "colm.workers.consumer.bootsteps:NonBlockingHeartbeatStep" in steps
     assert [step for step in OURS if step in steps] == []
-    assert issubclass(Beat, heartbeat.Heart)
+    assert issubclass(NonBlockingHeartbeat, heartbeat.Heart)

@@ -12,7 +12,7 @@ import pytest
 from kombu import Connection
 from pika.adapters.blocking_connection import BlockingChannel
 
-from colm.tasks.broker.dead_letter_queue import make
+from colm.tasks.broker.dead_letter_queue import declare_queue
 from colm.tasks.broker.topology import DEAD, EXCHANGES, PARKED, Topology, declare
 from colm.tasks.config.settings import BrokerLimits
 from tests.journeys.site import Site, outcomes
@@ -148,7 +148,7 @@ def test_a_full_parked_queue_loses_its_oldest(rabbitmq_url: str) -> None:
     small = Topology(limits=BrokerLimits(parked_letters=10), clients=(), servers=())
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         channel = connection.channel()
-        make(channel, small.parked())
+        declare_queue(channel, small.parked())
         channel.confirm_delivery()
         for n in range(13):
             park(channel, f"letter-{n:02}")

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from colm.db.connection import reading
+from colm.db.connection import snapshot
 from tests.unit.test_db_append_only import APPEND_ONLY, AppendOnlyContract
 from tests.unit.test_db_attempts import AttemptsContract
 from tests.unit.test_db_concurrency import ConcurrencyContract
@@ -27,7 +27,7 @@ class OnPostgres:
 
 class TestRecordOnPostgres(OnPostgres, RecordContract):
     def test_a_connection_sets_its_own_limits(self, engine: Engine) -> None:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             settings = {
                 name: connection.scalar(text(f"SHOW {name}"))
                 for name in (

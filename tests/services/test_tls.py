@@ -17,10 +17,10 @@ from pika import BlockingConnection
 from pika.exceptions import AMQPError
 
 from colm.models.errors import SettingsError
-from colm.tasks.broker.connection import NO_TLS, pika_parameters, remedy
+from colm.tasks.broker.connection import NO_TLS, pika_parameters, error_hint
 from colm.tasks.config.settings import Settings
 from colm.tasks.config.tls import TlsSettings
-from colm.workers.rabbitmq.permission_probe import first_contact
+from colm.workers.rabbitmq.permission_probe import connect_with_retry
 from tests.journeys.site import Site
 from tests.provision import RabbitMQServer
 from tests.provision.certificates import Authority, Signed
@@ -95,7 +95,7 @@ def _ssl(found: Settings) -> Any:
 
 def reach(found: Settings) -> None:
     """Connect as pika does and as Celery does, with what our settings make of it."""
-    first_contact(found).close()
+    connect_with_retry(found).close()
     with Connection(found.broker_url, ssl=_ssl(found), connect_timeout=5) as connection:
         connection.connect()
 
@@ -107,8 +107,8 @@ def refused(found: Settings) -> str:
         connection.connect()
     with pytest.raises((OSError, AMQPError)) as by_pika:
         BlockingConnection(pika_parameters(found))
-    told = remedy(by_pika.value, found.broker_url)
-    by_celery = remedy(by_kombu.value, found.broker_url)
+    told = error_hint(by_pika.value, found.broker_url)
+    by_celery = error_hint(by_kombu.value, found.broker_url)
     # Either may meet the end of the connection before the reason for it.
     assert by_celery == told or NO_TLS in (by_celery, told)
     told = by_celery if told == NO_TLS else told
@@ -180,7 +180,7 @@ def test_a_process_ends_with_what_to_do_where_waiting_would_not_help(
     secured: Secured, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match=r"localhost:\d+ .*signed by an authority"):
-        first_contact(secured.settings(ca=str(Authority(tmp_path).ca)))
+        connect_with_retry(secured.settings(ca=str(Authority(tmp_path).ca)))
 
 
 @pytest.mark.parametrize("what", ["ca", "certificate", "key"])

@@ -13,7 +13,7 @@ import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy import Engine, make_url, text
 
-from colm.db.connection import connect, cutter, glancing
+from colm.db.connection import connect, cutter, autocommit
 from colm.db.reads import answers, completion_listener
 from colm.db.reads.completion_listener import wait_for_any
 from colm.db.reads.wait import wait_for_answer
@@ -45,7 +45,7 @@ def engine(postgres_url: str) -> Iterator[Engine]:
 
 
 def listening(engine: Engine) -> set[int]:
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         return set(connection.scalars(_LISTENING))
 
 
@@ -88,7 +88,7 @@ def test_a_listener_that_the_server_ends_listens_again(
         for _ in range(2):
             until(lambda: len(listening(engine)) == 1)
             known.append(listening(engine))
-            with glancing(engine) as connection:
+            with autocommit(engine) as connection:
                 connection.execute(_ENDING)
             until(lambda: listening(engine) not in known)
         end(engine)
@@ -101,7 +101,7 @@ def test_what_ends_while_nothing_can_be_heard_is_found(
     """As behind a pooler that gives each transaction another connection."""
     monkeypatch.setattr(completion_listener, "RECHECK_S", 600.0)
     monkeypatch.setattr(completion_listener, "ECHO_S", 0.1)
-    monkeypatch.setattr(completion_listener.Ear, "_hear", lambda *_: set())
+    monkeypatch.setattr(completion_listener.CompletionListener, "_hear", lambda *_: set())
     with ThreadPoolExecutor(1) as callers:
         found = callers.submit(wait_for_any, engine, [ID], 600)
         time.sleep(0.3)
@@ -133,7 +133,7 @@ def test_more_callers_than_the_server_has_connections_are_all_answered(
     engine: Engine, backend: Callable[[str], RecordBackend], postgres_url: str, connections: int
 ) -> None:
     role = f"caller_{os.getpid()}_{connections}"
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         connection.execute(
             text(f"CREATE ROLE {role} LOGIN PASSWORD 'x' CONNECTION LIMIT {connections}")
         )
@@ -150,7 +150,7 @@ def test_more_callers_than_the_server_has_connections_are_all_answered(
     finally:
         waits._place.engine.dispose()
         until(lambda: not listening(engine))
-        with glancing(engine) as connection:
+        with autocommit(engine) as connection:
             connection.execute(text(f"DROP OWNED BY {role}"))
             connection.execute(text(f"DROP ROLE {role}"))
 
@@ -178,7 +178,7 @@ def test_a_thread_that_waits_for_a_silent_host_is_freed(postgres_url: str) -> No
     cut = cutter(engine)
 
     def hang() -> None:
-        with glancing(engine) as connection:
+        with autocommit(engine) as connection:
             connection.execute(text("SELECT pg_sleep(600)"))
 
     with ThreadPoolExecutor(1) as callers:

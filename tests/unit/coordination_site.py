@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.messages import Answer, Step
 from colm.models.redelivery import AttemptLimits
 from colm.models.roster import Roster
-from colm.tasks.interfaces import Record
+from colm.tasks.interfaces import QueryStore
 from colm.workers.coordinator.coordinator import Coordinator
 from tests.unit.examples import DEADLINES, NOW, QUESTION, SERVER, a_client, submitted
 from tests.unit.memory_record import MemoryRecord
@@ -29,12 +29,12 @@ class Site:
     #: Raised by the publish of a step whose participant is named.
     broken: dict[str, Exception] = field(default_factory=dict)
     marking: bool = True
-    stopped: list[tuple[str, Stop]] = field(default_factory=list)
+    stopped: list[tuple[str, CancelSteps]] = field(default_factory=list)
     refusals: list[tuple[str, str]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        record: Record = self.record
+        record: QueryStore = self.record
         self.coordinator = Coordinator(
             record=record,
             roster=Roster(
@@ -57,7 +57,7 @@ class Site:
         self.sent.append(step)
         self.record.log.append(f"send {step.act} {step.participant}")
 
-    def _stop(self, participant: str, stop: Stop) -> None:
+    def _stop(self, participant: str, stop: CancelSteps) -> None:
         if participant in self.broken:
             raise self.broken[participant]
         self.stopped.append((participant, stop))

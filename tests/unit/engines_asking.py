@@ -64,7 +64,7 @@ def expect_generated(family: str, texts: tuple[str, ...], new: int, found: Compl
 
 @pytest.fixture
 def llama() -> Iterator[ContinuousEngine]:
-    engine = ContinuousEngine(tiny_loaded(), EngineSettings(max_batch=4))
+    engine = ContinuousEngine(tiny_loaded(), EngineSettings(max_num_seqs=4))
     yield engine
     engine.close()
 
@@ -72,6 +72,6 @@ def llama() -> Iterator[ContinuousEngine]:
 @pytest.fixture
 def endless() -> Iterator[ContinuousEngine]:
     """Never ends its turn by itself, and writes no control tokens."""
-    engine = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_batch=2))
+    engine = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_num_seqs=2))
     yield engine
     engine.close()

@@ -13,7 +13,7 @@ from colm.models.dead_letter import DeadLetter
 from colm.models.errors import UnknownQuery
 from colm.models.messages import Answer, Attempt, Query, Step, StepKey
 from colm.models.receipt import Receipt
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Ask, Decision, Finish, Move, Outcome, QueryState, StepState
 from colm.models.strategies.stages import expired
 
@@ -25,7 +25,7 @@ class MemoryLife:
     query: Query
     steps: dict[str, StepState] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
-    attempts: dict[str, tuple[Tried, ...]] = field(default_factory=dict)
+    attempts: dict[str, tuple[Redelivery, ...]] = field(default_factory=dict)
     answer: Answer | None = None
     wake_at: datetime | None = None
 
@@ -60,11 +60,11 @@ class MemoryLife:
         if any(tried.attempt_id == attempt.attempt_id for tried in known):
             return "repeated"
         id, kind, worker = attempt.attempt_id, attempt.kind, attempt.worker
-        new = Tried(attempt_id=id, kind=kind, worker=worker, at=at)
+        new = Redelivery(attempt_id=id, kind=kind, worker=worker, at=at)
         self.attempts[attempt.step_id] = (*known, new)
         return "recorded"
 
-    def tried(self, step_id: str) -> Sequence[Tried]:
+    def redelivery_history(self, step_id: str) -> Sequence[Redelivery]:
         return self.attempts.get(step_id, ())
 
     def apply(self, move: Move, now: datetime) -> None:

@@ -21,7 +21,7 @@ from benchmarks.tampering_work import (
 )
 from colm.db.audit.export import bundle_findings, export
 from colm.db.audit.verify_all import check_query
-from colm.db.connection import connect, writing
+from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables
@@ -86,7 +86,7 @@ class AuditContract:
     def test_a_missing_trigger_and_a_standing_permit_are_findings(self, case: Case) -> None:
         on_table = " ON steps" if case.engine.dialect.name == "postgresql" else ""
         name = "steps_append_only" + ("" if on_table else "_UPDATE")
-        with writing(case.engine) as connection:
+        with transaction(case.engine) as connection:
             connection.execute(text(f"DROP TRIGGER {name}{on_table}"))
             connection.execute(insert(permits), {"operation": "purge"})
         assert self.told(case) == [

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from colm.db.audit.erase import erase
 from colm.db.audit.seals import seal_ended
 from colm.db.audit.verify_all import Checked, check_everything
-from colm.db.connection import connect, writing
+from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
 from colm.db.reads.history import query_life
 from colm.db.record.store import SqlRecord
@@ -36,7 +36,7 @@ class UpgradedContract:
                 script.unlink()
         migrate.upgrade(url, old)
         engine = connect(url)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             for statement, values in _rows():
                 connection.execute(text(statement), values)
         migrate.upgrade(url)
@@ -50,7 +50,7 @@ class UpgradedContract:
             assert life.add_outcome(a_step(), completed()) == "late"
         found = sum(check_everything(engine, trust), Checked())
         assert (found.findings, found.rows) == ((), 4)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             heads = "SELECT o.hash, p.head FROM outcomes o, progress p"
             hash, head = connection.execute(text(heads)).one()
         assert hash == head != None  # noqa: E711  # both are there

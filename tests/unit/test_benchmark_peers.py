@@ -115,7 +115,7 @@ def test_the_site_has_the_personas_on_the_weights_that_the_peers_use(tmp_path: P
     found = load({"COLM_CONFIG": str(path)}, tmp_path)
     assert {n: (c.persona, c.domain) for n, c in found.clients.items()} == PERSONAS
     engines = {p.engine for p in (*found.clients.values(), *found.servers.values())}
-    assert [(e.model, e.max_batch) for e in engines] == [(str(tmp_path), 16)]
+    assert [(e.model, e.max_num_seqs) for e in engines] == [(str(tmp_path), 16)]
 
 
 def test_a_question_can_be_asked_with_its_length() -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from benchmarks.record_size import ask, walks
 from benchmarks.record_size_fill import STEPS_A_QUERY, fill, query_name
 from colm.db.audit.verify_all import Checked, check_everything
-from colm.db.connection import connect, reading
+from colm.db.connection import connect, snapshot
 from colm.db.integrity.signatures import Trust
 from colm.db.reads.history import query_life
 from colm.db.schema import tables
@@ -24,7 +24,7 @@ class FilledContract:
         list(ask(engine, "asked-0001"))
         found = sum(check_everything(engine, Trust(check=keys.check)), Checked())
         assert (found.findings, found.queries, found.unchained) == ((), 26, 0)
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             steps = connection.scalar(select(func.count()).select_from(tables.steps))
         assert steps == 26 * STEPS_A_QUERY
         filled, asked = query_life(engine, query_name(24)), query_life(engine, "asked-0001")

@@ -10,7 +10,7 @@ import pytest
 
 from colm.models.errors import TransientError
 from colm.workers import bounded_calls
-from colm.workers.bounded_calls import Bounded
+from colm.workers.bounded_calls import BoundedCaller
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def over() -> threading.Event:
 
 
 def test_a_call_gives_what_it_returns_or_raises() -> None:
-    calls = Bounded("it")
+    calls = BoundedCaller("it")
     assert calls.call(lambda: 5, 60) == 5
     for error in (ValueError("x"), TimeoutError("its own")):
 
@@ -34,7 +34,7 @@ def test_a_call_gives_what_it_returns_or_raises() -> None:
 def test_a_call_that_hangs_is_left_and_what_waits_behind_it_is_done_when_it_ends(
     over: threading.Event,
 ) -> None:
-    calls = Bounded("the database")
+    calls = BoundedCaller("the database")
     with pytest.raises(TransientError, match="the database: no reply within 0 s"):
         calls.call(lambda: over.wait(60), 0.01)
     with pytest.raises(TransientError):
@@ -44,7 +44,7 @@ def test_a_call_that_hangs_is_left_and_what_waits_behind_it_is_done_when_it_ends
 
 
 def test_so_many_calls_run_at_once_and_no_more(over: threading.Event) -> None:
-    running, most, calls = [0], [0], Bounded("it", 3)
+    running, most, calls = [0], [0], BoundedCaller("it", 3)
 
     def work() -> None:
         running[0] += 1
@@ -65,7 +65,7 @@ def test_so_many_calls_run_at_once_and_no_more(over: threading.Event) -> None:
 
 
 def test_callers_share_the_call_that_is_under_way(over: threading.Event) -> None:
-    calls, made, done = Bounded("the broker"), list[int](), threading.Event()
+    calls, made, done = BoundedCaller("the broker"), list[int](), threading.Event()
 
     def work() -> int:
         made.append(1)
@@ -84,7 +84,7 @@ def test_callers_share_the_call_that_is_under_way(over: threading.Event) -> None
 
 def test_what_is_stuck_is_freed(monkeypatch: pytest.MonkeyPatch, over: threading.Event) -> None:
     monkeypatch.setattr(bounded_calls, "STUCK_S", 0.05)
-    calls = Bounded("it", unstick=over.set)
+    calls = BoundedCaller("it", unstick=over.set)
     with pytest.raises(TransientError):
         calls.call(lambda: over.wait(60), 0.1)
     assert over.is_set()
@@ -92,7 +92,7 @@ def test_what_is_stuck_is_freed(monkeypatch: pytest.MonkeyPatch, over: threading
 
 
 def test_a_forked_child_has_threads_of_its_own(over: threading.Event) -> None:
-    calls = Bounded("it")
+    calls = BoundedCaller("it")
     with pytest.raises(TransientError):
         calls.call(lambda: over.wait(60), 0.01)
     child = os.fork()

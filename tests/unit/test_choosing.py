@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from colm.models.answers.selection import most_central, read_selection
+from colm.models.answers.selection import medoid, read_selection
 
 WORDS = st.sampled_from(["sky", "light", "blue", "air", "scatter", "short"])
 ANSWERS = st.lists(WORDS, max_size=6).map(" ".join)
@@ -21,7 +21,7 @@ def test_the_order_of_the_answers_decides_nothing_but_a_tie(
 ) -> None:
     answers = {f"client{i}": text for i, text in enumerate(texts)}
     shuffled = dict(data.draw(st.permutations(list(answers.items()))))
-    first, second = most_central(answers), most_central(shuffled)
+    first, second = medoid(answers), medoid(shuffled)
     assert first.because == second.because  # the same agreement, so a tie where the names differ
 
 
@@ -29,7 +29,7 @@ def test_the_order_of_the_answers_decides_nothing_but_a_tie(
 @example(["sky sky sky", f"{'light ' * 5}sky", "sky sky light", f"{'light ' * 5}sky"])
 def test_the_chosen_is_one_of_them_and_of_equals_the_one_listed_first(texts: list[str]) -> None:
     answers = {f"client{i}": text for i, text in enumerate(texts)}
-    chosen = most_central(answers).name
+    chosen = medoid(answers).name
     assert chosen == next(name for name in answers if answers[name] == answers[chosen])
 
 
@@ -42,31 +42,31 @@ def test_a_majority_wins_among_answers_that_share_no_word(
     everyone = [*majority, *minority]
     random.shuffle(everyone)
     answers = {f"{text}-{i}": text for text, i in everyone}
-    assert answers[most_central(answers).name] == "yes"
+    assert answers[medoid(answers).name] == "yes"
 
 
 def test_a_single_answer_is_chosen_because_it_is_the_only_one() -> None:
-    assert most_central({"ada": "42"}) == ("ada", "the only answer")
+    assert medoid({"ada": "42"}) == ("ada", "the only answer")
 
 
 def test_nothing_to_choose_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="no answer"):
-        most_central({})
+        medoid({})
 
 
 def test_case_and_punctuation_do_not_count() -> None:
-    choice = most_central({"ada": "Seven.", "bo": "forty-two", "cy": "seven"})
+    choice = medoid({"ada": "Seven.", "bo": "forty-two", "cy": "seven"})
     assert choice.name == "ada"
     assert choice.because == "agrees most with the other answers (mean token F1 0.50)"
 
 
 def test_two_empty_answers_agree_with_each_other_and_with_nothing_else() -> None:
-    assert most_central({"ada": "42", "bo": "", "cy": "..."}).name == "bo"
+    assert medoid({"ada": "42", "bo": "", "cy": "..."}).name == "bo"
 
 
 def test_of_three_answers_the_one_between_the_others_is_chosen() -> None:
     answers = {"ada": "red green", "bo": "green blue", "cy": "blue black"}
-    assert most_central(answers).name == "bo"
+    assert medoid(answers).name == "bo"
 
 
 @pytest.mark.parametrize(

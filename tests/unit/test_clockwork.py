@@ -14,7 +14,7 @@ from colm.models.errors import TransientError
 from colm.models.messages import Tokens
 from colm.tasks.celery_app import app
 from colm.workers.coordinator import deadlines
-from colm.workers.coordinator.deadlines import Clockwork
+from colm.workers.coordinator.deadlines import DeadlinePoller
 from colm.workers.coordinator.flower_events import FlowerAnnouncer
 from tests.unit.examples import an_answer
 
@@ -43,7 +43,7 @@ class Ticking:
 
 @contextmanager
 def running(ticking: Any) -> Iterator[None]:
-    clockwork = Clockwork(ticking)
+    clockwork = DeadlinePoller(ticking)
     try:
         yield
     finally:

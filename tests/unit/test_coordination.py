@@ -84,7 +84,7 @@ def test_what_comes_after_the_close_is_late_and_changes_nothing(site: Site) -> N
     ada, bo = site.sent
     site.coordinator.submit(submitted(ada))
     site.now += seconds(20)
-    assert site.coordinator.wake_due() == 1
+    assert site.coordinator.process_due() == 1
     assert site.who()[-1] == "synthesize main"
     assert site.coordinator.submit(submitted(bo, "sorry")) == "late"
     site.answer_all()
@@ -95,7 +95,7 @@ def test_what_comes_after_the_answer_changes_nothing(site: Site) -> None:
     site.ask(strategy="single")
     (step,) = site.sent
     site.now += seconds(20)
-    site.coordinator.wake_due()
+    site.coordinator.process_due()
     assert site.coordinator.submit(submitted(step)) == "late"
     assert [answer.status for answer in site.answers] == ["failed"]
 
@@ -137,13 +137,13 @@ def test_an_ask_under_an_unusable_id_is_refused_too(site: Site) -> None:
 
 def test_only_due_queries_are_woken(site: Site) -> None:
     site.ask()
-    assert site.coordinator.wake_due() == 0
+    assert site.coordinator.process_due() == 0
     site.now += seconds(19.9)
-    assert site.coordinator.wake_due() == 0
+    assert site.coordinator.process_due() == 0
     site.now += seconds(0.1)
-    assert site.coordinator.wake_due() == 1
+    assert site.coordinator.process_due() == 1
     assert site.answers[0].status == "failed"
-    assert site.coordinator.wake_due() == 0
+    assert site.coordinator.process_due() == 0
 
 
 def test_a_query_that_cannot_be_woken_does_not_stop_the_others(site: Site) -> None:
@@ -154,7 +154,7 @@ def test_a_query_that_cannot_be_woken_does_not_stop_the_others(site: Site) -> No
     poisoned.query = poisoned.query.model_copy(update={"strategy": "gone"})
     site.record.lives[ID] = poisoned
     site.now += seconds(30)
-    assert site.coordinator.wake_due() == 2
+    assert site.coordinator.process_due() == 2
     broken, whole = site.answers
     assert broken.query_id == ID
     assert broken.status == "failed"
@@ -168,4 +168,4 @@ def test_a_database_that_is_away_ends_the_look_at_deadlines(site: Site) -> None:
     site.coordinator.submit(submitted(site.sent[0]))
     site.now += seconds(20)
     with pytest.raises(TransientError):
-        site.coordinator.wake_due()
+        site.coordinator.process_due()

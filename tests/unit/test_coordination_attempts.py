@@ -59,7 +59,7 @@ def test_what_is_told_twice_counts_once_but_is_asked_again(site: Site) -> None:
     for _ in range(5):
         tell(site, step, "returned", "attempt-1")
     assert alone(site) == [False] * 6
-    assert len(site.record.lives[ID].tried(step.step_id)) == 1
+    assert len(site.record.lives[ID].redelivery_history(step.step_id)) == 1
 
 
 def test_what_is_told_of_a_step_that_is_over_changes_nothing(site: Site) -> None:
@@ -74,6 +74,6 @@ def test_a_deadline_is_kept_while_a_step_comes_back(site: Site) -> None:
     (step,) = site.sent
     tell(site, step, "returned", "attempt-1")
     site.now += seconds(2000)
-    site.coordinator.wake_due()
+    site.coordinator.process_due()
     assert tell(site, step, "returned", "attempt-2") == "late"
     assert len(site.sent) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colm.models.cancellation import Cancel, Stop
+from colm.models.cancellation import Cancel, CancelSteps
 from colm.models.errors import TransientError
 from tests.unit.coordination_site import ID, Site
 from tests.unit.examples import seconds, submitted
@@ -59,7 +59,7 @@ def test_a_step_that_the_strategy_closes_before_its_deadline_is_stopped() -> Non
     ada, bo = site.sent
     site.coordinator.submit(submitted(ada))
     site.now += seconds(20)
-    site.coordinator.wake_due()
+    site.coordinator.process_due()
     assert site.stopped == []  # past its deadline: an engine gives it up by itself
     (guidance,) = site.sent[2:]
     site.coordinator.submit(submitted(guidance))
@@ -80,8 +80,8 @@ def test_a_participant_that_cannot_be_told_stops_no_query() -> None:
 
 
 def test_a_stop_covers_the_steps_that_it_names_or_all_of_its_query() -> None:
-    some = Stop(query_id=ID, step_ids=(f"{ID}.1.draft.ada.0",))
+    some = CancelSteps(query_id=ID, step_ids=(f"{ID}.1.draft.ada.0",))
     assert some.covers(f"{ID}.1.draft.ada.0")
     assert not some.covers(f"{ID}.1.draft.ada.1")
-    assert Stop(query_id=ID).covers(f"{ID}.2.refine.bo.0")
-    assert not Stop(query_id=ID).covers(f"{ID}0.1.draft.ada.0")
+    assert CancelSteps(query_id=ID).covers(f"{ID}.2.refine.bo.0")
+    assert not CancelSteps(query_id=ID).covers(f"{ID}0.1.draft.ada.0")

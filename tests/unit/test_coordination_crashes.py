@@ -24,11 +24,11 @@ def test_a_crash_between_commit_and_publish_leaves_steps_that_are_found(site: Si
         site.ask()
     site.broken.clear()
     site.now += STRANDED_AFTER
-    assert site.coordinator.republish_stranded() == 0  # it may be on its way still
+    assert site.coordinator.republish_undispatched() == 0  # it may be on its way still
     site.now += seconds(0.1)
-    assert site.coordinator.republish_stranded() == 2
+    assert site.coordinator.republish_undispatched() == 2
     assert site.who() == ["draft ada", "draft bo"]
-    assert site.coordinator.republish_stranded() == 0
+    assert site.coordinator.republish_undispatched() == 0
 
 
 def test_exactly_what_was_not_marked_and_is_still_open_is_published_again(site: Site) -> None:
@@ -39,7 +39,7 @@ def test_exactly_what_was_not_marked_and_is_still_open_is_published_again(site: 
     site.broken.clear()
     site.sent.clear()
     site.now += seconds(11)
-    assert site.coordinator.republish_stranded() == 1
+    assert site.coordinator.republish_undispatched() == 1
     assert site.who() == ["draft bo"]
 
 
@@ -48,7 +48,7 @@ def test_marks_that_were_lost_repeat_the_message_and_the_repeat_is_harmless(site
     site.ask()
     site.coordinator.submit(submitted(site.sent[0]))
     site.now += seconds(11)
-    assert site.coordinator.republish_stranded() == 1  # ada has answered
+    assert site.coordinator.republish_undispatched() == 1  # ada has answered
     assert site.who() == ["draft ada", "draft bo", "draft bo"]
     site.marking = True
     site.answer_all()
@@ -64,9 +64,9 @@ def test_a_queue_that_is_missing_or_full_keeps_no_other_step_waiting(
     site.ask()
     assert site.who() == ["draft bo"]
     site.now += seconds(11)
-    assert site.coordinator.republish_stranded() == 1
+    assert site.coordinator.republish_undispatched() == 1
     site.broken.clear()
-    site.coordinator.republish_stranded()
+    site.coordinator.republish_undispatched()
     assert site.who() == ["draft bo", "draft ada"]
 
 
@@ -75,7 +75,7 @@ def test_an_ended_querys_steps_are_never_published_again(site: Site) -> None:
     site.ask(strategy="single")
     site.answer_all()
     site.now += seconds(60)
-    assert site.coordinator.republish_stranded() == 0
+    assert site.coordinator.republish_undispatched() == 0
 
 
 def test_many_coordinators_at_once_ask_for_one_synthesis(site: Site) -> None:
@@ -108,7 +108,7 @@ def test_a_step_that_can_never_be_sent_fails_at_once_with_the_reason_and_keeps_n
     site.answer_all()
     assert site.answers[0].status == "answered"
     site.now += seconds(11)
-    assert site.coordinator.republish_stranded() == 0
+    assert site.coordinator.republish_undispatched() == 0
 
 
 def test_a_query_whose_every_step_can_never_be_sent_fails_with_the_reason(site: Site) -> None:
@@ -124,10 +124,10 @@ def test_a_step_that_the_broker_refuses_for_want_of_a_right_waits_for_it_and_not
     site.broken["ada"] = SettingsError("no right to that")
     site.ask(strategy="single", deadline=600)
     site.now += STRANDED_AFTER + seconds(1)
-    site.coordinator.republish_stranded()
+    site.coordinator.republish_undispatched()
     assert site.answers == []
     site.now += REFUSED_FOR
-    site.coordinator.republish_stranded()
+    site.coordinator.republish_undispatched()
     assert "Unsent: no right to that" in str(site.answers[0].reason)
 
 
@@ -136,7 +136,7 @@ def test_a_right_that_is_given_back_lets_the_step_go_on(site: Site) -> None:
     site.ask(strategy="single")
     site.broken.clear()
     site.now += STRANDED_AFTER + seconds(1)
-    site.coordinator.republish_stranded()
+    site.coordinator.republish_undispatched()
     site.answer_all()
     assert site.answers[0].status == "answered"
     assert not site.coordinator._unsent
@@ -149,7 +149,7 @@ def test_a_step_that_was_never_sent_is_not_said_to_be_its_participants_silence(
     site.broken["ada"] = error
     site.ask(strategy="single")
     site.now += seconds(20)
-    site.coordinator.wake_due()
+    site.coordinator.process_due()
     reason = str(site.answers[0].reason)
     assert str(error) in reason
     assert "nothing came" not in reason
@@ -167,7 +167,7 @@ def test_steps_that_wait_for_their_queue_keep_no_stranded_step_from_being_found(
         site.coordinator.accept("query-0009", QUESTION, {"strategy": "single", "participant": "bo"})
     del site.broken["bo"]
     site.now += STRANDED_AFTER + seconds(0.1)
-    site.coordinator.republish_stranded(limit=2)
+    site.coordinator.republish_undispatched(limit=2)
     assert site.who() == ["draft bo"]
 
 
@@ -181,7 +181,7 @@ def test_a_query_that_cannot_go_on_ends_with_the_reason(
 
     monkeypatch.setattr("colm.workers.coordinator.coordinator.next_move", broken)
     site.now += seconds(20)
-    site.coordinator.wake_due()
+    site.coordinator.process_due()
     assert [answer.status for answer in site.answers] == ["failed"]
     assert "a fault of ours" in str(site.answers[0].reason)
 
@@ -202,10 +202,10 @@ def test_a_query_of_which_nothing_can_be_recorded_is_left_for_a_while_and_keeps_
     monkeypatch.setattr(site.record, "open", open_)
     site.now += seconds(30)
     for _ in range(3):
-        site.coordinator.wake_due(limit=1)
+        site.coordinator.process_due(limit=1)
     assert [answer.query_id for answer in site.answers] == ["query-0002"]
     assert caplog.text.count(f"query {ID} cannot be woken") == 1
     monkeypatch.undo()
     site.now += REFUSED_FOR
-    site.coordinator.wake_due()
+    site.coordinator.process_due()
     assert [answer.query_id for answer in site.answers] == ["query-0002", ID]

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from colm.db.connection import writing
+from colm.db.connection import transaction
 from colm.db.record.store import SqlRecord
 from colm.db.schema.audit_tables import AUDIT_TABLES
 from colm.db.schema.image_table import images
@@ -37,7 +37,7 @@ class AppendOnlyContract(DatabaseContract):
         assert history(engine) == before
 
     def execute(self, engine: Engine, statement: str) -> None:
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             connection.execute(text(statement))
 
 

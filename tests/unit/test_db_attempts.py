@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from colm.db.reads.history import StepTried
 from colm.db.record.store import SqlRecord
-from colm.models.redelivery import Tried
+from colm.models.redelivery import Redelivery
 from tests.unit.db_examples import (
     LATER,
     NOW,
@@ -41,11 +41,11 @@ class AttemptsContract(DatabaseContract):
             assert life.add_attempt(first, LATER) == "repeated"
             assert life.add_attempt(second, LATER) == "recorded"
         expected = (
-            Tried(attempt_id="attempt-1", kind="returned", worker=first.worker, at=NOW),
-            Tried(attempt_id="attempt-2", kind="alone", worker=first.worker, at=LATER),
+            Redelivery(attempt_id="attempt-1", kind="returned", worker=first.worker, at=NOW),
+            Redelivery(attempt_id="attempt-2", kind="alone", worker=first.worker, at=LATER),
         )
         with record.open("query-0001") as life:
-            assert life.tried(STEP.step_id) == expected
+            assert life.redelivery_history(STEP.step_id) == expected
         told = [e.what for e in history(engine).entries if isinstance(e.what, StepTried)]
         assert told == [StepTried(step_id=STEP.step_id, tried=tried) for tried in expected]
 

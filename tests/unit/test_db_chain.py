@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Double, Engine, Integer, MetaData, Table, insert, select
 
 from colm.db.columns import Json, PlainText, UtcDateTime
-from colm.db.connection import reading, writing
+from colm.db.connection import snapshot, transaction
 from colm.db.integrity.canonical_json import canonical, plain
 from colm.db.integrity.hash_chain import Link, appended, linked, row_hash, text_digest
 from colm.db.record.store import SqlRecord
@@ -79,7 +79,7 @@ class ChainContract(DatabaseContract):
             Column("id", Integer, primary_key=True), Column("json", Json),
             Column("text", PlainText), Column("time", UtcDateTime), Column("double", Double),
         )  # fmt: skip
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             shelf.create(connection)
         return shelf
 
@@ -92,7 +92,7 @@ class ChainContract(DatabaseContract):
         def stored(json: Any, text: str, time: datetime, double: float) -> None:
             # None is SQL's NULL, which is no JSON.
             row = {"id": next(ids), "json": [json], "text": text, "time": time, "double": double}
-            with writing(engine) as connection:
+            with transaction(engine) as connection:
                 connection.execute(insert(shelf), row)
                 found = connection.execute(select(shelf).where(shelf.c.id == row["id"])).one()
             assert canonical(dict(found._mapping)) == canonical(row)
@@ -113,7 +113,7 @@ class ChainContract(DatabaseContract):
                 for name, digest in (link.row.get("digests") or {}).items():
                     assert digest == text_digest(link.row["salts"][name], link.row[name])
                 head = link.row["hash"]
-            with reading(engine) as connection:
+            with snapshot(engine) as connection:
                 progress = tables.progress
                 stands = select(progress.c.head, progress.c.next_seq)
                 found = connection.execute(stands.where(progress.c.query_id == query_id)).one()
@@ -123,7 +123,7 @@ class ChainContract(DatabaseContract):
 def life_of(engine: Engine, query_id: str) -> list[Link]:
     """All rows of a query, in the order of their seq."""
     found = []
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         for table in tables.CHAINED:
             rows = connection.execute(select(table).where(table.c.query_id == query_id))
             found += [Link(table.name, dict(row._mapping)) for row in rows]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 import colm.db.connection
-from colm.db.connection import connect, parse, reading, writing
+from colm.db.connection import connect, parse, snapshot, transaction
 from colm.db.errors import translated
 from colm.db.reads.answers import answer_of
 from colm.db.record.store import SqlRecord
@@ -66,7 +66,7 @@ def test_a_url_that_cannot_be_used_is_named_without_its_password(url: str, reaso
 
 
 def test_what_is_committed_to_sqlite_survives_a_power_cut(engine: Engine) -> None:
-    with reading(engine) as connection:
+    with snapshot(engine) as connection:
         pragmas = {
             name: connection.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -130,7 +130,7 @@ def test_a_fault_of_ours_is_not_dressed_up_as_transient(engine: Engine) -> None:
     record = SqlRecord(engine)
     with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         record.mark_dispatched(["no.such.step"], NOW)
-    with pytest.raises(sqlalchemy.exc.OperationalError, match="syntax"), writing(engine) as found:
+    with pytest.raises(sqlalchemy.exc.OperationalError, match="syntax"), transaction(engine) as found:
         found.execute(text("SELEKT 1"))
 
 

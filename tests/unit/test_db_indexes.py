@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from colm.db.connection import reading
+from colm.db.connection import snapshot
 from colm.db.reads.answers import answer_of, dead_letters, has_ended, recent_queries
 from colm.db.reads.history import query_life
 from colm.db.record.store import SqlRecord
@@ -61,7 +61,7 @@ class IndexContract(DatabaseContract):
     @pytest.mark.parametrize("read", READS)
     def test_a_read_walks_through_no_table(self, engine: Engine, read: str) -> None:
         for statement in selects_of(engine, READS[read]):
-            with reading(engine) as connection:
+            with snapshot(engine) as connection:
                 plan = self.plan(connection, statement)
             assert self.walks(plan) == [], (statement.sql, plan)
 
@@ -70,7 +70,7 @@ class IndexContract(DatabaseContract):
         self, engine: Engine, read: str
     ) -> None:
         (statement,) = selects_of(engine, ORDERED[read])
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             plan = self.plan(connection, statement)
         assert self.sorts(plan) == [], (statement.sql, plan)
 

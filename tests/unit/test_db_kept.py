@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from colm.db.audit.erase import erase
 from colm.db.connection import connect
-from colm.db.record.query_cache import MOST_STEPS, WORTH_KEEPING, Kept
+from colm.db.record.query_cache import MOST_STEPS, WORTH_KEEPING, QueryCache
 from colm.db.record.store import SqlRecord
 from colm.models.strategies.base import QueryState, StepState
 from tests.unit.db_examples import (
@@ -124,7 +124,7 @@ def state(steps: int) -> QueryState:
 
 
 def test_what_is_kept_is_bounded_and_the_latest_is_always_kept() -> None:
-    kept = Kept()
+    kept = QueryCache()
     for number in range(5):
         kept.put(str(number), "head", state(MOST_STEPS // 2), ended=False)
     assert [number for number in range(5) if kept.get(str(number), "head")] == [3, 4]

@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from colm.db.connection import connect, reading, writing
+from colm.db.connection import connect, snapshot, transaction
 from colm.db.schema import migrate
 from colm.db.schema.image_table import images
 from colm.db.schema.run_tables import metadata
@@ -79,7 +79,7 @@ class MigrationContract:
     @contextmanager
     def reading(self, url: str) -> Iterator[Connection]:
         engine = connect(url)
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             yield connection
         engine.dispose()
 
@@ -89,7 +89,7 @@ class MigrationContract:
 
     def test_an_upgraded_database_equals_the_tables(self, url: str, upgraded_url: str) -> None:
         engine = connect(url, create=True)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             metadata.create_all(connection)
         engine.dispose()
         with self.reading(url) as created, self.reading(upgraded_url) as upgraded:
@@ -140,7 +140,7 @@ class MigrationContract:
 
     def test_a_database_of_a_newer_version_is_left_alone(self, upgraded_url: str) -> None:
         engine = connect(upgraded_url)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         engine.dispose()
         for use in (migrate.upgrade, migrate.pending):

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, select
 
-from colm.db.connection import reading
+from colm.db.connection import snapshot
 from colm.db.record.store import SqlRecord
 from colm.db.schema.tables import outcomes
 from colm.models.messages import Step
@@ -85,7 +85,7 @@ class OutcomesContract(DatabaseContract):
             assert life.state == now
             found = [step.completion for step in life.state.steps]
         assert [each and each.thought for each in found] == ["so 41?", ""]
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             rows = connection.execute(select(outcomes.c.thought, outcomes.c.digests)).all()
         # No thought is no value, so that older records hash as they did.
         assert [(row.thought is None, "thought" in row.digests) for row in rows] == [

@@ -9,14 +9,14 @@ from sqlalchemy.exc import IntegrityError
 from colm.db.audit.erase import erase
 from colm.db.audit.purge import ended_before, purge
 from colm.db.audit.seals import seal_ended
-from colm.db.connection import reading, writing
+from colm.db.connection import snapshot, transaction
 from colm.db.integrity.hash_chain import TEXTS
 from colm.db.reads.history import Ended, StepTried
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables, triggers
 from colm.db.schema.audit_tables import erasures, permits, sealed, seals, tombstones
 from colm.db.schema.run_tables import run_states, runs
-from colm.db.schema.triggers import permitted
+from colm.db.schema.triggers import with_permit
 from colm.models.errors import CallerError
 from colm.models.messages import Answer, Completion, Query, Step
 from tests.unit.db_examples import (
@@ -65,17 +65,17 @@ class PermitsContract(DatabaseContract):
     def test_a_permit_ends_with_its_transaction(self, engine: Engine) -> None:
         with (
             pytest.raises(ZeroDivisionError),
-            writing(engine) as connection,
-            permitted(connection, "erase"),
+            transaction(engine) as connection,
+            with_permit(connection, "erase"),
         ):
             raise ZeroDivisionError
-        with writing(engine) as connection, permitted(connection, "purge"):
+        with transaction(engine) as connection, with_permit(connection, "purge"):
             connection.execute(text("DELETE FROM dead_letters"))
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             assert connection.execute(permits.select()).all() == []
         with (
             pytest.raises(IntegrityError, match="answers is append-only"),
-            writing(engine) as connection,
+            transaction(engine) as connection,
         ):
             connection.execute(text("DELETE FROM answers"))
 
@@ -118,14 +118,14 @@ class PermitsContract(DatabaseContract):
     ) -> None:
         with record.begin(a_query("query-0002", run="night")) as life:
             life.apply(finishing("query-0002"), LATER)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             connection.execute(insert(runs), {"run": "night", "config": {}, "ordered_at": NOW})
             connection.execute(insert(run_states), {"run": "night", "state": "paused"})
         year = LATER.replace(year=2027)
         assert ended_before(engine, year, 10) == ["query-0001"]
         with pytest.raises(CallerError, match="run night, which goes on"):
             erase(engine, "query-0002", asked_by="me", reason="asked", now=NOW, signer=None)
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             connection.execute(update(run_states).values(state="done"))
         assert ended_before(engine, year, 10) == ["query-0001", "query-0002"]
         assert erase(engine, "query-0002", asked_by="me", reason="x", now=NOW, signer=None) == 3

@@ -14,13 +14,13 @@ from colm.db.audit.purge import purge
 from colm.db.columns import VISIBLE_NUL
 from colm.db.reads.answers import answer_of, dead_letters
 from colm.db.reads.history import query_life
-from colm.db.record.locked_query import SqlLife
+from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.store import SqlRecord
 from colm.models.dead_letter import DeadLetter
 from colm.models.errors import InvalidAsk, UnknownQuery
 from colm.models.messages import MAX_COMPLETION_CHARS
 from colm.models.strategies.base import Ask, Close, Decision
-from colm.tasks.interfaces import Record
+from colm.tasks.interfaces import QueryStore
 from tests.unit.db_examples import (
     LATER,
     NOW,
@@ -37,7 +37,7 @@ from tests.unit.db_examples import (
 
 class RecordContract(DatabaseContract):
     def test_the_record_keeps_the_contract_of_the_task_bodies(self, record: SqlRecord) -> None:
-        port: Record = record
+        port: QueryStore = record
         letter = DeadLetter(message_id="m", task="t", queue="q", reason="r", at=NOW, body="")
         port.add_dead_letter(letter)
         with port.begin(a_query()) as life:
@@ -130,7 +130,7 @@ class RecordContract(DatabaseContract):
             self._die_in(record.open("query-0001"))
         assert history(engine) == before
 
-    def _die_in(self, opening: AbstractContextManager[SqlLife]) -> None:
+    def _die_in(self, opening: AbstractContextManager[SqlLockedQuery]) -> None:
         with opening as life:
             life.apply(asking(a_step(round=2)), NOW)
             life.add_outcome(a_step(round=2), completed())

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from colm.db.connection import connect, writing
-from colm.db.reads.completion_listener import ended_among, wait_for_any
+from colm.db.connection import connect, transaction
+from colm.db.reads.completion_listener import completed_of, wait_for_any
 from colm.db.reads.query_ends import known_among, open_queries
 from colm.db.record.store import SqlRecord
 from colm.db.runs import store, units
@@ -89,14 +89,14 @@ class RunContract:
         assert store.change(engine, "night", "paused", LATER) == "paused"
         assert store.change(engine, "night", "paused", LATER) == "paused"
         assert store.renew(engine, "night", "one", LATER + MINUTE) == "paused"
-        store.give_back(engine, "night", "one", now=LATER, note="paused")
+        store.release(engine, "night", "one", now=LATER, note="paused")
         assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
         assert store.change(engine, "night", "resumed", LATER) == "open"
         assert store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
 
     def test_a_run_that_is_over_stays_over(self, engine: Engine) -> None:
         store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        store.give_back(engine, "night", "one", now=LATER, state="done")
+        store.release(engine, "night", "one", now=LATER, state="done")
         assert store.find(engine, "night").state == "done"
         assert store.find(engine, "night").owner is None
         with pytest.raises(CallerError, match="run night is done: it cannot be cancelled"):
@@ -105,7 +105,7 @@ class RunContract:
     def test_a_run_cancelled_meanwhile_does_not_become_done(self, engine: Engine) -> None:
         store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         store.change(engine, "night", "cancelled", LATER)
-        store.give_back(engine, "night", "one", now=LATER, state="done")
+        store.release(engine, "night", "one", now=LATER, state="done")
         assert store.find(engine, "night").state == "cancelled"
 
     def test_a_run_keeps_to_the_data_it_began_with(self, engine: Engine) -> None:
@@ -149,7 +149,7 @@ class RunContract:
         assert wait_for_any(engine, ids, 0.1) == set()
         threading.Timer(0.3, end).start()
         assert wait_for_any(engine, ids, 20) == {"query-0002"}
-        assert ended_among(engine, ids) == {"query-0002"}
+        assert completed_of(engine, ids) == {"query-0002"}
 
     def test_the_open_queries_of_a_run_are_its_own(self, engine: Engine) -> None:
         record = SqlRecord(engine)
@@ -163,13 +163,13 @@ class RunContract:
     @pytest.mark.parametrize("table", [t.name for t in RUN_TABLES if t.name != "run_states"])
     def test_what_is_told_of_a_run_is_never_changed(self, engine: Engine, table: str) -> None:
         units.add_unit(engine, "night", a_unit())
-        with writing(engine) as connection:
+        with transaction(engine) as connection:
             row = {"step_id": "a", "run": "night", "key": "k", "owner": "a"}
             connection.execute(shared_steps.insert(), row)
         for statement in (f"UPDATE {table} SET run = 'x'", f"DELETE FROM {table}"):
             with (
                 pytest.raises(IntegrityError, match=f"{table} is append-only"),
-                writing(engine) as connection,
+                transaction(engine) as connection,
             ):
                 connection.execute(text(statement))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from colm.db.connection import connect, writing
+from colm.db.connection import connect, transaction
 from colm.db.reads.answers import recent_queries
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
@@ -81,7 +81,7 @@ def test_to_look_at_a_record_that_is_not_there_makes_none(tmp_path: Path) -> Non
     with pytest.raises(SettingsError, match=r"no record at .*: `colm migrate` makes one"):
         recent_queries(connect(url), 1)
     assert len(migrate.pending(url)) > 1
-    with pytest.raises(SettingsError, match="no record at"), writing(connect(url)):
+    with pytest.raises(SettingsError, match="no record at"), transaction(connect(url)):
         pass
     assert list(tmp_path.iterdir()) == []
 

@@ -15,11 +15,11 @@ from kombu import Connection, Message, Queue
 from colm.models.dead_letter import DeadLetter
 from colm.models.errors import ColmError, NoConsumer, Overloaded, TransientError
 from colm.models.messages import MAX_QUESTION_CHARS, Step
-from colm.tasks.broker.dead_letter_origin import Origin, origin_of
+from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, parse_x_death
 from colm.tasks.broker.topology import DEAD, Topology
 from colm.tasks.config.settings import BrokerLimits
 from colm.tasks.rejection import KEPT_BODY
-from colm.workers.consumer.rejection import read_letter, read_step, settle
+from colm.workers.consumer.rejection import read_letter, read_step, resolve
 from colm.workers.coordinator.dead_letters import TRIES, DeadLetterReader, dead_step
 from colm.workers.coordinator.parking_lot import HEALED
 from tests.unit.coordination_site import ID, Site
@@ -44,14 +44,14 @@ TOPOLOGY = Topology(limits=BrokerLimits(), clients=("ada", "bo"), servers=("main
 
 
 def settled(site: Site, headers: dict[str, Any], body: str) -> DeadLetter:
-    origin = origin_of(DEAD, "any", headers)
+    origin = parse_x_death(DEAD, "any", headers)
     letter = read_letter(headers, body, origin, NOW)
-    settle(letter, dead_step(body, origin, TOPOLOGY), site.coordinator)
+    resolve(letter, dead_step(body, origin, TOPOLOGY), site.coordinator)
     return letter
 
 
 def letter_of(headers: dict[str, Any], body: str, at: datetime = NOW) -> DeadLetter:
-    return read_letter(headers, body, origin_of(DEAD, "any", headers), at)
+    return read_letter(headers, body, parse_x_death(DEAD, "any", headers), at)
 
 
 def test_a_dead_step_is_read_with_its_query_its_queue_and_the_reason_in_words() -> None:
@@ -183,7 +183,7 @@ def test_a_participant_cannot_fail_a_step_by_submitting_it(site: Site) -> None:
 
 
 def test_what_came_by_the_alternate_exchange_has_no_death_to_believe() -> None:
-    origin = origin_of("colm.steps", "draft.bo", headers_of(a_step()))
+    origin = parse_x_death("colm.steps", "draft.bo", headers_of(a_step()))
     assert (origin.queue, origin.exchange, origin.routing_key) == (None, "colm.steps", "draft.bo")
     assert origin.reason == "unroutable: no queue reads 'draft.bo' on colm.steps"
 
@@ -191,9 +191,9 @@ def test_what_came_by_the_alternate_exchange_has_no_death_to_believe() -> None:
 def test_a_step_that_no_queue_took_fails(site: Site) -> None:
     site.ask(strategy="single")
     (step,) = site.sent
-    origin = origin_of("colm.steps", "draft.ada", {})
+    origin = parse_x_death("colm.steps", "draft.ada", {})
     letter = read_letter(headers_of(step), body_of(step), origin, NOW)
-    settle(letter, dead_step(body_of(step), origin, TOPOLOGY), site.coordinator)
+    resolve(letter, dead_step(body_of(step), origin, TOPOLOGY), site.coordinator)
     assert "unroutable" in str(site.answers[0].reason)
 
 
@@ -216,12 +216,12 @@ class Notes:
         self.site, self.heals, self.fails = site, heals, fails
         self.done = list[tuple[str, list[str]]]()
 
-    def park(self, _message: Message, letter: str, _origin: Origin) -> None:
+    def park(self, _message: Message, letter: str, _origin: DeadLetterOrigin) -> None:
         self.done.append((f"park {letter}", list(self.site.record.letters)))
         if self.fails:
             raise NoConsumer("colm.parked is gone")
 
-    def deliver(self, queue: Queue, _message: Message, _origin: Origin) -> bool:
+    def deliver(self, queue: Queue, _message: Message, _origin: DeadLetterOrigin) -> bool:
         self.done.append((f"deliver to {queue.name}", list(self.site.record.letters)))
         return self.heals
 

@@ -9,9 +9,9 @@ import pytest
 from kombu import Message
 
 from colm.tasks import dependencies
-from colm.tasks.broker.rate_limit import letters_allowance
+from colm.tasks.broker.rate_limit import dead_letter_bucket
 from colm.workers.consumer import rejection
-from colm.workers.consumer.rejection import turn_away
+from colm.workers.consumer.rejection import reject
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import ID, Site
 
@@ -26,7 +26,7 @@ def embedded(site: Site, environment: SetEnvironment, monkeypatch: pytest.Monkey
     """A coordinator on the embedded broker, which keeps no dead letters."""
     environment(COLM_BROKER="redis+socket:///run/x.sock", COLM_DATABASE="sqlite:///unused.db")
     monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
-    monkeypatch.setattr(rejection, "_letters", letters_allowance())
+    monkeypatch.setattr(rejection, "_letters", dead_letter_bucket())
     dependencies.install_coordinator(site.coordinator, site.record)
     return site
 
@@ -41,7 +41,7 @@ def an_ask(rejected: list[str]) -> Any:
 
 def test_an_ask_that_an_embedded_coordinator_turns_away_is_refused(embedded: Site) -> None:
     rejected: list[str] = []
-    turn_away(an_ask(rejected), "it has group", ())
+    reject(an_ask(rejected), "it has group", ())
     assert rejected == [ID]
     assert "rejected: it has group" in embedded.record.refused[ID].reason
     assert list(embedded.record.letters) == [ID]
@@ -56,14 +56,14 @@ def test_turning_a_message_away_never_ends_the_loop_that_takes_them(
     for name in ("refuse", "add_dead_letter"):
         monkeypatch.setattr(embedded.record, name, broken)
     rejected: list[str] = []
-    turn_away(an_ask(rejected), "it has group", ())
+    reject(an_ask(rejected), "it has group", ())
     assert rejected == [ID]
 
 
 def turned_away(
     message_id: str, task: str = "colm.ask", exchange: str = "colm.ask", key: str = "ask"
 ) -> None:
-    turn_away(
+    reject(
         Message(
             body='[["Why?"], {}, {}]',
             headers={"id": message_id, "task": task, "eta": "2030-01-01"},

@@ -14,7 +14,7 @@ from colm.models.errors import SettingsError
 from colm.workers.cli.main import app
 from colm.workers.participant import process
 from colm.workers.participant.devices import parse_devices, server_command
-from colm.workers.supervisor import run_together
+from colm.workers.supervisor import run_process_group
 
 
 def test_devices_are_listed_by_number() -> None:
@@ -67,7 +67,7 @@ def _python(program: str) -> list[str]:
 def test_when_one_process_ends_all_end_with_its_status() -> None:
     started = time.monotonic()
 
-    code = run_together(
+    code = run_process_group(
         [_python("import time; time.sleep(60)"), _python("raise SystemExit(3)")],
         stopped=threading.Event().wait,
     )
@@ -85,5 +85,5 @@ def test_all_are_told_to_end_when_the_command_is() -> None:
         time.sleep(1.0)
         return True
 
-    assert run_together([_python(patient)] * 2, stopped=stop) == 0
+    assert run_process_group([_python(patient)] * 2, stopped=stop) == 0
     assert len(calls) == 1

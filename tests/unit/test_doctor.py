@@ -19,7 +19,7 @@ from colm.workers.doctor import broker, database, machine
 from colm.workers.doctor import queues as checks_topology
 from colm.workers.doctor.doctor import Scope, examine
 from colm.workers.doctor.findings import Finding, problem, warning
-from colm.workers.doctor.preflight import check_start, judge
+from colm.workers.doctor.preflight import preflight, raise_if_fatal
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_endpoint import Canned, completion, running_endpoint
 
@@ -70,8 +70,8 @@ def test_a_consumer_timeout_below_our_longest_hold_is_a_problem(
 
 
 def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query() -> None:
-    assert broker.longest_hold(DEADLINES) == 600
-    assert broker.longest_hold(Deadlines(solve=3_600, query=9_000)) == 3_630
+    assert broker.max_ack_delay(DEADLINES) == 600
+    assert broker.max_ack_delay(Deadlines(solve=3_600, query=9_000)) == 3_630
 
 
 @pytest.mark.parametrize(
@@ -270,19 +270,19 @@ def test_a_database_that_lacks_migrations_is_a_problem_and_stops_a_coordinator(
 
     assert (told.grade, told.do) == ("problem", "colm migrate")
     with pytest.raises(ColmError, match=r"lacks 0001 .*colm migrate"):
-        check_start(settings())
+        preflight(settings())
 
 
 def test_what_is_not_fatal_is_logged_at_a_coordinators_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        judge([warning("disk", "little room", "make room"), problem("clock", "wrong", "run NTP")])
+        raise_if_fatal([warning("disk", "little room", "make room"), problem("clock", "wrong", "run NTP")])
     assert [r.getMessage() for r in caplog.records] == [
         "disk: little room; make room", "clock: wrong; run NTP",
     ]  # fmt: skip
     with pytest.raises(ColmError, match=r"broker: RabbitMQ 3.8.0; use"):
-        judge([problem("broker", "RabbitMQ 3.8.0", "use RabbitMQ 3.10 to 4.x")])
+        raise_if_fatal([problem("broker", "RabbitMQ 3.8.0", "use RabbitMQ 3.10 to 4.x")])
 
 
 def test_a_participant_is_looked_at_by_its_name(environment: SetEnvironment) -> None:

@@ -36,7 +36,7 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def engine(family: str) -> Iterator[ContinuousEngine]:
     engine = ContinuousEngine(
-        tiny_loaded(family), EngineSettings(max_batch=3, max_batch_tokens=1200, kept_tokens=400)
+        tiny_loaded(family), EngineSettings(max_num_seqs=3, kv_cache_tokens=1200, prefix_cache_tokens=400)
     )
     yield engine
     engine.close()
@@ -105,7 +105,7 @@ def test_samples_of_one_prompt_prefill_it_once(llama: ContinuousEngine) -> None:
 
 
 def test_nothing_is_kept_where_nothing_may_be() -> None:
-    engine = ContinuousEngine(tiny_loaded(), EngineSettings(kept_tokens=0))
+    engine = ContinuousEngine(tiny_loaded(), EngineSettings(prefix_cache_tokens=0))
     try:
         for _ in range(2):
             found = engine.submit(ask("Again and again.", conversation="a")).result(SOON)

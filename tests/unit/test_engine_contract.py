@@ -62,7 +62,7 @@ def ask(
 
 
 def _scripted() -> Iterator[Rig]:
-    settings = EngineSettings(kind="scripted", max_batch=4, context_length=4096)
+    settings = EngineSettings(kind="scripted", max_num_seqs=4, max_model_len=4096)
     quick = ScriptedEngine(settings)
     slow = ScriptedEngine(settings.model_copy(update={"delay": 60.0}))
     yield Rig(quick=quick, slow=slow, slow_request=ask)
@@ -73,7 +73,7 @@ def _scripted() -> Iterator[Rig]:
 def _openai() -> Iterator[Rig]:
     with running_endpoint() as endpoint:
         settings = EngineSettings(
-            kind="openai", model="m", base_url=endpoint.url, max_batch=4, retries=0
+            kind="openai", model="m", base_url=endpoint.url, max_num_seqs=4, retries=0
         )
         engine = OpenAIEngine(settings, api_key="k-123")
         yield Rig(quick=engine, slow=engine, slow_request=lambda: ask(HOLD))
@@ -81,14 +81,14 @@ def _openai() -> Iterator[Rig]:
 
 
 def _continuous() -> Iterator[Rig]:
-    engine = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_batch=4))
+    engine = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_num_seqs=4))
     endless = Sampling(max_new_tokens=4000, temperature=0.0)
     yield Rig(quick=engine, slow=engine, slow_request=lambda: ask("!", sampling=endless))
     engine.close()
 
 
 def _paged() -> Iterator[Rig]:
-    engine = PagedEngine(tiny_loaded(endless=True), EngineSettings(kind="paged", max_batch=4))
+    engine = PagedEngine(tiny_loaded(endless=True), EngineSettings(kind="paged", max_num_seqs=4))
     endless = Sampling(max_new_tokens=4000, temperature=0.0)
     yield Rig(quick=engine, slow=engine, slow_request=lambda: ask("!", sampling=endless))
     engine.close()
@@ -99,7 +99,7 @@ def _openvino() -> Iterator[Rig]:
     from colm.models.engines.libraries.openvino import OpenVINOEngine
 
     settings = EngineSettings(
-        kind="openvino", model=str(tiny_openvino()), max_batch=4, dtype="float32"
+        kind="openvino", model=str(tiny_openvino()), max_num_seqs=4, dtype="float32"
     )
     engine = OpenVINOEngine(settings)
     endless = Sampling(max_new_tokens=4000, temperature=0.0)

@@ -12,7 +12,7 @@ import torch
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.native.engine import ContinuousEngine
-from colm.models.engines.native.kv_cache import Shape
+from colm.models.engines.native.kv_cache import CacheShape
 from colm.models.engines.native.model_runner import Runner
 from colm.models.errors import Cancelled, EngineError, EngineLost, ModelUnusable
 from colm.models.messages import Completion
@@ -196,7 +196,7 @@ def test_a_prompt_for_which_there_is_no_memory_fails_alone(
     runner: Any = llama._batch._runner
     reserve = runner.reserve
 
-    def short_of_memory(need: Shape, *, rows: int) -> None:
+    def short_of_memory(need: CacheShape, *, rows: int) -> None:
         if need.tokens > 1000:
             raise torch.OutOfMemoryError("no memory left")
         reserve(need, rows=rows)

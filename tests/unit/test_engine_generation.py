@@ -9,11 +9,11 @@ from transformers import GenerationConfig
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo, GenerationRequest
-from colm.models.engines.native.sampler import Dice, Drawn
-from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.sampler import RowSampler, SampledToken
+from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
 from colm.models.engines.native.weights import end_tokens, stop_strings
-from colm.models.engines.pending import Tickets
+from colm.models.engines.pending import PendingRequests
 from colm.models.engines.scripted import ScriptedEngine
 from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.test_engine_templates import CHATML, tokenizer
@@ -33,11 +33,11 @@ def said(
         messages=(Turn(role="user", content="?"),),
         sampling=Sampling(max_new_tokens=most),
     )
-    tickets = Tickets()
-    generation = Generation(
+    tickets = PendingRequests()
+    generation = SequenceState(
         ticket=tickets.open(request),
         prompt=[1],
-        dice=Dice(request.sampling),
+        dice=RowSampler(request.sampling),
         decode=READING.decode,
         ends=ENDS,
         turn_ends=frozenset(READING._tokens("<|end|>")),
@@ -45,7 +45,7 @@ def said(
         stops=stops,
     )
     for token in READING._tokens("".join(tokens)):
-        generation.take(Drawn(token=token, logprob=-0.1))
+        generation.append(SampledToken(token=token, logprob=-0.1))
         if generation.finish_reason is not None:
             break
     generation.started = generation.first_token = now = time.monotonic()
@@ -123,7 +123,7 @@ def test_every_engine_keeps_thoughts_apart() -> None:
 
 
 def test_a_thought_that_an_endpoint_has_told_apart_is_kept() -> None:
-    tickets, completion = Tickets(), COMPLETION.model_copy(update={"thought": "first"})
+    tickets, completion = PendingRequests(), COMPLETION.model_copy(update={"thought": "first"})
     request = GenerationRequest(request_id="r", messages=(), sampling=Sampling())
     ticket = tickets.open(request)
     tickets.finish(ticket, completion.model_copy(update={"text": "<think>then</think>42"}))
@@ -132,7 +132,7 @@ def test_a_thought_that_an_endpoint_has_told_apart_is_kept() -> None:
 
 
 def test_what_is_no_model_s_own_words_is_not_searched_for_thoughts() -> None:
-    tickets = Tickets()
+    tickets = PendingRequests()
     ticket = tickets.open(GenerationRequest(request_id="r", messages=(), sampling=Sampling()))
     completion = COMPLETION.model_copy(update={"text": "<think>"})
     tickets.finish(ticket, completion, opened=None)

@@ -124,8 +124,8 @@ def test_the_path_of_a_model_may_be_told_apart_from_its_name(folder: Path) -> No
 
 
 def test_a_context_may_be_shortened_but_not_stretched(folder: Path) -> None:
-    assert load(EngineSettings(model=str(folder), context_length=100)).context_length == 100
-    assert load(EngineSettings(model=str(folder), context_length=9000)).context_length == 4096
+    assert load(EngineSettings(model=str(folder), max_model_len=100)).context_length == 100
+    assert load(EngineSettings(model=str(folder), max_model_len=9000)).context_length == 4096
 
 
 def test_a_context_in_which_results_would_depend_on_the_batch_is_shortened(folder: Path) -> None:

@@ -23,7 +23,7 @@ def test_a_guess_is_what_followed_the_same_tokens_last(
     lookup = Lookup(prompt)
     lookup.extend(drawn)
 
-    guess = lookup.guess(most)
+    guess = lookup.propose(most)
 
     tokens, key = prompt + drawn, (prompt + drawn)[-NGRAM:]
     ends = [
@@ -37,9 +37,9 @@ def test_a_guess_is_what_followed_the_same_tokens_last(
 def test_who_guesses_badly_rests_and_tries_again() -> None:
     lookup = Lookup([1, 2, 3, 4, 1, 2, 3])
     for _ in range(8):
-        lookup.judge(4, 0)
+        lookup.record_acceptance(4, 0)
 
-    guesses = [lookup.guess(2) for _ in range(50)]
+    guesses = [lookup.propose(2) for _ in range(50)]
 
     assert guesses[0] == []
     assert [4, 1] in guesses
@@ -59,7 +59,7 @@ def test_completions_are_the_same_with_and_without_guesses(temperature: float) -
     found: list[list[Completion]] = []
     for guess_tokens in (0, 6):
         engine = ContinuousEngine(
-            tiny_loaded(), EngineSettings(max_batch=3, guess_tokens=guess_tokens)
+            tiny_loaded(), EngineSettings(max_num_seqs=3, num_speculative_tokens=guess_tokens)
         )
         dice = [
             Sampling(max_new_tokens=120, temperature=temperature, top_p=0.9, seed=seed)
@@ -81,7 +81,7 @@ def test_completions_are_the_same_with_and_without_guesses(temperature: float) -
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("family", ["qwen2", "mistral", "gemma3"])
 def test_guesses_keep_to_a_sliding_window(family: str) -> None:
-    engine = ContinuousEngine(tiny_loaded(family), EngineSettings(max_batch=4, guess_tokens=5))
+    engine = ContinuousEngine(tiny_loaded(family), EngineSettings(max_num_seqs=4, num_speculative_tokens=5))
     texts = ["abcabcabcabcabc", "Tell me more. Tell me more.", "aaaaaaaaaaaaaaaa"]
 
     futures = [engine.submit(ask(text, new=60)) for text in texts]

@@ -45,7 +45,7 @@ def engine(folder: Path) -> Iterator[OpenVINOEngine]:
     from colm.models.engines.libraries.openvino import OpenVINOEngine
 
     engine = OpenVINOEngine(
-        EngineSettings(kind="openvino", model="tiny", dtype="float32", max_batch=4),
+        EngineSettings(kind="openvino", model="tiny", dtype="float32", max_num_seqs=4),
         model_path=str(folder),
     )
     yield engine

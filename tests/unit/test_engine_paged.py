@@ -31,7 +31,7 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def engine(family: str) -> Iterator[PagedEngine]:
     engine = PagedEngine(
-        tiny_loaded(family), EngineSettings(max_batch=3, max_batch_tokens=1200, kept_tokens=400)
+        tiny_loaded(family), EngineSettings(max_num_seqs=3, kv_cache_tokens=1200, prefix_cache_tokens=400)
     )
     yield engine
     engine.close()
@@ -39,7 +39,7 @@ def engine(family: str) -> Iterator[PagedEngine]:
 
 @pytest.fixture
 def llama() -> Iterator[PagedEngine]:
-    engine = PagedEngine(tiny_loaded(), EngineSettings(max_batch=4))
+    engine = PagedEngine(tiny_loaded(), EngineSettings(max_num_seqs=4))
     yield engine
     engine.close()
 
@@ -70,7 +70,7 @@ def test_a_refinement_reuses_the_whole_pages_of_its_draft(llama: PagedEngine) ->
 
 
 def test_nothing_is_kept_where_nothing_may_be() -> None:
-    engine = PagedEngine(tiny_loaded(), EngineSettings(kept_tokens=0))
+    engine = PagedEngine(tiny_loaded(), EngineSettings(prefix_cache_tokens=0))
     try:
         for _ in range(2):
             assert engine.submit(ask("Again and again." * 9)).result(SOON).cached_tokens == 0

@@ -40,9 +40,9 @@ def build(folder: Path, parts: int) -> Engine:
             dtype="float32",
             device="cpu",
             threads=1,
-            max_batch=3,
-            max_batch_tokens=512,
-            kept_tokens=300,
+            max_num_seqs=3,
+            kv_cache_tokens=512,
+            prefix_cache_tokens=300,
             tensor_parallel=parts,
         )
     )

@@ -33,7 +33,7 @@ def ask(text: str, request_id: str, *choices: str) -> GenerationRequest:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    engine = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_batch=4))
+    engine = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_num_seqs=4))
     yield engine
     engine.close()
 
@@ -67,7 +67,7 @@ def test_choices_are_as_likely_as_the_model_says_also_beside_others(engine: Engi
         assert completion.mean_logprob == pytest.approx(
             wanted[best] / completion.completion_tokens, abs=1e-3
         )
-    alone = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_batch=4))
+    alone = ContinuousEngine(tiny_loaded(endless=True), EngineSettings(max_num_seqs=4))
     for n, future in enumerate(running):
         same = alone.submit(ask(f"tell me more {n}", f"a{n}")).result(SOON)
         assert future.result(SOON).text == same.text
@@ -83,7 +83,7 @@ def test_what_scoring_leaves_behind_is_used_by_the_next_request_and_changes_noth
 
 
 def test_an_engine_that_cannot_score_says_so() -> None:
-    engine = PagedEngine(tiny_loaded(endless=True), EngineSettings(kind="paged", max_batch=2))
+    engine = PagedEngine(tiny_loaded(endless=True), EngineSettings(kind="paged", max_num_seqs=2))
     try:
         with pytest.raises(EngineError, match="'paged' cannot tell how likely"):
             engine.submit(ask("which letter", "one", "A", "B")).result(SOON)

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(folder: Path) -> Iterator[Engine]:
-    settings = EngineSettings(model=str(folder), dtype="float32", device="cpu", max_batch=3)
+    settings = EngineSettings(model=str(folder), dtype="float32", device="cpu", max_num_seqs=3)
     engine = build_engine(settings)
     yield engine
     engine.close()
@@ -151,7 +151,7 @@ def test_an_image_that_cannot_be_used_is_its_requests_own_error(
 
 
 def test_a_model_that_reads_text_only_says_so() -> None:
-    engine = ContinuousEngine(tiny_loaded(), EngineSettings(max_batch=2))
+    engine = ContinuousEngine(tiny_loaded(), EngineSettings(max_num_seqs=2))
     try:
         with pytest.raises(EngineError, match="reads text only"):
             engine.submit(ask("What is it?", NAMES[0])).result(SOON)

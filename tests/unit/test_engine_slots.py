@@ -6,16 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.models.engines.native.kv_cache import STRIDE, Aim, Shape, SlotCache, grown
+from colm.models.engines.native.kv_cache import STRIDE, WriteTarget, CacheShape, KVCache, grown
 
 MOST = 32 * STRIDE
-shapes = st.builds(Shape, rows=st.integers(1, 40), tokens=st.integers(1, 8 * STRIDE)).filter(
+shapes = st.builds(CacheShape, rows=st.integers(1, 40), tokens=st.integers(1, 8 * STRIDE)).filter(
     lambda shape: shape.rows * shape.tokens <= MOST
 )
 
 
 @given(have=shapes, need=shapes)
-def test_a_grown_rectangle_holds_what_is_needed_within_the_budget(have: Shape, need: Shape) -> None:
+def test_a_grown_rectangle_holds_what_is_needed_within_the_budget(have: CacheShape, need: CacheShape) -> None:
     shape = grown(have, need, MOST)
 
     assert shape.rows >= need.rows
@@ -24,16 +24,16 @@ def test_a_grown_rectangle_holds_what_is_needed_within_the_budget(have: Shape, n
 
 
 @given(have=shapes, need=shapes)
-def test_a_rectangle_that_is_large_enough_is_left_alone(have: Shape, need: Shape) -> None:
+def test_a_rectangle_that_is_large_enough_is_left_alone(have: CacheShape, need: CacheShape) -> None:
     shape = grown(have, need, MOST)
 
     assert grown(shape, need, MOST) == shape
 
 
-def _filled(cache: SlotCache, rows: int, tokens: int) -> torch.Tensor:
+def _filled(cache: KVCache, rows: int, tokens: int) -> torch.Tensor:
     states = torch.randn(rows, 2, tokens, 4)
     for row in range(rows):
-        cache.aim = Aim(
+        cache.aim = WriteTarget(
             first=row,
             rows=1,
             queries=tokens,
@@ -47,11 +47,11 @@ def _filled(cache: SlotCache, rows: int, tokens: int) -> torch.Tensor:
 
 
 def test_rows_keep_what_they_hold_when_the_rectangle_grows_or_changes_its_form() -> None:
-    cache = SlotCache(1, MOST)
-    cache.reserve(Shape(rows=3, tokens=100), rows=0)
+    cache = KVCache(1, MOST)
+    cache.reserve(CacheShape(rows=3, tokens=100), rows=0)
     states = _filled(cache, 3, 100)
 
-    for need in (Shape(rows=30, tokens=200), Shape(rows=3, tokens=10 * STRIDE)):
+    for need in (CacheShape(rows=30, tokens=200), CacheShape(rows=3, tokens=10 * STRIDE)):
         cache.reserve(need, rows=3)
         for row in range(3):
             ((keys, _),) = cache.copy_out(row, 100).layers
@@ -59,8 +59,8 @@ def test_rows_keep_what_they_hold_when_the_rectangle_grows_or_changes_its_form()
 
 
 def test_a_row_may_be_copied_out_and_into_another() -> None:
-    cache = SlotCache(1, MOST)
-    cache.reserve(Shape(rows=2, tokens=50), rows=0)
+    cache = KVCache(1, MOST)
+    cache.reserve(CacheShape(rows=2, tokens=50), rows=0)
     states = _filled(cache, 2, 50)
 
     kept = cache.copy_out(0, 40)

@@ -14,7 +14,7 @@ import torch
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.native.engine import ContinuousEngine
-from colm.models.engines.native.torch_threads import without_pool
+from colm.models.engines.native.torch_threads import single_intraop_pool
 from tests.unit.engines_asking import SOON, ask
 from tests.unit.engines_tiny import tiny_loaded
 
@@ -24,7 +24,7 @@ COUNTING = """
 import threading
 from pathlib import Path
 import torch
-from colm.models.engines.native.torch_threads import without_pool
+from colm.models.engines.native.torch_threads import single_intraop_pool
 
 def threads():
     return len(list(Path("/proc/self/task").iterdir()))
@@ -33,7 +33,7 @@ def multiply():
     torch.ones(1500, 1500).exp_() @ torch.ones(1500, 1500)
 
 before = threads()
-with without_pool(3):
+with single_intraop_pool(3):
     multiply()
 alone = threads()
 later = threading.Thread(target=lambda: (multiply(), print(before, alone, threads())))
@@ -52,10 +52,10 @@ def as_before() -> Iterator[None]:
 def test_threads_are_counted_inside_and_afterwards() -> None:
     torch.set_num_threads(2)
 
-    with without_pool(3):
+    with single_intraop_pool(3):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
-    with pytest.raises(KeyError), without_pool():
+    with pytest.raises(KeyError), single_intraop_pool():
         raise KeyError
     assert torch.get_num_threads() == 3
 

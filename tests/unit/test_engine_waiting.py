@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.models.engines.native.prefix_cache import MIN_SHARED, KeptPrefixes, shared_prefix
-from colm.models.engines.native.waiting_queue import PATIENCE, Room, WaitingLine
+from colm.models.engines.native.prefix_cache import MIN_SHARED, PrefixCache, shared_prefix
+from colm.models.engines.native.waiting_queue import PATIENCE, KVBudget, WaitingQueue
 
 
-def _line(*, interactive: int, overnight: int) -> WaitingLine[str]:
-    line: WaitingLine[str] = WaitingLine()
+def _line(*, interactive: int, overnight: int) -> WaitingQueue[str]:
+    line: WaitingQueue[str] = WaitingQueue()
     for number in range(overnight):
         line.join(f"night{number}", overnight=True)
     for number in range(interactive):
@@ -21,7 +21,7 @@ def _line(*, interactive: int, overnight: int) -> WaitingLine[str]:
     return line
 
 
-def _drained(line: WaitingLine[str]) -> list[str]:
+def _drained(line: WaitingQueue[str]) -> list[str]:
     return [line.pop() for _ in range(len(line))]
 
 
@@ -57,7 +57,7 @@ def test_those_who_have_gone_are_dropped_from_both_lanes() -> None:
 
 
 def test_room_is_a_rectangle_as_long_as_its_longest_row() -> None:
-    room = Room(rows=4, tokens=100)
+    room = KVBudget(rows=4, tokens=100)
 
     assert room.fits([25, 25, 25], 25)
     assert not room.fits([25, 25, 25], 26)
@@ -83,52 +83,52 @@ def _long(*tail: int) -> list[int]:
 
 
 def test_the_longest_kept_prefix_is_found_whoever_left_it() -> None:
-    kept: KeptPrefixes[str] = KeptPrefixes(100)
-    kept.keep("a", _long(1, 2), "short")
-    kept.keep("b", _long(1, 2, 3), "long")
+    kept: PrefixCache[str] = PrefixCache(100)
+    kept.put("a", _long(1, 2), "short")
+    kept.put("b", _long(1, 2, 3), "long")
 
-    match = kept.find(_long(1, 2, 3, 4))
+    match = kept.match(_long(1, 2, 3, 4))
 
     assert match is not None
     assert (match.kv, match.length) == ("long", MIN_SHARED + 3)
 
 
 def test_the_last_token_of_a_prompt_is_never_taken_as_known() -> None:
-    kept: KeptPrefixes[str] = KeptPrefixes(100)
-    kept.keep("a", _long(1, 2), "kv")
+    kept: PrefixCache[str] = PrefixCache(100)
+    kept.put("a", _long(1, 2), "kv")
 
-    match = kept.find(_long(1, 2))
+    match = kept.match(_long(1, 2))
 
     assert match is not None
     assert match.length == MIN_SHARED + 1
 
 
 def test_a_prefix_that_is_hardly_shared_is_not_worth_it() -> None:
-    kept: KeptPrefixes[str] = KeptPrefixes(100)
-    kept.keep("a", _long(1, 2), "kv")
+    kept: PrefixCache[str] = PrefixCache(100)
+    kept.put("a", _long(1, 2), "kv")
 
-    assert kept.find([*range(MIN_SHARED - 1), 99, 98]) is None
-    assert kept.find([]) is None
+    assert kept.match([*range(MIN_SHARED - 1), 99, 98]) is None
+    assert kept.match([]) is None
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:
-    kept: KeptPrefixes[str] = KeptPrefixes(3 * 10)
+    kept: PrefixCache[str] = PrefixCache(3 * 10)
     for name, start in (("a", 100), ("b", 200), ("c", 300)):
-        kept.keep(name, range(start, start + 10), name)
-    assert kept.find(range(100, 120)) is not None
+        kept.put(name, range(start, start + 10), name)
+    assert kept.match(range(100, 120)) is not None
 
-    kept.keep("d", range(400, 410), "d")
+    kept.put("d", range(400, 410), "d")
 
-    assert kept.find(range(200, 220)) is None
-    assert kept.find(range(100, 120)) is not None
+    assert kept.match(range(200, 220)) is None
+    assert kept.match(range(100, 120)) is not None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 60)), max_size=30))
 def test_no_more_is_kept_than_allowed(visits: Sequence[tuple[str, int]]) -> None:
-    kept: KeptPrefixes[int] = KeptPrefixes(50)
+    kept: PrefixCache[int] = PrefixCache(50)
     rng = random.Random(0)
     for name, length in visits:
-        kept.keep(name, [rng.randrange(9) for _ in range(length)], length)
+        kept.put(name, [rng.randrange(9) for _ in range(length)], length)
         assert 0 <= kept.tokens <= 50
 
     kept.clear()

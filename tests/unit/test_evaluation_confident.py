@@ -21,7 +21,7 @@ from colm.models.sandbox.protocol import CheckReport, read_request
 from colm.models.sandbox.runner import run
 from colm.tasks import dependencies, evaluations
 from colm.tasks.config.run_config import RunConfig, read_config
-from colm.workers.evaluator.data import digest_of, told_of_tests
+from colm.workers.evaluator.data import digest_of, describe_missing_tests
 from colm.workers.evaluator.plan import options_of, plan
 from tests.unit.examples import DEADLINES, NOW, SERVER, a_client
 from tests.unit.simulation import Play, Reply, answering, play
@@ -121,7 +121,7 @@ def test_what_shows_no_tests_goes_by_vote_and_says_so(data: Dataset) -> None:
 def test_tests_that_an_entry_names_itself_go_before_the_examples(data: Dataset) -> None:
     config = ordered(tests="assert True")
     assert {q.options["tests"] for q in queries(config, data).values()} == {"assert True"}
-    assert told_of_tests(config, data) == ""
+    assert describe_missing_tests(config, data) == ""
 
 
 def test_no_other_entry_hears_of_visible_tests(data: Dataset) -> None:
@@ -150,10 +150,10 @@ def test_it_can_be_ordered_where_a_checker_is_named(
 def test_how_many_show_no_tests_is_told_and_all_of_them_are_a_mistake(data: Dataset) -> None:
     bare = replace(data, examples=data.examples[2:])
 
-    assert told_of_tests(ordered(), data) == "1 of 3 examples have no visible tests: by vote there"
-    assert told_of_tests(ordered(confidence="vote"), bare) == ""
+    assert describe_missing_tests(ordered(), data) == "1 of 3 examples have no visible tests: by vote there"
+    assert describe_missing_tests(ordered(confidence="vote"), bare) == ""
     with pytest.raises(InvalidAsk, match=r"'cope' is confident by tests, and no example of func"):
-        told_of_tests(ordered(), bare)
+        describe_missing_tests(ordered(), bare)
 
 
 def test_a_run_remembers_the_visible_tests_that_it_tries() -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from colm.evaluation.stats.cope_thresholds import (
-    Stored,
+    StoredSamples,
     cost_to,
     nothing_stored,
     replayed,
@@ -48,13 +48,13 @@ def script_of(first: list[str | None], second: list[str | None], last: str | Non
     return reply
 
 
-def stored(game: Play) -> Stored:
+def stored(game: Play) -> StoredSamples:
     return stored_of(
         game.life.state, kind="numeric", is_right=lambda text: text == "Answer: 3", prices=PRICES
     )
 
 
-def all_stages(script: Script) -> Stored:
+def all_stages(script: Script) -> StoredSamples:
     return stored(play(a_cope(t1=1, t2=1, comparison=">"), script))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.evaluation.data.docstring_tests import visible_tests, without_docstring
+from colm.evaluation.data.docstring_tests import docstring_tests, without_docstring
 from colm.evaluation.data.examples import Dataset, identified
 from colm.evaluation.data.load import load
 from colm.models.sandbox.runner import run
@@ -19,7 +19,7 @@ from colm.models.sandbox.runner import run
 def shown(*lines: str) -> list[str]:
     """The tests of a function `f` with these lines in its docstring."""
     doc = "\n".join(f"    {line}" for line in lines)
-    return visible_tests(f"def f(x):\n    '''Does it.\n\n{doc}\n    '''\n", "f").splitlines()
+    return docstring_tests(f"def f(x):\n    '''Does it.\n\n{doc}\n    '''\n", "f").splitlines()
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_only_the_function_that_is_asked_for_is_looked_at() -> None:
     prompt = (
         "def g(x):\n    '''\n    g(1) == 2\n    f(1) == 9\n    '''\n\ndef f(x):\n    'f(1) == 3'\n"
     )
-    assert visible_tests(prompt, "f") == "assert f(1) == 3"
-    assert visible_tests(prompt, "h") == visible_tests("def f(", "f") == ""
+    assert docstring_tests(prompt, "f") == "assert f(1) == 3"
+    assert docstring_tests(prompt, "h") == docstring_tests("def f(", "f") == ""
 
 
 @given(st.text(), st.text())
 def test_whatever_a_prompt_says_it_is_read(prompt: str, doc: str) -> None:
-    visible_tests(prompt, "f")
-    assert isinstance(visible_tests(f"def f():\n    {doc!r}\n", "f"), str)
+    docstring_tests(prompt, "f")
+    assert isinstance(docstring_tests(f"def f():\n    {doc!r}\n", "f"), str)
 
 
 def of(folder: Path, *rows: object) -> Dataset:
@@ -106,11 +106,11 @@ def test_a_function_to_complete_shows_its_examples_and_hides_its_tests(tmp_path:
 def test_a_row_may_bring_visible_tests_of_its_own(tmp_path: Path) -> None:
     task = {"question": "Add one.", "tests": "assert f(1) == 2"}
     rows = [
-        {**task, "visible_tests": ["assert f(0) == 1", "assert f(5) == 6"]},
-        {**task, "question": "Add two.", "visible_tests": "assert f(0) == 2"},
+        {**task, "docstring_tests": ["assert f(0) == 1", "assert f(5) == 6"]},
+        {**task, "question": "Add two.", "docstring_tests": "assert f(0) == 2"},
         {**task, "question": "Add three."},
-        {**task, "question": "Add four.", "visible_tests": {"f": 1}},
-        {**ROW, "visible_tests": "assert double(9) == 18"},
+        {**task, "question": "Add four.", "docstring_tests": {"f": 1}},
+        {**ROW, "docstring_tests": "assert double(9) == 18"},
         {"text": "Add.", "test_list": ["assert f(1) == 2"]},
     ]
 
@@ -119,7 +119,7 @@ def test_a_row_may_bring_visible_tests_of_its_own(tmp_path: Path) -> None:
     assert [e.visible_tests for e in found.examples] == [
         "assert f(0) == 1\nassert f(5) == 6", "assert f(0) == 2", "", "assert double(9) == 18", "",
     ]  # fmt: skip
-    assert [row.reason for row in found.bad] == ["visible_tests is no text, and no list of texts"]
+    assert [row.reason for row in found.bad] == ["docstring_tests is no text, and no list of texts"]
 
 
 def test_visible_tests_change_no_id(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from colm.db.connection import connect, writing
+from colm.db.connection import connect, transaction
 from colm.db.record.store import SqlRecord
 from colm.db.runs import store
 from colm.db.runs.units import Unit, done_units, units_of
@@ -28,7 +28,7 @@ from colm.tasks.config.run_config import RunConfig, read_config
 from colm.workers.evaluator import run_loop
 from colm.workers.evaluator.data import load
 from colm.workers.evaluator.plan import Planned, plan
-from colm.workers.evaluator.run_loop import Orders, Work
+from colm.workers.evaluator.run_loop import Orders, RunLoop
 from tests.unit.db_examples import a_query, an_answer
 from tests.unit.run_examples import NOW, a_unit
 
@@ -114,7 +114,7 @@ def grade(planned: Planned, text: str) -> Grade:
     return Grade(status="correct" if right else "wrong", extracted=text)
 
 
-def work(engine: Engine, asked: Any, **changes: Any) -> Work:
+def work(engine: Engine, asked: Any, **changes: Any) -> RunLoop:
     fields: dict[str, Any] = {
         "engine": engine,
         "config": config(),
@@ -124,7 +124,7 @@ def work(engine: Engine, asked: Any, **changes: Any) -> Work:
         "orders": lambda: "ask",
         "clock": lambda: datetime.now(UTC),
     }
-    return Work(**{**fields, **changes})
+    return RunLoop(**{**fields, **changes})
 
 
 def done(engine: Engine) -> dict[str, Unit]:
@@ -132,7 +132,7 @@ def done(engine: Engine) -> dict[str, Unit]:
 
 
 def test_every_unit_is_committed_with_its_grades_and_its_cost(engine: Engine, asked: Asked) -> None:
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     assert sorted(done(engine)) == sorted(example.id for example in EXAMPLES)
     unit = done(engine)["7"]
     assert (unit.status, unit.extracted) == ("correct", "7")
@@ -143,20 +143,20 @@ def test_every_unit_is_committed_with_its_grades_and_its_cost(engine: Engine, as
 
 def test_no_more_is_in_flight_than_was_ordered(engine: Engine, asked: Asked) -> None:
     asked.delay = 2.0  # long enough for a slow machine to ask three
-    work(engine, asked).go_on()
+    work(engine, asked).run()
     assert asked.most_open == 3
 
 
 def test_a_query_that_fails_is_one_failed_unit(engine: Engine, asked: Asked) -> None:
     asked.failing = {"What is 4?"}
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     assert Counter(unit.status for unit in done(engine).values()) == {"correct": 11, "failed": 1}
     assert done(engine)["4"].reason == "nobody answered"
 
 
 def test_a_question_that_cannot_be_asked_is_one_failed_unit(engine: Engine, asked: Asked) -> None:
     asked.trouble = [InvalidAsk("question is too long")]
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     assert done(engine)["0"].status == "failed"
     assert done(engine)["0"].reason == "question is too long"
     assert len(done(engine)) == 12
@@ -166,7 +166,7 @@ def test_a_grader_that_breaks_costs_one_example(engine: Engine, asked: Asked) ->
     def breaks(_planned: Planned, text: str) -> Grade:
         return Grade(status="correct" if 1 / (int(text) - 3) else "wrong")
 
-    assert work(engine, asked, grade=breaks).go_on()
+    assert work(engine, asked, grade=breaks).run()
     assert done(engine)["3"].status == "error"
     assert "ZeroDivisionError" in str(done(engine)["3"].reason)
     assert Counter(unit.status for unit in done(engine).values())["correct"] == 11
@@ -177,7 +177,7 @@ def test_an_away_broker_is_waited_for(
 ) -> None:
     monkeypatch.setattr(run_loop, "FIRST_PAUSE", 0.01)
     asked.trouble = [TransientError("away"), TransientError("away")]
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     assert len(done(engine)) == 12
     assert set(Counter(asked.ids).values()) == {1}
 
@@ -191,9 +191,9 @@ def test_what_was_asked_before_a_crash_is_not_asked_again(
     def until() -> Orders:
         return "stop" if len(asked.ids) >= after else "ask"
 
-    assert not work(engine, asked, orders=until).go_on()
+    assert not work(engine, asked, orders=until).run()
     assert len(done(engine)) < 12
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     assert len(done(engine)) == 12
     assert set(Counter(asked.ids).values()) == {1}
     assert len(asked.ids) == 12
@@ -203,14 +203,14 @@ def test_a_run_that_is_paused_lets_what_is_in_flight_end(engine: Engine, asked: 
     def until() -> Orders:
         return "drain" if len(asked.ids) >= 3 else "ask"
 
-    assert not work(engine, asked, orders=until).go_on()
+    assert not work(engine, asked, orders=until).run()
     assert len(done(engine)) == len(asked.ids) == 3
 
 
 def test_a_run_of_which_everything_is_done_is_done(engine: Engine, asked: Asked) -> None:
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     before = len(asked.ids)
-    assert work(engine, asked).go_on()
+    assert work(engine, asked).run()
     assert len(asked.ids) == before
 
 
@@ -224,7 +224,7 @@ def test_a_run_of_10_000_examples_of_which_half_is_done_goes_on_within_2_s(
     entries = [{"name": "alone", "strategy": "single"}, {"name": "colm"}]
     found = read_config({"data": {"source": str(path)}, "entries": entries})
     half = list(plan("night", found, load(found.data).examples, ()))[:10_000]
-    with writing(engine) as connection:
+    with transaction(engine) as connection:
         told = [{"run": "night", **vars(a_unit(*p.key, query_id=p.query_id))} for p in half]
         connection.execute(units.insert(), told)
     first: list[float] = []
@@ -236,5 +236,5 @@ def test_a_run_of_10_000_examples_of_which_half_is_done_goes_on_within_2_s(
     started = time.process_time()
     left = plan("night", found, load(found.data).examples, done_units(engine, "night"))
     orders = iter(["ask", "stop"])
-    assert not work(engine, ask, config=found, left=left, orders=lambda: next(orders)).go_on()
+    assert not work(engine, ask, config=found, left=left, orders=lambda: next(orders)).run()
     assert first[0] < 2

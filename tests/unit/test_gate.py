@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from kombu import Message
 
-from colm.workers.consumer.message_validation import objection
+from colm.workers.consumer.message_validation import rejection_reason
 
 HEADERS = {"task": "colm.submit", "id": "query-1.1.draft.ada.0.submit", "lang": "py"}
 EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -53,7 +53,7 @@ def message(
     ],
 )
 def test_what_ours_publish_is_let_in(exchange: str, task: str) -> None:
-    assert objection(message(exchange=exchange, headers={**HEADERS, "task": task})) is None
+    assert rejection_reason(message(exchange=exchange, headers={**HEADERS, "task": task})) is None
 
 
 @pytest.mark.parametrize(
@@ -70,20 +70,20 @@ def test_what_ours_publish_is_let_in(exchange: str, task: str) -> None:
     ],
 )
 def test_a_task_comes_by_its_own_way_or_not_at_all(exchange: str, task: Any, why: str) -> None:
-    found = objection(message(exchange=exchange, headers={**HEADERS, "task": task}))
+    found = rejection_reason(message(exchange=exchange, headers={**HEADERS, "task": task}))
     assert why in str(found)
 
 
 @pytest.mark.parametrize("order", ["callbacks", "errbacks", "chain", "chord"])
 def test_a_message_that_would_make_a_worker_publish_is_not_let_in(order: str) -> None:
     body = [[], {}, {**EMBED, order: [SIGNATURE]}]
-    assert objection(message(body=body)) == f"it carries {order}"
+    assert rejection_reason(message(body=body)) == f"it carries {order}"
 
 
 @pytest.mark.parametrize("header", ["eta", "expires", "group"])
 def test_a_message_that_would_be_held_back_or_dropped_is_not_let_in(header: str) -> None:
     headers = {**HEADERS, header: "2030-01-01T00:00:00+00:00"}
-    assert objection(message(headers=headers)) == f"it has {header}"
+    assert rejection_reason(message(headers=headers)) == f"it has {header}"
 
 
 @pytest.mark.parametrize(
@@ -102,18 +102,18 @@ def test_a_question_may_say_in_which_of_its_callers_groups_it_is(
     task: str, exchange: str, more: dict[str, Any], let_in: bool
 ) -> None:
     headers = {**HEADERS, "task": task, **more}
-    assert (objection(message(exchange=exchange, headers=headers)) is None) == let_in
+    assert (rejection_reason(message(exchange=exchange, headers=headers)) is None) == let_in
 
 
 def test_a_question_in_a_chord_is_not_let_in() -> None:
     headers = {**HEADERS, "task": "colm.ask", "group": "a-group"}
     body = [[], {}, {**EMBED, "chord": SIGNATURE}]
-    assert objection(message(exchange="colm.ask", headers=headers, body=body)) == "it carries chord"
+    assert rejection_reason(message(exchange="colm.ask", headers=headers, body=body)) == "it carries chord"
 
 
 @pytest.mark.parametrize("task_id", [None, 7, "x" * 301, "one\nERROR two", "\x1b[2J"])
 def test_an_id_that_would_forge_a_line_of_the_log_is_not_let_in(task_id: Any) -> None:
-    assert objection(message(headers={**HEADERS, "id": task_id})) == "its id is none of ours"
+    assert rejection_reason(message(headers={**HEADERS, "id": task_id})) == "its id is none of ours"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_id_that_would_forge_a_line_of_the_log_is_not_let_in(task_id: Any) ->
     ],
 )
 def test_a_message_of_another_form_is_not_let_in(body: Any) -> None:
-    assert objection(message(body=body)) is not None
+    assert rejection_reason(message(body=body)) is not None
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_message_of_another_form_is_not_let_in(body: Any) -> None:
     ],
 )
 def test_bytes_that_are_no_json_are_not_let_in(raw: bytes, content_type: str) -> None:
-    assert "cannot be decoded" in str(objection(message(raw=raw, content_type=content_type)))
+    assert "cannot be decoded" in str(rejection_reason(message(raw=raw, content_type=content_type)))
 
 
 json_values = st.recursive(
@@ -160,5 +160,5 @@ json_values = st.recursive(
 def test_nothing_that_a_stranger_writes_makes_the_gate_fail(
     headers: dict[str, Any], body: Any
 ) -> None:
-    found = objection(message(headers=headers, body=body))
+    found = rejection_reason(message(headers=headers, body=body))
     assert found is None or isinstance(found, str)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from colm.models.errors import CallerError
-from colm.workers.experiments.network_proxy import SEGMENT, Lane, Profile, SlowLink, socket_of
+from colm.workers.experiments.network_proxy import SEGMENT, Direction, Profile, ThrottlingProxy, broker_address
 
 
-def lane(seed: int = 0, **said: float) -> Lane:
-    return Lane(Profile(name="test", **said), random.Random(seed))
+def lane(seed: int = 0, **said: float) -> Direction:
+    return Direction(Profile(name="test", **said), random.Random(seed))
 
 
 def test_a_delay_is_added_once() -> None:
@@ -65,7 +65,7 @@ def echo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
     server.close()
 
 
-def through(link: SlowLink) -> socket.socket:
+def through(link: ThrottlingProxy) -> socket.socket:
     if isinstance(link.listen, str):
         found = socket.socket(socket.AF_UNIX)
         found.connect(link.listen)
@@ -82,7 +82,7 @@ def listen_at(echo: tuple[str, int] | str) -> tuple[str, int] | str:
 def test_every_byte_comes_back_in_order_and_late(echo: tuple[str, int] | str) -> None:
     said = random.Random(1).randbytes(200_000)
     profile = Profile(name="far", delay=0.1, loss=0.01)
-    with SlowLink(listen=listen_at(echo), target=echo, profile=profile) as link:
+    with ThrottlingProxy(listen=listen_at(echo), target=echo, profile=profile) as link:
         with through(link) as near:
             began = time.monotonic()
             threading.Thread(target=near.sendall, args=(said,), daemon=True).start()
@@ -98,7 +98,7 @@ def test_every_byte_comes_back_in_order_and_late(echo: tuple[str, int] | str) ->
 
 def test_an_end_reaches_the_other_side(echo: tuple[str, int] | str) -> None:
     with (
-        SlowLink(listen=listen_at(echo), target=echo, profile=Profile(name="direct")) as link,
+        ThrottlingProxy(listen=listen_at(echo), target=echo, profile=Profile(name="direct")) as link,
         through(link) as near,
     ):
         near.sendall(b"x")
@@ -111,13 +111,13 @@ def test_without_a_service_the_connection_ends(tmp_path: Path) -> None:
     nobody = str(tmp_path / "nobody.sock")
     listen = str(tmp_path / "slow.sock")
     with (
-        SlowLink(listen=listen, target=nobody, profile=Profile(name="direct")) as link,
+        ThrottlingProxy(listen=listen, target=nobody, profile=Profile(name="direct")) as link,
         through(link) as near,
     ):
         assert near.recv(1) == b""
 
 
 def test_no_link_is_put_before_a_certificate() -> None:
-    assert socket_of("broker", None, "amqp") == ("broker", 5672)
+    assert broker_address("broker", None, "amqp") == ("broker", 5672)
     with pytest.raises(CallerError, match="over TLS"):
-        socket_of("broker", 5671, "amqps")
+        broker_address("broker", 5671, "amqps")

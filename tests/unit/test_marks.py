@@ -10,7 +10,7 @@ import pytest
 
 from colm.models.errors import TransientError
 from colm.workers.coordinator import dispatch_marks
-from colm.workers.coordinator.dispatch_marks import GroupedMarks
+from colm.workers.coordinator.dispatch_marks import DispatchMarkBuffer
 from tests.unit.memory_record import MemoryRecord
 
 #: Longer than any of this takes (seconds).
@@ -45,10 +45,10 @@ def record() -> Notes:
 
 
 @pytest.fixture
-def grouped(record: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupedMarks]:
+def grouped(record: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[DispatchMarkBuffer]:
     monkeypatch.setattr(dispatch_marks, "GATHER", 0.02)
     monkeypatch.setattr(dispatch_marks, "PAUSE", 0.01)
-    grouped = GroupedMarks(record)
+    grouped = DispatchMarkBuffer(record)
     yield grouped
     grouped.close()
 
@@ -57,7 +57,7 @@ def test_marks_that_come_together_are_one_commit(
     record: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch_marks, "GATHER", LONG)
-    grouped = GroupedMarks(record)
+    grouped = DispatchMarkBuffer(record)
     for number in range(50):
         grouped([f"step {number}", f"other {number}"])
     grouped.close()
@@ -66,7 +66,7 @@ def test_marks_that_come_together_are_one_commit(
 
 
 def test_a_mark_is_committed_without_waiting_for_the_end(
-    record: Notes, grouped: GroupedMarks
+    record: Notes, grouped: DispatchMarkBuffer
 ) -> None:
     grouped(["one"])
     assert record.looked.acquire(timeout=LONG)
@@ -76,13 +76,13 @@ def test_a_mark_is_committed_without_waiting_for_the_end(
     assert record.commits == [["one"], ["two"]]
 
 
-def test_nothing_is_committed_where_nothing_was_sent(record: Notes, grouped: GroupedMarks) -> None:
+def test_nothing_is_committed_where_nothing_was_sent(record: Notes, grouped: DispatchMarkBuffer) -> None:
     assert not record.looked.acquire(timeout=0.1)
     grouped.close()
     assert record.commits == []
 
 
-def test_marks_outlast_a_database_that_is_away(record: Notes, grouped: GroupedMarks) -> None:
+def test_marks_outlast_a_database_that_is_away(record: Notes, grouped: DispatchMarkBuffer) -> None:
     record.failures = 3
     grouped(["one"])
     for _ in range(4):
@@ -92,7 +92,7 @@ def test_marks_outlast_a_database_that_is_away(record: Notes, grouped: GroupedMa
 
 
 def test_closing_commits_what_was_gathered_and_ends_the_thread(record: Notes) -> None:
-    grouped = GroupedMarks(record)
+    grouped = DispatchMarkBuffer(record)
     grouped(["one"])
     grouped.close()
     assert record.commits == [["one"]]
@@ -101,14 +101,14 @@ def test_closing_commits_what_was_gathered_and_ends_the_thread(record: Notes) ->
 
 def test_closing_gives_up_on_a_database_that_is_away(record: Notes) -> None:
     record.failures = 1_000_000
-    grouped = GroupedMarks(record)
+    grouped = DispatchMarkBuffer(record)
     grouped(["one"])
     grouped.close()
     assert not grouped._thread.is_alive()
     assert record.commits == []
 
 
-def test_marking_never_waits_for_a_commit(record: Notes, grouped: GroupedMarks) -> None:
+def test_marking_never_waits_for_a_commit(record: Notes, grouped: DispatchMarkBuffer) -> None:
     record.stuck.clear()
     grouped(["one"])
     assert record.looked.acquire(timeout=LONG)

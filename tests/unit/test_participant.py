@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest
 from colm.models.errors import (
     Cancelled,
@@ -40,7 +40,7 @@ class HandEngine:
         engine="hand", model="none", dtype="", device="", context_length=None, capacity=4
     )
     stats = EngineStats()
-    pulse = 0
+    progress_counter = 0
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
@@ -323,7 +323,7 @@ def test_a_running_step_is_stopped_and_one_that_comes_later_is_not_begun(
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(worker.submission, a_step())
         assert hand.submitted.acquire(timeout=5)
-        assert worker.stop(Stop(query_id="query-0001")) == 1
+        assert worker.stop(CancelSteps(query_id="query-0001")) == 1
         assert hand.cancelled == [a_step().step_id]
         hand.futures[0].set_exception(Cancelled("withdrawn"))
         assert running.result(30).error == StepError(kind="Cancelled", reason="withdrawn")
@@ -335,6 +335,6 @@ def test_a_running_step_is_stopped_and_one_that_comes_later_is_not_begun(
 
 def test_a_stop_of_one_step_leaves_the_others_of_its_query() -> None:
     worker = generator(QuickEngine(a_completion()))
-    assert worker.stop(Stop(query_id="query-0001", step_ids=(a_step().step_id,))) == 0
+    assert worker.stop(CancelSteps(query_id="query-0001", step_ids=(a_step().step_id,))) == 0
     assert worker.submission(a_step()).completion is None
     assert worker.submission(a_step(act="refine")).completion is not None

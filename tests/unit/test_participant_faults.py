@@ -95,7 +95,7 @@ def test_threads_of_the_command_line_fill_in_where_the_engine_says_nothing() -> 
 
 
 def test_an_engine_is_loaded_as_its_settings_say() -> None:
-    engine = load_engine(EngineSettings(kind="scripted", reply="Hello.", max_batch=3))
+    engine = load_engine(EngineSettings(kind="scripted", reply="Hello.", max_num_seqs=3))
     try:
         assert engine.info.capacity == 3
         submission = Worker(

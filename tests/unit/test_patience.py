@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from colm.models.errors import BadMessage, Overloaded, SettingsError, TransientError
-from colm.tasks.broker.retry import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, patiently
+from colm.tasks.broker.retry import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, retry_transient
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
         self.now += seconds
 
     def wait_for(self, work: Callable[[], str]) -> str:
-        return patiently(work, clock=self.read, sleep=self.sleep)
+        return retry_transient(work, clock=self.read, sleep=self.sleep)
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:
@@ -70,7 +70,7 @@ def test_a_refusal_is_waited_out_for_as_long_as_is_said_and_no_longer() -> None:
     clock = Clock()
 
     def wait_for(work: Callable[[], str]) -> str:
-        return patiently(work, clock=clock.read, sleep=clock.sleep, refused_for=30)
+        return retry_transient(work, clock=clock.read, sleep=clock.sleep, refused_for=30)
 
     assert wait_for(failing(3, SettingsError("no right"))) == "done"
     with pytest.raises(SettingsError, match="no right"):

@@ -128,7 +128,7 @@ def test_a_participant_cannot_look_at_a_whole_site(
 
 
 def probed(monkeypatch: pytest.MonkeyPatch, read: Sequence[str]) -> list[Finding]:
-    monkeypatch.setattr(probe, "listened_to", lambda queues: set(queues) & set(read))
+    monkeypatch.setattr(probe, "queues_with_consumers", lambda queues: set(queues) & set(read))
     return list(probe.probe(settings()))
 
 

@@ -185,7 +185,7 @@ def test_the_quickstart_in_float32_says_the_same_again_token_for_token(
     sqlite_url: str, environment: SetEnvironment
 ) -> None:
     environment(COLM_CACHE=str(Path("~/.cache/colm").expanduser()))
-    settings = EngineSettings(dtype="float32", max_batch=4)
+    settings = EngineSettings(dtype="float32", max_num_seqs=4)
     engine = process.load_engine(settings)
     life = a_life(sqlite_url, options={"rounds": 1, "max_new_tokens": 24, "temperature": 0.0})
     life.reply = lambda step: (generated(engine, step), 1.0)

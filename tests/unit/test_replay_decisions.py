@@ -86,7 +86,7 @@ class Lived:
             else:
                 assert wake is not None
                 self.now = max(self.now, wake)
-                self.coordinator.wake_due()
+                self.coordinator.process_due()
         return self.history()
 
     def history(self) -> History:

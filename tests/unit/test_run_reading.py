@@ -274,7 +274,7 @@ def test_a_result_of_evaluate_is_the_run(engine: Engine, config: dict[str, Any])
         "task_id": "night", "status": "STARTED", "result": None, "traceback": None,
         "children": [], "date_done": None, "name": "colm.evaluate",
     }  # fmt: skip
-    store.give_back(engine, "night", "me", now=NOW, state="done")
+    store.release(engine, "night", "me", now=NOW, state="done")
     done = run_meta(engine, "night")
     assert done is not None
     assert done["status"] == "SUCCESS"

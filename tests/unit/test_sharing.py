@@ -20,7 +20,7 @@ from colm.models.errors import Overloaded, TooLarge
 from colm.models.messages import Step, Submission
 from colm.models.receipt import Receipt
 from colm.models.strategies.base import Ask, Outcome
-from colm.workers.coordinator.deduplication import Sharing
+from colm.workers.coordinator.deduplication import StepDeduplicator
 from tests.unit.db_examples import (
     NOW,
     a_query,
@@ -42,7 +42,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.record = SqlRecord(self.engine)
-        self.sharing = Sharing(self.engine, lambda step: self.sent.append(step.step_id))
+        self.sharing = StepDeduplicator(self.engine, lambda step: self.sent.append(step.step_id))
 
     def ask(self, query_id: str, *, run: str | None = "night", **changes: Any) -> Step:
         step = a_step(query_id).model_copy(update={"lane": "overnight", **changes})
@@ -202,5 +202,5 @@ class TestSharingOnSqlite(SharingContract):
 def test_a_step_of_a_caller_who_waits_costs_no_look_at_the_database() -> None:
     sent: list[str] = []
     nowhere: Any = None
-    Sharing(nowhere, lambda step: sent.append(step.step_id)).send(a_step())
+    StepDeduplicator(nowhere, lambda step: sent.append(step.step_id)).send(a_step())
     assert sent == ["query-0001.1.draft.alice.0"]

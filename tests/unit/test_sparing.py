@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from colm.workers.consumer.log_throttle import AT_FIRST, EVERY, Sparing
+from colm.workers.consumer.log_throttle import AT_FIRST, EVERY, LogThrottle
 
 
 class Log:
@@ -14,7 +14,7 @@ class Log:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self._filter = Sparing(lambda: self.now)
+        self._filter = LogThrottle(lambda: self.now)
         self.said: list[str] = []
 
     def say(

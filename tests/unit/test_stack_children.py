@@ -13,7 +13,7 @@ from colm.models.engine_settings import EngineSettings
 from colm.tasks.config.running_stack import stack_file
 from colm.tasks.config.settings import ParticipantSettings, Settings, load
 from colm.workers.local_stack.stack import Stack, commands
-from colm.workers.supervisor import FIRST_PAUSE, HEALTHY_AFTER, LONGEST_PAUSE, Child
+from colm.workers.supervisor import FIRST_PAUSE, HEALTHY_AFTER, LONGEST_PAUSE, SupervisedProcess
 
 
 class Process:
@@ -26,7 +26,7 @@ class Process:
         return self.code
 
 
-class FakeChild(Child):
+class FakeChild(SupervisedProcess):
     """Starts fake processes."""
 
     def start(self, now: float) -> None:
@@ -41,7 +41,7 @@ def child(tmp_path: Path) -> FakeChild:
     return FakeChild(name="client-ada", arguments=[], log_path=log, environment={})
 
 
-def die(child: Child, now: float, told: list[str]) -> None:
+def die(child: SupervisedProcess, now: float, told: list[str]) -> None:
     process: Any = child.process
     process.code = 3
     child.watch(now, told.append)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.engines.native.engine import ContinuousEngine
 from colm.models.messages import Sampling, Submission
 from colm.workers.participant.generator import EngineGenerator
@@ -35,7 +35,7 @@ def test_a_running_step_is_stopped_within_a_second_and_its_engine_rests(
             assert not running.done()
             time.sleep(0.01)
         said = time.monotonic()
-        assert worker.stop(Stop(query_id=step.query_id)) == 1
+        assert worker.stop(CancelSteps(query_id=step.query_id)) == 1
         submission = running.result(10)
         assert time.monotonic() - said < 1
     assert isinstance(submission, Submission)

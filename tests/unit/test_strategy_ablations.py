@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.models.answers.selection import most_agreed, select_by_keywords
+from colm.models.answers.selection import select_answer, select_by_keywords
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Participant, Query, Step
 from colm.models.strategies import STRATEGIES
@@ -169,14 +169,14 @@ def test_with_a_kind_the_most_frequent_answer_is_chosen() -> None:
         "cy": "The blue light of the sky. Answer: 4.00",
         "di": "The blue light of the sky, I say. Answer: 5",
     }
-    choice = most_agreed(texts, "numeric")
+    choice = select_answer(texts, "numeric")
     assert choice.name in ("ada", "cy")
     assert "2 of 4" in choice.because
 
 
 def test_without_a_majority_or_an_answer_the_most_central_text_is_chosen() -> None:
     texts = {"ada": "Answer: 1", "bo": "Answer: 2 and more", "cy": "Answer: 3 and more"}
-    assert most_agreed(texts, "numeric").name in ("bo", "cy")
-    none = most_agreed({"ada": "no idea", "bo": "no idea at all", "cy": "well"}, "numeric")
+    assert select_answer(texts, "numeric").name in ("bo", "cy")
+    none = select_answer({"ada": "no idea", "bo": "no idea at all", "cy": "well"}, "numeric")
     assert none.name == "ada"
     assert "none holds an answer" in none.because

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from colm.models.messages import Attempt, Role, Step, Submission
-from colm.workers.participant.exclusive import Company
+from colm.workers.participant.exclusive import ExclusiveGate
 from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step, seconds
 from tests.unit.test_participant import HandEngine, QuickEngine
@@ -116,13 +116,13 @@ def test_a_suspect_runs_with_nothing_beside_it() -> None:
 
 
 def test_many_that_come_and_go_never_meet_one_that_is_alone() -> None:
-    company, lock = Company(), threading.Lock()
+    company, lock = ExclusiveGate(), threading.Lock()
     inside: list[str] = []
     seen: list[tuple[str, ...]] = []
 
     def visit(number: int) -> None:
         kind = "alone" if number % 5 == 0 else "together"
-        with company.alone() if kind == "alone" else company.together():
+        with company.exclusive() if kind == "alone" else company.shared():
             with lock:
                 inside.append(kind)
                 seen.append(tuple(inside))

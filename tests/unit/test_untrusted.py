@@ -18,14 +18,14 @@ from colm.db.record.store import SqlRecord
 from colm.models.errors import BadMessage
 from colm.models.messages import Submission, decode
 from colm.tasks import dependencies, submissions
-from colm.tasks.broker.rate_limit import Allowance, letters_allowance
+from colm.tasks.broker.rate_limit import TokenBucket, dead_letter_bucket
 from colm.tasks.submissions import _submissions, submit
 from colm.workers.consumer.message_validation import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
     depth_of,
-    fault_of,
-    refuse_compression,
+    validate_message,
+    disable_decompression,
 )
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import Site
@@ -58,7 +58,7 @@ def with_headers(**changes: Any) -> Message:
 
 
 def test_our_own_messages_are_taken() -> None:
-    assert fault_of(a_message(), TASKS) is None
+    assert validate_message(a_message(), TASKS) is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_our_own_messages_are_taken() -> None:
     ],
 )
 def test_what_is_not_ours_is_refused_with_the_reason(message: Message, fault: str) -> None:
-    assert fault in str(fault_of(message, TASKS))
+    assert fault in str(validate_message(message, TASKS))
 
 
 def test_nothing_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,10 @@ def test_nothing_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = bz2.compress(BODY.encode())
     headers = {**HEADERS, "compression": "application/x-bz2"}
     assert not a_message(packed, headers=headers).errors  # kombu would
-    refuse_compression()
+    disable_decompression()
     bomb = a_message(packed, headers=headers)
     assert bomb.errors
-    assert "compressed" in str(fault_of(bomb, TASKS))
+    assert "compressed" in str(validate_message(bomb, TASKS))
 
 
 @pytest.mark.parametrize(
@@ -126,21 +126,21 @@ def test_depth_counts_lists_and_objects(value: object, depth: int) -> None:
 
 def test_a_sender_may_send_a_burst_and_then_so_many_a_second() -> None:
     now = [0.0]
-    allowance = Allowance(2.0, 3, clock=lambda: now[0])
-    assert [allowance.take("ada") for _ in range(5)] == [True, True, True, False, False]
-    assert allowance.take("bo")  # each has its own
-    assert allowance.denied("ada") == 2
-    assert allowance.denied("ada") == 0
+    allowance = TokenBucket(2.0, 3, clock=lambda: now[0])
+    assert [allowance.try_acquire("ada") for _ in range(5)] == [True, True, True, False, False]
+    assert allowance.try_acquire("bo")  # each has its own
+    assert allowance.denied_count("ada") == 2
+    assert allowance.denied_count("ada") == 0
     now[0] = 0.5
-    assert [allowance.take("ada") for _ in range(2)] == [True, False]
+    assert [allowance.try_acquire("ada") for _ in range(2)] == [True, False]
     now[0] = 100.0
-    assert [allowance.take("ada") for _ in range(4)] == [True, True, True, False]
+    assert [allowance.try_acquire("ada") for _ in range(4)] == [True, True, True, False]
 
 
 def test_senders_that_never_come_back_are_forgotten() -> None:
-    allowance = letters_allowance()
+    allowance = dead_letter_bucket()
     for n in range(10_000):
-        allowance.take(f"stranger-{n}")
+        allowance.try_acquire(f"stranger-{n}")
     assert len(allowance._left) <= 4_096
 
 
@@ -152,7 +152,7 @@ def site(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> Site:
         COLM_LIMITS__SUBMISSIONS_PER_SECOND="1",
     )
     monkeypatch.setattr(dependencies, "_runtime", dependencies._Runtime())
-    monkeypatch.setattr(submissions, "_letters", letters_allowance())
+    monkeypatch.setattr(submissions, "_letters", dead_letter_bucket())
     _submissions.cache_clear()
     site = Site()
     dependencies.install_coordinator(site.coordinator, site.record)

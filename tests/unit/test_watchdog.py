@@ -13,7 +13,7 @@ from colm.models.engines.native.engine import ContinuousEngine
 from colm.models.engines.scripted import ScriptedEngine
 from colm.workers.participant.generator import EX_SOFTWARE, EngineGenerator
 from colm.workers.participant.watchdog import FIRST, Watchdog
-from colm.workers.supervisor import run_together
+from colm.workers.supervisor import run_process_group
 from tests.unit.engines_asking import SOON, ask, endless
 from tests.unit.examples import NOW, a_step
 
@@ -24,12 +24,12 @@ class Scene:
     """An engine's pulse and its oldest request, set by hand."""
 
     def __init__(self) -> None:
-        self.pulse = 0
+        self.progress_counter = 0
         self.since: float | None = None
-        self.watchdog = Watchdog(lambda: self.pulse, lambda: self.since, 10.0, lambda: None)
+        self.watchdog = Watchdog(lambda: self.progress_counter, lambda: self.since, 10.0, lambda: None)
 
     def moves(self, at: float) -> None:
-        self.pulse += 1
+        self.progress_counter += 1
         assert self.watchdog.stalled_for(at) is None
 
 
@@ -74,7 +74,7 @@ def looks(scene: Scene, first: int, last: int) -> list[float]:
 def test_a_process_that_was_frozen_gives_its_engine_the_whole_time_again(moved: bool) -> None:
     scene = Scene()
     if moved:
-        scene.pulse = 1
+        scene.progress_counter = 1
     limit = 10 if moved else int(FIRST * 10)
     assert looks(scene, 1, 3) == []
     scene.since = 3.0
@@ -113,10 +113,10 @@ def test_the_thread_itself_notices_that_it_was_held_up() -> None:
 
 
 def test_a_scripted_engine_that_hangs_ends_its_process() -> None:
-    engine = ScriptedEngine(EngineSettings(kind="scripted", hangs_on="HANG"))
+    engine = ScriptedEngine(EngineSettings(kind="scripted", stall_on="HANG"))
     worker = EngineGenerator(engine, ["ada"], "client", worker="w", clock=lambda: NOW)
     ended = threading.Event()
-    watchdog = Watchdog(lambda: engine.pulse, worker.waiting_since, 0.2, ended.set)
+    watchdog = Watchdog(lambda: engine.progress_counter, worker.waiting_since, 0.2, ended.set)
     watchdog.start()
     try:
         assert not ended.wait(0.5)
@@ -134,13 +134,13 @@ def test_a_scripted_engine_that_hangs_ends_its_process() -> None:
 def test_the_pulse_of_a_real_engine_grows_with_its_tokens_and_rests_without_work(
     endless: ContinuousEngine,
 ) -> None:
-    before = endless.pulse
+    before = endless.progress_counter
     endless.submit(ask("What is blue?", new=20)).result(SOON)
-    assert endless.pulse >= before + 20
+    assert endless.progress_counter >= before + 20
     time.sleep(0.1)
-    rest = endless.pulse
+    rest = endless.progress_counter
     time.sleep(0.2)
-    assert endless.pulse == rest
+    assert endless.progress_counter == rest
 
 
 @pytest.mark.parametrize("status", [EX_SOFTWARE])
@@ -156,7 +156,7 @@ def test_a_process_that_lost_its_engine_is_started_again_and_others_are_not_touc
         f"sys.exit({status} if first else 3)"
     )
     started = time.monotonic()
-    code = run_together(
+    code = run_process_group(
         [[sys.executable, "-c", program]], stopped=threading.Event().wait
     )  # ends with the second start's own status
     assert code == 3

@@ -13,7 +13,7 @@ from colm.models.engines.base import Engine, EngineInfo, GenerationRequest
 from colm.models.errors import CallerError, EngineError, ImageUnavailable, TransientError
 from colm.models.messages import Completion, Step
 from colm.tasks.config.settings import ParticipantSettings
-from colm.workers.participant.step_images import images_again
+from colm.workers.participant.step_images import refetch_step_images
 
 Load = Callable[[EngineSettings], Engine]
 
@@ -141,7 +141,7 @@ def _on(
 def _again(step: Step, recorded: Completion, engine: Engine) -> Compared:
     """The step alone: nothing shares its batch, and nothing is kept from another query."""
     try:
-        images = images_again(step)
+        images = refetch_step_images(step)
     except (ImageUnavailable, TransientError, CallerError) as error:
         return Compared(step_id=step.step_id, result="not run", why=f"its images: {error}")
     request = GenerationRequest(

@@ -11,7 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from sqlalchemy import Engine
 
 from colm.db.audit import purge
-from colm.db.audit.erase import ended_of_run, erase, forget_what_is_freed
+from colm.db.audit.erase import ended_of_run, erase, compact
 from colm.db.connection import connect
 from colm.models.errors import CallerError
 from colm.tasks.config.settings import settings
@@ -95,7 +95,7 @@ def _settle(engine: Engine, *, changed: bool) -> None:
     """Have the freed bytes forgotten, or say what is left to do."""
     if changed and engine.dialect.name == "postgresql":
         typer.echo("PostgreSQL keeps old versions of rows on disk until VACUUM", err=True)
-    elif changed and not forget_what_is_freed(engine):
+    elif changed and not compact(engine):
         typer.echo("a reader kept the database's log from being emptied: run this again", err=True)
 
 

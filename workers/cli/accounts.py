@@ -46,7 +46,7 @@ ENGINE = """
 QUICKSTART = 'model = "quickstart"          # a folder, a hub id, or a .gguf file'
 
 
-def add_user(
+def create_account(
     role: Role,
     name: str,
     user: str | None,
@@ -64,7 +64,7 @@ def add_user(
     with management_of(found, management) as broker:
         base = _address(found, address)
         password = users.add(broker, wanted, events=events)
-    _hand_out(wanted, password, base, write)
+    write_credentials(wanted, password, base, write)
     table = found.clients if role == "client" else found.servers
     if name not in table:
         _tell(
@@ -90,7 +90,7 @@ def rotate_user(
     with management_of(found, management) as broker:
         base = _address(found, address)
         password = users.rotate(broker, wanted, close=close)
-    _hand_out(wanted, password, base, write)
+    write_credentials(wanted, password, base, write)
     _tell(
         f"the old password opens no connection from now on; {role} {name} must be started again "
         "with the new one. " + ("Its connections were ended." if close else "What is connected "
@@ -213,7 +213,7 @@ def _check_free(path: Path | None) -> None:
         raise ColmError(f"{path} cannot be written: its folder is missing or not yours")
 
 
-def _hand_out(wanted: users.Account, password: str, base: str, write: Path | None) -> None:
+def write_credentials(wanted: users.Account, password: str, base: str, write: Path | None) -> None:
     text = settings_file(wanted, password, base, settings())
     if write is None:
         sys.stdout.write(text)

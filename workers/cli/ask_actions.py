@@ -21,7 +21,7 @@ from colm.tasks.broker.sending import sending
 from colm.tasks.config.settings import settings
 from colm.workers.cli.query_view import answer_view, progress_table
 from colm.workers.console import print_json
-from colm.workers.result_backend import check_somebody_listens
+from colm.workers.result_backend import raise_if_no_consumer
 
 #: How often a watched query is looked at (seconds).
 LOOK_EVERY = 0.1
@@ -62,7 +62,7 @@ def _goes_on(query_id: str) -> str:
 
 def _follow(engine: Engine, query_id: str, console: Console, meanwhile: Callable[[], None]) -> None:
     started = time.monotonic()
-    check_at = started + settings().limits.listen_timeout
+    check_at = started + settings().limits.no_consumer_timeout
     # Where output is kept in a file a live picture would be a mess; there the last one is enough.
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
@@ -71,8 +71,8 @@ def _follow(engine: Engine, query_id: str, console: Console, meanwhile: Callable
             if standing.status in ("answered", "failed", "refused"):
                 break
             if time.monotonic() >= check_at:
-                check_somebody_listens(standing)
-                check_at = time.monotonic() + settings().limits.listen_timeout
+                raise_if_no_consumer(standing)
+                check_at = time.monotonic() + settings().limits.no_consumer_timeout
             looked = time.monotonic()
             if standing.status != "unknown" and console.is_terminal:
                 live.update(_picture(engine, query_id, started))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from colm.models.errors import CallerError
-from colm.tasks.broker.dead_letter_queue import Letter, Verdict, visit
+from colm.tasks.broker.dead_letter_queue import DeadMessage, Verdict, process_queue
 from colm.tasks.broker.topology import PARKED
 from colm.tasks.config.settings import settings
 from colm.workers.console import plain, print_json
@@ -33,7 +33,7 @@ def show_list(limit: int, *, as_json: bool) -> None:
         sys.stderr.write(f"{EMBEDDED}. These are the record's:\n")
         list_dead_letters(min(limit, 10_000), texts=False, as_json=as_json)
         return
-    found = [letter for letter, _ in visit(_keep, limit=limit)]
+    found = [letter for letter, _ in process_queue(_keep, limit=limit)]
     if as_json:
         print_json([_told(letter) for letter in found])
     else:
@@ -47,7 +47,7 @@ def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
 
         show_dead_letter(letter_id, texts=texts, as_json=as_json)
         return
-    found = [e for e, _ in visit(_keep, limit=limit) if e.letter_id == letter_id]
+    found = [e for e, _ in process_queue(_keep, limit=limit) if e.letter_id == letter_id]
     if not found:
         raise CallerError(_missing([letter_id]))
     told = [_told(letter) | _inside(letter, texts=texts) for letter in found]
@@ -78,7 +78,7 @@ def replay_or_drop(
     wanted = set(ids)
     kept: list[str] = []
 
-    def decide(letter: Letter) -> Verdict:
+    def decide(letter: DeadMessage) -> Verdict:
         if not every and letter.letter_id not in wanted:
             return "keep"
         if reason is not None and reason not in letter.reason:
@@ -90,13 +90,13 @@ def replay_or_drop(
             return "keep"
         return what
 
-    done = [letter for letter, verdict in visit(decide, limit=limit) if verdict == what]
+    done = [letter for letter, verdict in process_queue(decide, limit=limit) if verdict == what]
     if missing := sorted(wanted - {e.letter_id for e in done} - set(kept)):
         raise CallerError(_missing(missing, done=len(done), what=what))
     _report(what, done, kept, as_json=as_json)
 
 
-def _report(what: str, done: Sequence[Letter], kept: Sequence[str], *, as_json: bool) -> None:
+def _report(what: str, done: Sequence[DeadMessage], kept: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         print_json({what: [_told(letter) for letter in done], "kept": list(kept)})
         return
@@ -115,7 +115,7 @@ def _report(what: str, done: Sequence[Letter], kept: Sequence[str], *, as_json: 
         console.print("nothing to do")
 
 
-def _keep(_letter: Letter) -> Verdict:
+def _keep(_letter: DeadMessage) -> Verdict:
     return "keep"
 
 
@@ -124,7 +124,7 @@ def _missing(ids: Sequence[str], *, done: int = 0, what: str = "") -> str:
     return f"there is no letter {', '.join(map(repr, ids))}{rest}; 'colm dead list' lists them"
 
 
-def _told(letter: Letter) -> dict[str, Any]:
+def _told(letter: DeadMessage) -> dict[str, Any]:
     return {
         "letter": letter.letter_id,
         "at": letter.at.isoformat() if letter.at else None,
@@ -137,7 +137,7 @@ def _told(letter: Letter) -> dict[str, Any]:
     }
 
 
-def _inside(letter: Letter, *, texts: bool) -> dict[str, Any]:
+def _inside(letter: DeadMessage, *, texts: bool) -> dict[str, Any]:
     headers = {str(k): str(v)[:1_000] for k, v in (letter.properties.headers or {}).items()}
     told: dict[str, Any] = {"content_type": letter.properties.content_type}
     if not texts:
@@ -146,7 +146,7 @@ def _inside(letter: Letter, *, texts: bool) -> dict[str, Any]:
     return {**told, "headers": headers, "body": body}
 
 
-def _table(letters: Sequence[Letter]) -> Table:
+def _table(letters: Sequence[DeadMessage]) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("letter", "at (UTC)", "state", "task", "from", "reason"):
         table.add_column(name, overflow="fold")

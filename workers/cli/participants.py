@@ -71,9 +71,9 @@ def _add(role: Role) -> Any:
         ] = True,
         management: Api = None,
     ) -> None:
-        from colm.workers.cli.accounts import add_user
+        from colm.workers.cli.accounts import create_account
 
-        add_user(role, name, user, address, write, events=flower, management=management)
+        create_account(role, name, user, address, write, events=flower, management=management)
 
     add.__doc__ = (
         f"Give a {role} its own user on RabbitMQ, with rights to its own queues only.\n\n"

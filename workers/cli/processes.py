@@ -27,12 +27,12 @@ def server(
     """Run a server worker: one engine for the large model, or one for each device."""
     from colm.workers.participant.devices import cuda_devices, parse_devices, server_command
     from colm.workers.participant.process import run_servers
-    from colm.workers.supervisor import run_together
+    from colm.workers.supervisor import run_process_group
 
     if devices is None:
         raise typer.Exit(run_servers(names or [], threads, device=device))
     found = parse_devices(devices, cuda_devices())
-    raise typer.Exit(run_together([server_command(names or [], threads, d) for d in found]))
+    raise typer.Exit(run_process_group([server_command(names or [], threads, d) for d in found]))
 
 
 def client(

@@ -20,11 +20,11 @@ from celery.worker.consumer import Consumer, heart
 from celery.worker.consumer.tasks import Tasks
 from kombu import Message
 
-from colm.tasks.broker.connection import where, words
+from colm.tasks.broker.connection import display_address, words
 from colm.tasks.config.settings import settings
 from colm.workers.consumer.lanes import OVERNIGHT, Lanes, is_overnight
-from colm.workers.consumer.message_validation import fault_of
-from colm.workers.consumer.rejection import turn_away
+from colm.workers.consumer.message_validation import validate_message
+from colm.workers.consumer.rejection import reject
 from colm.workers.consumer.worker import FORGOTTEN_AFTER
 from colm.workers.rabbitmq.permission_probe import FIRST_PAUSE, LONGEST_PAUSE
 
@@ -40,7 +40,7 @@ _Blueprint: Any = Consumer.Blueprint
 #: Celery's steps of a consumer, and what is used instead.
 OURS = {
     "celery.worker.consumer.tasks:Tasks": "colm.workers.consumer.bootsteps:LanedTasks",
-    "celery.worker.consumer.heart:Heart": "colm.workers.consumer.bootsteps:PlainHeart",
+    "celery.worker.consumer.heart:Heart": "colm.workers.consumer.bootsteps:NonBlockingHeartbeatStep",
 }
 
 
@@ -97,7 +97,7 @@ class PlainConsumer(Consumer):
         if now - self._refused_at > FORGOTTEN_AFTER:
             self._pause = FIRST_PAUSE
         url = settings().broker_url
-        logger.warning("RabbitMQ at %s refuses this process: %s", where(url), words(error, url))
+        logger.warning("RabbitMQ at %s refuses this process: %s", display_address(url), words(error, url))
         until = now + self._pause
         while time.monotonic() < until:
             state.maybe_shutdown()
@@ -115,18 +115,18 @@ class PlainConsumer(Consumer):
         handle: Callable[[Message], None] = super().create_task_handler(*args, **options)
 
         def on_message(message: Message) -> None:
-            why = fault_of(message, self.app.tasks)
+            why = validate_message(message, self.app.tasks)
             if why is None:
                 handle(message)
             else:
-                turn_away(message, why, self.connection_errors)
+                reject(message, why, self.connection_errors)
 
         return on_message
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
         """Celery would ack it, and nobody would hear of it again."""
         why = f"it cannot be unpacked ({type(exc).__name__})"
-        turn_away(message, why, self.connection_errors)
+        reject(message, why, self.connection_errors)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs return a thing
         """Nothing at once: the timer sends it."""
@@ -139,7 +139,7 @@ class PlainConsumer(Consumer):
         return self.ensure_connected(connection)
 
 
-class Beat(heartbeat.Heart):
+class NonBlockingHeartbeat(heartbeat.Heart):
     """Celery's, without retries."""
 
     def _send(
@@ -150,12 +150,12 @@ class Beat(heartbeat.Heart):
         return super()._send(event, retry=False)  # type: ignore[misc]  # the stubs leave it out
 
 
-class PlainHeart(heart.Heart):
+class NonBlockingHeartbeatStep(heart.Heart):
     """The step of a consumer that starts a Beat."""
 
     def start(self, c: Any) -> None:
         interval = self.heartbeat_interval  # type: ignore[attr-defined]  # nor this
-        c.heart = Beat(c.timer, c.event_dispatcher, interval)
+        c.heart = NonBlockingHeartbeat(c.timer, c.event_dispatcher, interval)
         c.heart.start()
 
 

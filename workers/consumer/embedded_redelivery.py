@@ -19,7 +19,7 @@ from colm.tasks.celery_app import app
 logger = logging.getLogger(__name__)
 
 
-def take_back_unacked(queues: Collection[str]) -> int:
+def restore_unacked(queues: Collection[str]) -> int:
     """Put the unacked messages of `queues` back into them; returns how many."""
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel

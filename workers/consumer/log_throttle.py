@@ -25,7 +25,7 @@ EVERY = 30.0
 AT_FIRST = 3
 
 
-class Sparing(logging.Filter):
+class LogThrottle(logging.Filter):
     """Lets the first few of a kind through, then one every EVERY seconds with how many there were.
 
     A kind is a logger with a message as it is written in the code, and the type of its exception.

@@ -47,15 +47,15 @@ _TEXTS = ("argsrepr", "kwargsrepr", "lang", "origin", "parent_id", "root_id")
 _NUMBERS = ("replaced_task_nesting", "retries")
 
 
-def fault_of(message: Message, tasks: Container[str]) -> str | None:
+def validate_message(message: Message, tasks: Container[str]) -> str | None:
     """Why a task message cannot be used; None where nothing is wrong. Never raises for its content.
 
     `tasks` are the names that exist.
     """
-    return _wrong_form(message) or objection(message) or _wrong_content(message, tasks)
+    return _wrong_form(message) or rejection_reason(message) or _wrong_content(message, tasks)
 
 
-def refuse_compression() -> None:
+def disable_decompression() -> None:
     """Have kombu unpack nothing in this process."""
     for name in COMPRESSIONS:
         compression.register(_refuse, _refuse, name)
@@ -155,7 +155,7 @@ TIMES = ("eta", "expires", "group")
 MAX_ID = 300
 
 
-def objection(message: Message) -> str | None:
+def rejection_reason(message: Message) -> str | None:
     """Why this message is not let in; None where it is. Reads headers, and the body as JSON."""
     headers = message.headers
     if not isinstance(headers, Mapping):

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 PAUSE = 2.0
 
 
-class Reader(ConsumerMixin):
+class QueueConsumerThread(ConsumerMixin):
     """Runs from `start` to `close`; reconnects by itself. Heirs say what is read, and do it."""
 
     def __init__(self, connection: Connection, name: str) -> None:

@@ -20,8 +20,8 @@ from colm.models.errors import (
 from colm.models.messages import MAX_REASON_CHARS, Step, StepError, Submission, decode
 from colm.models.roster import check_query_id
 from colm.tasks import dependencies
-from colm.tasks.broker.dead_letter_origin import Origin, letter_id
-from colm.tasks.broker.rate_limit import letters_allowance
+from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, letter_id
+from colm.tasks.broker.rate_limit import dead_letter_bucket
 from colm.tasks.broker.topology import ASK, DRAFTS, SUBMISSIONS
 from colm.tasks.config.settings import settings
 from colm.tasks.interfaces import Coordinator
@@ -29,10 +29,10 @@ from colm.tasks.rejection import KEPT_BODY
 
 logger = logging.getLogger(__name__)
 
-_letters = letters_allowance()
+_letters = dead_letter_bucket()
 
 
-def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], ...]) -> None:
+def reject(message: Message, fault: str, errors: tuple[type[BaseException], ...]) -> None:
     """Reject a message that no task may see.
 
     RabbitMQ's dead letters are recorded by their reader, who finds the same fault. On the embedded
@@ -48,17 +48,17 @@ def turn_away(message: Message, fault: str, errors: tuple[type[BaseException], .
         return
     queue = {DRAFTS: SUBMISSIONS, ASK: ASK, "": key}.get(exchange)
     reason = f"rejected: {fault}"
-    origin = Origin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
+    origin = DeadLetterOrigin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
     letter = read_letter(headers, body_text(message.body or b""), origin, datetime.now(UTC))
     try:
-        settle(letter, None, dependencies.coordinator())
-        if _letters.take(key):
+        resolve(letter, None, dependencies.coordinator())
+        if _letters.try_acquire(key):
             dependencies.record().add_dead_letter(letter)
     except Exception:
         logger.exception("letter %s is not recorded", letter.message_id)
 
 
-def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> None:
+def resolve(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> None:
     """Let the query of a dead message go on without it, or fail.
 
     `step` comes from the whole body, of which a letter keeps only the beginning.
@@ -78,7 +78,7 @@ def settle(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> N
         coordinator.announce.refused(letter.query_id, reason)
 
 
-def read_letter(headers: Mapping[str, Any], body: str, origin: Origin, now: datetime) -> DeadLetter:
+def read_letter(headers: Mapping[str, Any], body: str, origin: DeadLetterOrigin, now: datetime) -> DeadLetter:
     """What can be known of a dead message, however broken it is. Never raises for its content."""
     step = read_step(body)
     task = str(headers.get("task", "unknown"))
@@ -95,7 +95,7 @@ def read_letter(headers: Mapping[str, Any], body: str, origin: Origin, now: date
     )
 
 
-def _asked_as(task: str, message_id: str, origin: Origin) -> str | None:
+def _asked_as(task: str, message_id: str, origin: DeadLetterOrigin) -> str | None:
     """The query that a dead ask would have become; None where nobody can wait for its id."""
     if task != "colm.ask" or ASK not in (origin.queue, origin.exchange):
         return None

@@ -18,10 +18,10 @@ from kombu import Queue
 from colm.models import naming
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import LogSettings, settings
-from colm.workers.consumer.embedded_redelivery import take_back_unacked
+from colm.workers.consumer.embedded_redelivery import restore_unacked
 from colm.workers.consumer.lanes import Lanes, lanes_of
-from colm.workers.consumer.log_throttle import Sparing
-from colm.workers.consumer.message_validation import refuse_compression
+from colm.workers.consumer.log_throttle import LogThrottle
+from colm.workers.consumer.message_validation import disable_decompression
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def log_to_stderr() -> None:
     # Whoever connects tells what failed, in one line; pika would tell it in eight before.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     for handler in logging.getLogger().handlers:
-        handler.addFilter(Sparing())
+        handler.addFilter(LogThrottle())
     # It says that a task came; celery.app.trace says what came of it.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     set_log_levels(settings().log)
@@ -72,13 +72,13 @@ def serve(name: str, queues: Sequence[Queue], capacity: int, *, events: bool = T
     """
     names = [queue.name for queue in queues]
     if settings().embedded:
-        take_back_unacked(names)
-    refuse_compression()
+        restore_unacked(names)
+    disable_decompression()
     lanes = lanes_of(names, capacity)
     worker = PlainWorker(
         app=app,
         lanes=lanes,
-        within=settings().limits.shutdown,
+        within=settings().limits.shutdown_grace,
         hostname=name,
         pool="threads",
         concurrency=lanes.threads,

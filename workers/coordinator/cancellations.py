@@ -12,15 +12,15 @@ from kombu.exceptions import KombuError
 from colm.models.cancellation import Cancel
 from colm.models.errors import BadMessage, TransientError
 from colm.models.messages import decode
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.cancellation import carry_out
-from colm.workers.consumer.queue_thread import Reader
+from colm.workers.consumer.queue_thread import QueueConsumerThread
 from colm.workers.coordinator.coordinator import Coordinator
 
 logger = logging.getLogger(__name__)
 
 
-class ControlReader(Reader):
+class ControlReader(QueueConsumerThread):
     """Runs in a thread of the coordinator. What cannot be settled is delivered again."""
 
     def __init__(self, connection: Connection, queue: Queue, coordinator: Coordinator) -> None:
@@ -47,7 +47,7 @@ class ControlReader(Reader):
             message.reject()
             return
         try:
-            patiently(lambda: carry_out(self._coordinator, cancel))
+            retry_transient(lambda: carry_out(self._coordinator, cancel))
         except TransientError:
             raise
         except Exception:  # it must not keep others from being heard

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from colm.models.cancellation import Cancel, Stop
+from colm.models.cancellation import Cancel, CancelSteps
 from colm.models.client_reliability import UNRECORDED, UNSENT
 from colm.models.errors import (
     InvalidAsk,
@@ -39,18 +39,18 @@ from colm.models.messages import (
     Submission,
 )
 from colm.models.receipt import Receipt
-from colm.models.redelivery import MOST_ATTEMPTS, Again, AttemptLimits, GiveUp, what_next
+from colm.models.redelivery import MOST_ATTEMPTS, Retry, AttemptLimits, Fail, decide_redelivery
 from colm.models.roster import Roster, make_request, resolve
 from colm.models.strategies.advance import (
-    Todo,
-    asked_again,
+    Effects,
+    retry_step,
     cancelled,
     given_up,
     next_move,
-    todo_after,
+    effects_of,
 )
 from colm.models.strategies.base import Move, Outcome
-from colm.tasks.interfaces import Announcer, Cancelled, Life, Record
+from colm.tasks.interfaces import Announcer, Cancelled, LockedQuery, QueryStore
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,11 @@ class Unsent:
 class Coordinator:
     """Advances queries. Safe to call from many threads and many processes at once."""
 
-    record: Record
+    record: QueryStore
     roster: Roster
     send: Callable[[Step], None]
     #: Tells every process of a participant to stop; TransientError where it cannot be told.
-    stop: Callable[[str, Stop], None]
+    stop: Callable[[str, CancelSteps], None]
     #: Marks steps as dispatched; may group many marks into one commit.
     mark: Callable[[Sequence[str]], None]
     announce: Announcer
@@ -104,7 +104,7 @@ class Coordinator:
             self.record.refuse(query_id, asked, strategy, str(error), now)
             self.announce.refused(query_id, str(error))
             return
-        self._act(todo)
+        self._run_effects(todo)
 
     def submit(self, submission: Submission) -> Receipt:
         """Record what became of a step and ask what follows from it."""
@@ -114,7 +114,7 @@ class Coordinator:
             receipt = life.add_outcome(submission, outcome)
             if receipt == "recorded" and not life.ended:
                 todo = self._advance(life, now)
-        self._act(todo)
+        self._run_effects(todo)
         return receipt
 
     def attempt(self, attempt: Attempt) -> Receipt:
@@ -127,15 +127,15 @@ class Coordinator:
             receipt = life.add_attempt(attempt, now)
             if receipt in ("recorded", "repeated"):
                 match self._verdict(life, attempt):
-                    case Again(alone=alone):
-                        again = asked_again(life.state, attempt.step_id, alone=alone)
-                    case GiveUp(reason=reason):
+                    case Retry(isolated=isolated):
+                        again = retry_step(life.state, attempt.step_id, alone=isolated)
+                    case Fail(reason=reason):
                         logger.error("step %s is given up: %s", attempt.step_id, reason)
                         error = StepError(kind="Poison", reason=reason[:MAX_REASON_CHARS])
                         outcome = Outcome(status="failed", at=now, error=error)
                         life.add_outcome(attempt, outcome)
                         todo = self._advance(life, now)
-        self._act(todo)
+        self._run_effects(todo)
         if again is not None:
             how = "alone" if again.alone else "in company"
             logger.warning("step %s came back and is asked again, %s", again.step_id, how)
@@ -157,22 +157,22 @@ class Coordinator:
             logger.info("query %s had ended when it was to be cancelled", cancel.query_id)
             return "ended"
         logger.info("query %s: %s", cancel.query_id, cancel.told)
-        self._act(todo)
+        self._run_effects(todo)
         return "cancelled"
 
-    def _verdict(self, life: Life, attempt: Attempt) -> Again | GiveUp | None:
+    def _verdict(self, life: LockedQuery, attempt: Attempt) -> Retry | Fail | None:
         """None for a start alone, which waits for what becomes of it."""
-        tried = life.tried(attempt.step_id)
+        tried = life.redelivery_history(attempt.step_id)
         if attempt.kind == "alone" and len(tried) < MOST_ATTEMPTS:
             return None
-        return what_next(tried, self.limits)
+        return decide_redelivery(tried, self.limits)
 
     def not_recorded(self, step: StepKey, why: str) -> Receipt:
         """End a step of which something came that cannot be recorded; `why` is the reason."""
         reason = f"what came from {step.participant} could not be recorded: {why}"
         return self.submit(failure_of(step, UNRECORDED, reason))
 
-    def wake_due(self, limit: int = 100) -> int:
+    def process_due(self, limit: int = 100) -> int:
         """Advance the queries whose deadline or wake-up time has come; returns how many."""
         now = self.clock()
         found = self.record.due(now, limit + len(self._hopeless))
@@ -185,10 +185,10 @@ class Coordinator:
             except Exception as error:  # the oldest is woken first: its fault must not stop others
                 logger.exception("query %s cannot be woken", query_id)
                 todo = self._ended(query_id, now, error)
-            self._act(todo)
+            self._run_effects(todo)
         return len(due)
 
-    def republish_stranded(self, limit: int = 100) -> int:
+    def republish_undispatched(self, limit: int = 100) -> int:
         """Publish again what a crash may have kept from its queue; returns how many steps."""
         # The oldest come first: those that wait for their queue must not keep others waiting.
         limit += len(self._unsent)
@@ -198,7 +198,7 @@ class Coordinator:
         self._send(steps)
         return len(steps)
 
-    def _woken(self, query_id: str, now: datetime) -> Todo | None:
+    def _woken(self, query_id: str, now: datetime) -> Effects | None:
         with self.record.open(query_id) as life:
             if life.ended:
                 return None
@@ -213,7 +213,7 @@ class Coordinator:
             self._unsent.pop(state.step.step_id, None)
         return todo
 
-    def _ended(self, query_id: str, now: datetime, error: Exception) -> Todo | None:
+    def _ended(self, query_id: str, now: datetime, error: Exception) -> Effects | None:
         """End a query that cannot go on, so that nobody waits for it."""
         try:
             with self.record.open(query_id) as life:
@@ -228,15 +228,15 @@ class Coordinator:
             self._hopeless[query_id] = now + REFUSED_FOR
             return None
 
-    def _advance(self, life: Life, now: datetime) -> Todo:
+    def _advance(self, life: LockedQuery, now: datetime) -> Effects:
         return self._apply(life, next_move(life.state, now), now)
 
-    def _apply(self, life: Life, move: Move, now: datetime) -> Todo:
-        todo = todo_after(life.state, move, now)
+    def _apply(self, life: LockedQuery, move: Move, now: datetime) -> Effects:
+        todo = effects_of(life.state, move, now)
         life.apply(move, now)
         return todo
 
-    def _act(self, todo: Todo | None) -> None:
+    def _run_effects(self, todo: Effects | None) -> None:
         """After the commit: publish what was asked, stop what was closed, announce what ended."""
         if todo is None:
             return

@@ -25,17 +25,17 @@ from colm.models.errors import (
     TransientError,
 )
 from colm.models.messages import Step
-from colm.tasks.broker.dead_letter_origin import Origin, origin_of
-from colm.tasks.broker.rate_limit import letters_allowance
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, parse_x_death
+from colm.tasks.broker.rate_limit import dead_letter_bucket
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.broker.topology import SUBMISSIONS, Topology
 from colm.tasks.celery_app import app
-from colm.tasks.interfaces import Record
-from colm.workers.consumer.message_validation import fault_of
-from colm.workers.consumer.queue_thread import Reader
-from colm.workers.consumer.rejection import body_text, read_letter, read_step, settle
+from colm.tasks.interfaces import QueryStore
+from colm.workers.consumer.message_validation import validate_message
+from colm.workers.consumer.queue_thread import QueueConsumerThread
+from colm.workers.consumer.rejection import body_text, read_letter, read_step, resolve
 from colm.workers.coordinator.coordinator import Coordinator
-from colm.workers.coordinator.parking_lot import HEALED, Parking
+from colm.workers.coordinator.parking_lot import HEALED, ParkingLot
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 TRIES = 3
 
 
-class DeadLetterReader(Reader):
+class DeadLetterReader(QueueConsumerThread):
     """Runs in a thread of the coordinator until `close`; reconnects by itself.
 
     A letter that can be settled, recorded and parked only in part keeps no other waiting.
@@ -55,15 +55,15 @@ class DeadLetterReader(Reader):
         connection: Connection,
         topology: Topology,
         coordinator: Coordinator,
-        record: Record,
-        parking: Parking,
+        record: QueryStore,
+        parking: ParkingLot,
     ) -> None:
         super().__init__(connection, "dead-letters")
         self._topology = topology
         self._coordinator = coordinator
         self._record = record
         self._parking = parking
-        self._letters = letters_allowance()
+        self._letters = dead_letter_bucket()
         #: How often a letter could neither be recorded nor parked, by its id.
         self._tried: Counter[str] = Counter()
 
@@ -91,11 +91,11 @@ class DeadLetterReader(Reader):
         headers = message.headers or {}
         delivery = message.delivery_info or {}
         exchange = str(delivery.get("exchange", ""))
-        origin = origin_of(exchange, str(delivery.get("routing_key", "")), headers)
+        origin = parse_x_death(exchange, str(delivery.get("routing_key", "")), headers)
         if self._healed(message, exchange, origin):
             message.ack()
             return
-        if origin.queue == SUBMISSIONS and not self._letters.take(str(origin.routing_key)):
+        if origin.queue == SUBMISSIONS and not self._letters.try_acquire(str(origin.routing_key)):
             message.ack()  # it has sent too many that were of no use: those before are recorded
             return
         if origin.reason.startswith("rejected"):
@@ -104,7 +104,7 @@ class DeadLetterReader(Reader):
         letter = read_letter(headers, body, origin, datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
         step = dead_step(body, origin, self._topology)
-        self._does(letter, "settled", lambda: settle(letter, step, self._coordinator))
+        self._does(letter, "settled", lambda: resolve(letter, step, self._coordinator))
         kept = (
             self._does(letter, "recorded", lambda: self._record.add_dead_letter(letter)),
             self._does(
@@ -119,13 +119,13 @@ class DeadLetterReader(Reader):
         self._tried.pop(letter.message_id, None)
         message.ack()
 
-    def _healed(self, message: Message, exchange: str, origin: Origin) -> bool:
+    def _healed(self, message: Message, exchange: str, origin: DeadLetterOrigin) -> bool:
         """Whether its queue had been missing, and it is on its way now."""
         if origin.queue is not None or HEALED in (message.headers or {}):
             return False
         missing = self._topology.taking(exchange, str(origin.routing_key))
         try:
-            return missing is not None and self._parking.deliver(missing, message, origin)
+            return missing is not None and self._parking.redeliver(missing, message, origin)
         except Overloaded as error:  # it is a letter like any other: the next must not wait for it
             logger.warning("%s", error)
             return False
@@ -133,7 +133,7 @@ class DeadLetterReader(Reader):
     def _does(self, letter: DeadLetter, what: str, work: Callable[[], None]) -> bool:
         """Whether `work` came to its end. Raises TransientError, for which it is worth waiting."""
         try:
-            patiently(work)
+            retry_transient(work)
         except TransientError:
             raise
         except Exception:  # the rest is done all the same
@@ -142,7 +142,7 @@ class DeadLetterReader(Reader):
         return True
 
 
-def dead_step(body: str, origin: Origin, topology: Topology) -> Step | None:
+def dead_step(body: str, origin: DeadLetterOrigin, topology: Topology) -> Step | None:
     """The step that a letter carried, if it died in that step's own queue, or on the way to it.
 
     Into the queues of steps only coordinators can write. A participant that submits somebody's step
@@ -157,7 +157,7 @@ def dead_step(body: str, origin: Origin, topology: Topology) -> Step | None:
     return step if died or unread else None
 
 
-def _fault(message: Message, origin: Origin) -> str:
+def _fault(message: Message, origin: DeadLetterOrigin) -> str:
     """What the worker that rejected it saw at once, if that was why."""
     as_it_came = Message(
         body=message.body,
@@ -167,5 +167,5 @@ def _fault(message: Message, origin: Origin) -> str:
         delivery_info={"exchange": origin.exchange, "routing_key": origin.routing_key},
         accept={"application/json"},
     )
-    found = fault_of(as_it_came, app.tasks)
+    found = validate_message(as_it_came, app.tasks)
     return f": {found}" if found else ""

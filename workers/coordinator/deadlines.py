@@ -11,13 +11,13 @@ from colm.workers.coordinator.coordinator import Coordinator
 logger = logging.getLogger(__name__)
 
 #: How often deadlines are looked at, and how many looks lie between two for stranded steps.
-TICK = 0.25
+POLL_SECONDS = 0.25
 
 
 STRANDED_EVERY = 20
 
 
-class Clockwork:
+class DeadlinePoller:
     """Wakes due queries and publishes stranded steps, in its own thread, until `close`."""
 
     def __init__(self, coordinator: Coordinator) -> None:
@@ -32,12 +32,12 @@ class Clockwork:
 
     def _loop(self) -> None:
         ticks = 0
-        while not self._stop.wait(TICK):
+        while not self._stop.wait(POLL_SECONDS):
             ticks += 1
             try:
-                self._coordinator.wake_due()
+                self._coordinator.process_due()
                 if ticks % STRANDED_EVERY == 0:
-                    self._coordinator.republish_stranded()
+                    self._coordinator.republish_undispatched()
             except TransientError as error:
                 logger.warning("deadlines wait: %s", error)
             except Exception:  # the outermost loop: deadlines must go on

@@ -32,7 +32,7 @@ BUSY_LOOK, IDLE_LOOK = 0.25, 2.0
 BUSY_FOR = 60.0
 
 
-class Sharing:
+class StepDeduplicator:
     """Stands between a coordinator and the queues. `send` is safe on many threads."""
 
     def __init__(self, engine: Engine, send: Callable[[Step], None]) -> None:
@@ -82,7 +82,7 @@ class Sharing:
             self._send_after_all(waiting.step)
         else:
             told = f"{SHARED_WITH}{waiting.owner}"
-            submit(_handed_on(waiting.step, told, outcome.completion, outcome.error))
+            submit(copied_submission(waiting.step, told, outcome.completion, outcome.error))
 
     def start(self, submit: Callable[[Submission], Receipt]) -> None:
         """Settle in a thread of its own, until `close`."""
@@ -116,7 +116,7 @@ class Sharing:
                 logger.exception("a shared step could not be settled")
 
 
-def _handed_on(step: Step, worker: str, completion: Any, error: Any) -> Submission:
+def copied_submission(step: Step, worker: str, completion: Any, error: Any) -> Submission:
     key = step.model_dump(include=set(StepKey.model_fields))
     if completion is None and error is None:
         error = StepError(kind="NoOutcome", reason="the step that this one waited for has none")

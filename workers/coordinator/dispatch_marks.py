@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from colm.models.errors import TransientError
-from colm.tasks.interfaces import Record
+from colm.tasks.interfaces import QueryStore
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ GATHER = 0.1
 PAUSE = 1.0
 
 
-class GroupedMarks:
+class DispatchMarkBuffer:
     """Call it with step ids from any thread; it never blocks."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: QueryStore) -> None:
         self._record = record
         self._queue: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
         self._stop = threading.Event()

@@ -18,8 +18,8 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import NoConsumer, TransientError
-from colm.tasks.broker.dead_letter_origin import ORIGIN, Origin, parked_headers
-from colm.tasks.broker.dead_letter_queue import make, put
+from colm.tasks.broker.dead_letter_origin import ORIGIN, DeadLetterOrigin, parked_headers
+from colm.tasks.broker.dead_letter_queue import declare_queue, publish_confirmed
 from colm.tasks.broker.queue_stats import connected
 from colm.tasks.broker.topology import PARKED, Topology
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 HEALED = ORIGIN + "healed"
 
 
-class Parking:
+class ParkingLot:
     """Publishes letters with confirms. Used by one thread."""
 
     def __init__(self, topology: Topology) -> None:
@@ -37,7 +37,7 @@ class Parking:
         self._open = ExitStack()
         self._channel: BlockingChannel | None = None
 
-    def park(self, message: Message, letter: str, origin: Origin) -> None:
+    def park(self, message: Message, letter: str, origin: DeadLetterOrigin) -> None:
         """Put a settled letter into `colm.parked`, confirmed. Raises TransientError."""
         headers = parked_headers(message.headers or {}, letter, origin, datetime.now(UTC))
 
@@ -46,7 +46,7 @@ class Parking:
             lying = channel.queue_declare(
                 PARKED, durable=True, arguments=parked.queue_arguments
             ).method.message_count
-            put(channel, "", PARKED, _properties(message), headers, _bytes(message))
+            publish_confirmed(channel, "", PARKED, _properties(message), headers, _bytes(message))
             if lying >= self._topology.limits.parked_letters:
                 logger.warning(
                     "%s is full (%d letters): its oldest letter leaves it, and stays in the record",
@@ -55,7 +55,7 @@ class Parking:
 
         self._do(work)
 
-    def deliver(self, queue: Queue, message: Message, origin: Origin) -> bool:
+    def redeliver(self, queue: Queue, message: Message, origin: DeadLetterOrigin) -> bool:
         """Make the queue that a message found missing, and publish the message again.
 
         False where that cannot be done. Raises TransientError when the broker is away.
@@ -63,8 +63,8 @@ class Parking:
         headers = {**(message.headers or {}), HEALED: "yes"}
 
         def work(channel: BlockingChannel) -> None:
-            make(channel, queue)
-            put(
+            declare_queue(channel, queue)
+            publish_confirmed(
                 channel, str(origin.exchange), str(origin.routing_key), _properties(message),
                 headers, _bytes(message),
             )  # fmt: skip

@@ -28,18 +28,18 @@ from colm.tasks.celery_app import app
 from colm.tasks.config.settings import Settings, settings
 from colm.tasks.evaluations import install_orders
 from colm.workers.audit.sealing import sealer
-from colm.workers.consumer.embedded_redelivery import take_back_unacked
+from colm.workers.consumer.embedded_redelivery import restore_unacked
 from colm.workers.consumer.worker import serve, worker_name
 from colm.workers.coordinator.cancellations import ControlReader
 from colm.workers.coordinator.client_reliability import watch
 from colm.workers.coordinator.coordinator import Coordinator
 from colm.workers.coordinator.dead_letters import DeadLetterReader
-from colm.workers.coordinator.deadlines import Clockwork
-from colm.workers.coordinator.deduplication import Sharing
-from colm.workers.coordinator.dispatch_marks import GroupedMarks
+from colm.workers.coordinator.deadlines import DeadlinePoller
+from colm.workers.coordinator.deduplication import StepDeduplicator
+from colm.workers.coordinator.dispatch_marks import DispatchMarkBuffer
 from colm.workers.coordinator.flower_events import FlowerAnnouncer
-from colm.workers.coordinator.parking_lot import Parking
-from colm.workers.doctor.preflight import check_start
+from colm.workers.coordinator.parking_lot import ParkingLot
+from colm.workers.doctor.preflight import preflight
 from colm.workers.rabbitmq.permission_probe import waited_for
 
 logger = logging.getLogger(__name__)
@@ -52,9 +52,9 @@ PUBLISHING = 4
 def run_coordinator() -> int:
     """Coordinate until SIGTERM; the exit status."""
     found = settings()
-    check_start(found)
+    preflight(found)
     app.conf.broker_pool_limit = PUBLISHING
-    with _installed(found):
+    with running_coordinator(found):
         return serve(
             worker_name("coordinator"), topology().of_coordinator(), found.coordinator_threads
         )
@@ -80,14 +80,14 @@ def _declare() -> None:
 
 
 @contextlib.contextmanager
-def _installed(found: Settings) -> Iterator[Coordinator]:
+def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
     # A connection for every task thread, the clockwork, marks, control, letters, shared steps,
     # reliability, the sealer.
     engine = connect(found.database_url, pool_size=found.coordinator_threads + 7)
     record = SqlRecord(engine)
-    marks = GroupedMarks(record)
-    sharing = Sharing(engine, send_step)
+    marks = DispatchMarkBuffer(record)
+    sharing = StepDeduplicator(engine, send_step)
     coordinator = Coordinator(
         record=record,
         roster=found.roster,
@@ -96,21 +96,21 @@ def _installed(found: Settings) -> Iterator[Coordinator]:
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
-        limits=AttemptLimits(in_company=found.limits.attempts, alone=found.limits.attempts_alone),
+        limits=AttemptLimits(in_company=found.limits.max_redeliveries, alone=found.limits.max_isolated_runs),
     )
     dependencies.install_coordinator(coordinator, record)
     install_orders(partial(store.order, engine))
     sharing.start(coordinator.submit)
     reliability = watch(engine, coordinator.roster)
-    clockwork = Clockwork(coordinator)
+    clockwork = DeadlinePoller(coordinator)
     sealing = sealer(found, engine)
     if found.embedded:
-        take_back_unacked([topology().control().name])
+        restore_unacked([topology().control().name])
     control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
     control.start()
     reader = None
     if not found.embedded:
-        parking = Parking(topology())
+        parking = ParkingLot(topology())
         reader = DeadLetterReader(
             app.connection_for_read(), topology(), coordinator, record, parking
         )

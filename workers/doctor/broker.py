@@ -131,7 +131,7 @@ def _limits(found: Any) -> Mapping[str, int]:
             return {}
 
 
-def longest_hold(deadlines: Deadlines) -> float:
+def max_ack_delay(deadlines: Deadlines) -> float:
     """How long a worker can hold a message unacked (seconds)."""
     stages: list[float] = [
         limit for stage, limit in deadlines.model_dump().items() if stage != "query"
@@ -139,9 +139,9 @@ def longest_hold(deadlines: Deadlines) -> float:
     return max(max(stages) + HANG_GRACE, GIVE_UP_AFTER)
 
 
-def patience(found: Settings, api: Management | None) -> Finding:
+def consumer_timeout(found: Settings, api: Management | None) -> Finding:
     """RabbitMQ's consumer_timeout against our longest deadline."""
-    return judge_patience(_consumer_timeout(found, api), longest_hold(found.deadlines))
+    return judge_patience(_consumer_timeout(found, api), max_ack_delay(found.deadlines))
 
 
 def judge_patience(timeout: float | None, longest: float) -> Finding:
@@ -219,7 +219,7 @@ def rights_of_participant(
         yield ok(about, "this user may do what it has to, and no more")
 
 
-def readable(
+def readable_by_us(
     connection: pika.BlockingConnection, participants: Sequence[tuple[Role, str]]
 ) -> list[tuple[Role, str]]:
     """Those of `participants` whose first queue our user may read: whose user it is."""

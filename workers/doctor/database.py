@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine, text
 
-from colm.db.connection import connect, reading
+from colm.db.connection import connect, snapshot
 from colm.db.pooler import pooling, takes_no_transactions
 from colm.db.schema import migrate, tables
 from colm.models.errors import TransientError
@@ -40,7 +40,7 @@ def database(found: Settings) -> Findings:
         return
     engine = connect(found.database_url, pool_size=2, application_name="colm doctor")
     try:
-        with reading(engine) as connection:
+        with snapshot(engine) as connection:
             number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
             before = datetime.now(UTC)
             theirs = connection.execute(text("SELECT clock_timestamp()")).scalar_one()

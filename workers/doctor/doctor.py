@@ -130,12 +130,12 @@ def _rabbitmq(
         if scope.participant is not None:
             own = [*asked]
         elif scope.broker_only:
-            own = checks_broker.readable(connection, everybody)
+            own = checks_broker.readable_by_us(connection, everybody)
         else:
             own = []
         for role, name in own:
             yield from checks_broker.rights_of_participant(connection, role, name, everybody)
-        yield checks_broker.patience(found, api)
+        yield checks_broker.consumer_timeout(found, api)
         yield checks_broker.message_size(connection)
         if not own:
             yield checks_broker.rights_of_coordinator(connection)

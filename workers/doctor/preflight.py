@@ -13,7 +13,7 @@ from colm.models.errors import ColmError, TransientError
 from colm.tasks.config.settings import Settings
 from colm.workers.doctor import broker, database, machine
 from colm.workers.doctor.findings import Finding, Findings
-from colm.workers.rabbitmq.permission_probe import first_contact
+from colm.workers.rabbitmq.permission_probe import connect_with_retry
 
 logger = logging.getLogger(__name__)
 
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 FATAL = {"broker", "migrations"}
 
 
-def check_start(found: Settings) -> None:
+def preflight(found: Settings) -> None:
     """Raises ColmError for what a coordinator must not start with; logs the rest.
 
     Waits for a broker that is away, but not for a database: queries wait for that one by query.
     """
-    judge(_database(found))
-    judge(machine.disks(found))
+    raise_if_fatal(_database(found))
+    raise_if_fatal(machine.disks(found))
     if not found.embedded:
-        with first_contact(found) as connection:
-            judge([broker.version(connection), broker.patience(found, None)])
+        with connect_with_retry(found) as connection:
+            raise_if_fatal([broker.version(connection), broker.consumer_timeout(found, None)])
 
 
-def judge(findings: Iterable[Finding]) -> None:
+def raise_if_fatal(findings: Iterable[Finding]) -> None:
     """Log what is not well. Raises ColmError for a problem that is fatal."""
     for finding in findings:
         if finding.grade == "ok":

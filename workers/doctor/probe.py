@@ -21,7 +21,7 @@ from colm.models.client_reliability import PROBE
 from colm.models.messages import Step
 from colm.models.strategies.base import Outcome
 from colm.tasks import ask
-from colm.tasks.broker.queue_stats import depths, listened_to
+from colm.tasks.broker.queue_stats import queue_stats, queues_with_consumers
 from colm.tasks.broker.topology import ASK, Topology, topology_of
 from colm.tasks.config.settings import Settings
 from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
@@ -45,7 +45,7 @@ class Asked:
 
 def probe(found: Settings, *, within: float = WITHIN) -> Findings:
     """Ask everybody, and say of each whether it answered; of nobody more than once."""
-    if not listened_to([ASK]):
+    if not queues_with_consumers([ASK]):
         told = f"no coordinator reads {ASK}: nothing can be asked"
         yield problem("probe", told, "start 'colm coordinator'")
         return
@@ -65,7 +65,7 @@ def _there(found: Settings) -> Generator[Finding, None, tuple[list[str], list[st
     site = topology_of(found)
     wanted = {name: site.of_client(name)[:2] for name in found.clients}
     wanted |= {name: site.of_server(name)[:1] for name in found.servers}
-    read = listened_to(queue.name for queues in wanted.values() for queue in queues)
+    read = queues_with_consumers(queue.name for queues in wanted.values() for queue in queues)
     there = []
     for name, queues in wanted.items():
         role = "client" if name in found.clients else "server"
@@ -112,7 +112,7 @@ def _follow(engine: Engine, site: Topology, asked: Asked, until: float) -> Findi
         standing = answers.answer_of(engine, asked.query_id)
         now = time.monotonic()
         if standing.status == "unknown" and now - sent > TAKEN_WITHIN:
-            (queue,) = depths([ASK])
+            (queue,) = queue_stats([ASK])
             told = f"no coordinator has recorded {asked.query_id} within {TAKEN_WITHIN:.0f} s: "
             told += f"{queue.messages} messages wait in {ASK}"
             do = "look at its log; see that it has this database"
@@ -185,7 +185,7 @@ def _of_participant(
 
 def _lies_in(site: Topology) -> Callable[[Step], str | None]:
     def lies_in(step: Step) -> str | None:
-        (queue,) = depths([site.for_step(step).name])
+        (queue,) = queue_stats([site.for_step(step).name])
         return queue.name if queue.messages else None
 
     return lies_in

@@ -13,7 +13,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from colm.models.errors import ColmError
 from colm.tasks.broker.publish import NOT_FOUND
-from colm.tasks.broker.queue_stats import depths
+from colm.tasks.broker.queue_stats import queue_stats
 from colm.tasks.broker.topology import topology_of
 from colm.tasks.config.paths import broker_socket
 from colm.tasks.config.settings import Settings
@@ -39,7 +39,7 @@ def readers(found: Settings) -> Findings:
     """Each queue that somebody has to read: how many messages wait, and who reads it."""
     site = topology_of(found)
     names = [q.name for q in site.everything() if q.name != site.dead().name]
-    for name, waiting, consumers in depths(names):
+    for name, waiting, consumers in queue_stats(names):
         if consumers:
             yield ok(name, f"{waiting} messages, {consumers} readers")
         else:

@@ -14,7 +14,7 @@ from colm.evaluation import grading
 from colm.evaluation.data.examples import Dataset, Example
 from colm.evaluation.stats.cope_thresholds import (
     Point,
-    Stored,
+    StoredSamples,
     nothing_stored,
     stored_of,
     whole_surface,
@@ -74,7 +74,7 @@ def _stored(
     prices: Mapping[str, Price],
     unit: Unit,
     example: Example,
-) -> Stored:
+) -> StoredSamples:
     kind = options.kind or example.kind
     try:
         state = state_of(engine, unit.query_id)

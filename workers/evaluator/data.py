@@ -27,7 +27,7 @@ def load(settings: DataSettings) -> Dataset:
         settings.seed,
     )
     if not chosen:
-        told = f": {told_of(found.bad)}" if found.bad else ""
+        told = f": {describe_bad_rows(found.bad)}" if found.bad else ""
         raise InvalidAsk(f"there is no example to ask in {settings.source}{told}")
     return replace(found, examples=tuple(chosen))
 
@@ -62,7 +62,7 @@ def digest_of(config: RunConfig, data: Dataset) -> str:
     return hashlib.sha256(f"{data.digest}\n{shown}".encode()).hexdigest()
 
 
-def told_of_tests(config: RunConfig, data: Dataset) -> str:
+def describe_missing_tests(config: RunConfig, data: Dataset) -> str:
     """In one line, how many examples show no tests, where an entry is confident by them.
 
     Raises InvalidAsk where none shows any.
@@ -79,7 +79,7 @@ def told_of_tests(config: RunConfig, data: Dataset) -> str:
     return f"{without} of {len(data.examples)} examples have no visible tests: by vote there"
 
 
-def told_of(bad: tuple[BadRow, ...]) -> str:
+def describe_bad_rows(bad: tuple[BadRow, ...]) -> str:
     """In one line, which rows were left out and why; empty where none was."""
     if not bad:
         return ""

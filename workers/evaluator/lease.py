@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from colm.db.runs import store
 from colm.models.errors import ColmError
 from colm.tasks.config.running_stack import here, started
-from colm.tasks.config.time_windows import Window, in_window, next_opening
+from colm.tasks.config.time_windows import TimeWindow, in_window, next_opening
 from colm.workers.evaluator.run_loop import Orders
 
 logger = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ RENEW_EVERY = 1.0
 
 
 @dataclass(kw_only=True)
-class Keeper:
+class RunLease:
     """Renews the ownership of a run, in its own thread, and knows what is to be done now."""
 
     engine: Engine
     run: str
     owner: str
     stop: threading.Event
-    window: Window | None
+    window: TimeWindow | None
     state: store.RunState | None = "open"
     _ended: threading.Event = field(default_factory=threading.Event)
     _renewed: float = field(default_factory=time.monotonic)

@@ -24,11 +24,11 @@ from colm.tasks import ask, cancel
 from colm.tasks.config.run_config import RunConfig
 from colm.tasks.config.settings import settings
 from colm.tasks.config.time_windows import in_window, parse_window
-from colm.workers.evaluator.data import digest_of, load, told_of, told_of_tests
+from colm.workers.evaluator.data import digest_of, load, describe_bad_rows, describe_missing_tests
 from colm.workers.evaluator.grading import grader_of
-from colm.workers.evaluator.lease import OWNED_FOR, Keeper, is_alive, this_process
+from colm.workers.evaluator.lease import OWNED_FOR, RunLease, is_alive, this_process
 from colm.workers.evaluator.plan import plan, planned_units
-from colm.workers.evaluator.run_loop import GRADING_THREADS, Work
+from colm.workers.evaluator.run_loop import GRADING_THREADS, RunLoop
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _work(engine: Engine, run: store.Run, owner: str, stop: threading.Event) -> 
     except Exception as error:  # one run's fault must not keep the others from being worked on
         logger.exception("run %s cannot be worked on", run.run)
         note, state = f"the evaluator failed: {error!r}", "failed"
-    store.give_back(engine, run.run, owner, now=datetime.now(UTC), note=note, state=state)
+    store.release(engine, run.run, owner, now=datetime.now(UTC), note=note, state=state)
     logger.info("run %s given back%s", run.run, f": {note}" if note else "")
 
 
@@ -103,15 +103,15 @@ def _evaluate(
         planned=planned_units(config, data.examples),
         data=digest_of(config, data),
         at=datetime.now(UTC),
-        told="; ".join(filter(None, [told_of(data.bad), told_of_tests(config, data)])),
+        told="; ".join(filter(None, [describe_bad_rows(data.bad), describe_missing_tests(config, data)])),
     ):
         raise InvalidAsk(
             f"{config.data.source} is not the data that this run began with, or is read in another "
             "way since an upgrade; order a new run"
         )
     window = parse_window(config.window) if config.window else None
-    keeper = Keeper(engine=engine, run=run.run, owner=owner, stop=stop, window=window)
-    work = Work(
+    keeper = RunLease(engine=engine, run=run.run, owner=owner, stop=stop, window=window)
+    work = RunLoop(
         engine=engine,
         config=config,
         left=plan(run.run, config, data.examples, done_units(engine, run.run)),
@@ -121,7 +121,7 @@ def _evaluate(
         clock=lambda: datetime.now(UTC),
     )
     with keeper.renewing():
-        finished = work.go_on()
+        finished = work.run()
     if keeper.state == "cancelled":
         cancel_queries(engine, run.run)
     return keeper.note(), finished

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import Engine, select
 
-from colm.db.connection import connect, glancing
+from colm.db.connection import connect, autocommit
 from colm.db.reads import answers
 from colm.db.runs import store
 from colm.db.runs.progress import progress_of
@@ -129,7 +129,7 @@ def _examples(
             for e in data.examples
         }
     first = {unit.example: unit.query_id for unit in reversed(units)}
-    with glancing(engine) as connection:
+    with autocommit(engine) as connection:
         asked = select(queries.c.query_id, queries.c.question)
         asked = asked.where(queries.c.query_id.in_(tuple(first.values())))
         questions = {row.query_id: row.question for row in connection.execute(asked)}

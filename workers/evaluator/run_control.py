@@ -18,13 +18,13 @@ from colm.db.runs import store
 from colm.db.runs.progress import progress_of
 from colm.models.errors import CallerError, ColmError, NoConsumer
 from colm.tasks import evaluate
-from colm.tasks.broker.queue_stats import listened_to
+from colm.tasks.broker.queue_stats import queues_with_consumers
 from colm.tasks.broker.sending import sending
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import settings
 from colm.tasks.evaluations import run_name
 from colm.workers.console import print_json
-from colm.workers.evaluator.data import load, told_of_tests
+from colm.workers.evaluator.data import load, describe_missing_tests
 from colm.workers.evaluator.process import cancel_queries
 from colm.workers.evaluator.run_view import run_picture, runs_table
 
@@ -46,7 +46,7 @@ def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) ->
 
 def place_order(config: RunConfig, name: str | None) -> str:
     """Order a run after a look at its data; its name, once it is recorded."""
-    told_of_tests(config, load(config.data))
+    describe_missing_tests(config, load(config.data))
     run = name or run_name(config.name, datetime.now(UTC), uuid.uuid4().hex)
     with sending(f"run {run}", f"'colm run show {run}' tells"):
         evaluate.apply_async((config,), {"name": run})
@@ -117,14 +117,14 @@ def newest_name(engine: Engine) -> str:
 
 def _await_recorded(engine: Engine, run: str) -> None:
     """Until a coordinator has recorded the order. Raises NoConsumer when none listens."""
-    limit = settings().limits.listen_timeout
+    limit = settings().limits.no_consumer_timeout
     check_at = time.monotonic() + limit
     while True:
         try:
             store.find(engine, run)
         except CallerError:
             if time.monotonic() >= check_at:
-                if not listened_to(["colm.ask"]):
+                if not queues_with_consumers(["colm.ask"]):
                     raise NoConsumer(
                         f"nobody reads the queue colm.ask: start `colm coordinator`; run {run} "
                         "will be ordered then"

@@ -41,7 +41,7 @@ KEPT = 4_000
 
 
 @dataclass(kw_only=True)
-class Work:
+class RunLoop:
     """One evaluator's work on one run."""
 
     engine: Engine
@@ -52,11 +52,11 @@ class Work:
     #: What to do now; called at least every LOOK_EVERY seconds.
     orders: Callable[[], Orders]
     clock: Callable[[], datetime]
-    flying: dict[str, Planned] = field(default_factory=dict)
+    in_flight: dict[str, Planned] = field(default_factory=dict)
     _asked_at: dict[str, float] = field(default_factory=dict)
     _grading: dict[Future[None], Planned] = field(default_factory=dict)
 
-    def go_on(self) -> bool:
+    def run(self) -> bool:
         """Work until nothing is left (True) or orders say to stop (False)."""
         pause = FIRST_PAUSE
         with ThreadPoolExecutor(GRADING_THREADS) as graders:
@@ -76,26 +76,26 @@ class Work:
             return False
         self._collect()
         more = self._fill() if orders == "ask" else True
-        if not self.flying and not self._grading:
+        if not self.in_flight and not self._grading:
             return None if more and orders == "ask" else not more
         self._ask_again()
-        if not self.flying:
+        if not self.in_flight:
             time.sleep(0.01)
             return None
-        for query_id in wait_for_any(self.engine, self.flying, LOOK_EVERY):
-            planned = self._land(query_id)
+        for query_id in wait_for_any(self.engine, self.in_flight, LOOK_EVERY):
+            planned = self._complete(query_id)
             self._grading[graders.submit(self._finish, planned)] = planned
         return None
 
     def _fill(self) -> bool:
         """Ask until enough is in flight; False when nothing is left to ask."""
-        while len(self.flying) + len(self._grading) < self.config.concurrency + GRADING_THREADS:
-            if len(self.flying) >= self.config.concurrency:
+        while len(self.in_flight) + len(self._grading) < self.config.concurrency + GRADING_THREADS:
+            if len(self.in_flight) >= self.config.concurrency:
                 return True
             planned = next(self.left, None)
             if planned is None:
                 return False
-            self.flying[planned.query_id] = planned  # before the ask, which may fail for now
+            self.in_flight[planned.query_id] = planned  # before the ask, which may fail for now
             self._ask(planned)
         return True
 
@@ -108,21 +108,21 @@ class Work:
                     planned.example.question, planned.query_id, options_of(self.config, planned)
                 )
             except InvalidAsk as error:
-                self._land(planned.query_id)
+                self._complete(planned.query_id)
                 self._commit(planned, "failed", Grade(status="error", reason=str(error)))
                 return
         self._asked_at[planned.query_id] = time.monotonic()
 
-    def _land(self, query_id: str) -> Planned:
+    def _complete(self, query_id: str) -> Planned:
         self._asked_at.pop(query_id, None)
-        return self.flying.pop(query_id)
+        return self.in_flight.pop(query_id)
 
     def _ask_again(self) -> None:
         """What an away broker kept from being asked, or what nobody has recorded for long."""
         before = time.monotonic() - ASK_AGAIN_AFTER
         for query_id, asked_at in list(self._asked_at.items()):
             if asked_at < before:
-                self._ask(self.flying[query_id])
+                self._ask(self.in_flight[query_id])
 
     def _collect(self) -> None:
         """Raise what a grading thread could not commit, after putting its unit back in flight."""
@@ -131,7 +131,7 @@ class Work:
             try:
                 future.result()
             except TransientError:
-                self.flying[planned.query_id] = planned
+                self.in_flight[planned.query_id] = planned
                 self._asked_at[planned.query_id] = time.monotonic()
                 raise
 

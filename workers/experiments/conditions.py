@@ -29,13 +29,13 @@ from colm.evaluation.stats.run_data import RunData
 from colm.models.errors import CallerError, ClientsGone, ColmError, InvalidAsk
 from colm.models.roster import nearest
 from colm.tasks.broker.publish import topology
-from colm.tasks.broker.queue_stats import listened_to
+from colm.tasks.broker.queue_stats import queues_with_consumers
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import settings
 from colm.workers.evaluator.report import read_run
 from colm.workers.evaluator.run_control import changed, follow_run, place_order
 from colm.workers.experiments.client_processes import started
-from colm.workers.experiments.network_proxy import Address, Profile, SlowLink, socket_of
+from colm.workers.experiments.network_proxy import Address, Profile, ThrottlingProxy, broker_address
 from colm.workers.experiments.plan import Order, site_of, values_of
 from colm.workers.experiments.report import tell
 from colm.workers.local_stack.stack import by_engine
@@ -167,7 +167,7 @@ def _state(engine: Engine, run: str) -> str | None:
 def _alone(clients: Sequence[str]) -> None:
     """Raises CallerError where a client runs already: its answers would come by another way."""
     queues = {topology().overnight(name).name: name for name in clients}
-    if running := sorted(queues[name] for name in listened_to(queues)):
+    if running := sorted(queues[name] for name in queues_with_consumers(queues)):
         raise CallerError(
             f"{', '.join(running)}: these clients run already, and this experiment starts its "
             "own; stop them, or name others with --clients"
@@ -175,7 +175,7 @@ def _alone(clients: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _link(condition: Condition) -> Iterator[tuple[SlowLink, str]]:
+def _link(condition: Condition) -> Iterator[tuple[ThrottlingProxy, str]]:
     """A link to the site's broker, and the broker's URL through it."""
     url = settings().broker_url
     profile = Profile(
@@ -187,7 +187,7 @@ def _link(condition: Condition) -> Iterator[tuple[SlowLink, str]]:
     # The path of a Unix socket must be short.
     with tempfile.TemporaryDirectory(prefix="colm-") as short:
         target, listen = addresses(url, Path(short) / "link.sock")
-        with SlowLink(listen=listen, target=target, profile=profile) as link:
+        with ThrottlingProxy(listen=listen, target=target, profile=profile) as link:
             yield link, through(url, link.listen)
 
 
@@ -196,7 +196,7 @@ def addresses(url: str, beside: Path) -> tuple[Address, Address]:
     parts = urlsplit(url)
     if parts.scheme == "redis+socket":
         return unquote(parts.netloc + parts.path), str(beside)
-    return socket_of(parts.hostname, parts.port, parts.scheme), ("127.0.0.1", 0)
+    return broker_address(parts.hostname, parts.port, parts.scheme), ("127.0.0.1", 0)
 
 
 def through(url: str, link: Address) -> str:

@@ -1,6 +1,6 @@
 """A slow network between a process and its broker, made on one machine: a proxy that delays.
 
-What a link does to bytes is a pure function of time (`Lane`); the proxy sleeps as it says. TCP
+What a link does to bytes is a pure function of time (`Direction`); the proxy sleeps as it says. TCP
 hides a lost segment: everything behind it waits until it is sent again. So a loss is that wait
 here: the least that Linux takes (200 ms, where RFC 6298, section 2.4, has a second) and one more
 way there and back.
@@ -44,7 +44,7 @@ class Profile:
 
 
 @dataclass
-class Lane:
+class Direction:
     """One direction of a link. Pure: time and chance are given to it."""
 
     profile: Profile
@@ -62,7 +62,7 @@ class Lane:
 
 
 @dataclass(kw_only=True)
-class SlowLink:
+class ThrottlingProxy:
     """Forwards every connection at `listen` to `target`, as `profile` says. Use it as a context."""
 
     listen: Address
@@ -76,8 +76,8 @@ class SlowLink:
     _ends: list[socket.socket] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __enter__(self) -> SlowLink:
-        up, down = (Lane(self.profile, random.Random(2 * self.seed + way)) for way in (0, 1))
+    def __enter__(self) -> ThrottlingProxy:
+        up, down = (Direction(self.profile, random.Random(2 * self.seed + way)) for way in (0, 1))
         self._up, self._down = up, down
         if isinstance(self.listen, str):
             Path(self.listen).unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class SlowLink:
                 self._forward(near, far, self._up)
                 self._forward(far, near, self._down)
 
-    def _forward(self, source: socket.socket, sink: socket.socket, lane: Lane) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket, lane: Direction) -> None:
         """Two threads for one direction: one takes bytes and dates them, one hands them over."""
         way: queue.Queue[tuple[float, bytes]] = queue.Queue(_PIECES)
         for work in (
@@ -123,7 +123,7 @@ class SlowLink:
             threading.Thread(target=work, name="slow link", daemon=True).start()
 
     def _take(
-        self, source: socket.socket, way: queue.Queue[tuple[float, bytes]], lane: Lane
+        self, source: socket.socket, way: queue.Queue[tuple[float, bytes]], lane: Direction
     ) -> None:
         data = b"-"
         while data:
@@ -154,7 +154,7 @@ class SlowLink:
                 gone = True
 
 
-def socket_of(host: str | None, port: int | None, scheme: str) -> Address:
+def broker_address(host: str | None, port: int | None, scheme: str) -> Address:
     """Where a broker of this address is reached. Raises CallerError where no link can be put."""
     if scheme == "amqps":
         raise CallerError(

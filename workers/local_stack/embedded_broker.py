@@ -21,7 +21,7 @@ from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from colm.tasks.config.paths import MAX_SOCKET_PATH_BYTES, make_private
-from colm.workers.supervisor import _POLL_S, ServiceError, dying_with_parent, hold_alone, tail
+from colm.workers.supervisor import _POLL_S, ServiceError, set_parent_death_signal, acquire_lock_file, tail
 
 
 def valkey_binary() -> Path:
@@ -87,7 +87,7 @@ class EmbeddedBroker:
         make_private(self.folder)
         make_private(self.socket_path.parent)
         binary = valkey_binary()
-        with hold_alone(self.folder / "broker.lock") as lock:
+        with acquire_lock_file(self.folder / "broker.lock") as lock:
             # A server that was killed leaves its socket; nobody listens to it: we hold the lock.
             self.socket_path.unlink(missing_ok=True)
             self._process = self._launch(binary, lock)
@@ -136,7 +136,7 @@ class EmbeddedBroker:
                 start_new_session=True,
                 umask=0o077,  # its file holds what waits in the queues
                 pass_fds=[lock.fileno()],  # the server keeps the folder locked as long as it lives
-                preexec_fn=dying_with_parent(),
+                preexec_fn=set_parent_death_signal(),
             )
 
     def _wait_until_ready(self) -> None:

@@ -22,7 +22,7 @@ from colm.db.schema import migrate
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import ColmError
 from colm.models.naming import joined_apart, listed
-from colm.tasks.broker.queue_stats import listened_to
+from colm.tasks.broker.queue_stats import queues_with_consumers
 from colm.tasks.broker.topology import topology_of
 from colm.tasks.config.paths import broker_socket, make_home, make_private
 from colm.tasks.config.running_stack import stack_file, stack_lock, this_stack
@@ -30,7 +30,7 @@ from colm.tasks.config.settings import ParticipantSettings, Settings, environmen
 from colm.workers.local_stack.embedded_broker import EmbeddedBroker
 from colm.workers.local_stack.log_rotation import rotate
 from colm.workers.participant.quickstart_model import QUICKSTART, quickstart_folder
-from colm.workers.supervisor import STOP_GRACE, Child, _end, hold_alone, tail
+from colm.workers.supervisor import STOP_GRACE, SupervisedProcess, _end, acquire_lock_file, tail
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ class Stack:
 
     settings: Settings
     tell: Callable[[str], None] = field(default=logger.info)
-    children: list[Child] = field(default_factory=list)
+    children: list[SupervisedProcess] = field(default_factory=list)
     _broker: EmbeddedBroker | None = None
     _lock: IO[bytes] | None = None
 
     def __enter__(self) -> Stack:
         home = self.settings.home
         make_home(home)
-        self._lock = hold_alone(stack_lock(home))
+        self._lock = acquire_lock_file(stack_lock(home))
         try:
             self._start()
         except BaseException:
@@ -87,7 +87,7 @@ class Stack:
         """Until every queue has a reader. Raises ColmError that says which has none, and why."""
         deadline = time.monotonic() + timeout
         wanted = {q.name for q in topology_of(self.settings).everything()} - {"colm.dead"}
-        while missing := wanted - listened_to(wanted):
+        while missing := wanted - queues_with_consumers(wanted):
             if stopped():
                 return
             self.watch()
@@ -118,7 +118,7 @@ class Stack:
         for name, arguments in commands(found):
             path = logs / f"{name}.log"
             self.children.append(
-                Child(name=name, arguments=arguments, log_path=path, environment=environment)
+                SupervisedProcess(name=name, arguments=arguments, log_path=path, environment=environment)
             )
             self.children[-1].start(time.monotonic())
 
@@ -134,7 +134,7 @@ class Stack:
         for child in self.children:
             if child.process is not None:
                 child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + self.settings.limits.shutdown + STOP_GRACE
+        deadline = time.monotonic() + self.settings.limits.shutdown_grace + STOP_GRACE
         for child in self.children:
             if child.process is not None:
                 _end(child.process, deadline)

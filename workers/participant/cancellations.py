@@ -16,11 +16,11 @@ from typing import Any
 from kombu import Connection, Consumer, Message, Queue
 from kombu.exceptions import KombuError
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.errors import BadMessage
 from colm.models.messages import decode
 from colm.tasks.broker.topology import EMBEDDED_STOPS, Topology
-from colm.workers.consumer.queue_thread import Reader
+from colm.workers.consumer.queue_thread import QueueConsumerThread
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 RECENT = timedelta(minutes=15)
 
 
-class StopReader(Reader):
+class StepCancellationConsumer(QueueConsumerThread):
     """Runs in a thread of a participant's process. `declare` says whether this user may."""
 
     def __init__(
@@ -36,7 +36,7 @@ class StopReader(Reader):
         connection: Connection,
         topology: Topology,
         names: Sequence[str],
-        stop: Callable[[Stop], int],
+        stop: Callable[[CancelSteps], int],
         *,
         embedded: bool,
         declare: bool,
@@ -85,7 +85,7 @@ class StopReader(Reader):
         if name is not None and "x-stream-offset" in (message.headers or {}):
             self._next[name] = int(message.headers["x-stream-offset"]) + 1
         try:
-            stop = decode(Stop, message.decode(), what="the stop")
+            stop = decode(CancelSteps, message.decode(), what="the stop")
         except (BadMessage, KombuError, ValueError, RecursionError) as error:
             logger.warning("a stop cannot be used: %s", error)
         else:

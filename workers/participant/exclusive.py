@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Company:
+class ExclusiveGate:
     """Steps generate together; a suspect generates with nothing beside it. Safe on many threads.
 
     A suspect that waits goes before whoever comes after it, so that it cannot be put off for ever:
@@ -21,7 +21,7 @@ class Company:
         self._alone = False
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def shared(self) -> Iterator[None]:
         """Wait until no suspect runs or waits."""
         with self._changed:
             self._changed.wait_for(lambda: not self._suspects)
@@ -34,7 +34,7 @@ class Company:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Wait until nothing runs, and hold everything else back."""
         with self._changed:
             self._suspects += 1

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from colm.models.cancellation import Stop
+from colm.models.cancellation import CancelSteps
 from colm.models.engines.base import Engine, GenerationRequest, why_no_text
 from colm.models.errors import EngineError, EngineLost, ImageUnavailable, NoText, TransientError
 from colm.models.messages import (
@@ -34,10 +34,10 @@ from colm.models.messages import (
 )
 from colm.models.redelivery import HANG_GRACE, AttemptKind
 from colm.models.texts import blank
-from colm.tasks.broker.publish import tell
+from colm.tasks.broker.publish import report_attempt
 from colm.workers.consumer.lanes import overnight_share
-from colm.workers.participant.exclusive import Company
-from colm.workers.participant.step_images import images_of
+from colm.workers.participant.exclusive import ExclusiveGate
+from colm.workers.participant.step_images import fetch_step_images
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ class EngineGenerator:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[], None] = end_process,
-        tell: Callable[[Attempt, Role], None] = tell,
-        images_of: Callable[[Step], Mapping[str, bytes]] = images_of,
+        tell: Callable[[Attempt, Role], None] = report_attempt,
+        images_of: Callable[[Step], Mapping[str, bytes]] = fetch_step_images,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._engine = engine
@@ -92,7 +92,7 @@ class EngineGenerator:
         self._tell = tell
         self._images_of = images_of
         self._new_id = new_id
-        self._company = Company()
+        self._company = ExclusiveGate()
         # One place in the batch stays free for interactive steps.
         self._overnight = threading.BoundedSemaphore(overnight_share(engine.info.capacity))
         self._lock = threading.Lock()
@@ -140,7 +140,7 @@ class EngineGenerator:
                 if not self._waiting[step.step_id]:
                     del self._waiting[step.step_id]
 
-    def stop(self, stop: Stop) -> int:
+    def stop(self, stop: CancelSteps) -> int:
         """Generate these steps no more, nor when they come yet; returns how many were running."""
         with self._lock:
             for name in stop.step_ids or (stop.query_id,):
@@ -152,7 +152,7 @@ class EngineGenerator:
 
     def _generate(self, step: Step) -> Submission:
         own = self._overnight if step.lane == "overnight" else contextlib.nullcontext()
-        with own, self._company.alone() if step.alone else self._company.together():
+        with own, self._company.exclusive() if step.alone else self._company.shared():
             known = self._known(step)  # time has passed
             if known is not None:
                 return known

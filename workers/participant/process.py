@@ -20,10 +20,10 @@ from colm.tasks.broker.topology import topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import ParticipantSettings, prepare_for_torch, secret, settings
 from colm.workers.consumer.worker import log_to_stderr, serve, worker_name
-from colm.workers.participant.cancellations import StopReader
+from colm.workers.participant.cancellations import StepCancellationConsumer
 from colm.workers.participant.generator import EngineGenerator, end_process
 from colm.workers.participant.watchdog import Watchdog
-from colm.workers.rabbitmq.permission_probe import settle, waited_for
+from colm.workers.rabbitmq.permission_probe import probe_permissions, waited_for
 
 logger = logging.getLogger(__name__)
 
@@ -66,19 +66,19 @@ def _run(
     suffix: str = "",
 ) -> int:
     app.conf.broker_pool_limit = PUBLISHING
-    rights = settle(queues)
+    rights = probe_permissions(queues)
     engine = load_engine(engine_settings)
     worker = worker_name(joined([role, *names]) + suffix)
     generator = EngineGenerator(engine, names, role, worker=worker)
     dependencies.install_generator(generator)
-    stops = StopReader(
+    stops = StepCancellationConsumer(
         app.connection_for_read(), topology_of(settings()), names, generator.stop,
         embedded=settings().embedded, declare=rights.declare,
     )  # fmt: skip
     _open_to_publish()
     stops.start()
     watchdog = Watchdog(
-        lambda: engine.pulse, generator.waiting_since, settings().limits.hang, end_process
+        lambda: engine.progress_counter, generator.waiting_since, settings().limits.engine_stall_timeout, end_process
     )
     watchdog.start()
     try:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from colm.models.messages import Step
-from colm.tasks.broker.retry import patiently
+from colm.tasks.broker.retry import retry_transient
 
 
-def images_of(step: Step) -> dict[str, bytes]:
+def fetch_step_images(step: Step) -> dict[str, bytes]:
     """The bytes of every image that the step shows. Raises ImageUnavailable."""
     wanted = _shown_by(step)
     if not wanted:
         return {}
     from colm.tasks.images.client import fetch
 
-    return patiently(lambda: fetch(wanted, step.image_token))
+    return retry_transient(lambda: fetch(wanted, step.image_token))
 
 
-def images_again(step: Step) -> dict[str, bytes]:
+def refetch_step_images(step: Step) -> dict[str, bytes]:
     """The same for a recorded step, whose token is not in the record: with one of our own."""
     wanted = _shown_by(step)
     if not wanted:

@@ -29,11 +29,11 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import ColmError, NoConsumer, SettingsError
 from colm.tasks.broker.connection import (
-    MAY_PASS,
+    TRANSIENT_HINTS,
     pika_parameters,
-    remedy,
+    error_hint,
     undeclarable,
-    where,
+    display_address,
     words,
 )
 from colm.tasks.broker.publish import NOT_FOUND
@@ -53,7 +53,7 @@ ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rights:
+class Capabilities:
     """What a worker does only where it may."""
 
     #: Declare its queues, and have a queue for remote control.
@@ -62,20 +62,20 @@ class Rights:
     events: bool = True
 
 
-def settle(queues: Sequence[Queue]) -> Rights:
+def probe_permissions(queues: Sequence[Queue]) -> Capabilities:
     """Make sure that `queues` exist, and set Celery up for what this user may do.
 
     Waits for a broker that is away, or whose limit on connections is reached. Raises SettingsError
     where waiting would not help, NoConsumer where a queue is missing that this user may not make.
     """
     if settings().embedded:
-        return Rights()
+        return Capabilities()
     declared = waited_for(settings(), lambda: _declared(queues))
     # One connection after the other: the user may not be allowed many.
-    with first_contact(settings()) as connection:
+    with connect_with_retry(settings()) as connection:
         shown = may_publish(connection, EVENTS, "worker.heartbeat")
         # Where there is no such exchange yet, Celery makes it, if it may.
-        rights = Rights(declare=declared, events=declared if shown is None else shown)
+        rights = Capabilities(declare=declared, events=declared if shown is None else shown)
         if not rights.declare:
             _check_there(connection, queues)
     if not rights.declare:
@@ -90,7 +90,7 @@ def settle(queues: Sequence[Queue]) -> Rights:
     return rights
 
 
-def first_contact(
+def connect_with_retry(
     found: Settings, sleep: Callable[[float], None] = time.sleep
 ) -> pika.BlockingConnection:
     """A connection, as soon as the broker takes one. Raises SettingsError where it never will."""
@@ -109,9 +109,9 @@ def waited_for(
         try:
             return work()
         except (AMQPError, amqp.exceptions.AMQPError, OperationalError, OSError) as error:
-            advice = remedy(error, found.broker_url)
-            told = f"RabbitMQ at {where(found.broker_url)}: {words(error, found.broker_url)}"
-            if advice and advice not in MAY_PASS:  # one that is just starting looks like that, too
+            advice = error_hint(error, found.broker_url)
+            told = f"RabbitMQ at {display_address(found.broker_url)}: {words(error, found.broker_url)}"
+            if advice and advice not in TRANSIENT_HINTS:  # one that is just starting looks like that, too
                 raise SettingsError(told) from error
             logger.warning("%s; trying again in %.1f s", told, pause)
         sleep(pause)

@@ -17,7 +17,7 @@ from celery.events.event import event_exchange
 from colm.models.errors import ColmError, TransientError
 from colm.models.messages import Role
 from colm.tasks.broker.connection import undeclarable
-from colm.tasks.broker.queue_stats import depths
+from colm.tasks.broker.queue_stats import queue_stats
 from colm.tasks.broker.topology import declare, topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
@@ -199,7 +199,7 @@ def _check_empty(wanted: Account) -> None:
     # A stream keeps what was read, too: what is in it waits for nobody.
     stops = topology_of(settings()).stops(wanted.name).name
     names = [name for name in queue_names(wanted.role, wanted.name) if name != stops]
-    waiting = [d for d in depths(names) if d.messages]
+    waiting = [d for d in queue_stats(names) if d.messages]
     if waiting:
         told = ", ".join(f"{d.name} ({d.messages})" for d in waiting)
         raise ColmError(

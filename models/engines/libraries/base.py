@@ -15,10 +15,10 @@ from typing import Protocol
 from colm.models.engines.base import EngineInfo
 from colm.models.engines.native.base import LocalEngine
 from colm.models.engines.native.decoding import DeviceLost
-from colm.models.engines.native.sampler import Drawn
-from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.sampler import SampledToken
+from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
-from colm.models.engines.native.waiting_queue import WaitingLine
+from colm.models.engines.native.waiting_queue import WaitingQueue
 from colm.models.errors import EngineError, EngineLost
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,11 @@ POLL = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class News:
+class StepEvents:
     """What became of a running request since the last news of it."""
 
-    generation: Generation
-    drawn: Sequence[Drawn] = ()
+    generation: SequenceState
+    drawn: Sequence[SampledToken] = ()
     #: It has left the library's batch.
     gone: bool = False
     #: Why it failed; then it is gone.
@@ -43,22 +43,22 @@ class Library(Protocol):
     """A batch that runs elsewhere. For one thread, and its requests are known by identity."""
 
     @property
-    def room(self) -> Seats: ...
+    def room(self) -> Slots: ...
 
-    def add(self, generation: Generation) -> None:
+    def add(self, generation: SequenceState) -> None:
         """Let it run. Only what fits into `room` is added. EngineError if the library refuses."""
 
-    def drop(self, generation: Generation) -> None:
+    def drop(self, generation: SequenceState) -> None:
         """No more news of it."""
 
-    def news(self, seconds: float) -> Iterable[News]:
+    def news(self, seconds: float) -> Iterable[StepEvents]:
         """What happened, waiting a little for it. DeviceLost when nothing can happen any more."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seats:
+class Slots:
     """What a paged KV cache may hold: whole pages for each request."""
 
     rows: int
@@ -71,7 +71,7 @@ class Seats:
         return len(rows) <= self.rows and sum(-(-r // self.page) for r in rows) <= self.pages
 
 
-class ForeignEngine(LocalEngine):
+class LibraryEngine(LocalEngine):
     """Feeds a `Library` from a waiting line, and settles requests by its news."""
 
     def __init__(
@@ -86,8 +86,8 @@ class ForeignEngine(LocalEngine):
     ) -> None:
         super().__init__(tokenizer, info=info, context=context, ends=ends, stops=stops)
         self._library = library
-        self._line: WaitingLine[Generation] = WaitingLine()
-        self._running: list[Generation] = []
+        self._line: WaitingQueue[SequenceState] = WaitingQueue()
+        self._running: list[SequenceState] = []
 
     def _run(self) -> None:
         while (arrivals := self._arrived(wait=not (self._running or len(self._line)))) is not None:
@@ -103,7 +103,7 @@ class ForeignEngine(LocalEngine):
         self._library.close()
         del self._library  # and with it the model
 
-    def _turn(self, arrivals: Iterable[Generation]) -> None:
+    def _turn(self, arrivals: Iterable[SequenceState]) -> None:
         for generation in arrivals:
             self._line.join(generation, overnight=generation.ticket.request.lane == "overnight")
         self._sweep()
@@ -119,14 +119,14 @@ class ForeignEngine(LocalEngine):
         for generation in [g for g in self._running if self._gone(g, now)]:
             self._leave(generation)
 
-    def _gone(self, generation: Generation, now: float) -> bool:
+    def _gone(self, generation: SequenceState, now: float) -> bool:
         if generation.ticket.overdue(now):
             self._tickets.expire(generation.ticket)
         return generation.ticket.settled
 
     def _admit(self) -> None:
         while (first := self._line.first()) is not None:
-            if not self._library.room.fits([g.reach for g in self._running], first.reach):
+            if not self._library.room.fits([g.max_len for g in self._running], first.max_len):
                 return
             generation = self._line.pop()
             generation.started = time.monotonic()
@@ -137,13 +137,13 @@ class ForeignEngine(LocalEngine):
                 self._tickets.fail(generation.ticket, error)
                 self._running.remove(generation)
 
-    def _take(self, news: News) -> None:
+    def _take(self, news: StepEvents) -> None:
         generation = news.generation
         if generation.ticket.settled:
             return
         try:
             for drawn in news.drawn:
-                generation.take(drawn)
+                generation.append(drawn)
                 if generation.finish_reason is not None:
                     break
             if news.error is not None:
@@ -157,13 +157,13 @@ class ForeignEngine(LocalEngine):
         if generation.ticket.settled:
             self._leave(generation, gone=news.gone)
 
-    def _complete(self, generation: Generation) -> None:
+    def _complete(self, generation: SequenceState) -> None:
         ticket = generation.ticket
         seed, now = ticket.request.sampling.seed, time.monotonic()
         completion = generation.completion(self._info, seed, now)
         self._tickets.finish(ticket, completion, opened=generation.opened)
 
-    def _leave(self, generation: Generation, *, gone: bool = False) -> None:
+    def _leave(self, generation: SequenceState, *, gone: bool = False) -> None:
         self._running.remove(generation)
         if not gone:
             self._library.drop(generation)

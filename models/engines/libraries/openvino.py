@@ -21,11 +21,11 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo
-from colm.models.engines.libraries.base import ForeignEngine, News, Seats
+from colm.models.engines.libraries.base import LibraryEngine, StepEvents, Slots
 from colm.models.engines.libraries.openvino_export import MODEL, export
 from colm.models.engines.native.precision import cpu_dtype, processor_has_bfloat16
-from colm.models.engines.native.sampler import Drawn
-from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.sampler import SampledToken
+from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
 from colm.models.engines.native.weights import (
     context_length,
@@ -43,7 +43,7 @@ _PRECISION = {"bfloat16": "bf16", "float32": "f32"}
 _DTYPE = {"bf16": "bfloat16", "f32": "float32"}
 
 
-class OpenVINOEngine(ForeignEngine):
+class OpenVINOEngine(LibraryEngine):
     """Generates with OpenVINO GenAI in this process. Raises ModelUnusable, saying what to do."""
 
     def __init__(self, settings: EngineSettings, *, model_path: str | None = None) -> None:
@@ -56,14 +56,14 @@ class OpenVINOEngine(ForeignEngine):
             most = context_length(AutoConfig.from_pretrained(folder, **trust))
         tokenizer = ChatTokenizer(plain)
         ends = end_tokens(told, plain)
-        context = min(most, settings.context_length or most, settings.max_batch_tokens)
+        context = min(most, settings.max_model_len or most, settings.kv_cache_tokens)
         info = EngineInfo(
             engine="openvino",
             model=settings.model,
             dtype=_DTYPE[precision],
             device="cpu",
             context_length=context,
-            capacity=settings.max_batch,
+            capacity=settings.max_num_seqs,
         )
         library = Pipeline(
             folder, settings, precision, ends, lambda rows: self._tickets.count_step(rows)
@@ -114,12 +114,12 @@ class Pipeline:
         ends: frozenset[int],
         count_step: Callable[[int], None],
     ) -> None:
-        pages = max(1, settings.max_batch_tokens // PAGE)
-        self.room = Seats(rows=settings.max_batch, pages=pages, page=PAGE)
+        pages = max(1, settings.kv_cache_tokens // PAGE)
+        self.room = Slots(rows=settings.max_num_seqs, pages=pages, page=PAGE)
         self._ends = ends
         self._count_step = count_step
         self._numbers = count()
-        self._handles: dict[Generation, Any] = {}
+        self._handles: dict[SequenceState, Any] = {}
         # Its own choice for the cache would be 8 bits.
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -134,7 +134,7 @@ class Pipeline:
         except RuntimeError as error:
             raise ModelUnusable(f"OpenVINO cannot run {folder}: {error}") from error
 
-    def add(self, generation: Generation) -> None:
+    def add(self, generation: SequenceState) -> None:
         tokens = openvino.Tensor(numpy.array([generation.prompt], dtype=numpy.int64))
         try:
             handle = self._pipeline.add_request(
@@ -144,12 +144,12 @@ class Pipeline:
             raise EngineError(f"OpenVINO refuses the request: {error}") from error
         self._handles[generation] = handle
 
-    def drop(self, generation: Generation) -> None:
+    def drop(self, generation: SequenceState) -> None:
         handle = self._handles.pop(generation, None)
         if handle is not None:
             handle.cancel()
 
-    def news(self, seconds: float) -> Iterator[News]:  # noqa: ARG002 - a step takes what it takes
+    def news(self, seconds: float) -> Iterator[StepEvents]:  # noqa: ARG002 - a step takes what it takes
         rows = len(self._handles)
         self._pipeline.step()
         self._count_step(rows)
@@ -162,21 +162,21 @@ class Pipeline:
             self.drop(generation)
         del self._pipeline
 
-    def _read(self, generation: Generation, handle: Any) -> News:
-        drawn: list[Drawn] = []
+    def _read(self, generation: SequenceState, handle: Any) -> StepEvents:
+        drawn: list[SampledToken] = []
         while handle.can_read():
             for output in handle.read().values():
                 pairs = zip(output.generated_ids, output.generated_log_probs, strict=True)
-                drawn += [Drawn(token=token, logprob=logprob) for token, logprob in pairs]
+                drawn += [SampledToken(token=token, logprob=logprob) for token, logprob in pairs]
         if drawn and not generation.drawn:
             generation.first_token = time.monotonic()
         status = handle.get_status().name
         if status != "RUNNING":
             del self._handles[generation]
         error = "there is no room for it in the KV cache" if status == "IGNORED" else None
-        return News(generation=generation, drawn=drawn, gone=status != "RUNNING", error=error)
+        return StepEvents(generation=generation, drawn=drawn, gone=status != "RUNNING", error=error)
 
-    def _sampling(self, generation: Generation) -> Any:
+    def _sampling(self, generation: SequenceState) -> Any:
         wanted = generation.ticket.request.sampling
         config = openvino_genai.GenerationConfig()
         config.max_new_tokens = wanted.max_new_tokens
@@ -196,10 +196,10 @@ class Pipeline:
 
 def _scheduling(settings: EngineSettings, pages: int) -> Any:
     config = openvino_genai.SchedulerConfig()
-    config.num_kv_blocks = pages + settings.kept_tokens // PAGE + settings.max_batch
+    config.num_kv_blocks = pages + settings.prefix_cache_tokens // PAGE + settings.max_num_seqs
     config.cache_size = 0  # gigabytes: decided by the blocks
-    config.max_num_seqs = settings.max_batch
-    config.max_num_batched_tokens = max(STEP_TOKENS, settings.max_batch)
+    config.max_num_seqs = settings.max_num_seqs
+    config.max_num_batched_tokens = max(STEP_TOKENS, settings.max_num_seqs)
     config.dynamic_split_fuse = True
-    config.enable_prefix_caching = settings.kept_tokens > 0
+    config.enable_prefix_caching = settings.prefix_cache_tokens > 0
     return config

@@ -23,11 +23,11 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo
-from colm.models.engines.libraries.base import ForeignEngine, News, Seats
+from colm.models.engines.libraries.base import LibraryEngine, StepEvents, Slots
 from colm.models.engines.libraries.paged_sampler import Drawing, Seat
 from colm.models.engines.native.decoding import DeviceLost
-from colm.models.engines.native.sampler import Drawn
-from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.sampler import SampledToken
+from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import EngineError, ModelUnusable
@@ -41,21 +41,21 @@ STOP_WITHIN = 20.0
 _CHECKED = 4
 
 
-class PagedEngine(ForeignEngine):
+class PagedEngine(LibraryEngine):
     """Generates with a transformers model in this process, batched by transformers.
 
     The model is changed to attend over pages: do not call `generate` on it any more.
     """
 
     def __init__(self, loaded: LoadedModel, settings: EngineSettings) -> None:
-        context = min(loaded.context_length, settings.max_batch_tokens)
+        context = min(loaded.context_length, settings.kv_cache_tokens)
         info = EngineInfo(
             engine="paged",
             model=loaded.name,
             dtype=loaded.dtype,
             device=loaded.device_name,
             context_length=context,
-            capacity=settings.max_batch,
+            capacity=settings.max_num_seqs,
         )
         library = Manager(loaded, settings, lambda rows: self._tickets.count_step(rows))
         super().__init__(
@@ -77,22 +77,22 @@ class Manager:
     ) -> None:
         kind = loaded.device.type
         page = PAGE.get(kind, PAGE["cuda"])
-        pages = max(1, settings.max_batch_tokens // page)
-        self.room = Seats(rows=settings.max_batch, pages=pages, page=page)
+        pages = max(1, settings.kv_cache_tokens // page)
+        self.room = Slots(rows=settings.max_num_seqs, pages=pages, page=page)
         self._model: Any = loaded.model
         self._name = loaded.name
         self._ends = sorted(loaded.ends) or -1
         self._settings = ContinuousBatchingConfig(
             page_size=page,
             # Pages that finished requests leave are kept until they are needed.
-            num_blocks=pages + settings.kept_tokens // page + settings.max_batch,
-            max_batch_tokens=max(STEP_TOKENS.get(kind, STEP_TOKENS["cuda"]), settings.max_batch),
-            max_requests_per_batch=settings.max_batch,
-            allow_block_sharing=settings.kept_tokens > 0,
+            num_blocks=pages + settings.prefix_cache_tokens // page + settings.max_num_seqs,
+            max_batch_tokens=max(STEP_TOKENS.get(kind, STEP_TOKENS["cuda"]), settings.max_num_seqs),
+            max_requests_per_batch=settings.max_num_seqs,
+            allow_block_sharing=settings.prefix_cache_tokens > 0,
             return_logprobs=True,
         )
         self._seats: dict[str, Seat] = {}
-        self._ids: dict[Generation, str] = {}
+        self._ids: dict[SequenceState, str] = {}
         self._numbers = count()
         self._count_step = count_step
         self._manager: ContinuousBatchingManager
@@ -107,7 +107,7 @@ class Manager:
                 " llama.cpp, Ollama) and set kind = 'openai'"
             ) from error
 
-    def add(self, generation: Generation) -> None:
+    def add(self, generation: SequenceState) -> None:
         sampling = generation.ticket.request.sampling
         # Never an id twice: of two requests with one id the manager loses one.
         name = f"{next(self._numbers)}"
@@ -126,11 +126,11 @@ class Manager:
             self._forget(generation)
             raise EngineError("the manager takes no more requests")
 
-    def drop(self, generation: Generation) -> None:
+    def drop(self, generation: SequenceState) -> None:
         if (name := self._forget(generation)) is not None:
             self._manager.cancel_request(name)
 
-    def news(self, seconds: float) -> Iterator[News]:
+    def news(self, seconds: float) -> Iterator[StepEvents]:
         output = self._next(seconds)
         while output is not None:
             seat = self._seats.get(output.request_id)
@@ -205,7 +205,7 @@ class Manager:
             return None
         return found
 
-    def _read(self, seat: Seat, output: GenerationOutput) -> News:
+    def _read(self, seat: Seat, output: GenerationOutput) -> StepEvents:
         generation, gone = seat.generation, output.is_finished()
         have = len(generation.drawn)
         tokens, logprobs = output.generated_tokens[have:], output.logprobs[have:]
@@ -215,17 +215,17 @@ class Manager:
             generation.cached = max(0, len(generation.prompt) - seat.computed)
         if gone:
             self._forget(generation)
-        return News(
+        return StepEvents(
             generation=generation,
             drawn=[
-                Drawn(token=token, logprob=logprob)
+                SampledToken(token=token, logprob=logprob)
                 for token, logprob in zip(tokens, logprobs, strict=True)
             ],
             gone=gone,
             error=output.error,
         )
 
-    def _forget(self, generation: Generation) -> str | None:
+    def _forget(self, generation: SequenceState) -> str | None:
         name = self._ids.pop(generation, None)
         if name is not None:
             del self._seats[name]

@@ -20,7 +20,7 @@ from transformers.generation.continuous_batching.cb_logits_processors import (
 )
 
 from colm.models.engines.native.sampler import pick
-from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.sequence import SequenceState
 
 #: A request that draws nothing takes the likeliest token.
 _GREEDY = (1.0, 1.0, -1.0)
@@ -30,7 +30,7 @@ _GREEDY = (1.0, 1.0, -1.0)
 class Seat:
     """A request in the manager's batch, and what is seen of it there."""
 
-    generation: Generation
+    generation: SequenceState
     #: Prompt tokens that were computed for it; the others were found in the cache.
     computed: int = 0
     prefilled: bool = False
@@ -38,7 +38,7 @@ class Seat:
     def numbers(self) -> tuple[float, float, float]:
         """Temperature, top_p and the throw for its next token."""
         dice = self.generation.dice
-        return _GREEDY if dice.greedy else (dice.temperature, dice.top_p, dice.throw())
+        return _GREEDY if dice.greedy else (dice.temperature, dice.top_p, dice.random())
 
 
 class Drawing(ContinuousBatchingLogitsProcessorList):

@@ -34,7 +34,7 @@ def slot_mask(
 ) -> Tensor:
     """A boolean mask (rows, 1, queries, keys), True where a query sees a key.
 
-    `q_offset` has the position of each row's first query, as `SlotCache.get_query_offset` gives it.
+    `q_offset` has the position of each row's first query, as `KVCache.get_query_offset` gives it.
     """
     if mask_function is None or options.get("use_vmap"):
         raise NotImplementedError("the model masks attention in a way of its own")

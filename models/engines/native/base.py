@@ -14,10 +14,10 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
 from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
-from colm.models.engines.native.sampler import Dice
-from colm.models.engines.native.sequence import Generation
+from colm.models.engines.native.sampler import RowSampler
+from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
-from colm.models.engines.pending import Ticket, Tickets
+from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import Cancelled, EngineError, EngineLost, PromptTooLong
 from colm.models.messages import Completion
 
@@ -50,9 +50,9 @@ class LocalEngine(ABC):
         self._context = context
         self._ends = ends
         self._stops = stops
-        self._tickets = Tickets()
+        self._tickets = PendingRequests()
         self._wake = threading.Condition()
-        self._arrivals: list[Generation] = []
+        self._arrivals: list[SequenceState] = []
         self._closing = False
         # A daemon, with close() at exit: a thread that Python waits for would hang a worker whose
         # owner forgot to close, and one that it does not wait for dies inside a forward pass.
@@ -67,8 +67,8 @@ class LocalEngine(ABC):
         return self._tickets.stats
 
     @property
-    def pulse(self) -> int:
-        return self._tickets.pulse
+    def progress_counter(self) -> int:
+        return self._tickets.progress_counter
 
     def submit(self, request: GenerationRequest) -> Future[Completion]:
         ticket = self._tickets.open(request)
@@ -116,7 +116,7 @@ class LocalEngine(ABC):
     @abstractmethod
     def _run(self) -> None: ...
 
-    def _prepared(self, ticket: Ticket) -> Generation:
+    def _prepared(self, ticket: PendingRequest) -> SequenceState:
         request = ticket.request
         if request.choices and not self.scores:
             raise cannot_score(self._info)
@@ -133,10 +133,10 @@ class LocalEngine(ABC):
             )
         if not prompt:
             raise EngineError("the prompt has no tokens")
-        return Generation(
+        return SequenceState(
             ticket=ticket,
             prompt=prompt,
-            dice=Dice(request.sampling),
+            dice=RowSampler(request.sampling),
             decode=self._tokenizer.decode,
             ends=self._ends,
             turn_ends=self._tokenizer.ends - self._ends,
@@ -146,7 +146,7 @@ class LocalEngine(ABC):
             pixels=made.pixels,
         )
 
-    def _arrived(self, *, wait: bool) -> list[Generation] | None:
+    def _arrived(self, *, wait: bool) -> list[SequenceState] | None:
         """What came since the last call; with `wait`, something or the end, which is None."""
         with self._wake:
             while wait and not (self._closing or self._arrivals):

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from colm.models.engines.native.model_runner import Runner
-from colm.models.engines.native.sampler import draw
-from colm.models.engines.native.sequence import Generation
-from colm.models.engines.pending import Tickets
+from colm.models.engines.native.sampler import sample
+from colm.models.engines.native.sequence import SequenceState
+from colm.models.engines.pending import PendingRequests
 from colm.models.errors import EngineError
 
 #: What a forward pass may raise for the sake of one request.
@@ -33,7 +33,7 @@ class DeviceLost(Exception):
 class _Stepped:
     """Adjacent rows that went through one forward pass, and the logits for each of its tokens."""
 
-    rows: Sequence[Generation]
+    rows: Sequence[SequenceState]
     guesses: Sequence[Sequence[int]]
     logits: Tensor
 
@@ -41,12 +41,12 @@ class _Stepped:
 class Decoding:
     """Steps rows of `runner`, and fails the tickets of those that cannot be stepped."""
 
-    def __init__(self, runner: Runner, tickets: Tickets, *, guess_tokens: int) -> None:
+    def __init__(self, runner: Runner, tickets: PendingRequests, *, guess_tokens: int) -> None:
         self._runner = runner
         self._tickets = tickets
         self._guess_tokens = guess_tokens
 
-    def step(self, rows: Sequence[Generation]) -> None:
+    def step(self, rows: Sequence[SequenceState]) -> None:
         """At least one more token for each row. Raises DeviceLost."""
         self._tickets.count_step(len(rows))
         for stepped in self._forward(rows, self._guesses(rows), 0):
@@ -54,17 +54,17 @@ class Decoding:
                 generation.batch_size = max(generation.batch_size, len(rows))
             self._take(stepped)
 
-    def first(self, generation: Generation, logits: Tensor) -> None:
+    def first(self, generation: SequenceState, logits: Tensor) -> None:
         """The first token, from the logits after the prompt."""
         self._draw([generation], logits)
 
-    def fault(self, generation: Generation, error: Exception) -> None:
+    def fault(self, generation: SequenceState, error: Exception) -> None:
         if isinstance(error, torch.AcceleratorError):
             raise DeviceLost(str(error)) from error
         generation.poisoned = True
         self._tickets.fail(generation.ticket, EngineError(f"the model failed: {error}"))
 
-    def _guesses(self, rows: Sequence[Generation]) -> list[list[int]]:
+    def _guesses(self, rows: Sequence[SequenceState]) -> list[list[int]]:
         longest = max(row.filled for row in rows)
         most = min(
             self._guess_tokens, CHEAP_TOKENS // len(rows) - 1, self._runner.tokens - longest - 1
@@ -72,7 +72,7 @@ class Decoding:
         return [row.guess(most) for row in rows]
 
     def _forward(
-        self, rows: Sequence[Generation], guesses: Sequence[Sequence[int]], first: int
+        self, rows: Sequence[SequenceState], guesses: Sequence[Sequence[int]], first: int
     ) -> Iterator[_Stepped]:
         """The logits of `rows`; where they cannot be had together, of each row that can alone.
 
@@ -116,14 +116,14 @@ class Decoding:
                 generation.judge(len(guess), count)
                 self._tickets.count_guesses(len(guess), count)
 
-    def _draw(self, rows: Sequence[Generation], logits: Tensor) -> None:
-        for generation, drawn in zip(rows, draw(logits, [r.dice for r in rows]), strict=True):
+    def _draw(self, rows: Sequence[SequenceState], logits: Tensor) -> None:
+        for generation, drawn in zip(rows, sample(logits, [r.dice for r in rows]), strict=True):
             try:
-                generation.take(drawn)
+                generation.append(drawn)
             except EngineError as error:
                 self._tickets.fail(generation.ticket, error)
 
 
-def _came_true(generation: Generation, guess: Sequence[int]) -> bool:
+def _came_true(generation: SequenceState, guess: Sequence[int]) -> bool:
     goes_on = generation.finish_reason is None and not generation.poisoned
     return goes_on and list(guess) == generation.drawn[-1:]

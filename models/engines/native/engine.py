@@ -10,11 +10,11 @@ from colm.models.engines.native.base import LocalEngine
 from colm.models.engines.native.decoding import DeviceLost
 from colm.models.engines.native.image_processor import tokenizer_of
 from colm.models.engines.native.model_runner import Runner
-from colm.models.engines.native.prefix_cache import KeptPrefixes
-from colm.models.engines.native.scheduler import Batch
+from colm.models.engines.native.prefix_cache import PrefixCache
+from colm.models.engines.native.scheduler import Scheduler
 from colm.models.engines.native.tensor_parallel import LeadingRunner
-from colm.models.engines.native.torch_threads import without_pool
-from colm.models.engines.native.waiting_queue import Room
+from colm.models.engines.native.torch_threads import single_intraop_pool
+from colm.models.engines.native.waiting_queue import KVBudget
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import EngineError, EngineLost
 
@@ -31,14 +31,14 @@ class ContinuousEngine(LocalEngine):
     scores = True
 
     def __init__(self, loaded: LoadedModel, settings: EngineSettings) -> None:
-        context = min(loaded.context_length, settings.max_batch_tokens)
+        context = min(loaded.context_length, settings.kv_cache_tokens)
         info = EngineInfo(
             engine="transformers",
             model=loaded.name,
             dtype=loaded.dtype,
             device=_device(loaded, settings.tensor_parallel),
             context_length=context,
-            capacity=settings.max_batch,
+            capacity=settings.max_num_seqs,
         )
         super().__init__(
             tokenizer_of(loaded),
@@ -49,29 +49,29 @@ class ContinuousEngine(LocalEngine):
         )
         leads = settings.tensor_parallel > 1
         kind = LeadingRunner if leads else Runner
-        with without_pool():
-            self._runner = kind(loaded, max_tokens=settings.max_batch_tokens)
-        self._batch = Batch(
+        with single_intraop_pool():
+            self._runner = kind(loaded, max_tokens=settings.kv_cache_tokens)
+        self._batch = Scheduler(
             self._runner,
             tickets=self._tickets,
             info=info,
-            room=Room(rows=settings.max_batch, tokens=settings.max_batch_tokens),
-            kept=KeptPrefixes(settings.kept_tokens),
-            guess_tokens=settings.guess_tokens,
+            room=KVBudget(rows=settings.max_num_seqs, tokens=settings.kv_cache_tokens),
+            kept=PrefixCache(settings.prefix_cache_tokens),
+            guess_tokens=settings.num_speculative_tokens,
         )
         self._start()
 
     def _run(self) -> None:
         while (arrivals := self._arrived(wait=not self._batch.busy)) is not None:
             try:
-                self._batch.turn(arrivals)
+                self._batch.step(arrivals)
             except DeviceLost as error:
                 log.critical("the device is lost: %s", error)
                 self._tickets.close(EngineLost(f"the device is lost: {error}"))
                 break
             except Exception as error:  # a fault of ours must not stop the loop
                 log.exception("a step of the engine failed")
-                self._batch.abandon(EngineError(f"the engine failed: {error!r}"))
+                self._batch.fail_all(EngineError(f"the engine failed: {error!r}"))
         self._end()
 
     def _end(self) -> None:

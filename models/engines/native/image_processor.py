@@ -18,7 +18,7 @@ from torch import Tensor
 
 from colm.models.engines.native.faults import failed
 from colm.models.engines.native.tokenizer import ChatTokenizer, Prompt
-from colm.models.engines.native.torch_threads import without_pool
+from colm.models.engines.native.torch_threads import single_intraop_pool
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import EngineError, ModelUnusable
 from colm.models.messages import Turn
@@ -41,7 +41,7 @@ class ChatProcessor(ChatTokenizer):
             return super().prompt(messages, images)
         pictures = [_decoded(name, images) for name in wanted]
         prompt, _ = self._prompt(messages)
-        with self._lock, without_pool():
+        with self._lock, single_intraop_pool():
             found = self._seen(prompt, pictures)
         tokens = found.pop("input_ids")[0].tolist()
         found.pop("attention_mask", None)

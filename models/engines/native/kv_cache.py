@@ -20,7 +20,7 @@ _NOWHERE = torch.empty(0, dtype=torch.long)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class CacheShape:
     """The size of the rectangle."""
 
     rows: int
@@ -28,7 +28,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aim:
+class WriteTarget:
     """Where the next forward pass writes: `queries` tokens into each of some adjacent rows."""
 
     first: int
@@ -50,7 +50,7 @@ class RowKV:
     layers: tuple[tuple[Tensor, Tensor], ...]
 
 
-def grown(have: Shape, need: Shape, most: int) -> Shape:
+def grown(have: CacheShape, need: CacheShape, most: int) -> CacheShape:
     """A rectangle for `need` of at most `most` tokens; with room to spare where there is some.
 
     To grow is to copy: rows double, and what `have` had is kept as long as both fit.
@@ -67,7 +67,7 @@ def grown(have: Shape, need: Shape, most: int) -> Shape:
         (need.rows, tokens),
     ):
         if rows * length <= most:
-            return Shape(rows=rows, tokens=length)
+            return CacheShape(rows=rows, tokens=length)
     return need
 
 
@@ -78,7 +78,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # transformer
     is_compileable = False
     is_croppable = False
 
-    def __init__(self, owner: SlotCache) -> None:
+    def __init__(self, owner: KVCache) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # transformers is untyped
         self._owner = owner
 
@@ -110,7 +110,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # transformer
     def get_max_length(self) -> int:
         return -1
 
-    def resize(self, shape: Shape, rows: int) -> None:
+    def resize(self, shape: CacheShape, rows: int) -> None:
         """Reallocate, keeping the first `rows` rows."""
         if not self.is_initialized:
             return
@@ -130,12 +130,12 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # transformer
         return tensor
 
 
-class SlotCache(Cache):
+class KVCache(Cache):
     """What a model gets as `past_key_values`. Not for more than one thread."""
 
     def __init__(self, layers: int, most_tokens: int) -> None:
-        self.shape = Shape(rows=1, tokens=min(STRIDE, most_tokens))
-        self.aim = Aim(
+        self.shape = CacheShape(rows=1, tokens=min(STRIDE, most_tokens))
+        self.aim = WriteTarget(
             first=0, rows=0, queries=0, index=_NOWHERE, starts=_NOWHERE, reach=0, start=0
         )
         self._most_tokens = most_tokens
@@ -145,13 +145,13 @@ class SlotCache(Cache):
         """Not one number, as transformers has it, but one for each row; `slot_mask` expects it."""
         return self.aim.starts
 
-    def reserve(self, need: Shape, *, rows: int) -> None:
+    def reserve(self, need: CacheShape, *, rows: int) -> None:
         """Make room for `need`, keeping what the first `rows` rows hold."""
         shape = grown(self.shape, need, self._most_tokens)
         if shape == self.shape:
             return
         # Should memory run out half-way, this much is there in every layer.
-        self.shape = Shape(
+        self.shape = CacheShape(
             rows=min(shape.rows, self.shape.rows), tokens=min(shape.tokens, self.shape.tokens)
         )
         for layer in self._layers():
@@ -194,11 +194,11 @@ class SlotCache(Cache):
         return [tensor for layer in layers for tensor in layer.held()]
 
 
-def _blank(states: Tensor, shape: Shape) -> Tensor:
+def _blank(states: Tensor, shape: CacheShape) -> Tensor:
     return states.new_zeros(shape.rows, states.shape[1], shape.tokens, states.shape[3])
 
 
-def _written(held: Tensor, new: Tensor, aim: Aim) -> Tensor:
+def _written(held: Tensor, new: Tensor, aim: WriteTarget) -> Tensor:
     """Write `new` where `aim` says, and return the rows that attention reads, as a view."""
     rows = slice(aim.first, aim.first + aim.rows)
     if aim.rows == 1:

@@ -12,7 +12,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from colm.models.engines.native.attention import SLOTS
 from colm.models.engines.native.image_processor import features_of, image_token_of, trial
-from colm.models.engines.native.kv_cache import Aim, RowKV, Shape, SlotCache
+from colm.models.engines.native.kv_cache import WriteTarget, RowKV, CacheShape, KVCache
 from colm.models.engines.native.tokenizer import Prompt
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import ModelUnusable
@@ -43,7 +43,7 @@ class Runner:
             seen = self._seen(loaded)
             self._model.set_attn_implementation(_for_text(self._model.config, SLOTS))
             layers = len(DynamicCache(config=self._model.config).layers)
-            self._cache = SlotCache(layers, max_tokens)
+            self._cache = KVCache(layers, max_tokens)
             self._check(loaded.name, expected)
             if seen is not None:
                 self._check_images(loaded.name, *seen)
@@ -54,7 +54,7 @@ class Runner:
         """How many tokens a row has room for."""
         return self._cache.shape.tokens
 
-    def reserve(self, need: Shape, *, rows: int) -> None:
+    def reserve(self, need: CacheShape, *, rows: int) -> None:
         """Make room for `need`, keeping the first `rows` rows. May run out of memory."""
         with torch.inference_mode():
             self._cache.reserve(need, rows=rows)
@@ -116,7 +116,7 @@ class Runner:
             inputs = torch.tensor(tokens, device=self._device)
             offsets = torch.tensor(starts, device=self._device)
             queries = inputs.shape[1]
-            self._cache.aim = Aim(
+            self._cache.aim = WriteTarget(
                 first=first,
                 rows=len(tokens),
                 queries=queries,
@@ -167,7 +167,7 @@ class Runner:
         return prompt, logits[:, -1].float()
 
     def _check_images(self, name: str, prompt: Prompt, expected: Tensor) -> None:
-        self._cache.reserve(Shape(rows=1, tokens=len(prompt.tokens)), rows=0)
+        self._cache.reserve(CacheShape(rows=1, tokens=len(prompt.tokens)), rows=0)
         try:
             features = self.see(prompt.pixels or {})
             found = self.prefill(0, prompt.tokens, 0, features).float()
@@ -185,7 +185,7 @@ class Runner:
     def _check(self, name: str, expected: Tensor) -> None:
         """Two rows of different length, decoded together, must say what each says alone."""
         prompts = self._prompts()
-        self._cache.reserve(Shape(rows=2, tokens=len(prompts[1])), rows=0)
+        self._cache.reserve(CacheShape(rows=2, tokens=len(prompts[1])), rows=0)
         try:
             for row, prompt in enumerate(prompts):
                 self.prefill(row, prompt[:2], 0)

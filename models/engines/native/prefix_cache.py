@@ -31,7 +31,7 @@ class _Entry(Generic[KV]):
     kv: KV
 
 
-class KeptPrefixes(Generic[KV]):
+class PrefixCache(Generic[KV]):
     """At most `limit` tokens of KV, the least recently used conversation forgotten first."""
 
     def __init__(self, limit: int) -> None:
@@ -47,17 +47,17 @@ class KeptPrefixes(Generic[KV]):
         """Whether `length` tokens would be kept at all; ask before copying them."""
         return MIN_SHARED <= length <= self._limit
 
-    def keep(self, conversation: str, tokens: Sequence[int], kv: KV) -> None:
+    def put(self, conversation: str, tokens: Sequence[int], kv: KV) -> None:
         """Remember `kv` as the conversation's latest, in place of what it left before."""
-        self.forget(conversation)
+        self.evict(conversation)
         if not self.wants(len(tokens)):
             return
         self._entries[conversation] = _Entry(tokens=tokens, kv=kv)
         self._held += len(tokens)
         while self._held > self._limit:
-            self.forget(next(iter(self._entries)))
+            self.evict(next(iter(self._entries)))
 
-    def find(self, prompt: Sequence[int]) -> Match[KV] | None:
+    def match(self, prompt: Sequence[int]) -> Match[KV] | None:
         """The longest kept prefix of `prompt`, short of its last token, whose logits are needed."""
         usable = prompt[:-1]
         best, length = None, MIN_SHARED - 1
@@ -70,7 +70,7 @@ class KeptPrefixes(Generic[KV]):
         self._entries.move_to_end(best)
         return Match(kv=self._entries[best].kv, length=length)
 
-    def forget(self, conversation: str) -> None:
+    def evict(self, conversation: str) -> None:
         entry = self._entries.pop(conversation, None)
         if entry is not None:
             self._held -= len(entry.tokens)

@@ -30,7 +30,7 @@ class Lookup:
     def extend(self, tokens: Sequence[int]) -> None:
         self._tokens.extend(tokens)
 
-    def guess(self, most: int) -> list[int]:
+    def propose(self, most: int) -> list[int]:
         """Up to `most` tokens that may come next; none where nothing is known, or little hoped."""
         if most <= 0 or self._rests():
             return []
@@ -38,7 +38,7 @@ class Lookup:
         end = self._ends.get(tuple(self._tokens[-NGRAM:]))
         return [] if end is None else self._tokens[end : end + most]
 
-    def judge(self, guessed: int, right: int) -> None:
+    def record_acceptance(self, guessed: int, right: int) -> None:
         """Learn that of `guessed` tokens the first `right` were drawn."""
         self._trust += 0.25 * (right / guessed - self._trust)
         if self._trust < _WORTH:

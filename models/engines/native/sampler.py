@@ -18,14 +18,14 @@ _COLD = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class SampledToken:
     """A token, and the natural log of the probability that the model itself gave it."""
 
     token: int
     logprob: float
 
 
-class Dice:
+class RowSampler:
     """One request's way of drawing. With the same seed it draws the same, whatever else runs."""
 
     def __init__(self, sampling: Sampling) -> None:
@@ -37,12 +37,12 @@ class Dice:
     def greedy(self) -> bool:
         return self.temperature < _COLD
 
-    def throw(self) -> float:
+    def random(self) -> float:
         """A number in [0, 1); one for each token."""
         return self._rng.random()
 
 
-def draw(logits: Tensor, dice: Sequence[Dice]) -> list[Drawn]:
+def sample(logits: Tensor, dice: Sequence[RowSampler]) -> list[SampledToken]:
     """The next token for each row of `logits`, shaped (rows, vocabulary).
 
     A row whose logits are not finite gets a logprob that is not finite either: check it.
@@ -54,17 +54,17 @@ def draw(logits: Tensor, dice: Sequence[Dice]) -> list[Drawn]:
         tokens[sampled] = _sample(logits[sampled], [dice[row] for row in sampled])
     logprobs = logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
     return [
-        Drawn(token=token, logprob=logprob)
+        SampledToken(token=token, logprob=logprob)
         for token, logprob in zip(tokens.tolist(), logprobs.tolist(), strict=True)
     ]
 
 
-def _sample(logits: Tensor, dice: Sequence[Dice]) -> Tensor:
+def _sample(logits: Tensor, dice: Sequence[RowSampler]) -> Tensor:
     device = logits.device
     warmth = torch.tensor([die.temperature for die in dice], device=device)
     # A row that is no number draws something: that it is none shows in its logprob.
     probabilities = (logits / warmth[:, None]).softmax(dim=-1).nan_to_num()
-    throws = [die.throw() for die in dice]
+    throws = [die.random() for die in dice]
     # Doubles: in single precision the sum over a large vocabulary loses the unlikely tokens.
     sums = probabilities.double().cumsum(dim=-1)
     tokens = pick(sums, torch.tensor(throws, device=device, dtype=torch.double))

@@ -15,30 +15,30 @@ from torch import Tensor
 
 from colm.models.engines.base import EngineInfo
 from colm.models.engines.native.decoding import FAULTS, Decoding
-from colm.models.engines.native.kv_cache import RowKV, Shape
+from colm.models.engines.native.kv_cache import RowKV, CacheShape
 from colm.models.engines.native.model_runner import Runner
-from colm.models.engines.native.prefix_cache import MIN_SHARED, KeptPrefixes, shared_prefix
+from colm.models.engines.native.prefix_cache import MIN_SHARED, PrefixCache, shared_prefix
 from colm.models.engines.native.scoring import score
-from colm.models.engines.native.sequence import Generation
-from colm.models.engines.native.waiting_queue import Room, WaitingLine
-from colm.models.engines.pending import Tickets
+from colm.models.engines.native.sequence import SequenceState
+from colm.models.engines.native.waiting_queue import KVBudget, WaitingQueue
+from colm.models.engines.pending import PendingRequests
 from colm.models.errors import EngineError
 
 #: Prompt tokens computed in one turn before the running rows get their next token.
 PREFILL_TOKENS = 512
 
 
-class Batch:
+class Scheduler:
     """Decides what each forward pass does. For one thread; settles tickets as requests end."""
 
     def __init__(
         self,
         runner: Runner,
         *,
-        tickets: Tickets,
+        tickets: PendingRequests,
         info: EngineInfo,
-        room: Room,
-        kept: KeptPrefixes[RowKV],
+        room: KVBudget,
+        kept: PrefixCache[RowKV],
         guess_tokens: int = 0,
     ) -> None:
         self._runner = runner
@@ -47,15 +47,15 @@ class Batch:
         self._room = room
         self._kept = kept
         self._decoding = Decoding(runner, tickets, guess_tokens=guess_tokens)
-        self._line: WaitingLine[Generation] = WaitingLine()
-        self._rows: list[Generation] = []
-        self._entering: Generation | None = None
+        self._line: WaitingQueue[SequenceState] = WaitingQueue()
+        self._rows: list[SequenceState] = []
+        self._entering: SequenceState | None = None
 
     @property
     def busy(self) -> bool:
         return bool(self._rows or self._entering or len(self._line))
 
-    def turn(self, arrivals: Iterable[Generation]) -> None:
+    def step(self, arrivals: Iterable[SequenceState]) -> None:
         """One step of the loop. Raises DeviceLost; any other fault is its request's own."""
         for generation in arrivals:
             self._line.join(generation, overnight=generation.ticket.request.lane == "overnight")
@@ -64,7 +64,7 @@ class Batch:
         self._decode()
         self._sweep()
 
-    def abandon(self, error: EngineError) -> None:
+    def fail_all(self, error: EngineError) -> None:
         """Fail what runs, and forget all that the cache holds; who waits goes on waiting."""
         for generation in [*self._rows, *([self._entering] if self._entering else [])]:
             self._tickets.fail(generation.ticket, error)
@@ -90,12 +90,12 @@ class Batch:
             if self._gone(generation, now):
                 self._leave(row)
 
-    def _gone(self, generation: Generation, now: float) -> bool:
+    def _gone(self, generation: SequenceState, now: float) -> bool:
         if generation.ticket.overdue(now):
             self._tickets.expire(generation.ticket)
         return generation.ticket.settled
 
-    def _complete(self, generation: Generation, row: int, now: float) -> None:
+    def _complete(self, generation: SequenceState, row: int, now: float) -> None:
         ticket = generation.ticket
         try:
             completion = generation.completion(self._info, ticket.request.sampling.seed, now)
@@ -106,7 +106,7 @@ class Batch:
         self._tickets.finish(ticket, completion, opened=opened)
         self._keep(generation, row)
 
-    def _keep(self, generation: Generation, row: int) -> None:
+    def _keep(self, generation: SequenceState, row: int) -> None:
         conversation = generation.ticket.request.conversation
         if conversation is None or not self._kept.wants(generation.filled):
             return
@@ -115,7 +115,7 @@ class Batch:
         except torch.OutOfMemoryError:
             self._kept.clear()  # keeping is a convenience: running requests come first
         else:
-            self._kept.keep(conversation, generation.held, kv)
+            self._kept.put(conversation, generation.kv_tokens, kv)
 
     def _leave(self, row: int) -> None:
         """Free a row: the last one takes its place, and who is entering closes up."""
@@ -127,7 +127,7 @@ class Batch:
         if self._entering is not None:
             self._runner.move(len(self._rows) + 1, len(self._rows), self._entering.filled)
 
-    def _vacate(self, generation: Generation, row: int) -> None:
+    def _vacate(self, generation: SequenceState, row: int) -> None:
         if generation.poisoned:
             self._runner.blank(row)
 
@@ -146,7 +146,7 @@ class Batch:
                 self._vacate(generation, len(self._rows))
                 continue
             generation.filled += len(chunk)
-            self._tickets.beat()
+            self._tickets.record_progress()
             if generation.filled == len(generation.prompt):
                 generation.pixels, generation.features = None, None
                 if generation.choices:
@@ -158,7 +158,7 @@ class Batch:
                 self._decoding.first(generation, logits)
                 generation.first_token = time.monotonic()
 
-    def _features(self, generation: Generation, chunk: list[int]) -> Tensor | None:
+    def _features(self, generation: SequenceState, chunk: list[int]) -> Tensor | None:
         """What stands in the places of images in this chunk of the prompt; None if it has none."""
         count = sum(token < 0 for token in chunk)
         if not count or generation.pixels is None:
@@ -169,7 +169,7 @@ class Batch:
         features: Tensor = generation.features[start : start + count]
         return features
 
-    def _score(self, generation: Generation, logits: Tensor) -> None:
+    def _score(self, generation: SequenceState, logits: Tensor) -> None:
         """Settle a request that asks how likely its choices are; it never joins the rows."""
         row = len(self._rows)
         generation.first_token = time.monotonic()
@@ -185,16 +185,16 @@ class Batch:
             self._complete(generation, row, time.monotonic())
         self._vacate(generation, row)
 
-    def _admit(self) -> Generation | None:
+    def _admit(self) -> SequenceState | None:
         """Whoever is next in line, if there is room."""
         first = self._line.first()
-        reaches = [generation.reach for generation in self._rows]
-        if first is None or not self._room.fits(reaches, first.reach):
+        reaches = [generation.max_len for generation in self._rows]
+        if first is None or not self._room.fits(reaches, first.max_len):
             return None
         # A fault that nobody expects fails it with those that run, rather than forgetting it.
         generation = self._entering = self._line.pop()
         generation.started = time.monotonic()
-        need = Shape(rows=len(reaches) + 1, tokens=max([*reaches, generation.reach]))
+        need = CacheShape(rows=len(reaches) + 1, tokens=max([*reaches, generation.max_len]))
         try:
             self._runner.reserve(need, rows=len(reaches))
             self._reuse(generation)
@@ -204,13 +204,13 @@ class Batch:
             return None
         return generation
 
-    def _reuse(self, generation: Generation) -> None:
+    def _reuse(self, generation: SequenceState) -> None:
         """Start from the longest prefix that is kept, or that a running row holds."""
-        kept, target = self._kept.find(generation.prompt), len(self._rows)
+        kept, target = self._kept.match(generation.prompt), len(self._rows)
         length = kept.length if kept else MIN_SHARED - 1
         source = None
         for row, running in enumerate(self._rows):
-            shared = shared_prefix(generation.prompt[:-1], running.held)
+            shared = shared_prefix(generation.prompt[:-1], running.kv_tokens)
             if shared > length:
                 source, length = row, shared
         if source is not None:

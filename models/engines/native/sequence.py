@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from colm.models.answers.thoughts import split_thought
 from colm.models.engines.base import EngineInfo
 from colm.models.engines.native.prompt_lookup import Lookup
-from colm.models.engines.native.sampler import Dice, Drawn
+from colm.models.engines.native.sampler import RowSampler, SampledToken
 from colm.models.engines.native.tokenizer import StopFinder
-from colm.models.engines.pending import Ticket
+from colm.models.engines.pending import PendingRequest
 from colm.models.errors import EngineError
 from colm.models.messages import Completion, explain
 
@@ -25,12 +25,12 @@ Decode = Callable[[Sequence[int]], str]
 
 
 @dataclass(kw_only=True, eq=False)
-class Generation:
+class SequenceState:
     """State of one request, from its admission to its end. Belongs to the step loop's thread."""
 
-    ticket: Ticket
+    ticket: PendingRequest
     prompt: list[int]
-    dice: Dice
+    dice: RowSampler
     decode: Decode
     ends: frozenset[int]
     #: Those that end it but for a thought: some models end a thought as they end a turn.
@@ -72,18 +72,18 @@ class Generation:
             self._stopping = StopFinder(self.stops, self.decode)
 
     @property
-    def reach(self) -> int:
+    def max_len(self) -> int:
         """The most tokens that its row will ever hold."""
         if self.choices:
             return len(self.prompt) + max(map(len, self.choices))
         return len(self.prompt) + self.ticket.request.sampling.max_new_tokens
 
     @property
-    def held(self) -> list[int]:
+    def kv_tokens(self) -> list[int]:
         """The tokens whose KV its row holds."""
         return (self.prompt + self.drawn)[: self.filled]
 
-    def take(self, drawn: Drawn) -> None:
+    def append(self, drawn: SampledToken) -> None:
         """Append a token; sets `finish_reason` with the last. EngineError if it is no token."""
         if not math.isfinite(drawn.logprob):
             self.poisoned = True
@@ -130,14 +130,14 @@ class Generation:
             self._lookup = Lookup(self.prompt)
         self._lookup.extend(self.drawn[self._looked_up :])
         self._looked_up = len(self.drawn)
-        guessed = self._lookup.guess(min(most, left - 1))
+        guessed = self._lookup.propose(min(most, left - 1))
         # A piece of an image is no token that can be drawn.
         return list(takewhile(lambda token: token >= 0, guessed))
 
     def judge(self, guessed: int, right: int) -> None:
         """How many of the last guesses came true."""
         if self._lookup is not None:
-            self._lookup.judge(guessed, right)
+            self._lookup.record_acceptance(guessed, right)
 
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
         """What the caller gets; EngineError if a message cannot hold it."""

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.native.decoding import FAULTS, DeviceLost
-from colm.models.engines.native.kv_cache import RowKV, Shape
+from colm.models.engines.native.kv_cache import RowKV, CacheShape
 from colm.models.engines.native.model_runner import Runner
 from colm.models.engines.native.weights import LoadedModel, load
 from colm.models.errors import ModelUnusable
@@ -55,7 +55,7 @@ class LeadingRunner(Runner):
         super().__init__(loaded, max_tokens=max_tokens)  # the followers try theirs out themselves
         self._leads = True
 
-    def reserve(self, need: Shape, *, rows: int) -> None:
+    def reserve(self, need: CacheShape, *, rows: int) -> None:
         self._tell("reserve", need, rows)
         super().reserve(need, rows=rows)
 
@@ -186,7 +186,7 @@ def follow(settings: EngineSettings, model_path: str | None, rank: int, port: in
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the leader's, which finishes first
     os.environ["LOCAL_RANK"] = str(rank)  # noqa: TID251 - transformers chooses the device by it
     loaded = _join(settings, model_path, rank, port)
-    follower = Follower(loaded, max_tokens=settings.max_batch_tokens)
+    follower = Follower(loaded, max_tokens=settings.kv_cache_tokens)
     try:
         follower.run()
     except RuntimeError as error:  # the leader is gone, and so is the engine

@@ -16,7 +16,7 @@ import torch
 
 
 @contextmanager
-def without_pool(threads: int | None = None) -> Iterator[None]:
+def single_intraop_pool(threads: int | None = None) -> Iterator[None]:
     """Operations of the calling thread run on it alone.
 
     Afterwards it has `threads`, and so has every thread that starts then; None: as many as before.

@@ -14,7 +14,7 @@ PATIENCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class KVBudget:
     """What the KV cache may hold: a rectangle, as many tokens for each row as the longest needs."""
 
     rows: int
@@ -26,7 +26,7 @@ class Room:
         return len(rows) <= self.rows and len(rows) * max(rows) <= self.tokens
 
 
-class WaitingLine(Generic[T]):
+class WaitingQueue(Generic[T]):
     """First come, first served within a lane; interactive before overnight.
 
     One overnight request enters for every PATIENCE interactive ones that passed it, so overnight

@@ -36,7 +36,7 @@ from colm.models.engines.native.faults import is_fault, told
 from colm.models.engines.native.gguf import mend_tokenizer, told_by_gguf
 from colm.models.engines.native.int8 import is_int8, to_int8
 from colm.models.engines.native.precision import torch_dtype
-from colm.models.engines.native.torch_threads import without_pool
+from colm.models.engines.native.torch_threads import single_intraop_pool
 from colm.models.errors import ColmError, ModelUnusable
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
     device = _device(settings.device)
     dtype = torch_dtype(settings.dtype, device)
     source = model_path or settings.model
-    with explained(source), without_pool(settings.threads):
+    with explained(source), single_intraop_pool(settings.threads):
         model, tokenizer, processor = _read(source, dtype, settings)
         model.to(device)  # type: ignore[arg-type] # its decorator hides the signature
         if settings.dtype == "int8":
@@ -125,7 +125,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
             f"{source}: the tokenizer has no chat template. Use the model's instruct variant, or"
             " put its template into the folder as chat_template.jinja"
         )
-    length = min(context_length(model.config), settings.context_length or 2**31)
+    length = min(context_length(model.config), settings.max_model_len or 2**31)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,

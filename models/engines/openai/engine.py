@@ -33,7 +33,7 @@ from colm.models.engines.openai.connections import Connections, access_to, endpo
 from colm.models.engines.openai.reply import Reply, read_body, read_reply
 from colm.models.engines.openai.request import Dialect, adapted, payload
 from colm.models.engines.openai.wire import Failure, Setback, failure_of, judged, pause_before
-from colm.models.engines.pending import Ticket, Tickets
+from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import Cancelled, DeadlineExceeded, EndpointError, EngineError, NoText
 from colm.models.messages import MAX_COMPLETION_CHARS, Completion, Sampling, explain
 from colm.models.texts import blank
@@ -70,10 +70,10 @@ class OpenAIEngine:
         self._secrets = _secrets(settings, self._url, api_key, secret_headers or {})
         self._rng = rng or random.Random()
         self._pause = pause
-        self._tickets = Tickets()
+        self._tickets = PendingRequests()
         self._in_flight = 0
         self._stop = asyncio.Event()
-        self._slots = asyncio.Semaphore(settings.max_batch)
+        self._slots = asyncio.Semaphore(settings.max_num_seqs)
         self._connections = Connections(self._client)
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="openai-engine", daemon=True)
@@ -87,8 +87,8 @@ class OpenAIEngine:
             model=self._settings.model,
             dtype="",
             device=self._url.host,
-            context_length=self._settings.context_length,
-            capacity=self._settings.max_batch,
+            context_length=self._settings.max_model_len,
+            capacity=self._settings.max_num_seqs,
         )
 
     @property
@@ -101,7 +101,7 @@ class OpenAIEngine:
         return self._tickets.stats
 
     @property
-    def pulse(self) -> int:
+    def progress_counter(self) -> int:
         """Time: every attempt has a timeout of its own, and so has a request."""
         return time.monotonic_ns()
 
@@ -132,7 +132,7 @@ class OpenAIEngine:
             self._ready.set_result(asyncio.get_running_loop())
             await self._stop.wait()
 
-    async def _serve(self, ticket: Ticket) -> None:
+    async def _serve(self, ticket: PendingRequest) -> None:
         deadline = ticket.request.deadline
         left = None if deadline is None else deadline - time.monotonic()
         try:
@@ -150,7 +150,7 @@ class OpenAIEngine:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave a caller waiting
             self._tickets.fail(ticket, EngineError(f"the engine failed: {error!r}"))
 
-    async def _complete(self, ticket: Ticket) -> Completion:
+    async def _complete(self, ticket: PendingRequest) -> Completion:
         started, batch_size = time.monotonic(), self._in_flight
         sampling = ticket.request.sampling
         reply, dialect = await self._ask(ticket.request)

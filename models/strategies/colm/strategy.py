@@ -5,7 +5,7 @@
     refine=False:        draft -> synthesize -> the guidance is the answer
 
 Where the paper leaves a choice open it is an option here. The caller is given the refined answer
-that agrees most with the others (`colm.models.answers.selection.most_central`); every client keeps
+that agrees most with the others (`colm.models.answers.selection.medoid`); every client keeps
 its own.
 
 A stage is over when every step of it has an outcome, or at its deadline. Then:
@@ -26,14 +26,14 @@ from colm.models.messages import Participant, Query, Step
 from colm.models.prompts import colm
 from colm.models.prompts.panels import VERSION as PANELS_VERSION
 from colm.models.prompts.panels import refine_on_drafts
-from colm.models.strategies.answer_report import client_answer, gone_without, latest_texts
+from colm.models.strategies.answer_report import client_answer, missing_notes, latest_texts
 from colm.models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
 from colm.models.strategies.colm.options import ColmOptions, needs_server
 from colm.models.strategies.colm.selection import ask_server, keywords_choice, servers_choice
 from colm.models.strategies.colm.steps import refined_on, server_drafts, synthesis
 from colm.models.strategies.colm.trust import discounted
 from colm.models.strategies.format_options import question_of
-from colm.models.strategies.repeated_sampling import draws
+from colm.models.strategies.repeated_sampling import sample_steps
 from colm.models.strategies.stages import (
     Chosen,
     ClosedStage,
@@ -42,7 +42,7 @@ from colm.models.strategies.stages import (
     make_step,
     query_deadline,
 )
-from colm.models.vision import described, drafters
+from colm.models.vision import with_descriptions, drafters
 
 
 class Colm:
@@ -124,7 +124,7 @@ class _Turn:
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
     ) -> Move:
         who = [*clients, self.server] if server_drafts(self.query, self.options) else clients
-        steps = [step for w in who for step in draws(self.query, self.options, w, 1, self.now)]
+        steps = [step for w in who for step in sample_steps(self.query, self.options, w, 1, self.now)]
         return self.ask(*steps, decisions=why)
 
     def after_panel(self, round: int) -> Move:
@@ -179,7 +179,7 @@ class _Turn:
         """A client's next answer: in the light of guidance, or of the others' drafts."""
         own = self.written.get(client.name) if self.options.client_sees_own_draft else None
         chosen = client.name in self.selected() if self.selected() else None
-        asked = described(self.query, client, question_of(self.query, self.options), self.seen)
+        asked = with_descriptions(self.query, client, question_of(self.query, self.options), self.seen)
         if isinstance(told, str):
             messages, version = refined_on(self.options, client, asked, own, told, chosen)
             return make_step(
@@ -237,7 +237,7 @@ class _Turn:
         notes = [selection.reason] if selection and not selection.detail["ok"] else []
         notes += [trouble] if trouble else []
         told = self.stage.steps if self.stage and trouble else ()
-        notes += gone_without(self.state, told)
+        notes += missing_notes(self.state, told)
         chosen = None
         if guidance is not None:
             chosen = Chosen(self.server.name, guidance, "the server's synthesis: nobody refines")

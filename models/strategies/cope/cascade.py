@@ -15,7 +15,7 @@ from colm.models.messages import Name, Query
 from colm.models.prompts.answer_format import hint_of
 from colm.models.strategies.base import Move, QueryState
 from colm.models.strategies.cope.consensus import Comparison, Rule
-from colm.models.strategies.cope.stages import Course, defer
+from colm.models.strategies.cope.stages import CascadePlan, defer
 from colm.models.strategies.cope.strategy import small_model
 from colm.models.strategies.format_options import FormatOptions
 
@@ -51,7 +51,7 @@ class Cascade:
     def next_move(self, state: QueryState, now: datetime) -> Move:
         query = state.query
         options = CascadeOptions.model_validate(query.options)
-        course = Course(
+        course = CascadePlan(
             client=small_model(query, "cascade", options.client),
             server=query.server,
             hint=hint_of(options.kind, options.format_hint),

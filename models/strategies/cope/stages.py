@@ -33,7 +33,7 @@ from colm.models.strategies.stages import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class CascadePlan:
     """How a query defers: everything that its strategy's options say, resolved."""
 
     client: Participant
@@ -52,14 +52,14 @@ class Course:
     tests: Tests | None = None
 
 
-def defer(course: Course, state: QueryState, now: datetime) -> Move:
+def defer(course: CascadePlan, state: QueryState, now: datetime) -> Move:
     """The next move of a query on this course."""
     if not state.steps:
-        return _Turn(course, state, now).enter(course.stages[0])
+        return _Step(course, state, now).enter(course.stages[0])
     closed = close_stage(state, now)
     if isinstance(closed, Wait):
         return closed
-    turn = _Turn(course, closed.state, now, closed)
+    turn = _Step(course, closed.state, now, closed)
     last = closed.steps[-1].step
     if last.act == "plan":
         return turn.solve(last.round)
@@ -67,14 +67,14 @@ def defer(course: Course, state: QueryState, now: datetime) -> Move:
         return turn.end()
     if last.act != "check" and course.tests is not None:
         return turn.check(last.round, course.tests)
-    return turn.weigh(last.round)
+    return turn.decide_stage(last.round)
 
 
 @dataclass(frozen=True)
-class _Turn:
+class _Step:
     """One decision: the state with its last stage closed, and the moment it is decided at."""
 
-    course: Course
+    course: CascadePlan
     state: QueryState
     now: datetime
     closed: ClosedStage | None = None
@@ -107,7 +107,7 @@ class _Turn:
             return self.ask([self.solution(course.server, stage, 0, None)])
         goals = self.goals(stage)
         steps = [self.solution(course.client, stage, i, goal) for i, goal in goals.items()]
-        return self.ask(steps) if steps else self.weigh(stage)
+        return self.ask(steps) if steps else self.decide_stage(stage)
 
     def goals(self, stage: int) -> dict[int, str | None]:
         """The client's plan for each solution that a stage asks, by its index."""
@@ -127,16 +127,16 @@ class _Turn:
 
     def check(self, stage: int, tests: Tests) -> Move:
         steps = check_steps(self.query, tests, samples_of(self.state, stage), stage, self.now)
-        return self.ask(steps) if steps else self.weigh(stage)
+        return self.ask(steps) if steps else self.decide_stage(stage)
 
-    def weigh(self, stage: int) -> Move:
+    def decide_stage(self, stage: int) -> Move:
         """Accept a stage's answer and end, or defer to the next stage."""
         rule = self.course.rules[stage]
         verdict = decide(samples_of(self.state, stage), rule)
         plan = chosen_plan(self.query.seed, verdict.members) if self.course.plans else None
         decision = stage_decision(stage, rule, verdict, plan)
         state = replace(self.state, decisions=(*self.state.decisions, decision))
-        turn = _Turn(self.course, state, self.now, self.closed, (*self.decisions, decision))
+        turn = _Step(self.course, state, self.now, self.closed, (*self.decisions, decision))
         later = [s for s in self.course.stages if s > stage]
         if 3 in later and self.client_is_gone():
             later = [3]

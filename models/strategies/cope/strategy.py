@@ -17,7 +17,7 @@ from colm.models.prompts.answer_format import hint_of
 from colm.models.strategies.base import Move, QueryState
 from colm.models.strategies.cope.code_checks import Tests
 from colm.models.strategies.cope.consensus import Comparison, Confidence, Rule
-from colm.models.strategies.cope.stages import Course, defer
+from colm.models.strategies.cope.stages import CascadePlan, defer
 from colm.models.strategies.format_options import FormatOptions
 
 _TESTED_BY = "the visible tests, and the name of a server whose engine is of the kind sandbox"
@@ -120,13 +120,13 @@ def rules_of(query: Query) -> dict[int, Rule]:
     }
 
 
-def _course(query: Query) -> Course:
+def _course(query: Query) -> CascadePlan:
     options = CopeOptions.model_validate(query.options)
     tests = None
     if options.confidence == "tests" and options.tests and options.checker:
         tests = Tests(options.checker, options.tests)
     planning = (*options.plan_temperatures, options.plan_temperatures[1])
-    return Course(
+    return CascadePlan(
         client=small_model(query, "cope", options.client),
         server=query.server,
         hint=hint_of(options.kind, options.format_hint),
