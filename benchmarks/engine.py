@@ -98,7 +98,7 @@ def _peers(
     """All that can be had; who is missing is reported with the reason."""
     plain = load(settings, model_path=str(folder))
     tokenizer = ChatTokenizer(plain.tokenizer)
-    blind = settings.model_copy(update={"guess_tokens": 0})
+    blind = settings.model_copy(update={"num_speculative_tokens": 0})
     makers: dict[str, Callable[[], Peer]] = {
         "one at a time": lambda: StaticPeer("one at a time", plain, batch=1, by_length=False),
         "static": lambda: StaticPeer("static batches of 8", plain, batch=BATCH, by_length=False),
@@ -206,7 +206,7 @@ def _measure_refining(
     """Refinements end to end, their drafts' KV kept and not kept."""
     sizes = QUESTION_TOKENS[:1] if options.quick else QUESTION_TOKENS
     tokens = REFINED_TOKENS // (4 if options.quick else 1)
-    without = settings.model_copy(update={"kept_tokens": 0})
+    without = settings.model_copy(update={"prefix_cache_tokens": 0})
     with ExitStack() as stack:
         pair = {}
         for name, kind in (("kept", settings), ("not kept", without)):

@@ -26,8 +26,8 @@ from colm.tasks import ask, evaluate
 from colm.tasks.config.settings import settings
 from colm.workers.evaluator.run_control import change_run
 
-SCRIPTED = 'engine = {{ kind = "scripted", delay = {delay}, max_batch = {batch} }}'
-REAL = 'engine = {{ model = "{model}", max_batch = {batch}, threads = 1 }}'
+SCRIPTED = 'engine = {{ kind = "scripted", delay = {delay}, max_num_seqs = {batch} }}'
+REAL = 'engine = {{ model = "{model}", max_num_seqs = {batch}, threads = 1 }}'
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ def _static_model(folder: Path) -> StaticModel:
 
 def site_file(folder: Path, batch: int) -> str:
     """The colm.toml of CoLM's site: the clients share a process, the server has its own."""
-    engine = f'{{ model = "{folder}", max_batch = {batch} }}'
+    engine = f'{{ model = "{folder}", max_num_seqs = {batch} }}'
     stages = ("select", "draft", "synthesize", "refine", "query")
     lines = [
         f"coordinator_threads = {THREADS}",

@@ -93,7 +93,7 @@ persona = "You are a careful mathematician who checks every step."
 model = "{folder}"
 dtype = "{options.dtype}"
 threads = {options.threads}
-max_batch = {options.batch}
+max_num_seqs = {options.batch}
 """
 
 

@@ -68,7 +68,7 @@ def site_file(clients: int, *, grouped: bool) -> str:
 
 
 def _engine(model: str) -> str:
-    return f'engine = {{ kind = "scripted", model = "{model}", max_batch = {THREADS} }}'
+    return f'engine = {{ kind = "scripted", model = "{model}", max_num_seqs = {THREADS} }}'
 
 
 def _configure(**variables: str) -> None:

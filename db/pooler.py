@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psycopg2
 from sqlalchemy import Engine
 
-from colm.db.connection import connect, autocommit, parse
+from colm.db.connection import autocommit, connect, parse
 from colm.db.sessions import pooled
 
 #: none: the connections are the server's own. session: lent for as long as we keep them.

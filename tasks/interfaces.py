@@ -1,6 +1,6 @@
 """What the task bodies need from the outside, as protocols. `workers` installs the real parts.
 
-`colm.db.record.store.SqlRecord` keeps `QueryStore`, an engine of `colm.models.engines` keeps the engine
+`colm.db.record.store.SqlRecord` keeps `QueryStore`, an engine of `colm.models.engines` the engine
 protocol. The bodies never construct either, which is why asking needs no GPU and no database.
 """
 

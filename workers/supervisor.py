@@ -139,7 +139,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 HEALTHY_AFTER = 60.0
 
 
-#: How much longer than `limits.shutdown` a child may take to end after SIGTERM (seconds).
+#: How much longer than `limits.shutdown_grace` a child may take to end after SIGTERM (seconds).
 STOP_GRACE = 5.0
 
 

@@ -108,7 +108,9 @@ def _update_of(columns: Iterable[str]) -> str:
     return f"UPDATE OF {named}" if named else "UPDATE"
 
 
-def append_only_triggers(table: Table, *, purged: bool = False, erasable: Sequence[str] = ()) -> None:
+def append_only_triggers(
+    table: Table, *, purged: bool = False, erasable: Sequence[str] = ()
+) -> None:
     """Have `table` made append-only wherever it is created; see `statements`."""
     kept = [column.name for column in table.c if column.name not in erasable] if erasable else []
     table.info[_OPTIONS] = {"purged": purged, "kept": kept}

@@ -46,7 +46,7 @@ class Columns:
     tests: str = "tests"
     cluster: str = "cluster"
     images: str = "images"
-    visible_tests: str = "docstring_tests"
+    visible_tests: str = "visible_tests"
 
 
 def plain(row: Row, columns: Columns) -> Example:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from colm.evaluation.experiments.catalogue import Layout, Place
-from colm.evaluation.report.figures import COLOURS, MARKERS, RenderedFigure, render, error_bar
+from colm.evaluation.report.figures import COLOURS, MARKERS, RenderedFigure, error_bar, render
 from colm.evaluation.stats.tables import EntryRow
 
 #: A point with what was measured there.

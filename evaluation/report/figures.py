@@ -56,7 +56,9 @@ def render(
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
         figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    return RenderedFigure(name=name, title=title, words=words, svg=svg.getvalue(), png=png.getvalue())
+    return RenderedFigure(
+        name=name, title=title, words=words, svg=svg.getvalue(), png=png.getvalue()
+    )
 
 
 def error_bar(estimate: Estimate) -> list[list[float]]:

@@ -16,8 +16,8 @@ from colm.evaluation.report.figures import (
     MARKERS,
     RED,
     RenderedFigure,
-    render,
     error_bar,
+    render,
 )
 from colm.evaluation.stats.analysis import Analysis
 from colm.evaluation.stats.run_data import RunData

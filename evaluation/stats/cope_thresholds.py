@@ -126,7 +126,9 @@ def surface(
     ]
 
 
-def whole_surface(stored: Sequence[StoredSamples], n: int, confidence: Confidence) -> Iterator[Point]:
+def whole_surface(
+    stored: Sequence[StoredSamples], n: int, confidence: Confidence
+) -> Iterator[Point]:
     """Points for n and smaller ones, at the thresholds that can make a difference.
 
     A consensus among n is a multiple of 1/n, so that under ">=" a threshold between two of them
@@ -176,7 +178,9 @@ def _place(one: StoredSamples, end: Replayed) -> int:
 
 def nothing_stored(example: str, kind: Kind) -> StoredSamples:
     """Of a question that could not be asked."""
-    return StoredSamples(example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={})
+    return StoredSamples(
+        example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={}
+    )
 
 
 def _graded(

@@ -118,8 +118,8 @@ class Engine(Protocol):
     def progress_counter(self) -> int:
         """Another number whenever something has moved for a request: tokens, prompts, an end.
 
-        A watchdog takes an engine that has work and whose `progress_counter` stands still to be stalled. An engine
-        whose every request is bounded by a timeout of its own may count the time instead.
+        A watchdog takes an engine that has work and whose counter stands still to be stalled. An
+        engine whose every request is bounded by a timeout of its own may count the time instead.
         """
 
     def submit(self, request: GenerationRequest) -> Future[Completion]: ...

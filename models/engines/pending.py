@@ -81,7 +81,9 @@ class PendingRequests:
             ticket.future.set_exception(refusal)
         return ticket
 
-    def finish(self, ticket: PendingRequest, completion: Completion, *, opened: str | None = "") -> bool:
+    def finish(
+        self, ticket: PendingRequest, completion: Completion, *, opened: str | None = ""
+    ) -> bool:
         """Hand over the completion, its thought apart; False if the ticket was settled before.
 
         `opened`: how the prompt ends, where it leaves a thought open; None where the text is not

@@ -21,7 +21,7 @@ from colm.models.sandbox.runner import Limits, Verdict, protections, run
 
 
 class SandboxEngine:
-    """Runs at most `max_batch` programs at once, each within `run_seconds` of processor time
+    """Runs at most `max_num_seqs` programs at once, each within `run_seconds` of processor time
     and `run_megabytes`.
 
     A request that is cancelled while its program runs is settled at once; the program ends by its

@@ -120,7 +120,8 @@ def labelled(drafts: Sequence[LabelledDraft]) -> str:
     """The drafts as material, each with an equal share of MAX_PANEL_CHARS at most."""
     share = MAX_PANEL_CHARS // max(1, len(drafts))
     return "\n\n".join(
-        f'<draft by="{d.client.name}">\n{quote_untrusted(_cut(d.text.strip(), share), "draft")}\n</draft>'
+        f'<draft by="{d.client.name}">\n'
+        f"{quote_untrusted(_cut(d.text.strip(), share), 'draft')}\n</draft>"
         for d in drafts
     )
 

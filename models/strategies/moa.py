@@ -18,7 +18,7 @@ from colm.models.prompts import panels
 from colm.models.strategies.base import Ask, Finish, Move, QueryState, Wait
 from colm.models.strategies.cope.report import without
 from colm.models.strategies.format_options import FormatOptions, question_of
-from colm.models.strategies.repeated_sampling import sample_steps, most_frequent, named
+from colm.models.strategies.repeated_sampling import most_frequent, named, sample_steps
 from colm.models.strategies.stages import (
     Chosen,
     ClosedStage,

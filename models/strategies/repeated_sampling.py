@@ -70,7 +70,9 @@ def most_frequent(
         return None
     if options.kind is None:
         choice = medoid(there)
-        return SelectedSample(int(choice.name), f"sample {choice.name} {choice.because}", {"kind": None})
+        return SelectedSample(
+            int(choice.name), f"sample {choice.name} {choice.because}", {"kind": None}
+        )
     votes = votes_of(texts, options.kind, question)
     detail = {
         "kind": options.kind,
@@ -80,6 +82,8 @@ def most_frequent(
     }
     if not votes.majority:
         first = int(next(iter(there)))
-        return SelectedSample(first, f"no sample holds an answer of the kind {options.kind}", detail)
+        return SelectedSample(
+            first, f"no sample holds an answer of the kind {options.kind}", detail
+        )
     because = f"{len(votes.majority)} of {len(texts)} samples give its answer"
     return SelectedSample(votes.majority[0], because, detail)

@@ -16,7 +16,7 @@ from colm.models.messages import Query
 from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.cope.report import without
 from colm.models.strategies.format_options import FormatOptions
-from colm.models.strategies.repeated_sampling import sample_steps, most_frequent
+from colm.models.strategies.repeated_sampling import most_frequent, sample_steps
 from colm.models.strategies.stages import close_stage, finish
 
 

@@ -11,7 +11,7 @@ from colm.models.messages import Name, Participant, Query, Step
 from colm.models.prompts import panels
 from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.format_options import FormatOptions
-from colm.models.strategies.repeated_sampling import sample_steps, resolve_participant
+from colm.models.strategies.repeated_sampling import resolve_participant, sample_steps
 from colm.models.strategies.stages import ClosedStage, close_stage, finish, make_step
 
 
@@ -33,7 +33,9 @@ class Single:
 
     def check(self, query: Query) -> None:
         """Raises InvalidAsk when nobody of that name takes part."""
-        resolve_participant(query, "single", SingleOptions.model_validate(query.options).participant)
+        resolve_participant(
+            query, "single", SingleOptions.model_validate(query.options).participant
+        )
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         options = SingleOptions.model_validate(state.query.options)

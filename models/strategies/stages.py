@@ -21,7 +21,12 @@ from colm.models.messages import (
     seconds_between,
 )
 from colm.models.prompts import colm
-from colm.models.strategies.answer_report import client_answer, guidance_given, cost_ledger, tokens_of
+from colm.models.strategies.answer_report import (
+    client_answer,
+    cost_ledger,
+    guidance_given,
+    tokens_of,
+)
 from colm.models.strategies.base import (
     Close,
     Decision,

@@ -11,7 +11,11 @@ from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.cope.consensus import samples_of
 from colm.models.strategies.cope.report import without
 from colm.models.strategies.format_options import FormatOptions
-from colm.models.strategies.repeated_sampling import sample_steps, most_frequent, resolve_participant
+from colm.models.strategies.repeated_sampling import (
+    most_frequent,
+    resolve_participant,
+    sample_steps,
+)
 from colm.models.strategies.stages import Chosen, close_stage, end
 
 

@@ -23,10 +23,10 @@ from colm.models.errors import NoConsumer, Overloaded, TransientError
 from colm.tasks.broker.dead_letter_origin import (
     KEPT_ID,
     letter_id,
-    parse_x_death,
     own_headers,
     parked_id,
     parked_origin,
+    parse_x_death,
 )
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.broker.queue_stats import connected
@@ -157,7 +157,9 @@ def republish(channel: BlockingChannel, letter: DeadMessage) -> None:
             f"letter {letter.letter_id} cannot be replayed: nobody knows where it was published"
         )
     headers = own_headers(letter.properties.headers or {})
-    publish_confirmed(channel, letter.exchange, letter.routing_key, letter.properties, headers, letter.body)
+    publish_confirmed(
+        channel, letter.exchange, letter.routing_key, letter.properties, headers, letter.body
+    )
 
 
 def publish_confirmed(

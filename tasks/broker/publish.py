@@ -234,8 +234,8 @@ def _refused(error: Exception) -> SettingsError | TransientError:
     """What the user of the broker's URL can do about a refusal, and the broker's own words."""
     from colm.tasks.broker.connection import (  # loads pika, which a caller needs only here
         LIMIT,
-        error_hint,
         display_address,
+        error_hint,
     )
 
     url = settings().broker_url

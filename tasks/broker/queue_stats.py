@@ -16,7 +16,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import TransientError
-from colm.tasks.broker.connection import pika_parameters, display_address, words
+from colm.tasks.broker.connection import display_address, pika_parameters, words
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings

@@ -45,7 +45,7 @@ HANG = 6
     "drafting",
     supervised=True,
     asked_with={"suffix": HANGS},
-    variables={"COLM_LIMITS__HANG": str(HANG)},
+    variables={"COLM_LIMITS__ENGINE_STALL_TIMEOUT": str(HANG)},
 )
 def _hanging(load: Load) -> Generator[Happened]:
     """Whoever takes it moves no more, notices that itself, and ends; then it is started again."""

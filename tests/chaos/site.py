@@ -56,7 +56,7 @@ database = "{database}"
 home = "{home}"
 [limits]
 heartbeat = {heartbeat}
-listen_timeout = 30
+no_consumer_timeout = 30
 [log]
 level = "debug"
 
@@ -73,13 +73,13 @@ kind = "scripted"
 model = "{name}"
 reply = "{name} has read: {{last}}"
 delay = {delay}
-max_batch = 8
+max_num_seqs = 8
 """
 #: What ends the id, and so the question, of a query that the clients' engines do not survive.
 DIES, HANGS = "-dies", "-hangs"
 DEADLY = f"""\
-dies_on = "{DIES} about?"
-hangs_on = "{HANGS} about?"
+crash_on = "{DIES} about?"
+stall_on = "{HANGS} about?"
 """
 
 

@@ -36,7 +36,7 @@ reply = "ada, bo: look again"
 {deadlines}
 
 [limits]
-listen_timeout = 20
+no_consumer_timeout = 20
 """
 
 CLIENT_TOML = """

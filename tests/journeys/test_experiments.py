@@ -79,7 +79,7 @@ def test_nothing_is_shared_where_the_order_says_so(site: Site) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_slow_network_is_put_before_clients_of_its_own(site: Site) -> None:
-    site.variables["COLM_CLIENTS__BO__ENGINE__MAX_BATCH"] = "3"  # so two engines, two processes
+    site.variables["COLM_CLIENTS__BO__ENGINE__MAX_NUM_SEQS"] = "3"  # so two engines, two processes
     ready(site, clients=False)
     order = ["experiment", "run", "network", "--data", "items.jsonl", "--limit", "2"]
     order += ["--conditions", "direct,mobile", "--name", "net"]

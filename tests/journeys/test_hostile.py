@@ -125,7 +125,7 @@ def test_a_caller_whose_limits_differ_from_the_sites_is_answered_all_the_same(si
     site.start_all("ada")
     assert site.ask("With the site's limits?", {"rounds": 1})["status"] == "answered"
 
-    site.variables["COLM_LIMITS__DELIVERIES"] = "6"
+    site.variables["COLM_LIMITS__DELIVERY_LIMIT"] = "6"
 
     assert site.ask("With others?", {"rounds": 1})["status"] == "answered"
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -94,6 +95,9 @@ def test_a_question_is_answered_beside_modules_of_the_same_names(
             stderr=log,
         )
     try:
+        while b"ready" not in (tmp_path / "up.log").read_bytes():
+            assert up.poll() is None, (tmp_path / "up.log").read_text()
+            time.sleep(0.2)
         asked = subprocess.run(
             [python, "mine.py"], cwd=folder, env=environment, capture_output=True, text=True,
             timeout=200, check=False,

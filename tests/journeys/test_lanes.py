@@ -15,7 +15,7 @@ def test_an_interactive_step_waits_for_about_one_step_behind_a_backlog_of_overni
     site: Site,
 ) -> None:
     site.configure("ada", delay=DELAY, draft=60)
-    site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_BATCH"] = "2"
+    site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_NUM_SEQS"] = "2"
     site.start("coordinator")
     single = {"strategy": "single", "participant": "ada"}
     site.python(

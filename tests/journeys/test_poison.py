@@ -31,7 +31,7 @@ class Restarting:
 
 def test_a_poisonous_step_is_given_up_and_its_batch_mates_all_succeed(site: Site) -> None:
     site.configure("ada", delay=1, draft=60)
-    site.variables["COLM_CLIENTS__ADA__ENGINE__DIES_ON"] = "POISON"
+    site.variables["COLM_CLIENTS__ADA__ENGINE__CRASH_ON"] = "POISON"
     site.start("coordinator")
     questions = ["POISON", *(f"Question {n}?" for n in range(INNOCENT))]
     queries = [
@@ -61,8 +61,8 @@ def test_a_step_that_hangs_ends_its_worker_and_is_given_up_like_one_that_kills_i
     site: Site,
 ) -> None:
     site.configure("ada", draft=60)
-    site.variables["COLM_CLIENTS__ADA__ENGINE__HANGS_ON"] = "POISON"
-    site.variables["COLM_LIMITS__HANG"] = "1"
+    site.variables["COLM_CLIENTS__ADA__ENGINE__STALL_ON"] = "POISON"
+    site.variables["COLM_LIMITS__ENGINE_STALL_TIMEOUT"] = "1"
     site.start("coordinator")
     client = Restarting(site, "ada", status=EX_SOFTWARE)
     site.start("client", "ada")

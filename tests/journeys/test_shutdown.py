@@ -19,7 +19,7 @@ def taken(site: Site) -> int:
 @pytest.mark.transport
 def test_a_client_finishes_what_runs_and_hands_back_the_rest(site: Site) -> None:
     site.configure("ada", delay=2, draft=60)
-    site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_BATCH"] = "1"
+    site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_NUM_SEQS"] = "1"
     site.start("coordinator")
     queries = [site.submit(f"Question {n}?", SINGLE) for n in range(4)]
     site.start("client", "ada")
@@ -39,7 +39,7 @@ def test_what_takes_too_long_is_handed_back_in_time_and_at_once_when_asked_twice
     site: Site, times: int
 ) -> None:
     site.configure("ada", delay=20, draft=120, query=120)
-    site.variables["COLM_LIMITS__SHUTDOWN"] = "3" if times == 1 else "60"
+    site.variables["COLM_LIMITS__SHUTDOWN_GRACE"] = "3" if times == 1 else "60"
     site.start("coordinator")
     query = site.submit("Will it take long?", SINGLE)
     site.start("client", "ada")

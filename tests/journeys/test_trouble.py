@@ -11,7 +11,7 @@ from tests.journeys.site import Site, outcomes
 
 def test_a_caller_is_told_which_queue_has_no_consumer(site: Site) -> None:
     site.configure("ada")
-    site.variables["COLM_LIMITS__LISTEN_TIMEOUT"] = "2"
+    site.variables["COLM_LIMITS__NO_CONSUMER_TIMEOUT"] = "2"
 
     kind, text = site.error_of("ask.delay('Is anybody there?').get()")
 

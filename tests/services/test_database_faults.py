@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, make_url, text
 
-from colm.db.connection import connect, autocommit, snapshot, transaction
+from colm.db.connection import autocommit, connect, snapshot, transaction
 from colm.db.errors import translated
 from colm.db.pooler import pooling
 from colm.db.reads.answers import answer_of

@@ -146,7 +146,7 @@ def test_no_password_is_shown_by_doctor_or_logged_by_a_process(site: IsolatedSit
     nobody = f"amqp://{user}:{MARKED}@{site.admin.rpartition('@')[2]}"
     database = site.database.partition("?")[0] + f"?password={MARKED}&application_name=x"
     site.variables["COLM_MANAGEMENT"] = f"http://{user}:{MARKED}@127.0.0.1:1"
-    site.variables["COLM_LIMITS__LISTEN_TIMEOUT"] = "1"
+    site.variables["COLM_LIMITS__NO_CONSUMER_TIMEOUT"] = "1"
     commands = [
         ["doctor"], ["doctor", "--json"], ["coordinator"], ["client", "a"], ["ask", "Why?"],
         ["queries"], ["client", "list"], ["flower", "--port", "0"], ["dead", "list"],

@@ -86,7 +86,7 @@ def test_a_worker_takes_no_more_of_a_queue_than_its_engine_holds(
     site: Site, rabbitmq_url: str
 ) -> None:
     capacity, asked = 3, 10
-    site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_BATCH"] = str(capacity)
+    site.variables["COLM_CLIENTS__ADA__ENGINE__MAX_NUM_SEQS"] = str(capacity)
     site.configure("ada", delay=2)
     site.start("coordinator")
     site.wait_until(lambda: ready(rabbitmq_url, "colm.draft.ada") == 0)

@@ -17,7 +17,7 @@ from pika import BlockingConnection
 from pika.exceptions import AMQPError
 
 from colm.models.errors import SettingsError
-from colm.tasks.broker.connection import NO_TLS, pika_parameters, error_hint
+from colm.tasks.broker.connection import NO_TLS, error_hint, pika_parameters
 from colm.tasks.config.settings import Settings
 from colm.tasks.config.tls import TlsSettings
 from colm.workers.rabbitmq.permission_probe import connect_with_retry

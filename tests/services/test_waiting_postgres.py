@@ -13,7 +13,7 @@ import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy import Engine, make_url, text
 
-from colm.db.connection import connect, cutter, autocommit
+from colm.db.connection import autocommit, connect, cutter
 from colm.db.reads import answers, completion_listener
 from colm.db.reads.completion_listener import wait_for_any
 from colm.db.reads.wait import wait_for_answer
@@ -117,7 +117,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RecordB
     def at(url: str) -> RecordBackend:
         monkeypatch.setenv("COLM_DATABASE", url)
         monkeypatch.setenv("COLM_BROKER", "amqp://localhost:1/none")
-        monkeypatch.setenv("COLM_LIMITS__LISTEN_TIMEOUT", "600")
+        monkeypatch.setenv("COLM_LIMITS__NO_CONSUMER_TIMEOUT", "600")
         settings.cache_clear()
         made.append(RecordBackend(app=app))
         return made[-1]

@@ -8,11 +8,11 @@ import pytest
 
 from colm.models.redelivery import (
     MOST_ATTEMPTS,
-    Retry,
     AttemptKind,
     AttemptLimits,
     Fail,
     Redelivery,
+    Retry,
     decide_redelivery,
 )
 

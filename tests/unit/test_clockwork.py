@@ -53,7 +53,7 @@ def running(ticking: Any) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deadlines, "TICK", 0.002)
+    monkeypatch.setattr(deadlines, "POLL_SECONDS", 0.002)
     monkeypatch.setattr(deadlines, "STRANDED_EVERY", 3)
 
 

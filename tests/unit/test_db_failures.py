@@ -130,7 +130,10 @@ def test_a_fault_of_ours_is_not_dressed_up_as_transient(engine: Engine) -> None:
     record = SqlRecord(engine)
     with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         record.mark_dispatched(["no.such.step"], NOW)
-    with pytest.raises(sqlalchemy.exc.OperationalError, match="syntax"), transaction(engine) as found:
+    with (
+        pytest.raises(sqlalchemy.exc.OperationalError, match="syntax"),
+        transaction(engine) as found,
+    ):
         found.execute(text("SELEKT 1"))
 
 

@@ -221,7 +221,7 @@ class Notes:
         if self.fails:
             raise NoConsumer("colm.parked is gone")
 
-    def deliver(self, queue: Queue, _message: Message, _origin: DeadLetterOrigin) -> bool:
+    def redeliver(self, queue: Queue, _message: Message, _origin: DeadLetterOrigin) -> bool:
         self.done.append((f"deliver to {queue.name}", list(self.site.record.letters)))
         return self.heals
 
@@ -337,7 +337,7 @@ def test_a_message_whose_queue_is_back_and_full_becomes_a_letter_like_any_other(
     def full(*_: object) -> bool:
         raise Overloaded("full")
 
-    monkeypatch.setattr(notes, "deliver", full)
+    monkeypatch.setattr(notes, "redeliver", full)
     delivery = {"exchange": "colm.drafts", "routing_key": "draft.ada"}
     told = a_message(notes, headers={"id": "x", "task": "colm.submit"}, delivery_info=delivery)
     reading(site, notes)._on_message(told)

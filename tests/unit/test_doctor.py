@@ -277,7 +277,9 @@ def test_what_is_not_fatal_is_logged_at_a_coordinators_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        raise_if_fatal([warning("disk", "little room", "make room"), problem("clock", "wrong", "run NTP")])
+        raise_if_fatal(
+            [warning("disk", "little room", "make room"), problem("clock", "wrong", "run NTP")]
+        )
     assert [r.getMessage() for r in caplog.records] == [
         "disk: little room; make room", "clock: wrong; run NTP",
     ]  # fmt: skip

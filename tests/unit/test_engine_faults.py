@@ -132,7 +132,7 @@ def test_nobody_waits_for_an_engine_whose_thread_has_ended(
         raise PanicException("index out of bounds")
 
     monkeypatch.setattr("threading.excepthook", lambda _: None)
-    monkeypatch.setattr(llama._batch, "turn", panic)
+    monkeypatch.setattr(llama._batch, "step", panic)
     for text in ("Fine.", "Fine too."):
         with pytest.raises(EngineLost, match="thread has ended"):
             llama.submit(ask(text)).result(SOON)

@@ -57,9 +57,10 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_completions_are_the_same_with_and_without_guesses(temperature: float) -> None:
     texts = ["abcabcabcabc", "What is blue? What is blue?", "x", "One. Two. One. Two."]
     found: list[list[Completion]] = []
-    for guess_tokens in (0, 6):
+    for num_speculative_tokens in (0, 6):
         engine = ContinuousEngine(
-            tiny_loaded(), EngineSettings(max_num_seqs=3, num_speculative_tokens=guess_tokens)
+            tiny_loaded(),
+            EngineSettings(max_num_seqs=3, num_speculative_tokens=num_speculative_tokens),
         )
         dice = [
             Sampling(max_new_tokens=120, temperature=temperature, top_p=0.9, seed=seed)
@@ -81,7 +82,9 @@ def test_completions_are_the_same_with_and_without_guesses(temperature: float) -
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("family", ["qwen2", "mistral", "gemma3"])
 def test_guesses_keep_to_a_sliding_window(family: str) -> None:
-    engine = ContinuousEngine(tiny_loaded(family), EngineSettings(max_num_seqs=4, num_speculative_tokens=5))
+    engine = ContinuousEngine(
+        tiny_loaded(family), EngineSettings(max_num_seqs=4, num_speculative_tokens=5)
+    )
     texts = ["abcabcabcabcabc", "Tell me more. Tell me more.", "aaaaaaaaaaaaaaaa"]
 
     futures = [engine.submit(ask(text, new=60)) for text in texts]

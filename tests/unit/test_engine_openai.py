@@ -275,7 +275,7 @@ def test_tokens_that_the_endpoint_had_cached_are_counted(
 
 
 def test_no_more_than_max_batch_are_in_flight_at_once(endpoint: Endpoint) -> None:
-    client = Client(endpoint.url, max_batch=3)
+    client = Client(endpoint.url, max_num_seqs=3)
     try:
         futures = [client.engine.submit(request(f"{HOLD} {n}")) for n in range(9)]
         started = time.monotonic()
@@ -291,7 +291,7 @@ def test_no_more_than_max_batch_are_in_flight_at_once(endpoint: Endpoint) -> Non
 
 
 def test_a_cancelled_exchange_frees_its_place(endpoint: Endpoint) -> None:
-    client = Client(endpoint.url, max_batch=1)
+    client = Client(endpoint.url, max_num_seqs=1)
     try:
         held = request(HOLD)
         future = client.engine.submit(held)
@@ -307,7 +307,7 @@ def test_a_cancelled_exchange_frees_its_place(endpoint: Endpoint) -> None:
 
 def test_an_exchange_frees_its_place_whenever_it_is_cancelled(endpoint: Endpoint) -> None:
     """Also while its connection opens, which lasts a fraction of a millisecond."""
-    client = Client(endpoint.url, max_batch=1)
+    client = Client(endpoint.url, max_num_seqs=1)
     try:
         for step in range(200):
             held = request(HOLD)

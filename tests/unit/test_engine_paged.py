@@ -31,7 +31,8 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def engine(family: str) -> Iterator[PagedEngine]:
     engine = PagedEngine(
-        tiny_loaded(family), EngineSettings(max_num_seqs=3, kv_cache_tokens=1200, prefix_cache_tokens=400)
+        tiny_loaded(family),
+        EngineSettings(max_num_seqs=3, kv_cache_tokens=1200, prefix_cache_tokens=400),
     )
     yield engine
     engine.close()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.models.engines.native.kv_cache import STRIDE, WriteTarget, CacheShape, KVCache, grown
+from colm.models.engines.native.kv_cache import STRIDE, CacheShape, KVCache, WriteTarget, grown
 
 MOST = 32 * STRIDE
 shapes = st.builds(CacheShape, rows=st.integers(1, 40), tokens=st.integers(1, 8 * STRIDE)).filter(
@@ -15,7 +15,9 @@ shapes = st.builds(CacheShape, rows=st.integers(1, 40), tokens=st.integers(1, 8 
 
 
 @given(have=shapes, need=shapes)
-def test_a_grown_rectangle_holds_what_is_needed_within_the_budget(have: CacheShape, need: CacheShape) -> None:
+def test_a_grown_rectangle_holds_what_is_needed_within_the_budget(
+    have: CacheShape, need: CacheShape
+) -> None:
     shape = grown(have, need, MOST)
 
     assert shape.rows >= need.rows

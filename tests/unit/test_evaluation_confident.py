@@ -21,7 +21,7 @@ from colm.models.sandbox.protocol import CheckReport, read_request
 from colm.models.sandbox.runner import run
 from colm.tasks import dependencies, evaluations
 from colm.tasks.config.run_config import RunConfig, read_config
-from colm.workers.evaluator.data import digest_of, describe_missing_tests
+from colm.workers.evaluator.data import describe_missing_tests, digest_of
 from colm.workers.evaluator.plan import options_of, plan
 from tests.unit.examples import DEADLINES, NOW, SERVER, a_client
 from tests.unit.simulation import Play, Reply, answering, play
@@ -150,7 +150,10 @@ def test_it_can_be_ordered_where_a_checker_is_named(
 def test_how_many_show_no_tests_is_told_and_all_of_them_are_a_mistake(data: Dataset) -> None:
     bare = replace(data, examples=data.examples[2:])
 
-    assert describe_missing_tests(ordered(), data) == "1 of 3 examples have no visible tests: by vote there"
+    assert (
+        describe_missing_tests(ordered(), data)
+        == "1 of 3 examples have no visible tests: by vote there"
+    )
     assert describe_missing_tests(ordered(confidence="vote"), bare) == ""
     with pytest.raises(InvalidAsk, match=r"'cope' is confident by tests, and no example of func"):
         describe_missing_tests(ordered(), bare)

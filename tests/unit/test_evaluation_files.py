@@ -166,7 +166,7 @@ def test_fields_that_nothing_reads_are_told(tmp_path: Path) -> None:
 _KEYS = st.sampled_from(
     ["question", "answer", "kind", "choices", "options", "A", "B", "tests", "test_list", "text",
      "prompt", "test", "entry_point", "input", "target", "problem", "solution", "answer_index",
-     "images", "docstring_tests", "cluster", "code", "opa"]
+     "images", "visible_tests", "cluster", "code", "opa"]
 )  # fmt: skip
 _TEXTS = st.sampled_from(
     ["A", "(B)", "1", "2.0", "nan", "assert f(1) == 2", "['a', 'b']", "['a' 'b']", "\\boxed{2}",

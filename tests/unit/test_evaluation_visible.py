@@ -106,11 +106,11 @@ def test_a_function_to_complete_shows_its_examples_and_hides_its_tests(tmp_path:
 def test_a_row_may_bring_visible_tests_of_its_own(tmp_path: Path) -> None:
     task = {"question": "Add one.", "tests": "assert f(1) == 2"}
     rows = [
-        {**task, "docstring_tests": ["assert f(0) == 1", "assert f(5) == 6"]},
-        {**task, "question": "Add two.", "docstring_tests": "assert f(0) == 2"},
+        {**task, "visible_tests": ["assert f(0) == 1", "assert f(5) == 6"]},
+        {**task, "question": "Add two.", "visible_tests": "assert f(0) == 2"},
         {**task, "question": "Add three."},
-        {**task, "question": "Add four.", "docstring_tests": {"f": 1}},
-        {**ROW, "docstring_tests": "assert double(9) == 18"},
+        {**task, "question": "Add four.", "visible_tests": {"f": 1}},
+        {**ROW, "visible_tests": "assert double(9) == 18"},
         {"text": "Add.", "test_list": ["assert f(1) == 2"]},
     ]
 
@@ -119,7 +119,7 @@ def test_a_row_may_bring_visible_tests_of_its_own(tmp_path: Path) -> None:
     assert [e.visible_tests for e in found.examples] == [
         "assert f(0) == 1\nassert f(5) == 6", "assert f(0) == 2", "", "assert double(9) == 18", "",
     ]  # fmt: skip
-    assert [row.reason for row in found.bad] == ["docstring_tests is no text, and no list of texts"]
+    assert [row.reason for row in found.bad] == ["visible_tests is no text, and no list of texts"]
 
 
 def test_visible_tests_change_no_id(tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def test_a_question_may_say_in_which_of_its_callers_groups_it_is(
 def test_a_question_in_a_chord_is_not_let_in() -> None:
     headers = {**HEADERS, "task": "colm.ask", "group": "a-group"}
     body = [[], {}, {**EMBED, "chord": SIGNATURE}]
-    assert rejection_reason(message(exchange="colm.ask", headers=headers, body=body)) == "it carries chord"
+    assert (
+        rejection_reason(message(exchange="colm.ask", headers=headers, body=body))
+        == "it carries chord"
+    )
 
 
 @pytest.mark.parametrize("task_id", [None, 7, "x" * 301, "one\nERROR two", "\x1b[2J"])

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from colm.models.errors import CallerError
-from colm.workers.experiments.network_proxy import SEGMENT, Direction, Profile, ThrottlingProxy, broker_address
+from colm.workers.experiments.network_proxy import (
+    SEGMENT,
+    Direction,
+    Profile,
+    ThrottlingProxy,
+    broker_address,
+)
 
 
 def lane(seed: int = 0, **said: float) -> Direction:
@@ -98,7 +104,9 @@ def test_every_byte_comes_back_in_order_and_late(echo: tuple[str, int] | str) ->
 
 def test_an_end_reaches_the_other_side(echo: tuple[str, int] | str) -> None:
     with (
-        ThrottlingProxy(listen=listen_at(echo), target=echo, profile=Profile(name="direct")) as link,
+        ThrottlingProxy(
+            listen=listen_at(echo), target=echo, profile=Profile(name="direct")
+        ) as link,
         through(link) as near,
     ):
         near.sendall(b"x")

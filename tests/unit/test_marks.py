@@ -76,7 +76,9 @@ def test_a_mark_is_committed_without_waiting_for_the_end(
     assert record.commits == [["one"], ["two"]]
 
 
-def test_nothing_is_committed_where_nothing_was_sent(record: Notes, grouped: DispatchMarkBuffer) -> None:
+def test_nothing_is_committed_where_nothing_was_sent(
+    record: Notes, grouped: DispatchMarkBuffer
+) -> None:
     assert not record.looked.acquire(timeout=0.1)
     grouped.close()
     assert record.commits == []

@@ -34,7 +34,7 @@ ID = "query-0001"
 def record(environment: SetEnvironment, sqlite_url: str) -> Iterator[SqlRecord]:
     environment(
         COLM_DATABASE=sqlite_url, COLM_BROKER="amqp://localhost:1/none",
-        COLM_LIMITS__LISTEN_TIMEOUT="0.05",
+        COLM_LIMITS__NO_CONSUMER_TIMEOUT="0.05",
     )  # fmt: skip
     engine = connect(sqlite_url)
     yield SqlRecord(engine)

@@ -20,7 +20,7 @@ SLEEP = CheckRequest(code="import time; time.sleep(60)")
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    settings = {"kind": "sandbox", "max_batch": 2, "run_seconds": 1}
+    settings = {"kind": "sandbox", "max_num_seqs": 2, "run_seconds": 1}
     engine = build_engine(EngineSettings.model_validate(settings))
     yield engine
     engine.close()

@@ -20,7 +20,9 @@ from colm.tasks.config.settings import BrokerLimits, Settings
 from tests.unit.examples import a_step
 
 SITE = Topology(
-    limits=BrokerLimits(queue_length=500, delivery_limit=3), clients=("ada", "bo"), servers=("main",)
+    limits=BrokerLimits(queue_length=500, delivery_limit=3),
+    clients=("ada", "bo"),
+    servers=("main",),
 )
 
 

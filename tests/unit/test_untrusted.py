@@ -24,8 +24,8 @@ from colm.workers.consumer.message_validation import (
     MAX_BODY_BYTES,
     MAX_DEPTH,
     depth_of,
-    validate_message,
     disable_decompression,
+    validate_message,
 )
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import Site

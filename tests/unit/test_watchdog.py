@@ -26,7 +26,9 @@ class Scene:
     def __init__(self) -> None:
         self.progress_counter = 0
         self.since: float | None = None
-        self.watchdog = Watchdog(lambda: self.progress_counter, lambda: self.since, 10.0, lambda: None)
+        self.watchdog = Watchdog(
+            lambda: self.progress_counter, lambda: self.since, 10.0, lambda: None
+        )
 
     def moves(self, at: float) -> None:
         self.progress_counter += 1

@@ -11,7 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from sqlalchemy import Engine
 
 from colm.db.audit import purge
-from colm.db.audit.erase import ended_of_run, erase, compact
+from colm.db.audit.erase import compact, ended_of_run, erase
 from colm.db.connection import connect
 from colm.models.errors import CallerError
 from colm.tasks.config.settings import settings

@@ -46,8 +46,8 @@ domain = "natural science"
 # device = "auto"                    # auto | cpu | cuda | cuda:0
 # dtype = "auto"                     # auto | float32 | bfloat16 | float16
 # threads = 2
-# max_batch = 8
-# max_batch_tokens = 32768
+# max_num_seqs = 8
+# kv_cache_tokens = 32768
 # trust_remote_code = false          # true runs code that lies in the model's folder
 #
 # [clients.cy.engine]                # any OpenAI-compatible endpoint
@@ -84,14 +84,14 @@ client_sees_own_draft = true
 
 [limits]
 queue_length = 100000
-deliveries = 5
+delivery_limit = 5
 parked_letters = 10000
 submissions_per_second = 500
-attempts = 2
-attempts_alone = 1
-hang = 120
-shutdown = 20
-listen_timeout = 10
+max_redeliveries = 2
+max_isolated_runs = 1
+engine_stall_timeout = 120
+shutdown_grace = 20
+no_consumer_timeout = 10
 heartbeat = 30
 
 [log]

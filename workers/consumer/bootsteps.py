@@ -40,7 +40,9 @@ _Blueprint: Any = Consumer.Blueprint
 #: Celery's steps of a consumer, and what is used instead.
 OURS = {
     "celery.worker.consumer.tasks:Tasks": "colm.workers.consumer.bootsteps:LanedTasks",
-    "celery.worker.consumer.heart:Heart": "colm.workers.consumer.bootsteps:NonBlockingHeartbeatStep",
+    "celery.worker.consumer.heart:Heart": (
+        "colm.workers.consumer.bootsteps:NonBlockingHeartbeatStep"
+    ),
 }
 
 
@@ -97,7 +99,9 @@ class PlainConsumer(Consumer):
         if now - self._refused_at > FORGOTTEN_AFTER:
             self._pause = FIRST_PAUSE
         url = settings().broker_url
-        logger.warning("RabbitMQ at %s refuses this process: %s", display_address(url), words(error, url))
+        logger.warning(
+            "RabbitMQ at %s refuses this process: %s", display_address(url), words(error, url)
+        )
         until = now + self._pause
         while time.monotonic() < until:
             state.maybe_shutdown()

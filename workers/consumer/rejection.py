@@ -48,7 +48,9 @@ def reject(message: Message, fault: str, errors: tuple[type[BaseException], ...]
         return
     queue = {DRAFTS: SUBMISSIONS, ASK: ASK, "": key}.get(exchange)
     reason = f"rejected: {fault}"
-    origin = DeadLetterOrigin(reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None)
+    origin = DeadLetterOrigin(
+        reason=reason, exchange=exchange, routing_key=key, queue=queue, at=None
+    )
     letter = read_letter(headers, body_text(message.body or b""), origin, datetime.now(UTC))
     try:
         resolve(letter, None, dependencies.coordinator())
@@ -78,7 +80,9 @@ def resolve(letter: DeadLetter, step: Step | None, coordinator: Coordinator) -> 
         coordinator.announce.refused(letter.query_id, reason)
 
 
-def read_letter(headers: Mapping[str, Any], body: str, origin: DeadLetterOrigin, now: datetime) -> DeadLetter:
+def read_letter(
+    headers: Mapping[str, Any], body: str, origin: DeadLetterOrigin, now: datetime
+) -> DeadLetter:
     """What can be known of a dead message, however broken it is. Never raises for its content."""
     step = read_step(body)
     task = str(headers.get("task", "unknown"))

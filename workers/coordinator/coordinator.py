@@ -39,15 +39,15 @@ from colm.models.messages import (
     Submission,
 )
 from colm.models.receipt import Receipt
-from colm.models.redelivery import MOST_ATTEMPTS, Retry, AttemptLimits, Fail, decide_redelivery
+from colm.models.redelivery import MOST_ATTEMPTS, AttemptLimits, Fail, Retry, decide_redelivery
 from colm.models.roster import Roster, make_request, resolve
 from colm.models.strategies.advance import (
     Effects,
-    retry_step,
     cancelled,
+    effects_of,
     given_up,
     next_move,
-    effects_of,
+    retry_step,
 )
 from colm.models.strategies.base import Move, Outcome
 from colm.tasks.interfaces import Announcer, Cancelled, LockedQuery, QueryStore

@@ -96,7 +96,9 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
-        limits=AttemptLimits(in_company=found.limits.max_redeliveries, alone=found.limits.max_isolated_runs),
+        limits=AttemptLimits(
+            in_company=found.limits.max_redeliveries, alone=found.limits.max_isolated_runs
+        ),
     )
     dependencies.install_coordinator(coordinator, record)
     install_orders(partial(store.order, engine))

@@ -24,7 +24,7 @@ from colm.tasks import ask, cancel
 from colm.tasks.config.run_config import RunConfig
 from colm.tasks.config.settings import settings
 from colm.tasks.config.time_windows import in_window, parse_window
-from colm.workers.evaluator.data import digest_of, load, describe_bad_rows, describe_missing_tests
+from colm.workers.evaluator.data import describe_bad_rows, describe_missing_tests, digest_of, load
 from colm.workers.evaluator.grading import grader_of
 from colm.workers.evaluator.lease import OWNED_FOR, RunLease, is_alive, this_process
 from colm.workers.evaluator.plan import plan, planned_units
@@ -103,7 +103,9 @@ def _evaluate(
         planned=planned_units(config, data.examples),
         data=digest_of(config, data),
         at=datetime.now(UTC),
-        told="; ".join(filter(None, [describe_bad_rows(data.bad), describe_missing_tests(config, data)])),
+        told="; ".join(
+            filter(None, [describe_bad_rows(data.bad), describe_missing_tests(config, data)])
+        ),
     ):
         raise InvalidAsk(
             f"{config.data.source} is not the data that this run began with, or is read in another "

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import Engine, select
 
-from colm.db.connection import connect, autocommit
+from colm.db.connection import autocommit, connect
 from colm.db.reads import answers
 from colm.db.runs import store
 from colm.db.runs.progress import progress_of

@@ -24,7 +24,7 @@ from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import settings
 from colm.tasks.evaluations import run_name
 from colm.workers.console import print_json
-from colm.workers.evaluator.data import load, describe_missing_tests
+from colm.workers.evaluator.data import describe_missing_tests, load
 from colm.workers.evaluator.process import cancel_queries
 from colm.workers.evaluator.run_view import run_picture, runs_table
 

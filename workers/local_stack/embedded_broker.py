@@ -21,7 +21,13 @@ from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from colm.tasks.config.paths import MAX_SOCKET_PATH_BYTES, make_private
-from colm.workers.supervisor import _POLL_S, ServiceError, set_parent_death_signal, acquire_lock_file, tail
+from colm.workers.supervisor import (
+    _POLL_S,
+    ServiceError,
+    acquire_lock_file,
+    set_parent_death_signal,
+    tail,
+)
 
 
 def valkey_binary() -> Path:

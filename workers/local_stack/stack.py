@@ -118,7 +118,9 @@ class Stack:
         for name, arguments in commands(found):
             path = logs / f"{name}.log"
             self.children.append(
-                SupervisedProcess(name=name, arguments=arguments, log_path=path, environment=environment)
+                SupervisedProcess(
+                    name=name, arguments=arguments, log_path=path, environment=environment
+                )
             )
             self.children[-1].start(time.monotonic())
 

@@ -78,7 +78,10 @@ def _run(
     _open_to_publish()
     stops.start()
     watchdog = Watchdog(
-        lambda: engine.progress_counter, generator.waiting_since, settings().limits.engine_stall_timeout, end_process
+        lambda: engine.progress_counter,
+        generator.waiting_since,
+        settings().limits.engine_stall_timeout,
+        end_process,
     )
     watchdog.start()
     try:

@@ -30,10 +30,10 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from colm.models.errors import ColmError, NoConsumer, SettingsError
 from colm.tasks.broker.connection import (
     TRANSIENT_HINTS,
-    pika_parameters,
-    error_hint,
-    undeclarable,
     display_address,
+    error_hint,
+    pika_parameters,
+    undeclarable,
     words,
 )
 from colm.tasks.broker.publish import NOT_FOUND
@@ -110,8 +110,12 @@ def waited_for(
             return work()
         except (AMQPError, amqp.exceptions.AMQPError, OperationalError, OSError) as error:
             advice = error_hint(error, found.broker_url)
-            told = f"RabbitMQ at {display_address(found.broker_url)}: {words(error, found.broker_url)}"
-            if advice and advice not in TRANSIENT_HINTS:  # one that is just starting looks like that, too
+            told = (
+                f"RabbitMQ at {display_address(found.broker_url)}: {words(error, found.broker_url)}"
+            )
+            if (
+                advice and advice not in TRANSIENT_HINTS
+            ):  # one that is just starting looks like that, too
                 raise SettingsError(told) from error
             logger.warning("%s; trying again in %.1f s", told, pause)
         sleep(pause)

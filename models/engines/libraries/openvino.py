@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo
-from colm.models.engines.libraries.base import LibraryEngine, StepEvents, Slots
+from colm.models.engines.libraries.base import LibraryEngine, Slots, StepEvents
 from colm.models.engines.libraries.openvino_export import MODEL, export
 from colm.models.engines.native.precision import cpu_dtype, processor_has_bfloat16
 from colm.models.engines.native.sampler import SampledToken

@@ -23,7 +23,7 @@ from transformers.generation.continuous_batching.requests import GenerationOutpu
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import EngineInfo
-from colm.models.engines.libraries.base import LibraryEngine, StepEvents, Slots
+from colm.models.engines.libraries.base import LibraryEngine, Slots, StepEvents
 from colm.models.engines.libraries.paged_sampler import Drawing, Seat
 from colm.models.engines.native.decoding import DeviceLost
 from colm.models.engines.native.sampler import SampledToken

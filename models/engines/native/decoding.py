@@ -41,10 +41,12 @@ class _Stepped:
 class Decoding:
     """Steps rows of `runner`, and fails the tickets of those that cannot be stepped."""
 
-    def __init__(self, runner: Runner, tickets: PendingRequests, *, guess_tokens: int) -> None:
+    def __init__(
+        self, runner: Runner, tickets: PendingRequests, *, num_speculative_tokens: int
+    ) -> None:
         self._runner = runner
         self._tickets = tickets
-        self._guess_tokens = guess_tokens
+        self._guess_tokens = num_speculative_tokens
 
     def step(self, rows: Sequence[SequenceState]) -> None:
         """At least one more token for each row. Raises DeviceLost."""

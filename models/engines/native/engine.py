@@ -57,7 +57,7 @@ class ContinuousEngine(LocalEngine):
             info=info,
             room=KVBudget(rows=settings.max_num_seqs, tokens=settings.kv_cache_tokens),
             kept=PrefixCache(settings.prefix_cache_tokens),
-            guess_tokens=settings.num_speculative_tokens,
+            num_speculative_tokens=settings.num_speculative_tokens,
         )
         self._start()
 

@@ -12,7 +12,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from colm.models.engines.native.attention import SLOTS
 from colm.models.engines.native.image_processor import features_of, image_token_of, trial
-from colm.models.engines.native.kv_cache import WriteTarget, RowKV, CacheShape, KVCache
+from colm.models.engines.native.kv_cache import CacheShape, KVCache, RowKV, WriteTarget
 from colm.models.engines.native.tokenizer import Prompt
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import ModelUnusable

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from colm.models.engines.base import EngineInfo
 from colm.models.engines.native.decoding import FAULTS, Decoding
-from colm.models.engines.native.kv_cache import RowKV, CacheShape
+from colm.models.engines.native.kv_cache import CacheShape, RowKV
 from colm.models.engines.native.model_runner import Runner
 from colm.models.engines.native.prefix_cache import MIN_SHARED, PrefixCache, shared_prefix
 from colm.models.engines.native.scoring import score
@@ -39,14 +39,14 @@ class Scheduler:
         info: EngineInfo,
         room: KVBudget,
         kept: PrefixCache[RowKV],
-        guess_tokens: int = 0,
+        num_speculative_tokens: int = 0,
     ) -> None:
         self._runner = runner
         self._tickets = tickets
         self._info = info
         self._room = room
         self._kept = kept
-        self._decoding = Decoding(runner, tickets, guess_tokens=guess_tokens)
+        self._decoding = Decoding(runner, tickets, num_speculative_tokens=num_speculative_tokens)
         self._line: WaitingQueue[SequenceState] = WaitingQueue()
         self._rows: list[SequenceState] = []
         self._entering: SequenceState | None = None

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.native.decoding import FAULTS, DeviceLost
-from colm.models.engines.native.kv_cache import RowKV, CacheShape
+from colm.models.engines.native.kv_cache import CacheShape, RowKV
 from colm.models.engines.native.model_runner import Runner
 from colm.models.engines.native.weights import LoadedModel, load
 from colm.models.errors import ModelUnusable

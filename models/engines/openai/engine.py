@@ -1,8 +1,8 @@
 """Any OpenAI-compatible endpoint as an engine: vLLM, SGLang, llama.cpp, Ollama, or a hosted one.
 
-The endpoint does the batching. This side keeps at most `max_batch` requests in flight, tries again
-what may succeed later, leaves out what the endpoint does not take, and gives up when the request's
-deadline passes. The key is sent in the Authorization header and appears nowhere else.
+The endpoint does the batching. This side keeps at most `max_num_seqs` requests in flight, tries
+again what may succeed later, leaves out what the endpoint does not take, and gives up when the
+request's deadline passes. The key is sent in the Authorization header and appears nowhere else.
 """
 
 from __future__ import annotations

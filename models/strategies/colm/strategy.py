@@ -26,7 +26,7 @@ from colm.models.messages import Participant, Query, Step
 from colm.models.prompts import colm
 from colm.models.prompts.panels import VERSION as PANELS_VERSION
 from colm.models.prompts.panels import refine_on_drafts
-from colm.models.strategies.answer_report import client_answer, missing_notes, latest_texts
+from colm.models.strategies.answer_report import client_answer, latest_texts, missing_notes
 from colm.models.strategies.base import Ask, Decision, Finish, Move, QueryState, Wait
 from colm.models.strategies.colm.options import ColmOptions, needs_server
 from colm.models.strategies.colm.selection import ask_server, keywords_choice, servers_choice
@@ -42,7 +42,7 @@ from colm.models.strategies.stages import (
     make_step,
     query_deadline,
 )
-from colm.models.vision import with_descriptions, drafters
+from colm.models.vision import drafters, with_descriptions
 
 
 class Colm:
@@ -124,7 +124,9 @@ class _Turn:
         self, clients: tuple[Participant, ...] | list[Participant], *why: Decision
     ) -> Move:
         who = [*clients, self.server] if server_drafts(self.query, self.options) else clients
-        steps = [step for w in who for step in sample_steps(self.query, self.options, w, 1, self.now)]
+        steps = [
+            step for w in who for step in sample_steps(self.query, self.options, w, 1, self.now)
+        ]
         return self.ask(*steps, decisions=why)
 
     def after_panel(self, round: int) -> Move:
@@ -179,7 +181,9 @@ class _Turn:
         """A client's next answer: in the light of guidance, or of the others' drafts."""
         own = self.written.get(client.name) if self.options.client_sees_own_draft else None
         chosen = client.name in self.selected() if self.selected() else None
-        asked = with_descriptions(self.query, client, question_of(self.query, self.options), self.seen)
+        asked = with_descriptions(
+            self.query, client, question_of(self.query, self.options), self.seen
+        )
         if isinstance(told, str):
             messages, version = refined_on(self.options, client, asked, own, told, chosen)
             return make_step(
