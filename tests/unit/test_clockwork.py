@@ -30,13 +30,13 @@ class Ticking:
         self.woken = threading.Semaphore(0)
         self.republished = threading.Semaphore(0)
 
-    def wake_due(self) -> int:
+    def process_due(self) -> int:
         self.woken.release()
         if self.errors:
             raise self.errors.pop(0)
         return 0
 
-    def republish_stranded(self) -> int:
+    def republish_undispatched(self) -> int:
         self.republished.release()
         return 0
 
