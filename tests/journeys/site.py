@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from sqlalchemy import Engine
 from colm.db.connection import connect
 from colm.db.reads import answers, history
 from colm.workers.console import as_json_has_it
+from tests.provision.forked import ForkedProcess, run_code, run_colm
 
 COLM = [sys.executable, "-m", "colm.workers"]
 REPOSITORY = Path(__file__).parents[2]
@@ -59,7 +61,9 @@ class Site:
         self.folder = folder
         self.broker = broker
         self.database = database
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, ForkedProcess | subprocess.Popen[bytes]] = {}
+        #: Whether each process is a fresh interpreter; otherwise it is forked from a loaded one.
+        self.fresh = False
         #: Set in the environment of every process that is started from now on.
         self.variables: dict[str, str] = {"COLM_LOG__LEVEL": "debug"}
 
@@ -86,10 +90,38 @@ class Site:
     def start(self, *arguments: str, known_as: str | None = None) -> None:
         """Start `colm ARGUMENTS...`; its output goes to a log in the site's folder."""
         name = known_as or "-".join(arguments)
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [*COLM, *arguments], env=self.environment, stdout=log, stderr=log, cwd=self.folder
-            )
+        path = self.folder / f"{name}.log"
+        if self.fresh or arguments[0] == "up":  # whose children are fresh interpreters
+            with path.open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [*COLM, *arguments],
+                    env=self.environment,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                )
+        else:
+            self.processes[name] = self._forked(run_colm, arguments, stdout=path, stderr=path)
+
+    def _forked(
+        self, body: Callable[..., None], argument: Any, *, stdout: Path, stderr: Path
+    ) -> ForkedProcess:
+        return ForkedProcess(
+            body, argument, env=self.environment, cwd=self.folder, stdout=stdout, stderr=stderr
+        )
+
+    def _run(
+        self, body: Callable[..., None], argument: Any, timeout: float
+    ) -> tuple[int, str, str]:
+        """Run a forked process to its end: its exit status and what it wrote."""
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder, "out"), Path(folder, "err")
+            process = self._forked(body, argument, stdout=out, stderr=err)
+            try:
+                status = process.wait(timeout)
+            finally:
+                process.kill()
+            return status, out.read_text(), err.read_text()
 
     def start_all(self, *clients: str) -> None:
         """A coordinator, the server, and one process for these clients."""
@@ -117,31 +149,15 @@ class Site:
 
     def colm(self, *arguments: str, status: int = 0, timeout: float = 90) -> str:
         """Run `colm ARGUMENTS...` to its end; its standard output."""
-        done = subprocess.run(
-            [*COLM, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=self.folder,
-            check=False,
-        )
-        assert done.returncode == status, f"{arguments}: {done.stdout}\n{done.stderr}"
-        return done.stdout if status == 0 else done.stderr
+        ended, out, err = self._run(run_colm, arguments, timeout)
+        assert ended == status, f"{arguments}: {out}\n{err}"
+        return out if status == 0 else err
 
     def python(self, code: str, timeout: float = 90) -> Any:
         """Run `code` as a caller's own process; what it prints last, read as JSON."""
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            env={**self.environment, "PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=self.folder,
-            check=False,
-        )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
-        return json.loads(done.stdout.strip().splitlines()[-1])
+        status, out, err = self._run(run_code, code, timeout)
+        assert status == 0, f"{out}\n{err}\n{self.logs()}"
+        return json.loads(out.strip().splitlines()[-1])
 
     def ask(self, question: str, options: Mapping[str, Any], timeout: float = 120) -> Any:
         """The answer of `tasks.ask.delay(question, **options).get()` in a process of its own."""
