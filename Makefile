@@ -29,11 +29,11 @@ up: $(VENV)/engine-installed ## Run a whole site on this machine until Ctrl-C
 flower: $(VENV)/engine-installed ## Watch a running site in the browser
 	@$(BIN)/colm flower
 
-test: $(VENV)/dev-installed check ## Check everything, and test it on real services
+test: $(VENV)/dev-installed ## Check everything, and test it on real services
 	@scripts/install-services
 	$(PYTEST) -m "not nightly"
 
-test-all: $(VENV)/dev-installed check ## The same with every long test, embedded twin and fault, and coverage
+test-all: $(VENV)/dev-installed ## The same with every long test, embedded twin and fault, and coverage
 	@scripts/install-services
 	$(PYTEST) --cov --cov-report=term
 
