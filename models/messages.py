@@ -40,7 +40,7 @@ QueryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
 Seconds = Annotated[float, Field(ge=0, le=10_000_000)]
 Role = Literal["client", "server"]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-#: What one generation is for. docs/glossary.md says who is asked for which.
+#: What one generation is for. docs/reference/strategies.md has the acts of each strategy.
 Act = Literal[
     "select", "draft", "synthesize", "refine", "plan", "solve", "aggregate", "judge", "check"
 ]
@@ -344,7 +344,7 @@ class Answer(Message):
     tokens: Tokens = Tokens()
     #: The cost ledger, by participant and act; what a step without a completion cost is not known.
     ledger: tuple[Spent, ...] = ()
-    #: What the strategy has to tell of its way, as data; docs/strategies.md says what.
+    #: What the strategy has to tell of its way, as data; docs/reference/strategies.md says what.
     detail: dict[str, Any] = {}
     seconds: float = 0.0
     asked_at: AwareDatetime

@@ -97,7 +97,7 @@ def evaluate(
 
     evaluate.delay("night.toml")     evaluate.delay({"data": ..., "entries": [...]}, name="night")
 
-    docs/evaluation.md has every key.
+    docs/how-to/evaluate.md has every key.
     """
     from colm.models.errors import InvalidAsk, TransientError, plainly
     from colm.tasks.config.run_config import read_config

@@ -152,7 +152,7 @@ def ask(
 
     Options of every strategy: clients, server, seed, max_new_tokens, temperature, deadline
     (seconds), images (a list of paths, bytes, or `sha256:ID` of one in the site's store). A
-    strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/strategies.md.
+    strategy's own (`rounds`, `select`, `quorum`, ...) are in docs/reference/strategies.md.
     """
     from colm.models.errors import InvalidAsk, TransientError, plainly
     from colm.models.roster import check_query_id

@@ -81,7 +81,7 @@ def check_key(connection: Connection, signer: Signer | None) -> None:
     if signer is None and connection.scalar(select(seals.c.number).limit(1)) is not None:
         raise CallerError(
             "this record is sealed: what is erased or purged must be signed with the key that "
-            "sealed it (docs/audit.md says where it is)"
+            "sealed it (docs/how-to/audit.md says where it is)"
         )
 
 

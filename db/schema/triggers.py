@@ -4,7 +4,7 @@ Two operations get through, each only while its own transaction holds a row in `
 other transaction ever sees: `purge` may remove rows, `erase` may replace texts and nothing else.
 
 They guard against mistakes in our code and in an operator's SQL, not against the database's owner,
-who can drop them: that is what the audit is for (docs/audit.md).
+who can drop them: that is what the audit is for (docs/explanation/audit.md).
 """
 
 from __future__ import annotations

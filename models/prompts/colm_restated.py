@@ -1,7 +1,7 @@
 """Other forms of CoLM's two prompts: guidance that says what is right, and a refinement that ends
 with the question, which is the default. Small models lose the thread in the forms of `prompts`: a
 server of 1.5B parameters thanks for the drafts, a client of 0.5B answers the note instead of the
-question (docs/evaluation.md has the figures).
+question (docs/results has the figures).
 """
 
 from __future__ import annotations

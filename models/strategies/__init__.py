@@ -1,7 +1,7 @@
 """The named ways of working together. `STRATEGIES` is the one list of them.
 
 To add one: write a module with an options model and a class that keeps `base.Strategy`, and name it
-here. docs/strategies.md walks through it.
+here. docs/how-to/write-a-strategy.md walks through it.
 """
 
 from __future__ import annotations

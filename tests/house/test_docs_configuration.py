@@ -19,7 +19,7 @@ from colm.tasks.config.settings import Settings, load
 from tests.house.documents import ROOT, Row, rows, snippets
 
 CONFIGURATION = ROOT / "docs" / "configuration.md"
-STRATEGY_PAGE = ROOT / "docs" / "strategies.md"
+STRATEGY_PAGE = ROOT / "docs" / "reference" / "strategies.md"
 WORDS: dict[Any, str] = {
     str: "text", int: "integer", float: "number", bool: "boolean", Path: "folder", dict: "table",
     tuple: "list",

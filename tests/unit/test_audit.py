@@ -53,7 +53,7 @@ class AuditContract:
         tried = list(try_all(case, list(all_tamperings())))
         assert len(tried) > 100
         assert [one for one in tried if one.promised and not one.found] == []
-        # What is not promised is said not to be: should it be found now, say so in docs/audit.md.
+        # A stated limit of the audit: if it is detected now, change docs/explanation/audit.md.
         assert [one for one in tried if not one.promised and one.found] == []
 
     def test_a_record_left_alone_verifies_and_is_counted(self, case: Case) -> None:

@@ -1,4 +1,4 @@
-"""The strategy `cope`, stage by stage: arXiv 2506.11578 as docs/strategies.md tells it."""
+"""The strategy `cope`, stage by stage: arXiv 2506.11578 and docs/reference/strategies.md."""
 
 from __future__ import annotations
 

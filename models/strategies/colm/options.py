@@ -30,7 +30,7 @@ class ColmOptions(FormatOptions, TrustOptions):
     #: sees them, and writes what is right, why, and what is wrong in them.
     guidance: Literal["note", "answer"] = "note"
     #: Whether a refine prompt ends with the question, once more: without it small models answer
-    #: the note (docs/evaluation.md).
+    #: the note (docs/results).
     restate: bool = True
     #: False: the server's guidance is the answer, and nobody refines.
     refine: bool = True
