@@ -141,7 +141,10 @@ def test_the_variables_named_are_settings() -> None:
     """Each COLM_NAME__NAME in a document is a path that settings know."""
     known = {key.replace(".", "__").upper() for key, _ in _keys(Settings)}
     pattern = re.compile(r"\bCOLM_(?!TEST_|CONFIG\b)([A-Z][A-Z_]*[A-Z])")
-    for path in (CONFIGURATION, ROOT / "README.md", ROOT / "docs" / "how-to" / "run-a-site.md"):
+    guides = [
+        path for folder in ("how-to", "tutorial") for path in (ROOT / "docs" / folder).iterdir()
+    ]
+    for path in (CONFIGURATION, ROOT / "README.md", *guides):
         for variable in pattern.findall(path.read_text()):
             generic = re.sub(r"^(CLIENTS|SERVERS)__[A-Z]+__", r"\1__NAME__", variable)
             strategy = re.fullmatch(r"STRATEGIES__([A-Z]+)__(\w+)", variable)
