@@ -65,7 +65,7 @@ else:
     broker_heartbeat = _found.limits.heartbeat
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# Connections that a process publishes through; workers set less (docs/security.md counts them).
+# Connections that a process publishes through; workers set less (docs/how-to/secure-a-site.md).
 broker_pool_limit = 10
 task_publish_retry = True
 task_publish_retry_policy = {

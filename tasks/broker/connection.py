@@ -28,9 +28,9 @@ CERTIFICATES = {
 }
 #: A limit that an operator has set; the broker's own words say which.
 LIMIT = (
-    "a limit on connections or channels is reached (docs/security.md says how many each process "
-    "needs): raise it with rabbitmqctl set_user_limits or set_vhost_limits, or end what else is "
-    "connected"
+    "a limit on connections or channels is reached (docs/how-to/secure-a-site.md says how many "
+    "each process needs): raise it with rabbitmqctl set_user_limits or set_vhost_limits, or end "
+    "what else is connected"
 )
 QUEUE_LIMIT = (
     "the virtual host holds as many queues as its limit allows: raise it (rabbitmqctl "

@@ -1,4 +1,4 @@
-"""docs/configuration.md is the settings: every key with its type and default, and no other."""
+"""docs/reference/settings.md lists every setting with its type and default, and no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from colm.models.strategies import STRATEGIES
 from colm.tasks.config.settings import Settings, load
 from tests.house.documents import ROOT, Row, rows, snippets
 
-CONFIGURATION = ROOT / "docs" / "configuration.md"
+CONFIGURATION = ROOT / "docs" / "reference" / "settings.md"
 STRATEGY_PAGE = ROOT / "docs" / "reference" / "strategies.md"
 WORDS: dict[Any, str] = {
     str: "text", int: "integer", float: "number", bool: "boolean", Path: "folder", dict: "table",
@@ -110,8 +110,8 @@ def test_the_page_lists_every_key_with_its_type_and_default() -> None:
 def test_the_page_says_which_statuses_are_tried_again() -> None:
     again: set[int] = set()
     for status, follows in rows(CONFIGURATION.read_text(), "status", "what follows"):
-        if follows.startswith("tried again"):
-            listed, _, never = status.partition(" but for ")
+        if follows.startswith("retried"):
+            listed, _, never = status.partition(" except ")
             first, _, last = listed.partition(" to ")
             span = range(int(first), int(last) + 1) if last else map(int, listed.split(", "))
             again |= {*span} - {int(number) for number in never.split(", ") if number}
@@ -141,7 +141,10 @@ def test_the_variables_named_are_settings() -> None:
     """Each COLM_NAME__NAME in a document is a path that settings know."""
     known = {key.replace(".", "__").upper() for key, _ in _keys(Settings)}
     pattern = re.compile(r"\bCOLM_(?!TEST_|CONFIG\b)([A-Z][A-Z_]*[A-Z])")
-    for path in (CONFIGURATION, ROOT / "README.md", ROOT / "docs" / "operations.md"):
+    guides = [
+        path for folder in ("how-to", "tutorial") for path in (ROOT / "docs" / folder).iterdir()
+    ]
+    for path in (CONFIGURATION, ROOT / "README.md", *guides):
         for variable in pattern.findall(path.read_text()):
             generic = re.sub(r"^(CLIENTS|SERVERS)__[A-Z]+__", r"\1__NAME__", variable)
             strategy = re.fullmatch(r"STRATEGIES__([A-Z]+)__(\w+)", variable)

@@ -45,7 +45,7 @@ from colm.workers.rabbitmq.permission_probe import waited_for
 logger = logging.getLogger(__name__)
 
 
-#: Connections that a coordinator publishes through; docs/security.md counts them.
+#: Connections that a coordinator publishes through; docs/how-to/secure-a-site.md counts them.
 PUBLISHING = 4
 
 

@@ -27,7 +27,7 @@ from colm.workers.rabbitmq.permission_probe import probe_permissions, waited_for
 
 logger = logging.getLogger(__name__)
 
-#: Connections that a participant publishes through; docs/security.md counts them.
+#: Connections that a participant publishes through; docs/how-to/secure-a-site.md counts them.
 PUBLISHING = 1
 
 

@@ -1,6 +1,6 @@
 """What an OpenAI-compatible endpoint says where it gives no completion, and what follows. No I/O.
 
-The table of statuses is in docs/configuration.md; a test holds the two together.
+The table of statuses is in docs/reference/settings.md; a test holds the two together.
 """
 
 from __future__ import annotations
