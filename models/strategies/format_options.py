@@ -25,4 +25,4 @@ class FormatOptions(Message):
 
 def question_of(query: Query, options: FormatOptions) -> str:
     """The question as it is put to whoever answers it."""
-    return answer_format.with_format(query.question, options.kind, options.format_hint)
+    return answer_format.add_format_hint(query.question, options.kind, options.format_hint)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Name, Query
-from colm.models.prompts.answer_format import hint_of
+from colm.models.prompts.answer_format import format_hint
 from colm.models.strategies.base import Move, QueryState
 from colm.models.strategies.cope.consensus import Comparison, Rule
 from colm.models.strategies.cope.stages import CascadePlan, defer
@@ -54,7 +54,7 @@ class Cascade:
         course = CascadePlan(
             client=small_model(query, "cascade", options.client),
             server=query.server,
-            hint=hint_of(options.kind, options.format_hint),
+            hint=format_hint(options.kind, options.format_hint),
             stages=(1, 2, 3),
             rules=cascade_rules(query),
             plans=False,

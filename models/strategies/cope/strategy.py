@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Name, Participant, Query
-from colm.models.prompts.answer_format import hint_of
+from colm.models.prompts.answer_format import format_hint
 from colm.models.strategies.base import Move, QueryState
 from colm.models.strategies.cope.code_checks import Tests
 from colm.models.strategies.cope.consensus import Comparison, Confidence, Rule
@@ -129,7 +129,7 @@ def _course(query: Query) -> CascadePlan:
     return CascadePlan(
         client=small_model(query, "cope", options.client),
         server=query.server,
-        hint=hint_of(options.kind, options.format_hint),
+        hint=format_hint(options.kind, options.format_hint),
         stages=options.stages,
         rules=rules_of(query),
         plans=options.plans,
