@@ -240,7 +240,7 @@ class Coordinator:
         """After the commit: publish what was asked, stop what was closed, announce what ended."""
         if todo is None:
             return
-        self._send(todo.asked)
+        self._send(todo.steps)
         for participant, stop in todo.stops:
             try:
                 self.stop(participant, stop)
