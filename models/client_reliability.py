@@ -22,7 +22,7 @@ from math import sqrt
 from statistics import median
 from typing import Literal
 
-from colm.models.answers.selection import overlap
+from colm.models.answers.selection import token_f1
 
 #: Minimum number of queries with other answers for `agreement`.
 EVIDENCE = 10
@@ -179,7 +179,7 @@ def _agreement(answers: Mapping[str, str]) -> dict[str, float]:
     if len(answers) < 2:
         return {}
     return {
-        client: sum(overlap(text, other) for name, other in answers.items() if name != client)
+        client: sum(token_f1(text, other) for name, other in answers.items() if name != client)
         / (len(answers) - 1)
         for client, text in answers.items()
     }

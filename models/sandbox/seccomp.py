@@ -1,4 +1,4 @@
-"""A seccomp filter: the system calls that no tested program needs answer "not permitted"."""
+"""Seccomp filter: system calls that no tested program needs fail with EPERM."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import struct
 
 from colm.models.sandbox.syscalls import prctl
 
-#: By purpose: network, processes and signals, other processes' insides, the kernel's own things,
-#: memory that limits do not count, files that Landlock does not guard. (x86-64, ARM64)
+#: Refused system calls: (x86-64 number, ARM64 number). Network, processes and signals, ptrace and
+#: the like, mounts, kernel interfaces, memory outside of the limits, files outside of Landlock.
 _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "socket": (41, 198),
     "clone": (56, 220),
@@ -86,25 +86,22 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
 }
-#: Place in the table, and the kernel's own name of the architecture.
+#: Index in the table, and AUDIT_ARCH constant.
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
-#: Numbers from here on are those of the x32 ABI, by which the table could be walked around.
+#: First number of the x32 ABI, which would bypass the table.
 _X32 = 0x40000000
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 
-def refuse_calls() -> None:
-    """Install the filter, for good. OSError where the kernel or the machine has none.
-
-    Raises OSError(ENOSYS) on machines other than x86-64 and ARM64.
-    """
-    place, architecture = _MACHINES.get(platform.machine(), (None, 0))
-    if place is None:
+def install_filter() -> None:
+    """Install the filter, for good. Raises OSError; ENOSYS if not on x86-64 or ARM64."""
+    index, architecture = _MACHINES.get(platform.machine(), (None, 0))
+    if index is None:
         raise OSError(errno.ENOSYS, f"no table of system calls for {platform.machine()}")
-    numbers = sorted(n for row in _REFUSED.values() if (n := row[place]) is not None)
+    numbers = sorted(n for row in _REFUSED.values() if (n := row[index]) is not None)
     program = _program(numbers, architecture)
     buffer = ctypes.create_string_buffer(program, len(program))
     filters = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))

@@ -177,7 +177,7 @@ def _end(panel: _Panel, closed: ClosedStage, trouble: str | None = None) -> Fini
         texts = [text for _, text in proposals]
         pick = most_frequent(texts, panel.options, state.query.question)
         assert pick is not None  # there are texts
-        chosen = Chosen(panel.aggregator.name, texts[pick.index], pick.because)
+        chosen = Chosen(panel.aggregator.name, texts[pick.sample], pick.because)
         return end(state, panel.now, chosen, **report)
     return finish(
         state,

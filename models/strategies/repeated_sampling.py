@@ -50,9 +50,9 @@ def sample_steps(
 
 
 class SelectedSample(NamedTuple):
-    """The selected text of one participant, by its index, and the reason."""
+    """The selected text of one participant, by its position, and the reason."""
 
-    index: int
+    sample: int
     because: str
     #: For the answer's `detail`: the extracted answers and their classes.
     detail: dict[str, Any]

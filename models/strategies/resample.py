@@ -75,4 +75,4 @@ def _final(state: QueryState, client: str, options: ResampleOptions) -> str | No
     if options.take == "last":
         return next((text for text in reversed(texts) if text is not None), None)
     pick = most_frequent(texts, options, state.query.question)
-    return texts[pick.index] if pick else None
+    return texts[pick.sample] if pick else None

@@ -50,7 +50,7 @@ class Vote:
             return closed
         texts = [s.text for s in samples_of(closed.state, 1)]
         pick = most_frequent(texts, options, state.query.question)
-        text = texts[pick.index] if pick else None
+        text = texts[pick.sample] if pick else None
         return end(
             closed.state,
             now,

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from colm.models.answers.verdicts import read_verdict
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Query, Step
 from colm.models.roster import make_request
 from colm.models.strategies import STRATEGIES
-from colm.models.strategies.judge import combine_orders, read_verdict, swapped
+from colm.models.strategies.judge import combine_orders, swapped
 from tests.unit.examples import a_query
 from tests.unit.simulation import Reply, play
 

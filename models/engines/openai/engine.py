@@ -37,7 +37,7 @@ from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import Cancelled, DeadlineExceeded, EndpointError, EngineError, NoText
 from colm.models.messages import MAX_COMPLETION_CHARS, Completion, Sampling, explain
 from colm.models.texts import blank
-from colm.models.urls import is_secret, shown
+from colm.models.urls import is_secret, redact
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class OpenAIEngine:
     @property
     def _where(self) -> str:
         proxy = self._access["proxy"]
-        return f"{self._url.host}, by way of the proxy {shown(proxy)}" if proxy else self._url.host
+        return f"{self._url.host}, by way of the proxy {redact(proxy)}" if proxy else self._url.host
 
     def _client(self) -> httpx.AsyncClient:
         connect = min(self._settings.timeout, CONNECT_TIMEOUT)

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 
 from colm.models.errors import EndpointError, EngineError, PromptTooLong
 from colm.models.texts import mended
-from colm.models.urls import shown
+from colm.models.urls import redact
 
 #: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
 FIRST_WAIT = 0.5
@@ -133,7 +133,7 @@ def judged(failure: Failure, hide: Callable[[str], str] = str) -> Setback | Engi
     message = hide(failure.told.message)[:MAX_MESSAGE_CHARS]
     if is_about_length(failure):
         return PromptTooLong(f"the endpoint refused the prompt: {message}")
-    reason = _reason(failure, message, hide(shown(failure.location)))
+    reason = _reason(failure, message, hide(redact(failure.location)))
     if may_pass(failure):
         wait = failure.retry_after
         if wait is None or wait <= LONGEST_RETRY_AFTER:
