@@ -10,8 +10,6 @@ from colm.models.messages import MAX_REASON_CHARS, ForeignText, Message, QueryId
 
 
 class Cancel(Message):
-    """Cancels a query."""
-
     query_id: QueryId
     reason: ForeignText = Field(default="", max_length=MAX_REASON_CHARS // 2)
     #: Sender's own name, not authenticated; the broker's permissions decide who may publish it.

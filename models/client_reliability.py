@@ -42,8 +42,6 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One step of a client and its outcome."""
-
     query_id: str
     client: str
     act: Literal["draft", "refine"]
@@ -167,7 +165,6 @@ def _reliability(
 
 
 def _answers(parts: Sequence[Part]) -> dict[str, str]:
-    """Each client's latest answer in one query."""
     newest: dict[str, str] = {}
     for part in sorted(parts, key=lambda p: (p.round, p.act == "refine")):
         if part.text is not None:
@@ -216,6 +213,5 @@ def _changes(parts: Sequence[Part]) -> tuple[int, int]:
 
 
 def _trigrams(text: str) -> Counter[tuple[str, ...]]:
-    """Word trigrams."""
     words = re.findall(r"\w+", text.lower())
     return Counter(zip(words, words[1:], words[2:], strict=False))

@@ -55,11 +55,7 @@ def image_id_of(data: bytes) -> str:
 
 
 def examine(
-    data: bytes,
-    *,
-    called: str = "",
-    max_bytes: int = MAX_BYTES,
-    max_pixels: int = MAX_PIXELS,
+    data: bytes, *, called: str = "", max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXELS
 ) -> Picture:
     """Decode and validate an image. Raises InvalidAsk.
 

@@ -71,8 +71,6 @@ ImageId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Turn(Message):
-    """One turn of a chat."""
-
     role: Literal["system", "user", "assistant"]
     content: str = Field(max_length=400_000)
     #: Images before the text.
@@ -233,8 +231,6 @@ class Completion(Message):
 
 
 class StepError(Message):
-    """The reason for a missing completion."""
-
     kind: ForeignText = Field(max_length=100)
     reason: ForeignText = Field(max_length=MAX_REASON_CHARS)
 
@@ -279,8 +275,6 @@ class Spent(Message):
 
 
 class Tokens(Message):
-    """Token counts."""
-
     prompt: int = 0
     completion: int = 0
 

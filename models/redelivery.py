@@ -47,8 +47,6 @@ class Fail:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptLimits:
-    """Limits of redelivery."""
-
     #: Redeliveries before the step is isolated.
     in_company: int = 2
     #: Redeliveries of an isolated run before the step fails.

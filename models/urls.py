@@ -76,7 +76,6 @@ _SECRET = re.compile(
 
 
 def is_secret(name: str) -> bool:
-    """Whether the name of a parameter or header indicates a secret."""
     return _SECRET.search(name) is not None
 
 

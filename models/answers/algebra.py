@@ -60,7 +60,6 @@ def _with_unit(expression: Any) -> Any:
 
 
 def expressions_equal(a: Any, b: Any) -> bool:
-    """Whether two expressions are equal; symmetric."""
     try:
         return _equal(a, b)
     except Exception:  # noqa: BLE001 - SymPy raises many types; all mean "not equal"
@@ -155,7 +154,6 @@ def _relations_equal(a: Any, b: Any) -> bool:
 
 
 def _ascending(relation: Any) -> Any:
-    """The inequality with the smaller side first."""
     flipped = {sympy.Gt: sympy.Lt, sympy.Ge: sympy.Le}.get(type(relation))
     return flipped(relation.rhs, relation.lhs, evaluate=False) if flipped else relation
 

@@ -19,8 +19,6 @@ MAX_ANNOUNCED: Final = 8
 
 
 class Announcement(NamedTuple):
-    """An announced answer."""
-
     #: Position in the text.
     start: int
     #: Content of the box or field, or the sentence.
@@ -110,7 +108,6 @@ def _stated(text: str) -> Iterator[Announcement]:
 
 
 def _field(rest: str) -> str:
-    """A JSON value."""
     match = _FIELD.match(rest)
     if match is None:
         return sentence(rest)
@@ -134,7 +131,6 @@ def _tagged(text: str) -> Iterator[Announcement]:
 
 
 def _boxed(text: str) -> Iterator[Announcement]:
-    """Contents of balanced braces."""
     for box in _last(_BOX.finditer(text)):
         answer = _braced(text, box.end()) if box[0].endswith("{") else _unbraced(text, box.end())
         if answer and answer.strip():

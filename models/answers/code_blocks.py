@@ -34,8 +34,6 @@ _MARK = "\ue000{}\ue001"
 
 
 class Block(NamedTuple):
-    """A fenced block."""
-
     text: str
     #: Whether its language is Python or missing.
     python: bool
@@ -52,7 +50,6 @@ def fenced_blocks(text: str) -> list[Block]:
 
 
 def inline_spans(text: str) -> list[str]:
-    """Inline code between backticks."""
     return [span[2].strip() for span in _SPAN.finditer(text)]
 
 

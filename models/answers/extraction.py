@@ -130,7 +130,6 @@ def extract_formula(text: str) -> str | None:
 
 
 def extract_text(text: str) -> str | None:
-    """The whole text with normalized white space."""
     return " ".join(text.split()) or None
 
 

@@ -177,7 +177,6 @@ def value(match: re.Match[str]) -> Fraction | None:
 
 
 def _amount(match: re.Match[str]) -> Fraction | None:
-    """The value without sign and magnitude."""
     if match["vulgar"]:
         return int(match["whole"] or 0) + Fraction(vulgar_fraction(match["vulgar"]))
     if match["han"]:
@@ -197,7 +196,6 @@ def _amount(match: re.Match[str]) -> Fraction | None:
 
 
 def _decimal(written: str) -> Fraction:
-    """The value of digits with separators."""
     digits = re.sub(rf"{SPACE}|['\u2019_\u066c]", "", written).replace("\u066b", ".")
     commas, points = digits.count(","), digits.count(".")
     if points > 1 or (points and commas and digits.rindex(",") > digits.rindex(".")):

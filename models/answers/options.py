@@ -72,7 +72,6 @@ _ARTICLES = re.compile(r"([\s\"'(\[*]*)(?:(?:the|an?|la|el|le|les|der|die|das)\s
 
 
 def _fold(text: str) -> str:
-    """`text` normalized for comparison, except for case."""
     text = _CIRCLED.sub(lambda match: f" option {ord(match[0]) - 0x245F} ", text)
     return _LINES.sub("\n", _SPACES.sub(" ", _MARKUP.sub("", _TEXT.sub(r"\1", plain(text)))))
 

@@ -107,7 +107,6 @@ def parse_python(source: str) -> ast.Module | None:
 
 
 def _imported(tree: ast.Module) -> frozenset[str]:
-    """Names that the tests import from the program."""
     return frozenset(
         alias.asname or alias.name
         for node in ast.walk(tree)

@@ -127,7 +127,6 @@ def _top_level(code: str) -> Iterator[ast.stmt]:
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that one statement binds."""
     if isinstance(node, _NAMED):
         yield node.name
     elif isinstance(node, _IMPORTS):
@@ -171,14 +170,12 @@ def _is_stub(node: ast.stmt) -> bool:
 
 
 def _is_idle(node: ast.stmt) -> bool:
-    """Whether it is `pass`, an ellipsis or a docstring."""
     return isinstance(node, ast.Pass) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     )
 
 
 def _span(text: str, required: Set[str]) -> str | None:
-    """Inline code that defines a required name."""
     return next((code for code in inline_spans(text) if required & _defined(code)), None)
 
 

@@ -62,7 +62,6 @@ def sentence(text: str) -> str:
 
 
 def is_question(text: str) -> bool:
-    """Whether the first sentence is a question."""
     line = text.lstrip().partition("\n")[0]
     return line[len(sentence(text)) :].startswith(("?", "\uff1f"))
 

@@ -52,10 +52,7 @@ _FORMS = (
     _Form(r"<\|channel>(?:thought|analysis)\b", r"<channel\|>"),
     _Form(r"<\|open\|>think<\|sep\|>", r"<\|close\|>think<\|sep\|>"),
     _Form(
-        "Here are my reasoning steps:",
-        r"\[BEGIN FINAL RESPONSE\]",
-        anywhere=False,
-        unclosed=False,
+        "Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]", anywhere=False, unclosed=False
     ),
     _Form(
         "Here(?: is|'s) my thought process:",
@@ -78,10 +75,7 @@ _MESSAGE = re.compile(
     re.DOTALL,
 )
 #: The same without control tokens.
-_BARE_CHANNELS = re.compile(
-    r"\s*analysis(?P<thought>\S.*?)assistantfinal(?P<answer>.*)",
-    re.DOTALL,
-)
+_BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>\S.*?)assistantfinal(?P<answer>.*)", re.DOTALL)
 
 #: Blank lines before an answer, and tags around it.
 _BLANK = re.compile(r"\A(?:[ \t]*\r?\n)+|\A[ \t]+(?=\S)")

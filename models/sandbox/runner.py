@@ -44,8 +44,6 @@ _SIGNALS = {128 + number.value: number for number in signal.Signals}
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Resource limits of a run."""
-
     #: Wall-clock time and processor time.
     seconds: float = 30.0
     cpu_seconds: int = 10
@@ -177,7 +175,6 @@ def _read(pipe: int, deadline: float) -> tuple[bytes, bool]:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's process group and reap the child."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()

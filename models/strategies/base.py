@@ -24,8 +24,6 @@ OutcomeStatus = Literal["completed", "failed", "expired", "late"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a step."""
-
     status: OutcomeStatus
     at: datetime
     worker: str = ""
@@ -39,8 +37,6 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class StepState:
-    """A step and its outcome; None while the step is open."""
-
     step: Step
     asked_at: datetime
     outcome: Outcome | None = None

@@ -15,8 +15,6 @@ from colm.models.prompts import answer_format
 
 
 class FormatOptions(Message):
-    """Options for the format of the final answer."""
-
     #: The kind of answer: how it is extracted from a text and compared.
     kind: Kind | None = None
     #: Hint added to the question instead of the default of `kind`; "" adds none.
@@ -24,5 +22,4 @@ class FormatOptions(Message):
 
 
 def question_of(query: Query, options: FormatOptions) -> str:
-    """The question with its format hint."""
     return answer_format.add_format_hint(query.question, options.kind, options.format_hint)

@@ -25,8 +25,6 @@ Judged = Annotated[str, Field(max_length=100_000)]
 
 
 class JudgeOptions(Message):
-    """Options of the strategy `judge`."""
-
     #: The two answers to compare; required.
     answers: tuple[Judged, Judged] | None = None
     #: A correct answer for the judge to read.
@@ -36,12 +34,9 @@ class JudgeOptions(Message):
 
 
 class Judge:
-    """The strategy `judge`."""
-
     options = JudgeOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk without a server or without answers."""
         if JudgeOptions.model_validate(query.options).answers is None:
             raise InvalidAsk("strategy 'judge' compares two answers: answers=[one, other]")
         if query.server is None:

@@ -18,11 +18,7 @@ from colm.models.prompts import panels
 from colm.models.strategies.base import Ask, Finish, Move, QueryState, Wait
 from colm.models.strategies.cope.report import missing_steps
 from colm.models.strategies.format_options import FormatOptions, question_of
-from colm.models.strategies.repeated_sampling import (
-    most_frequent,
-    participant_option,
-    sample_steps,
-)
+from colm.models.strategies.repeated_sampling import most_frequent, participant_option, sample_steps
 from colm.models.strategies.stages import (
     Chosen,
     ClosedStage,
@@ -36,8 +32,6 @@ from colm.models.strategies.stages import (
 
 
 class MoaOptions(FormatOptions):
-    """Options of the strategy `moa`."""
-
     #: Layers of proposers before the aggregator.
     layers: int = Field(default=2, ge=1, le=8)
     #: The client or server that aggregates; None is the server.
@@ -45,8 +39,6 @@ class MoaOptions(FormatOptions):
 
 
 class SelfMoaOptions(FormatOptions):
-    """Options of the strategy `self-moa`."""
-
     #: Number of proposals.
     n: int = Field(default=6, ge=1, le=64)
     #: The client or server that proposes and aggregates; None is the server.
@@ -54,12 +46,9 @@ class SelfMoaOptions(FormatOptions):
 
 
 class Moa:
-    """The strategy `moa`."""
-
     options = MoaOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk without proposers or without an aggregator."""
         if not query.clients:
             raise InvalidAsk("strategy 'moa' needs at least one client; none is configured")
         _named_or_server(
@@ -76,12 +65,9 @@ class Moa:
 
 
 class SelfMoa:
-    """The strategy `self-moa`."""
-
     options = SelfMoaOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk for an unknown participant."""
         name = SelfMoaOptions.model_validate(query.options).participant
         _named_or_server(query, "self-moa", "participant", name)
 

@@ -21,8 +21,6 @@ from colm.models.strategies.stages import close_stage, finish
 
 
 class ResampleOptions(FormatOptions):
-    """Options of the strategy `resample`."""
-
     #: Answers of each client; `colm` with R rounds asks each client 1 + R times.
     calls: int = Field(default=3, ge=1, le=128)
     #: A client's final answer: its last one, as in `colm`, or its most frequent one.
@@ -30,12 +28,9 @@ class ResampleOptions(FormatOptions):
 
 
 class Resample:
-    """The strategy `resample`."""
-
     options = ResampleOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk without clients."""
         if not query.clients:
             raise InvalidAsk("strategy 'resample' needs at least one client; none is configured")
 
@@ -69,7 +64,6 @@ class Resample:
 
 
 def _final(state: QueryState, client: str, options: ResampleOptions) -> str | None:
-    """The client's final answer; None if it has none."""
     mine = [s.completion for s in state.steps if s.step.participant == client]
     texts = [c.text if c else None for c in mine]
     if options.take == "last":

@@ -16,8 +16,6 @@ from colm.models.strategies.stages import ClosedStage, close_stage, finish, make
 
 
 class SingleOptions(FormatOptions):
-    """Options of the strategy `single`."""
-
     #: The client or server that answers; None is the query's first client.
     participant: Name | None = None
     #: If not empty, the answer is the likeliest of these continuations; no text is generated.
@@ -27,12 +25,9 @@ class SingleOptions(FormatOptions):
 
 
 class Single:
-    """The strategy `single`."""
-
     options = SingleOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk for an unknown participant."""
         resolve_participant(
             query, "single", SingleOptions.model_validate(query.options).participant
         )

@@ -96,7 +96,6 @@ class ClosedStage:
         return completed(self.steps)
 
     def reasons(self) -> str:
-        """The reasons of all steps without a completion."""
         missing = [s for s in self.steps if s.completion is None]
         return "; ".join(
             f"{s.step.participant}: {s.outcome.reason}" for s in missing if s.outcome is not None
@@ -123,7 +122,6 @@ def close_stage(state: QueryState, now: datetime) -> ClosedStage | Wait:
 
 
 def apply_closes(state: QueryState, closes: Sequence[Close], now: datetime) -> QueryState:
-    """`state` with the outcome "expired" for every closed step."""
     reasons = {close.step_id: close.reason for close in closes}
     steps = tuple(
         replace(s, outcome=expired(reasons[s.step.step_id], now))

@@ -22,8 +22,6 @@ from colm.models.strategies.stages import Chosen, close_stage, end
 
 
 class VoteOptions(FormatOptions):
-    """Options of the strategy `vote`."""
-
     #: Number of samples.
     n: int = Field(default=8, ge=1, le=128)
     #: The client or server that answers; None is the query's first client.
@@ -31,12 +29,9 @@ class VoteOptions(FormatOptions):
 
 
 class Vote:
-    """The strategy `vote`."""
-
     options = VoteOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk for an unknown participant."""
         resolve_participant(query, "vote", VoteOptions.model_validate(query.options).participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:

@@ -12,8 +12,6 @@ from colm.models.strategies.format_options import FormatOptions
 
 
 class ColmOptions(FormatOptions, TrustOptions):
-    """Options of the strategy `colm`."""
-
     #: Rounds of guidance and refinement. The paper uses 2 for single-turn sets, 1 for multi-turn.
     rounds: int = Field(default=2, ge=1, le=8)
     #: Number of clients selected to draft; None lets every client draft.

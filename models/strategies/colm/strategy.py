@@ -48,12 +48,9 @@ from colm.models.vision import drafters, with_descriptions
 
 
 class Colm:
-    """The strategy `colm`."""
-
     options = ColmOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk without a server or clients that the options need."""
         options = ColmOptions.model_validate(query.options)
         if query.server is None and needs_server(options, len(query.clients)):
             raise InvalidAsk("strategy 'colm' needs a server; none is configured")
@@ -208,7 +205,6 @@ class _Transition:
         return [colm.LabelledDraft(c, self.latest[c.name]) for c in able if c.name in self.latest]
 
     def selected(self) -> tuple[str, ...]:
-        """The selected clients; empty without a selection."""
         decision = self.state.decision("selection", 1)
         return tuple(decision.detail["clients"]) if decision and decision.detail["ok"] else ()
 
@@ -225,7 +221,6 @@ class _Transition:
         )
 
     def candidates(self, answers: dict[str, str], drafts: dict[str, str]) -> dict[str, str]:
-        """The answers without those of excluded clients."""
         texts = {n: drafts.get(n, text) for n, text in answers.items()}
         excluded = excluded_clients(texts, self.options)
         return {name: text for name, text in answers.items() if name not in excluded}

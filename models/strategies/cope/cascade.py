@@ -21,8 +21,6 @@ from colm.models.strategies.format_options import FormatOptions
 
 
 class CascadeOptions(FormatOptions):
-    """Options of the strategy `cascade`."""
-
     #: COPE's n: stage 1 has twice as many samples, stage 2 one more.
     n: int = Field(default=8, ge=1, le=128)
     #: The consensus at which stage 1 is accepted, and stage 2.
@@ -38,12 +36,9 @@ class CascadeOptions(FormatOptions):
 
 
 class Cascade:
-    """The strategy `cascade`."""
-
     options = CascadeOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk without a client or without a server."""
         small_model(query, "cascade", CascadeOptions.model_validate(query.options).client)
         if query.server is None:
             raise InvalidAsk("strategy 'cascade' needs a server; none is configured")

@@ -66,7 +66,6 @@ def detail_of(state: QueryState, rules: Mapping[int, Rule], result: Replayed) ->
 
 
 def because(state: QueryState, result: Replayed) -> str:
-    """The reason for this answer."""
     if result.stage == 3:
         return "stage 3: the server's own solution; no stage before it was accepted"
     decision = state.decision("consensus", result.stage)

@@ -52,7 +52,6 @@ class CascadePlan:
 
 
 def next_stage(plan: CascadePlan, state: QueryState, now: datetime) -> Move:
-    """The next move of a query."""
     if not state.steps:
         return _Transition(plan, state, now).enter(plan.stages[0])
     closed = close_stage(state, now)
@@ -193,7 +192,6 @@ class _Transition:
         )
 
     def client_is_gone(self) -> bool:
-        """Whether all steps of the client expired."""
         mine = [s for s in self.state.steps if s.step.participant == self.plan.client.name]
         return all(s.outcome is not None and s.outcome.status == "expired" for s in mine)
 

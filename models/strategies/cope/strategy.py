@@ -20,8 +20,6 @@ _SANDBOX_OPTIONS = "the visible tests, and the name of a server whose engine kin
 
 
 class CopeOptions(FormatOptions):
-    """Options of the strategy `cope`."""
-
     #: Samples of a stage, and the denominator of its consensus.
     n: int = Field(default=8, ge=1, le=128)
     #: Consensus thresholds of stages 1 and 2.
@@ -67,12 +65,9 @@ class CopeOptions(FormatOptions):
 
 
 class Cope:
-    """The strategy `cope`."""
-
     options = CopeOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk if a participant or an option is missing."""
         options = CopeOptions.model_validate(query.options)
         small_model(query, "cope", options.client)
         if query.server is None and (
