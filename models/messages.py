@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from colm.models.errors import BadMessage
-from colm.models.texts import mended
+from colm.models.texts import replace_unstorable
 
 #: Increased with every incompatible change of a message.
 SCHEMA_VERSION: Final = 1
@@ -46,12 +46,12 @@ Act = Literal[
 Lane = Literal["interactive", "overnight"]
 
 
-def _mended(text: Any) -> Any:
-    return mended(text) if isinstance(text, str) else text
+def _storable(text: Any) -> Any:
+    return replace_unstorable(text) if isinstance(text, str) else text
 
 
 #: Untrusted text, with U+FFFD for characters that no database stores.
-ForeignText = Annotated[str, BeforeValidator(_mended)]
+ForeignText = Annotated[str, BeforeValidator(_storable)]
 
 
 class Message(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def mended(text: str) -> str:
+def replace_unstorable(text: str) -> str:
     """`text` with U+FFFD for NUL and for lone surrogates, which databases and JSON cannot store.
 
     Surrogate pairs become the character that they encode.
@@ -14,6 +14,6 @@ def mended(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def blank(text: str) -> bool:
+def is_blank(text: str) -> bool:
     """Whether `text` has only white space, control and format characters."""
     return not any(c.isprintable() and not c.isspace() for c in text)

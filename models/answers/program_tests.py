@@ -23,7 +23,7 @@ _DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _PROGRAM: Final = "program"
 
 
-def tested_names(tests: str) -> frozenset[str]:
+def names_under_test(tests: str) -> frozenset[str]:
     """The names that the tests expect from the program; empty for a syntax error."""
     tree = parse_python(tests)
     if tree is None:
@@ -65,7 +65,7 @@ def fault_of(tests: str) -> str | None:
     own = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINES)} | free_names(tests)
     if not any(_can_fail(node, own) for node in running):
         return "its tests assert nothing, or nothing calls them"
-    if not any(map(_reaches_program_indirectly, running)) and not tested_names(tests):
+    if not any(map(_reaches_program_indirectly, running)) and not names_under_test(tests):
         return "its tests use nothing that the program defines"
     return None
 
@@ -92,7 +92,7 @@ def fault_of_function(test: str, name: str) -> str | None:
 
 def stub_program(tests: str) -> str:
     """A program that defines all tested names as functions without effect."""
-    names = sorted(tested_names(tests)) or ["nothing"]
+    names = sorted(names_under_test(tests)) or ["nothing"]
     return "".join(f"def {name}(*_, **__):\n    pass\n\n\n" for name in names)
 
 

@@ -15,7 +15,7 @@ from colm.models.answers.code_blocks import (
     first_code,
     inline_spans,
 )
-from colm.models.answers.program_tests import free_names, parse_python, tested_names
+from colm.models.answers.program_tests import free_names, names_under_test, parse_python
 
 _NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _DOCUMENTED = (ast.Module, *_NAMED)
@@ -57,9 +57,9 @@ def question_program(question: str) -> str:
 
 def _required_names(tests: str, question: str, stub: str, name: str | None) -> Set[str]:
     """The names that a program must define, without the question's helpers."""
-    used = tested_names(tests)
+    used = names_under_test(tests)
     if not used and name is None:
-        used = tested_names("\n".join(map(str.strip, _ASSERTION.findall(question))))
+        used = names_under_test("\n".join(map(str.strip, _ASSERTION.findall(question))))
     helpers = {
         node.name for node in _top_level(_code_before(stub, name)) if isinstance(node, _NAMED)
     }

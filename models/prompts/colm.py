@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from colm.models.messages import Participant, Turn
 from colm.models.prompts.quoting import quote_untrusted
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 
 VERSION = "2026-11-c"
 #: All drafts of one panel together.
@@ -84,7 +84,7 @@ def refine(
         "what is wrong. Then give your final answer to the question."
     )
     opening = draft(client, question)
-    if own_draft is None or blank(own_draft):
+    if own_draft is None or is_blank(own_draft):
         (*before, last) = opening
         return (*before, Turn(role="user", content=f"{last.content}\n\n{ending}"))
     return (*opening, *reply_to_draft(own_draft, ending))

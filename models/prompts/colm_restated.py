@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from colm.models.messages import Participant, Turn
 from colm.models.prompts import colm
 from colm.models.prompts.quoting import quote_untrusted
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 
 VERSION = "2026-11-guidance-b"
 
@@ -34,7 +34,7 @@ def synthesize(
         "Write a short reply to the authors of the drafts. Give the right answer, the reason for "
         "it, and the mistakes in their drafts."
     )
-    if question is not None and own_draft is not None and not blank(own_draft):
+    if question is not None and own_draft is not None and not is_blank(own_draft):
         text = (
             f"Less experienced assistants wrote these drafts on the same question:\n\n{material} "
             f"Keep your own answer unless a draft shows that it is wrong. {request}"
@@ -66,7 +66,7 @@ def refine(
         f"Answer the question again, in the form that it asks for. The question:\n\n{question}"
     )
     opening = colm.draft(client, question)
-    if own_draft is None or blank(own_draft):
+    if own_draft is None or is_blank(own_draft):
         (*before, _) = opening
         return (*before, Turn(role="user", content=ending))
     return (*opening, *colm.reply_to_draft(own_draft, ending))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from colm.models.messages import Participant, Turn
 from colm.models.prompts import colm
 from colm.models.prompts.quoting import quote_untrusted
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 
 VERSION = "2026-11-panels-b"
 
@@ -54,7 +54,7 @@ def refine_on_drafts(
         "Check their drafts against the question. Keep what is right in your own view and correct "
         "what is wrong. Then give your final answer to the question."
     )
-    if own_draft is None or blank(own_draft):
+    if own_draft is None or is_blank(own_draft):
         return _after_question(client, question, ending)
     return (*colm.draft(client, question), *colm.reply_to_draft(own_draft, ending))
 

@@ -6,6 +6,7 @@ Judges favour the answer that comes first (position bias). Different verdicts ar
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
@@ -58,17 +59,10 @@ class Judge:
         orders = (read_verdict(replies[0]), swapped(read_verdict(replies[1])))
         verdict = combine_orders(*orders)
         server = closed.steps[0].step.participant
-        why = "both orders agree" if orders[0] == orders[1] else f"the orders say {orders}"
-        return end(
-            closed.state,
-            now,
-            Chosen(server, verdict, why),
-            detail={
-                "verdict": verdict,
-                "orders": list(orders),
-                "consistent": orders[0] == orders[1],
-            },
-        )
+        consistent = orders[0] == orders[1]
+        why = "both orders agree" if consistent else f"the orders say {orders}"
+        detail = {"verdict": verdict, "orders": list(orders), "consistent": consistent}
+        return end(closed.state, now, Chosen(server, verdict, why), detail=detail)
 
 
 def swapped(verdict: Verdict) -> Verdict:
@@ -87,21 +81,17 @@ def combine_orders(first: Verdict, second: Verdict) -> Verdict:
 
 def _both_orders(query: Query, now: datetime) -> tuple[Step, ...]:
     options = JudgeOptions.model_validate(query.options)
-    server = query.server
-    assert server is not None  # Judge.check
+    assert query.server is not None  # Judge.check
     assert options.answers is not None  # Judge.check
     first, second = options.answers
+    choices = CHOICES if options.by_likelihood else ()
+    step = partial(make_step, query, query.server, "judge", 1, version=panels.VERSION)
     return tuple(
-        make_step(
-            query,
-            server,
-            "judge",
-            1,
+        step(
             panels.judge(query.question, *pair, options.reference),
             now,
             index=index,
-            version=panels.VERSION,
-            choices=CHOICES if options.by_likelihood else (),
+            choices=choices,
             temperature=0.0,
         )
         for index, pair in enumerate(((first, second), (second, first)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from pydantic import Field
 
@@ -109,24 +110,13 @@ def _after(panel: _Panel) -> Move:
 
 
 def _next_layer(panel: _Panel, answers: list[str], done: int) -> tuple[Step, ...]:
-    query, now = panel.state.query, panel.now
-    question = question_of(query, panel.options)
-    version = panels.VERSION
+    question = question_of(panel.state.query, panel.options)
+    step = partial(make_step, panel.state.query, version=panels.VERSION)
     if done == panel.layers:
         messages = panels.aggregate(panel.aggregator, question, answers)
-        return (
-            make_step(query, panel.aggregator, "aggregate", done, messages, now, version=version),
-        )
+        return (step(panel.aggregator, "aggregate", done, messages, panel.now),)
     return tuple(
-        make_step(
-            query,
-            who,
-            "draft",
-            done + 1,
-            panels.propose(who, question, answers),
-            now,
-            version=version,
-        )
+        step(who, "draft", done + 1, panels.propose(who, question, answers), panel.now)
         for who in panel.proposers
     )
 

@@ -11,7 +11,7 @@ from colm.evaluation.data.formats import Columns, humaneval, mbpp, plain
 from colm.evaluation.data.values import UnusableRow
 from colm.evaluation.grading import grade
 from colm.models.answers.compare import extract, extract_program, same
-from colm.models.answers.program_tests import fault_of, stub_program, tested_names
+from colm.models.answers.program_tests import fault_of, names_under_test, stub_program
 
 HALVES = '''from typing import List
 
@@ -198,7 +198,7 @@ def test_code_that_is_deep_is_no_traceback(part: str) -> None:
 def test_names_that_tests_use_are_those_that_they_do_not_define(
     tests: str, names: set[str]
 ) -> None:
-    assert tested_names(tests) == names
+    assert names_under_test(tests) == names
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from colm.models.answers.compare import extract
@@ -31,18 +32,10 @@ def check_steps(
 ) -> list[Step]:
     """A step for each sample with code, by its index; samples without code cannot pass."""
     checker = Participant(name=tests.checker, role="server", sampling=Sampling(temperature=0))
+    step = partial(make_step, query, checker, "check", stage, version=VERSION)
     requests = {i: _request(s, tests, query.question) for i, s in enumerate(samples)}
     return [
-        make_step(
-            query,
-            checker,
-            "check",
-            stage,
-            (Turn(role="user", content=request),),
-            now,
-            index=index,
-            version=VERSION,
-        )
+        step((Turn(role="user", content=request),), now, index=index)
         for index, request in requests.items()
         if request is not None
     ]
