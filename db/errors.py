@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from colm.models.errors import ColmError, SettingsError, TransientError
-from colm.models.urls import shown
+from colm.models.urls import redact
 
 #: read_only_sql_transaction: a standby that has not taken over yet; insufficient_privilege: rights
 #: that somebody took away, and can give back. What is accepted waits for either.
@@ -93,4 +93,4 @@ def _passing(error: DBAPIError) -> bool:
 
 
 def _safe(url: URL) -> str:
-    return shown(url.render_as_string(hide_password=True))
+    return redact(url.render_as_string(hide_password=True))

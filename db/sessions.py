@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from colm.models.errors import SettingsError
-from colm.models.urls import shown
+from colm.models.urls import redact
 
 #: How long a writer waits for the lock of another, and a hung one may keep it. Far above what any
 #: transaction of ours takes, well below what a caller would sit through.
@@ -52,7 +52,7 @@ def check_encoding(url: str, encoding: str | None) -> None:
     """Raises SettingsError for a database that cannot hold every text."""
     if encoding != "UTF8":
         raise SettingsError(
-            f"{shown(url)} keeps text as {encoding}, which cannot hold every question and answer; "
+            f"{redact(url)} keeps text as {encoding}, which cannot hold every question and answer; "
             "CoLM needs UTF8. Make another database and name that: createdb --owner OWNER "
             "--encoding UTF8 --locale C --template template0 NAME"
         )

@@ -19,7 +19,7 @@ from colm.evaluation.data.options import LETTERS
 from colm.models.answers import compare
 from colm.models.answers.characters import plain
 from colm.models.answers.compare import Kind
-from colm.models.answers.program_tests import does_nothing
+from colm.models.answers.program_tests import stub_program
 from colm.models.errors import SandboxUnusable
 from colm.models.sandbox import runner
 
@@ -70,7 +70,7 @@ def _compared(example: Example, text: str, kind: Any) -> Grade:
 
 
 def _code(example: Example, text: str, check: Check) -> Grade:
-    program = compare.program_in(text, example.question, example.tests)
+    program = compare.extract_program(text, example.question, example.tests)
     if program is None:
         return Grade(status="unparsable", reason="no Python program was found in the text")
     try:
@@ -87,7 +87,7 @@ def _code(example: Example, text: str, check: Check) -> Grade:
 @lru_cache(maxsize=4_096)
 def passes_all(tests: str, check: Check = runner.run) -> bool:
     """Whether a program that defines what the tests use, and does nothing, passes them."""
-    return check(does_nothing(tests), tests).passed
+    return check(stub_program(tests), tests).passed
 
 
 def likeliest(

@@ -83,7 +83,7 @@ def carry_out(coordinator: Coordinator, wanted: Cancel) -> Cancelled:
     if receipt != "unknown":
         return receipt
     now = coordinator.clock()
-    coordinator.record.refuse(wanted.query_id, "", "unknown", wanted.told, now)
+    coordinator.record.refuse(wanted.query_id, "", "unknown", wanted.failure, now)
     return coordinator.cancel(wanted)  # it may have come between the two
 
 

@@ -88,9 +88,9 @@ def _take(
 
 def _theirs(told: Submission) -> Submission:
     """A submission as it came, but for a kind of failure that only coordinators may tell of."""
-    from colm.models.client_reliability import NOT_THEIRS
+    from colm.models.client_reliability import SITE_FAILURES
 
-    if told.error is None or told.error.kind not in NOT_THEIRS:
+    if told.error is None or told.error.kind not in SITE_FAILURES:
         return told
     return told.model_copy(update={"error": told.error.model_copy(update={"kind": "Failed"})})
 

@@ -6,7 +6,7 @@ from sqlalchemy import Engine, and_, bindparam, exists, func, select
 
 from colm.db.connection import autocommit
 from colm.db.schema import tables
-from colm.models.client_reliability import NOT_THEIRS, PROBE, Part
+from colm.models.client_reliability import PROBE, SITE_FAILURES, Part
 
 _LATEST = (
     select(tables.answers.c.query_id)
@@ -41,7 +41,7 @@ _PARTS = (
         tables.steps.c.query_id.in_(_LATEST),
         tables.steps.c.role == "client",
         tables.steps.c.act.in_(("draft", "refine")),
-        func.coalesce(tables.outcomes.c.error_kind, "").not_in(NOT_THEIRS),
+        func.coalesce(tables.outcomes.c.error_kind, "").not_in(SITE_FAILURES),
     )
     .order_by(tables.steps.c.query_id, tables.steps.c.seq)
 )

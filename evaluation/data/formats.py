@@ -26,7 +26,7 @@ from colm.evaluation.data.options import (
 )
 from colm.evaluation.data.values import Row, UnusableRow, answers, code, field, given, text, texts
 from colm.models.answers.compare import Kind, extract
-from colm.models.answers.extraction import NUMBER
+from colm.models.answers.numerals import NUMBER
 from colm.models.answers.program_tests import fault_of, fault_of_function
 
 KINDS: Final = get_args(Kind)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from colm.models.errors import InvalidAsk
-from colm.models.naming import joined
+from colm.models.naming import join_names
 
 #: The paper's ablation goes as far as this many clients.
 MOST_CLIENTS = 8
@@ -160,7 +160,11 @@ def _point(
     **options: Any,
 ) -> Point:
     # A participant's name can be as long as an entry's whole name.
-    entry: dict[str, Any] = {"name": joined([name], 40), "strategy": strategy, "options": options}
+    entry: dict[str, Any] = {
+        "name": join_names([name], 40),
+        "strategy": strategy,
+        "options": options,
+    }
     if clients is not None:
         entry["clients"] = list(clients)
     if server is not None:

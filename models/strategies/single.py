@@ -1,4 +1,4 @@
-"""One model alone: the baseline that every collaboration has to beat."""
+"""One model alone: the baseline for every collaboration."""
 
 from __future__ import annotations
 
@@ -16,23 +16,18 @@ from colm.models.strategies.stages import ClosedStage, close_stage, finish, make
 
 
 class SingleOptions(FormatOptions):
-    """Options of the strategy `single`."""
-
     #: The client or server that answers; None is the query's first client.
     participant: Name | None = None
-    #: Where not empty nothing is written: the answer is the likeliest of these continuations.
+    #: If not empty, the answer is the likeliest of these continuations; no text is generated.
     choices: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         default=(), max_length=32
     )
 
 
 class Single:
-    """The strategy `single`."""
-
     options = SingleOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when nobody of that name takes part."""
         resolve_participant(
             query, "single", SingleOptions.model_validate(query.options).participant
         )
@@ -75,6 +70,6 @@ def _step(query: Query, options: SingleOptions, who: Participant, now: datetime)
 
 
 def _likelihoods(stage: ClosedStage) -> dict[str, Any]:
-    """How likely each of the choices is, as natural logs; nothing where none were given."""
-    told = [s.completion.choice_logprobs for s in stage.completed if s.completion is not None]
-    return {"choice_logprobs": dict(told[0])} if told and told[0] is not None else {}
+    """Log-likelihood (natural) of each choice; empty without choices."""
+    scores = [s.completion.choice_logprobs for s in stage.completed if s.completion is not None]
+    return {"choice_logprobs": dict(scores[0])} if scores and scores[0] is not None else {}

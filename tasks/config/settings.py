@@ -34,7 +34,7 @@ from colm.models.errors import InvalidAsk, SettingsError
 from colm.models.images import MAX_BYTES, MAX_PIXELS
 from colm.models.messages import Deadlines, Message, Name, Participant, Role, Sampling
 from colm.models.roster import Roster, check_options, nearest
-from colm.models.urls import BrokerUrl, DatabaseUrl, HttpUrl, shown
+from colm.models.urls import BrokerUrl, DatabaseUrl, HttpUrl, redact
 from colm.tasks.config.paths import (
     absolute,
     absolute_sqlite,
@@ -264,7 +264,7 @@ class Settings(Message):
     @property
     def shown_database(self) -> str:
         """The database without its password."""
-        return shown(self.database_url)
+        return redact(self.database_url)
 
     @property
     def roster(self) -> Roster:

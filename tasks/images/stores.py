@@ -19,7 +19,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from colm.models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
-from colm.models.images import May, Picture, image_id_of, sign
+from colm.models.images import Permission, Picture, image_id_of, sign
 from colm.models.messages import ImageId
 from colm.tasks.config.tls import TlsSettings
 
@@ -169,7 +169,7 @@ class HttpStore:
                 return
             after = names[-1]
 
-    def _token(self, may: May) -> str:
+    def _token(self, may: Permission) -> str:
         if self.secret is None:
             raise SettingsError(
                 "images.secret_file is not set or cannot be read: who asks about images, or"

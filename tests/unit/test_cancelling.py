@@ -108,7 +108,7 @@ def message(body: Any, content_type: str = "application/json") -> Message:
 
 def test_a_message_is_read_as_it_was_sent() -> None:
     found = read_cancel(message([[], {"query_id": ID, "reason": "why", "by": "eve"}, {}]))
-    assert found.told == "cancelled by eve: why"
+    assert found.failure == "cancelled by eve: why"
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,8 @@ def test_nobody_reads_or_writes_without_a_token(server: Running) -> None:
     ("body", "name", "reason"),
     [
         (picture(3), "0" * 64, "not those of that name"),
-        (b"no image", image_id_of(b"no image"), "is no PNG"),
-        (picture(3)[:300], image_id_of(picture(3)[:300]), "damaged or cut short"),
+        (b"no image", image_id_of(b"no image"), "is not a PNG"),
+        (picture(3)[:300], image_id_of(picture(3)[:300]), "damaged or truncated"),
     ],
 )
 def test_the_server_keeps_nothing_but_images(

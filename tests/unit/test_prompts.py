@@ -12,7 +12,7 @@ from colm.models.messages import Participant
 from colm.models.prompts import colm, colm_restated, panels
 from colm.models.prompts.colm import LabelledDraft
 from colm.models.prompts.quoting import quote_untrusted
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 from tests.unit.examples import a_client
 
 TEXTS = st.text(max_size=200)
@@ -30,7 +30,7 @@ CLIENTS = st.builds(
 )
 
 
-@given(CLIENTS, TEXTS, TEXTS.filter(lambda own: not blank(own)), TEXTS, st.booleans())
+@given(CLIENTS, TEXTS, TEXTS.filter(lambda own: not is_blank(own)), TEXTS, st.booleans())
 def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
     client: Participant, question: str, own: str, guidance: str, relevant: bool
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from colm.models.errors import SettingsError
 from colm.models.messages import Deadlines, Sampling
-from colm.models.urls import shown
+from colm.models.urls import redact
 from colm.tasks.config.settings import (
     ParticipantSettings,
     Settings,
@@ -170,7 +170,7 @@ def test_an_error_never_shows_a_password(tmp_path: Path, variables: dict[str, st
 @pytest.mark.parametrize("password", ["p", "p/a#ss", "p:?x", "p@x", "***"])
 def test_a_database_is_shown_without_its_password(password: str) -> None:
     url = f"postgresql+psycopg2://user:{password}@host:5432/db"
-    assert shown(url) == "postgresql+psycopg2://user:***@host:5432/db"
+    assert redact(url) == "postgresql+psycopg2://user:***@host:5432/db"
 
 
 @pytest.mark.parametrize(

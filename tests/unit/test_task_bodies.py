@@ -12,7 +12,7 @@ import pytest
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from colm.models.client_reliability import NOT_THEIRS
+from colm.models.client_reliability import SITE_FAILURES
 from colm.models.errors import TransientError
 from colm.models.messages import Attempt, Query, Submission
 from colm.tasks import ask, dependencies, submissions
@@ -79,7 +79,7 @@ def test_an_ask_that_our_own_caller_would_not_send_is_refused_on_the_record(
 ) -> None:
     with message(ask) as task, pytest.raises(Ignore):
         task.run(*args, **options)
-    assert site.record.refused[ID].reason.startswith("this cannot be asked")
+    assert site.record.refused[ID].reason.startswith("invalid request")
     assert site.sent == []
 
 
@@ -258,7 +258,7 @@ def test_no_participant_may_say_that_a_failure_is_the_sites_own(site: Site) -> N
     site.ask(strategy="single")
     told = failed(STEP)
     assert told.error is not None
-    for kind in NOT_THEIRS:
+    for kind in SITE_FAILURES:
         error = told.error.model_copy(update={"kind": kind})
         deliver(told.model_copy(update={"error": error}))
     outcome = site.record.lives[ID].steps[STEP.step_id].outcome

@@ -13,7 +13,7 @@ from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import Engine
 from colm.models.errors import SettingsError
 from colm.models.messages import Role
-from colm.models.naming import joined, listed
+from colm.models.naming import join_names, list_names
 from colm.models.roster import nearest
 from colm.tasks import dependencies
 from colm.tasks.broker.topology import topology_of
@@ -68,7 +68,7 @@ def _run(
     app.conf.broker_pool_limit = PUBLISHING
     rights = probe_permissions(queues)
     engine = load_engine(engine_settings)
-    worker = worker_name(joined([role, *names]) + suffix)
+    worker = worker_name(join_names([role, *names]) + suffix)
     generator = EngineGenerator(engine, names, role, worker=worker)
     dependencies.install_generator(generator)
     stops = StepCancellationConsumer(
@@ -149,7 +149,7 @@ def _shared_engine(
     engines = {table[name].engine for name in names}
     if len(engines) > 1:
         raise SettingsError(
-            f"{listed(names)} are configured with different engines; start one process for each"
+            f"{list_names(names)} are configured with different engines; start one process for each"
         )
     engine = engines.pop()
     return engine.model_copy(update={"threads": engine.threads or threads})

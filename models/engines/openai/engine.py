@@ -36,8 +36,8 @@ from colm.models.engines.openai.wire import Failure, Setback, failure_of, judged
 from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import Cancelled, DeadlineExceeded, EndpointError, EngineError, NoText
 from colm.models.messages import MAX_COMPLETION_CHARS, Completion, Sampling, explain
-from colm.models.texts import blank
-from colm.models.urls import is_secret, shown
+from colm.models.texts import is_blank
+from colm.models.urls import is_secret, redact
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class OpenAIEngine:
     @property
     def _where(self) -> str:
         proxy = self._access["proxy"]
-        return f"{self._url.host}, by way of the proxy {shown(proxy)}" if proxy else self._url.host
+        return f"{self._url.host}, by way of the proxy {redact(proxy)}" if proxy else self._url.host
 
     def _client(self) -> httpx.AsyncClient:
         connect = min(self._settings.timeout, CONNECT_TIMEOUT)
@@ -277,7 +277,7 @@ def _ended(reply: Reply, sampling: Sampling) -> tuple[str, Literal["stop", "leng
     ends = [end for stop in sampling.stop if (end := reply.text.find(stop)) >= 0]
     text = reply.text[: min(ends)] if ends else reply.text
     finish_reason = "stop" if ends else reply.finish_reason
-    if blank(text):
+    if is_blank(text):
         why = why_no_text(reply.completion_tokens, finish_reason, reasoned=bool(reply.reasoning))
         told = f" (finish_reason {reply.ended!r})" if reply.ended else ""
         raise NoText(f"the endpoint gave no text: {why}{told}")

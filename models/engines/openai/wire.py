@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from colm.models.errors import EndpointError, EngineError, PromptTooLong
-from colm.models.texts import mended
-from colm.models.urls import shown
+from colm.models.texts import replace_unstorable
+from colm.models.urls import redact
 
 #: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
 FIRST_WAIT = 0.5
@@ -133,7 +133,7 @@ def judged(failure: Failure, hide: Callable[[str], str] = str) -> Setback | Engi
     message = hide(failure.told.message)[:MAX_MESSAGE_CHARS]
     if is_about_length(failure):
         return PromptTooLong(f"the endpoint refused the prompt: {message}")
-    reason = _reason(failure, message, hide(shown(failure.location)))
+    reason = _reason(failure, message, hide(redact(failure.location)))
     if may_pass(failure):
         wait = failure.retry_after
         if wait is None or wait <= LONGEST_RETRY_AFTER:
@@ -187,7 +187,7 @@ def read_error(data: object) -> Told:
     statuses = [int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code)[:4])]
     waits = [_seconds(str(value), 1) for key, value in pairs if key in _WAITS]
     return Told(
-        message=mended(_words(data)),
+        message=replace_unstorable(_words(data)),
         codes=frozenset(code.lower() for code in codes if isinstance(code, str)),
         fields=frozenset(name for key, value in pairs if key in _FIELDS for name in _names(value)),
         status=next(iter(statuses), None),
