@@ -15,7 +15,7 @@ from colm.db.integrity.hash_chain import TEXTS, Fields, row_hash
 from colm.db.integrity.redaction import ERASED, erased
 from colm.db.integrity.signatures import Signer, erasure_statement, signed
 from colm.db.schema import tables
-from colm.db.schema.audit_tables import erasures, seals
+from colm.db.schema.audit_tables import checkpoints, erasures
 from colm.db.schema.run_tables import GOING_ON, run_states, units
 from colm.db.schema.triggers import with_permit
 from colm.models.errors import CallerError, UnknownQuery
@@ -42,8 +42,8 @@ def erase(
 ) -> int:
     """Erase every text of an ended query; how many rows held one. 0: all were erased before.
 
-    Raises UnknownQuery, and CallerError while the query or its run is open or the key of a sealed
-    record is missing. SQLite overwrites the freed bytes; PostgreSQL keeps them until VACUUM.
+    Raises UnknownQuery, and CallerError while the query or its run is open or the key of a record
+    with checkpoints is missing. SQLite overwrites the freed bytes; PostgreSQL keeps them until VACUUM.
     """
     with transaction(engine) as connection:
         check_key(connection, signer)
@@ -77,11 +77,11 @@ def erase(
 
 
 def check_key(connection: Connection, signer: Signer | None) -> None:
-    """Raises CallerError where a sealed record is to be changed without the key that sealed it."""
-    if signer is None and connection.scalar(select(seals.c.number).limit(1)) is not None:
+    """Raise CallerError if the record has checkpoints and there is no key to sign its changes."""
+    if signer is None and connection.scalar(select(checkpoints.c.number).limit(1)) is not None:
         raise CallerError(
-            "this record is sealed: what is erased or purged must be signed with the key that "
-            "sealed it (docs/audit.md says where it is)"
+            "this record has checkpoints: an erasure or a purge must be signed with the key that "
+            "signed them (see docs/audit.md for its place)"
         )
 
 

@@ -1,7 +1,7 @@
 """Retention: queries that ended long ago go, and a tombstone of each stays.
 
 In small transactions, so that nobody waits for long and an interrupted purge has done what it has
-done. A tombstone says how the purged query's chain stood: with it the seals stay verifiable.
+done. A tombstone says how the purged query's chain stood: with it the checkpoints stay verifiable.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def purge(
 ) -> int:
     """Remove these queries in one transaction; how many. Those that are open or gone stay so.
 
-    Raises CallerError where the key of a sealed record is missing.
+    Raises CallerError where the record has checkpoints and the key is missing.
     """
     progress = tables.progress
     stand = select(progress).where(progress.c.query_id.in_(ids), progress.c.open.is_(False))

@@ -24,13 +24,13 @@ from sqlalchemy import (
     union_all,
 )
 
+from colm.db.audit.verify_checkpoints import checkpoint_findings, database_findings
 from colm.db.audit.verify_query import NEVER_WRITTEN, Finding, QueryRows, findings
-from colm.db.audit.verify_seals import database_findings, seal_findings
 from colm.db.connection import autocommit, snapshot
 from colm.db.integrity.hash_chain import Fields, Link
 from colm.db.integrity.signatures import Trust
 from colm.db.schema import tables
-from colm.db.schema.audit_tables import sealed, tombstones
+from colm.db.schema.audit_tables import covered_queries, tombstones
 
 #: Queries that are read at once.
 BATCH = 100
@@ -44,10 +44,10 @@ class Checked:
     rows: int = 0
     #: Queries recorded before rows had hashes: nothing proves their rows.
     unchained: int = 0
-    #: Queries of which no seal covers the latest row.
-    unsealed: int = 0
+    #: Queries of which no checkpoint covers the latest row.
+    uncovered: int = 0
     tombstones: int = 0
-    seals: int = 0
+    checkpoints: int = 0
     findings: tuple[Finding, ...] = ()
 
     def __add__(self, other: Checked) -> Checked:
@@ -55,9 +55,9 @@ class Checked:
             queries=self.queries + other.queries,
             rows=self.rows + other.rows,
             unchained=self.unchained + other.unchained,
-            unsealed=self.unsealed + other.unsealed,
+            uncovered=self.uncovered + other.uncovered,
             tombstones=self.tombstones + other.tombstones,
-            seals=self.seals + other.seals,
+            checkpoints=self.checkpoints + other.checkpoints,
             findings=self.findings + other.findings,
         )
 
@@ -68,11 +68,11 @@ def check_query(engine: Engine, query_id: str, trust: Trust) -> Checked:
 
 
 def check_everything(
-    engine: Engine, trust: Trust, latest_seal: tuple[int, str] | None = None
+    engine: Engine, trust: Trust, latest_checkpoint: tuple[int, str] | None = None
 ) -> Iterator[Checked]:
     """The whole database, batch by batch.
 
-    `latest_seal`: number and hash of the latest seal that is known from elsewhere.
+    `latest_checkpoint`: number and hash of the latest checkpoint that is known from elsewhere.
     """
     with snapshot(engine) as connection:
         yield Checked(findings=tuple(database_findings(connection)))
@@ -82,12 +82,12 @@ def check_everything(
     ):
         for batch in _batches(engine, ids):
             yield _check(engine, batch, trust)
-    for table in (*tables.CHAINED[1:], tables.progress, sealed):
+    for table in (*tables.CHAINED[1:], tables.progress, covered_queries):
         unknown = _unknown(table)
         for batch in _batches(engine, table.c.query_id, unknown):
             yield _check(engine, batch, trust)
-    for seals, found in seal_findings(engine, trust, latest_seal):
-        yield Checked(seals=seals, findings=tuple(found))
+    for checkpoints, found in checkpoint_findings(engine, trust, latest_checkpoint):
+        yield Checked(checkpoints=checkpoints, findings=tuple(found))
 
 
 def count_queries(engine: Engine) -> int:
@@ -137,14 +137,19 @@ def _unreadable(query_id: str, error: Exception) -> Checked:
 
 
 def _checked(remains: QueryRows, trust: Trust) -> Checked:
-    if not remains.links and not remains.sealed and not remains.tombstone and not remains.progress:
+    if (
+        not remains.links
+        and not remains.checkpoints
+        and not remains.tombstone
+        and not remains.progress
+    ):
         return Checked()
-    covered = max((member["length"] for member in remains.sealed), default=0)
+    covered = max((member["length"] for member in remains.checkpoints), default=0)
     return Checked(
         queries=int(bool(remains.links)),
         rows=len(remains.links),
         unchained=int(remains.unchained),
-        unsealed=int(bool(remains.links) and covered < remains.links[-1].row["seq"]),
+        uncovered=int(bool(remains.links) and covered < remains.links[-1].row["seq"]),
         tombstones=int(remains.tombstone is not None),
         findings=tuple(findings(remains, trust)),
     )
@@ -161,14 +166,14 @@ def remains_of(connection: Connection, ids: Sequence[str]) -> list[QueryRows]:
     stand = {row["query_id"]: row for row in _rows(connection, tables.progress, ids)}
     stones = {row["query_id"]: row for row in _rows(connection, tombstones, ids)}
     covered: dict[str, list[Fields]] = defaultdict(list)
-    for row in _rows(connection, sealed, ids):
+    for row in _rows(connection, covered_queries, ids):
         covered[row["query_id"]].append(row)
     return [
         QueryRows(
             query_id=query_id,
             links=sorted(links[query_id], key=lambda link: int(link.row["seq"])),
             progress=stand.get(query_id),
-            sealed=sorted(covered[query_id], key=lambda row: int(row["seal"])),
+            checkpoints=sorted(covered[query_id], key=lambda row: int(row["seal"])),
             tombstone=stones.get(query_id),
         )
         for query_id in ids

@@ -1,6 +1,6 @@
 """Whether what is recorded of one query is what was recorded. Pure: looks at rows, reads none.
 
-A query's rows prove each other by their chain, up to the head in `progress`. Seals prove that the
+A query's rows prove each other by their chain, up to the head in `progress`. Checkpoints prove that the
 chain was not computed anew. Signatures prove that what an operator may do, erase and purge, was
 done by whoever has the site's key.
 """
@@ -40,8 +40,8 @@ class QueryRows:
     #: In the order of their seq.
     links: Sequence[Link]
     progress: Fields | None
-    #: The rows of `sealed` that name it.
-    sealed: Sequence[Fields] = ()
+    #: The rows of `covered_queries` that name it.
+    checkpoints: Sequence[Fields] = ()
     tombstone: Fields | None = None
 
     @property
@@ -55,9 +55,11 @@ def findings(remains: QueryRows, trust: Trust) -> Iterator[Finding]:
     if remains.tombstone is not None:
         yield from _of_tombstone(remains, remains.tombstone, trust)
     elif not remains.links:
-        if remains.sealed:
-            seal = remains.sealed[-1]["seal"]
-            yield _finding(remains, "queries", "all", f"is gone, though seal {seal} covers it")
+        if remains.checkpoints:
+            checkpoint = remains.checkpoints[-1]["seal"]
+            yield _finding(
+                remains, "queries", "all", f"is gone, though checkpoint {checkpoint} covers it"
+            )
         return
     if remains.links:
         yield from _of_order(remains)
@@ -65,7 +67,7 @@ def findings(remains: QueryRows, trust: Trust) -> Iterator[Finding]:
         yield from _of_texts(remains)
         yield from _of_erasures(remains, trust)
         yield from _of_progress(remains)
-        yield from _of_seals(remains)
+        yield from _of_checkpoints(remains)
 
 
 def _finding(remains: QueryRows, table: str, row: str, what: str) -> Finding:
@@ -169,7 +171,7 @@ def _digests_to(text: Any, salt: Any, digest: Any) -> bool:
 
 def _of_erasures(remains: QueryRows, trust: Trust) -> Iterator[Finding]:
     for link in remains.links:
-        if link.table == "erasures" and (remains.sealed or link.row["key"] is not None):
+        if link.table == "erasures" and (remains.checkpoints or link.row["key"] is not None):
             complaint = _complaint(trust, erasure_statement, link.row)
             if complaint:
                 yield _at(remains, link, complaint)
@@ -200,26 +202,28 @@ def _of_progress(remains: QueryRows) -> Iterator[Finding]:
         yield _finding(remains, "progress", "its row", told)
 
 
-def _of_seals(remains: QueryRows) -> Iterator[Finding]:
+def _of_checkpoints(remains: QueryRows) -> Iterator[Finding]:
     by_seq = {link.row["seq"]: link.row["hash"] for link in remains.links}
-    for member in remains.sealed:
+    for member in remains.checkpoints:
         if member["length"] not in by_seq:
-            told = f"has fewer rows than the {member['length']} that seal {member['seal']} covers"
+            told = f"has fewer rows than the {member['length']} that checkpoint {member['seal']} covers"
             yield _finding(remains, "any", f"seq {member['length']}", told)
         elif member["head"] != by_seq[member["length"]]:
-            told = f"has another hash than seal {member['seal']} says: the chain was made anew"
+            told = (
+                f"has another hash than checkpoint {member['seal']} says: the chain was made anew"
+            )
             yield _finding(remains, "any", f"seq {member['length']}", told)
 
 
 def _of_tombstone(remains: QueryRows, stone: Fields, trust: Trust) -> Iterator[Finding]:
     if remains.links or remains.progress is not None:
         yield _finding(remains, "tombstones", "its row", "tells of a purge, and rows are there")
-    if remains.sealed or stone["key"] is not None:
+    if remains.checkpoints or stone["key"] is not None:
         complaint = _complaint(trust, tombstone_statement, stone)
         if complaint:
             yield _finding(remains, "tombstones", "its row", complaint)
-    for member in remains.sealed:
+    for member in remains.checkpoints:
         same = member["length"] == stone["length"]
         if member["length"] > stone["length"] or (same and member["head"] != stone["head"]):
-            told = f"tells of another life than seal {member['seal']} covers"
+            told = f"tells of another life than checkpoint {member['seal']} covers"
             yield _finding(remains, "tombstones", "its row", told)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from colm.db.integrity.canonical_json import canonical
 
+#: Signing domains. Older signatures must verify: a checkpoint is a "seal", an export a "bundle".
 Kind = Literal["seal", "tombstone", "erasure", "bundle"]
 #: Raised with every change of what a statement says.
 VERSION = 1

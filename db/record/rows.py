@@ -199,5 +199,5 @@ class Progress:
     next_seq: int
     #: The hash of the latest row; None where it was recorded before rows had one.
     head: str | None = None
-    #: A seal covers every row.
+    #: A checkpoint covers every row.
     sealed: bool = False

@@ -1,4 +1,4 @@
-"""The tables of the audit: erasures, seals and what they cover, tombstones, permits.
+"""The tables of the audit: erasures, checkpoints and what they cover, tombstones, permits.
 
 `erasures` is chained like the rest of a query's life. The others outlive the queries that they name
 and refer to none.
@@ -26,8 +26,9 @@ erasures = Table(
     row_hash(),
 )
 
-#: A signed statement of how long the chains of some ended queries were, and how they ended.
-seals = Table(
+#: A checkpoint: the signed Merkle root over the chains of some ended queries. The tables
+#: and columns keep their first name, seal: so do stored exports and signing domains.
+checkpoints = Table(
     "seals",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
@@ -40,8 +41,8 @@ seals = Table(
     Column("hash", PlainText, nullable=False),
 )
 
-#: What a seal covers: a query's chain up to this length. `head` is null where it has no hashes.
-sealed = Table(
+#: A query's chain up to `length`, covered by a checkpoint. `head` is null where it has no hashes.
+covered_queries = Table(
     "sealed",
     metadata,
     Column("seal", Integer, ForeignKey("seals.number"), primary_key=True, autoincrement=False),
@@ -50,7 +51,7 @@ sealed = Table(
     Column("length", Integer, nullable=False),
     Column("head", PlainText),
 )
-Index(None, sealed.c.query_id)
+Index(None, covered_queries.c.query_id)
 
 #: What is left of a purged query.
 tombstones = Table(
@@ -69,6 +70,6 @@ tombstones = Table(
 permits = Table("permits", metadata, Column("operation", PlainText, primary_key=True))
 
 append_only_triggers(erasures, purged=True)
-for _table in (seals, sealed, tombstones):
+for _table in (checkpoints, covered_queries, tombstones):
     append_only_triggers(_table)
-AUDIT_TABLES = (erasures, seals, sealed, tombstones, permits)
+AUDIT_TABLES = (erasures, checkpoints, covered_queries, tombstones, permits)

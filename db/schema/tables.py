@@ -39,8 +39,8 @@ from colm.db.schema.triggers import append_only_triggers
 OPEN = text("open")
 #: Of a row in `outcomes`: it decides what became of its step.
 DECIDES = text("status <> 'late'")
-#: Of an ended query in `progress`: it has grown since its last seal, or has none.
-UNSEALED = text("NOT open AND NOT sealed")
+#: Of an ended query in `progress`: no checkpoint covers its latest row.
+UNCOVERED = text("NOT open AND NOT sealed")
 
 
 #: What was asked. An ask that was refused has no plan: everything after `asked_at` is null.
@@ -82,8 +82,8 @@ Index(None, progress.c.wake_at, postgresql_where=OPEN, sqlite_where=OPEN)
 Index(
     "ix_progress_unsealed",
     progress.c.query_id,
-    postgresql_where=UNSEALED,
-    sqlite_where=UNSEALED,
+    postgresql_where=UNCOVERED,
+    sqlite_where=UNCOVERED,
 )
 
 #: A round, from the moment that its first step is asked.

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from colm.db.audit.checkpoints import write_checkpoint
 from colm.db.audit.erase import erase
-from colm.db.audit.seals import seal_ended
 from colm.db.audit.verify_all import Checked, check_everything
 from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
@@ -55,11 +55,11 @@ class UpgradedContract:
             hash, head = connection.execute(text(heads)).one()
         assert hash == head != None  # noqa: E711  # both are there
 
-    def test_an_old_query_can_be_sealed_and_erased(self, engine: Engine, tmp_path: Path) -> None:
+    def test_an_old_query_can_be_covered_and_erased(self, engine: Engine, tmp_path: Path) -> None:
         key = keys.create(tmp_path / "audit.key")
-        seal = seal_ended(engine, key, LATER)
-        assert seal is not None
-        assert seal.queries == 1
+        checkpoint = write_checkpoint(engine, key, LATER)
+        assert checkpoint is not None
+        assert checkpoint.queries == 1
         assert erase(engine, QUERY, asked_by="me", reason="asked", now=LATER, signer=key) == 3
         trust = Trust(check=keys.check, keys=frozenset({key.key}))
         assert sum(check_everything(engine, trust), Checked()).findings == ()

@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import Engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
+from colm.db.audit.checkpoints import write_checkpoint
 from colm.db.audit.erase import erase
 from colm.db.audit.purge import ended_before, purge
-from colm.db.audit.seals import seal_ended
 from colm.db.connection import snapshot, transaction
 from colm.db.integrity.hash_chain import TEXTS
 from colm.db.reads.history import Ended, StepTried
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables, triggers
-from colm.db.schema.audit_tables import erasures, permits, sealed, seals, tombstones
+from colm.db.schema.audit_tables import checkpoints, covered_queries, erasures, permits, tombstones
 from colm.db.schema.run_tables import run_states, runs
 from colm.db.schema.triggers import with_permit
 from colm.models.errors import CallerError
@@ -57,7 +57,7 @@ class PermitsContract(DatabaseContract):
                 assert self.try_to(engine, "erase", same) == may, column
                 assert not self.try_to(engine, "purge", same), column
 
-    def test_a_purge_may_remove_rows_of_a_query_and_no_seal(self, engine: Engine) -> None:
+    def test_a_purge_may_remove_rows_of_a_query_and_no_checkpoint(self, engine: Engine) -> None:
         gone = (tables.answers, tables.decisions, tables.dead_letters, tables.dispatches)
         for table in gone:
             assert self.try_to(engine, "purge", f"DELETE FROM {table.name} WHERE 1 = 1"), table
@@ -90,8 +90,8 @@ class PermitsContract(DatabaseContract):
         record_whole_life(SqlRecord(engine), "query-0002")
         erase(engine, "query-0001", asked_by="me", reason="asked", now=LATER, signer=None)
         assert purge(engine, ["query-0002"], reason="old", now=LATER, signer=None) == 1
-        assert seal_ended(engine, key, LATER) is not None
-        for table in (seals, sealed, tombstones, erasures):
+        assert write_checkpoint(engine, key, LATER) is not None
+        for table in (checkpoints, covered_queries, tombstones, erasures):
             column = next(iter(table.c)).name
             for statement in (
                 f"UPDATE {table.name} SET {column} = {column}",

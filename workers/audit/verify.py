@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from colm.db.audit.export import bundle_findings
+from colm.db.audit.export import export_findings
 from colm.db.audit.verify_all import Checked, check_everything, check_query, count_queries
 from colm.db.audit.verify_query import Finding
 from colm.db.connection import connect
@@ -21,7 +21,7 @@ from colm.db.reads.answers import whole_id
 from colm.models.errors import BadMessage, ColmError, UnknownQuery
 from colm.tasks.config.settings import settings
 from colm.workers.audit import keys as audit_keys
-from colm.workers.audit.sealing import key_path
+from colm.workers.audit.checkpoints import key_path
 from colm.workers.console import print_plain
 
 
@@ -50,26 +50,26 @@ def verify_everything(keys: Sequence[str], *, as_json: bool) -> bool:
     return _tell(checked, trust, as_json=as_json)
 
 
-def verify_bundle(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
+def verify_export(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
     """Needs no database and no settings: the keys to trust are those that are given."""
     try:
-        bundle = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ColmError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"{path} holds no JSON: {error}") from error
     trust = _trust(keys, site=False)
-    remains, found = bundle_findings(bundle, trust)
+    remains, found = export_findings(document, trust)
     checked = Checked(
         queries=1,
         rows=len(remains.links),
-        seals=len(remains.sealed),
+        checkpoints=len(remains.checkpoints),
         unchained=int(remains.unchained),
         findings=tuple(found),
     )
     if not as_json:
-        typer.echo(f"query {remains.query_id}, exported {bundle['exported_at']}")
-        typer.echo(f"signed by {bundle['key']}")
+        typer.echo(f"query {remains.query_id}, exported {document['exported_at']}")
+        typer.echo(f"signed by {document['key']}")
     return _tell(checked, trust, as_json=as_json)
 
 
@@ -102,7 +102,7 @@ def _summary(checked: Checked) -> Text:
         (checked.queries, "queries"),
         (checked.rows, "rows"),
         (checked.tombstones, "tombstones"),
-        (checked.seals, "seals"),
+        (checked.checkpoints, "checkpoints"),
     )
     looked_at = ", ".join(f"{count} {what}" for count, what in counts if count)
     if checked.findings:
@@ -113,8 +113,8 @@ def _summary(checked: Checked) -> Text:
 def _notes(checked: Checked, trust: Trust) -> Iterable[str]:
     if checked.unchained:
         yield f"unchained: {checked.unchained} queries were recorded before rows had hashes"
-    if checked.unsealed:
-        yield f"unsealed: {checked.unsealed} queries have rows that no seal covers yet"
+    if checked.uncovered:
+        yield f"uncovered: {checked.uncovered} queries have rows that no checkpoint covers yet"
     if not trust.keys:
         yield "no key to trust: signatures were held against the keys that they name; give --key"
 

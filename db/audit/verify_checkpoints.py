@@ -1,4 +1,4 @@
-"""Whether the seals are those that were signed, one after another, and the triggers in place."""
+"""Whether the checkpoints are those that were signed, one after another, and the triggers in place."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 
-from colm.db.audit.seals import root_of, seal_statement
+from colm.db.audit.checkpoints import checkpoint_statement, root_of
 from colm.db.audit.verify_query import NEVER_WRITTEN, Finding
 from colm.db.connection import snapshot
 from colm.db.integrity.canonical_json import sha256
 from colm.db.integrity.hash_chain import Fields
 from colm.db.integrity.signatures import Trust
 from colm.db.schema import tables, triggers
-from colm.db.schema.audit_tables import permits, sealed, seals
+from colm.db.schema.audit_tables import checkpoints, covered_queries, permits
 
 _TRIGGERS = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
@@ -36,10 +36,10 @@ def database_findings(connection: Connection) -> Iterator[Finding]:
         yield Finding(query_id=None, table="permits", row=operation, what=told)
 
 
-def seal_findings(
+def checkpoint_findings(
     engine: Engine, trust: Trust, latest: tuple[int, str] | None
 ) -> Iterator[tuple[int, list[Finding]]]:
-    """1 and what is wrong with it for each seal in turn; at last 0 and what is wrong at the end."""
+    """1 and what is wrong with it for each checkpoint in turn; at last 0 and what is wrong at the end."""
     before: Fields | None = None
     while True:
         try:
@@ -54,7 +54,7 @@ def seal_findings(
             break
         faults = list(_faults(row, before, members, trust))
         if latest is not None and latest[0] == row["number"] and latest[1] != row["hash"]:
-            faults.append("is not the seal of this number that was made here")
+            faults.append("is not the checkpoint of this number that was made here")
         yield 1, [_finding(row["number"], told) for told in faults]
         before = row
     if latest is not None and (before is None or before["number"] < latest[0]):
@@ -63,13 +63,22 @@ def seal_findings(
 
 def _next(connection: Connection, before: Fields | None) -> Fields | None:
     after = 0 if before is None else before["number"]
-    statement = select(seals).where(seals.c.number > after).order_by(seals.c.number).limit(1)
+    statement = (
+        select(checkpoints)
+        .where(checkpoints.c.number > after)
+        .order_by(checkpoints.c.number)
+        .limit(1)
+    )
     row = connection.execute(statement).one_or_none()
     return None if row is None else dict(row._mapping)
 
 
 def _members(connection: Connection, number: int) -> list[Fields]:
-    covered = select(sealed).where(sealed.c.seal == number).order_by(sealed.c.position)
+    covered = (
+        select(covered_queries)
+        .where(covered_queries.c.seal == number)
+        .order_by(covered_queries.c.position)
+    )
     return [dict(row._mapping) for row in connection.execute(covered)]
 
 
@@ -78,10 +87,10 @@ def _faults(
 ) -> Iterator[str]:
     expected, previous = (1, None) if before is None else (before["number"] + 1, before["hash"])
     if row["number"] != expected:
-        yield f"follows seal {expected - 1}: those between are missing"
+        yield f"follows checkpoint {expected - 1}: those between are missing"
     elif row["previous"] != previous:
-        yield "names another seal before it than the one that is there"
-    said = seal_statement(row)
+        yield "names another checkpoint before it than the one that is there"
+    said = checkpoint_statement(row)
     if sha256(said) != row["hash"]:
         yield "was changed"
     if complaint := trust.signature_error(said, row["key"], row["signature"]):
@@ -102,4 +111,4 @@ def _root(members: list[Fields]) -> str | None:
 
 
 def _finding(number: Any, what: str) -> Finding:
-    return Finding(query_id=None, table="seals", row=f"seal {number}", what=what)
+    return Finding(query_id=None, table="seals", row=f"checkpoint {number}", what=what)
