@@ -3,9 +3,9 @@
     python -m benchmarks.tampering            on a private PostgreSQL and a SQLite file
     python -m benchmarks.tampering --quick    on SQLite alone
 
-On each database the same small record is made: queries that are covered by a checkpoint, erased, purged and
-not yet covered. Each tampering is done to it with triggers and foreign keys out of the way, the whole record
-is verified, and the record is put back. Exit status 1 if anything that should be found is not.
+On each database the same small record is made: queries that a checkpoint covers, erased, purged and
+uncovered ones. Each tampering is done to it without triggers and foreign keys, the whole record is
+verified, and the record is restored. Exit status 1 if a promised finding is missing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from benchmarks.tampering_work import (
 from colm.db.audit.checkpoints import write_checkpoint
 from colm.db.audit.erase import erase
 from colm.db.audit.purge import purge
-from colm.db.audit.verify_all import Checked, check_everything
+from colm.db.audit.verify_all import AuditResult, check_everything
 from colm.db.connection import connect
 from colm.db.integrity.signatures import Trust
 from colm.db.record.store import SqlRecord
@@ -74,8 +74,8 @@ class Case:
     trust: Trust
     latest: tuple[int, str]
 
-    def verify(self) -> Checked:
-        return sum(check_everything(self.engine, self.trust, self.latest), Checked())
+    def verify(self) -> AuditResult:
+        return sum(check_everything(self.engine, self.trust, self.latest), AuditResult())
 
 
 def prepared(engine: Engine, key: SiteKey) -> Case:

@@ -21,7 +21,7 @@ from colm.db.schema.run_tables import RUN_TABLES
 
 Snapshot = list[tuple[Table, list[Fields]]]
 
-#: Covered by a checkpoint; covered and erased; purged; not covered. `benchmarks.tampering` records them.
+#: Covered by a checkpoint; covered and erased; purged; not covered (`benchmarks.tampering`).
 CHECKPOINTED, ERASED, PURGED, FRESH = "query-0001", "query-0002", "query-0003", "query-0004"
 OTHER = "query-0005"
 #: Where these columns may hold only some values: others of them.

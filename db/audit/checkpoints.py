@@ -1,4 +1,4 @@
-"""Checkpoints: signed Merkle roots over the chains of ended queries (as in Certificate Transparency).
+"""Checkpoints (Certificate Transparency): signed Merkle roots over the chains of ended queries.
 
 A chain can be recomputed by anybody who can write SQL; the key that signs checkpoints is in no
 database. A checkpoint covers the ended queries that have grown since their last one: a Merkle root
@@ -112,8 +112,8 @@ def _checkpoint_row(
         "previous": None if latest is None else latest.hash,
         "key": signer.key,
     }
-    said = checkpoint_statement(row)
-    return {**row, "hash": sha256(said), "signature": signer.sign(said)}
+    signed_bytes = checkpoint_statement(row)
+    return {**row, "hash": sha256(signed_bytes), "signature": signer.sign(signed_bytes)}
 
 
 def _lock(connection: Connection) -> None:

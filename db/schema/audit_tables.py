@@ -1,7 +1,6 @@
-"""The tables of the audit: erasures, checkpoints and what they cover, tombstones, permits.
+"""Tables of the audit: erasures, checkpoints, tombstones, permits.
 
-`erasures` is chained like the rest of a query's life. The others outlive the queries that they name
-and refer to none.
+`erasures` is part of a query's chain. The others outlive their queries and have no foreign key.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from colm.db.columns import PlainText, UtcDateTime
 from colm.db.schema.metadata import metadata, of_query, row_hash
 from colm.db.schema.triggers import append_only_triggers
 
-#: The texts of all rows of the query with a lower `seq` were erased.
+#: An erasure of the texts of all rows of the query with a lower `seq`.
 erasures = Table(
     "erasures",
     metadata,
@@ -53,7 +52,7 @@ covered_queries = Table(
 )
 Index(None, covered_queries.c.query_id)
 
-#: What is left of a purged query.
+#: The remains of a purged query.
 tombstones = Table(
     "tombstones",
     metadata,
@@ -66,7 +65,7 @@ tombstones = Table(
     Column("signature", PlainText),
 )
 
-#: What the transaction that inserted the row may do to append-only tables. Empty for all others.
+#: Operations that the inserting transaction may do on append-only tables; else empty.
 permits = Table("permits", metadata, Column("operation", PlainText, primary_key=True))
 
 append_only_triggers(erasures, purged=True)

@@ -19,7 +19,7 @@ from benchmarks.tampering_work import (
     all_tamperings,
     behind_our_back,
 )
-from colm.db.audit.export import export, export_findings
+from colm.db.audit.export import check_export, export
 from colm.db.audit.verify_all import check_query
 from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
@@ -91,7 +91,7 @@ class AuditContract:
             connection.execute(insert(permits), {"operation": "purge"})
         assert self.told(case) == [
             f"- steps all the trigger {name} is missing or disabled: rows can be changed unnoticed",
-            "- permits purge is permitted to everybody: delete this row",
+            "- permits purge permits the operation to every transaction: delete this row",
         ]
 
     def test_rows_without_their_query_are_found(self, case: Case) -> None:
@@ -113,7 +113,7 @@ class AuditContract:
     def test_an_export_verifies_without_the_database(self, case: Case, key: SiteKey) -> None:
         for query_id, checkpoints in ((CHECKPOINTED, 1), (ERASED, 2), (FRESH, 0)):
             document = json.loads(json.dumps(export(case.engine, query_id, key, LATER)))
-            remains, found = export_findings(document, case.trust)
+            remains, found = check_export(document, case.trust)
             assert found == []
             assert (remains.query_id, len(remains.checkpoints)) == (query_id, checkpoints)
         with pytest.raises(UnknownQuery):
@@ -125,7 +125,7 @@ class AuditContract:
             changed = json.loads(json.dumps(document))
             change(changed, path)
             try:
-                _, found = export_findings(changed, case.trust)
+                _, found = check_export(changed, case.trust)
             except BadMessage:
                 continue
             assert found, path
@@ -138,9 +138,9 @@ class AuditContract:
             connection.execute(changed, {"id": CHECKPOINTED})
         other = keys.create(tmp_path / "other.key")
         document = export(case.engine, CHECKPOINTED, other, LATER)
-        _, found = export_findings(document, Trust(check=keys.check))
+        _, found = check_export(document, Trust(check=keys.check))
         assert {f.table for f in found} == {"steps"}
-        _, found = export_findings(document, case.trust)
+        _, found = check_export(document, case.trust)
         assert "export" in {f.table for f in found}
 
 
@@ -197,7 +197,7 @@ def test_a_document_too_deep_to_read_is_a_finding(sqlite_url: str) -> None:
     found = check_query(engine, "query-0001", Trust(check=keys.check)).findings
     assert [f.query_id for f in found][:1] == ["query-0001"]
     with pytest.raises(BadMessage):
-        export_findings(
+        check_export(
             {"format": "colm audit bundle 1", "rows": json.loads(deep)},
             Trust(check=keys.check),
         )
@@ -206,4 +206,4 @@ def test_a_document_too_deep_to_read_is_a_finding(sqlite_url: str) -> None:
 @pytest.mark.parametrize("document", [None, [], {}, {"format": "colm audit bundle 1"}, "bundle"])
 def test_a_document_of_another_format_is_refused(document: object) -> None:
     with pytest.raises(BadMessage, match=r"no 'colm audit bundle 1'|damaged"):
-        export_findings(document, Trust(check=keys.check))
+        check_export(document, Trust(check=keys.check))

@@ -99,7 +99,7 @@ def test_a_checkpoint_that_was_made_here_cannot_be_taken_away(engine: Engine) ->
         for table in ("sealed", "seals"):
             connection.execute(text(f"DELETE FROM {table}"))
     code, out = run("audit", "verify", "--all")
-    assert (code, "seals, checkpoint 1: is missing; it was made here" in out) == (1, True)
+    assert (code, "seals, checkpoint 1: is missing; it was signed here" in out) == (1, True)
 
 
 @pytest.mark.usefixtures("engine")

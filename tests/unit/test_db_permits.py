@@ -11,7 +11,7 @@ from colm.db.audit.erase import erase
 from colm.db.audit.purge import ended_before, purge
 from colm.db.connection import snapshot, transaction
 from colm.db.integrity.hash_chain import TEXTS
-from colm.db.reads.history import Ended, StepTried
+from colm.db.reads.history import QueryEnded, StepRedelivered
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables, triggers
 from colm.db.schema.audit_tables import checkpoints, covered_queries, erasures, permits, tombstones
@@ -123,7 +123,7 @@ class PermitsContract(DatabaseContract):
             connection.execute(insert(run_states), {"run": "night", "state": "paused"})
         year = LATER.replace(year=2027)
         assert ended_before(engine, year, 10) == ["query-0001"]
-        with pytest.raises(CallerError, match="run night, which goes on"):
+        with pytest.raises(CallerError, match="run night, which has not ended"):
             erase(engine, "query-0002", asked_by="me", reason="asked", now=NOW, signer=None)
         with transaction(engine) as connection:
             connection.execute(update(run_states).values(state="done"))
@@ -135,16 +135,17 @@ class PermitsContract(DatabaseContract):
     ) -> None:
         erase(engine, "query-0001", asked_by="me", reason="asked", now=NOW, signer=None)
         kinds = {type(entry.what).__name__ for entry in history(engine).entries}
-        assert {"Asked", "Step", "StepOutcome", "Decision", "Ended", "Erased"} <= kinds
+        events = {"QueryAsked", "Step", "StepOutcome", "Decision", "QueryEnded", "TextsErased"}
+        assert events <= kinds
         with record.open("query-0001") as life:
             state = life.state
         assert isinstance(state.query, Query)
         assert {type(s.step) for s in state.steps} == {Step}
         completions = [s.completion for s in state.steps if s.completion is not None]
         assert {type(completion) for completion in completions} == {Completion}
-        told = [e.what for e in history(engine).entries if not isinstance(e.what, StepTried)]
+        told = [e.what for e in history(engine).entries if not isinstance(e.what, StepRedelivered)]
         assert "Größe" not in str(told).replace(_personas(state.query), "")
-        (ended,) = [what for what in told if isinstance(what, Ended)]
+        (ended,) = [what for what in told if isinstance(what, QueryEnded)]
         assert isinstance(ended.answer, Answer)
 
 

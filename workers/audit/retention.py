@@ -44,7 +44,7 @@ def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool, imag
         checkpoint_all(engine, key)
     removed = _purge(engine, before, batch, reason, key, count)
     letters = 0
-    while found := purge.purge_letters(engine, before, batch):
+    while found := purge.purge_dead_letters(engine, before, batch):
         letters += found
     typer.echo(f"removed {removed} queries and {letters} dead letters of no query")
     _settle(engine, changed=bool(removed or letters))

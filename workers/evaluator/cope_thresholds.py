@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from colm.db.reads.history import Asked, StepOutcome, query_life
+from colm.db.reads.history import QueryAsked, StepOutcome, query_life
 from colm.db.runs.units import Unit
 from colm.evaluation import grading
 from colm.evaluation.data.examples import Dataset, Example
@@ -98,7 +98,7 @@ def state_of(engine: Engine, query_id: str) -> QueryState:
     decisions = []
     for entry in life.entries if life else ():
         match entry.what:
-            case Asked(query=asked):
+            case QueryAsked(query=asked):
                 query = asked
             case Step() as step:
                 steps[step.step_id] = (step, StepState(step=step, asked_at=entry.at))

@@ -86,8 +86,8 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
         planned=found.units,
         prices=prices,
         bad_rows=tuple((row.where, row.reason) for row in data.bad) if data else (),
-        steps_asked=sharing.asked,
-        steps_generated=sharing.generated,
+        steps_asked=sharing.steps_asked,
+        steps_generated=sharing.steps_generated,
         tokens_saved=saved,
         surfaces=surfaces,
     )

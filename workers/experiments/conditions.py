@@ -160,7 +160,7 @@ def _one(
 
 
 def _state(engine: Engine, run: str) -> str | None:
-    known = {found.run: found.state for found in store.known_runs(engine)}
+    known = {found.run: found.state for found in store.list_runs(engine)}
     return known.get(run)
 
 
