@@ -26,8 +26,8 @@ from sqlalchemy import Engine
 
 from colm.db import connection as databases
 from colm.db.reads import answers
-from colm.db.reads.answers import AnswerState
-from colm.db.reads.completion_listener import completed_of, listener_of
+from colm.db.reads.answers import AnswerState, completed_of
+from colm.db.reads.completion_listener import listener_of
 from colm.db.runs import store
 from colm.db.runs.progress import progress_of
 from colm.models.errors import CallerError, InvalidAsk, NoConsumer, QueryFailed, TransientError

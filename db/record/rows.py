@@ -1,4 +1,4 @@
-"""Messages to rows of the tables, and back. What comes back equals what went in."""
+"""Conversion between messages and table rows. A message survives the round trip unchanged."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def query_row(query: Query, seq: int) -> Fields:
 
 def query_of(row: Mapping[str, Any]) -> Query:
     fields = ("query_id", "question", "strategy", "asked_at", *_PLAN)
-    asked = {name: row[name] for name in fields}
-    return Query.model_validate(asked | {"images": row["images"] or ()})
+    values = {name: row[name] for name in fields}
+    return Query.model_validate(values | {"images": row["images"] or ()})
 
 
 def step_row(step: Step, seq: int, asked_at: datetime) -> Fields:
@@ -79,7 +79,7 @@ def step_of(row: Mapping[str, Any]) -> Step:
 
 def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fields:
     completion = outcome.completion.model_dump() if outcome.completion else {}
-    # No thought is no value: so it is in a record from before there were thoughts.
+    # NULL, as in rows from before the column existed.
     completion["thought"] = completion.get("thought") or None
     return {
         "query_id": query_id,
@@ -97,8 +97,8 @@ def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fiel
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
     completion, error = None, None
     if row["text"] is not None:
-        said = {name: row[name] for name in _COMPLETION}
-        completion = Completion.model_validate(said | {"thought": row["thought"] or ""})
+        values = {name: row[name] for name in _COMPLETION}
+        completion = Completion.model_validate(values | {"thought": row["thought"] or ""})
     if row["error_kind"] is not None:
         error = StepError(kind=row["error_kind"], reason=row["error_reason"])
     return Outcome(
@@ -132,7 +132,7 @@ def attempt_of(row: Mapping[str, Any]) -> Redelivery:
 
 
 def _attempt_key(step_id: str, attempt_id: str) -> str:
-    """Participants choose their ids themselves: one must not be able to take another's."""
+    """The id within its step: participants choose attempt ids, so two may choose the same."""
     return f"{step_id}:{attempt_id}"
 
 
@@ -167,11 +167,11 @@ def answer_row(answer: Answer, query: Query, seq: int) -> Fields:
 
 
 def recordable_outcome(outcome: Outcome) -> Outcome:
-    """`outcome` exactly as it will be read back, so that a strategy sees the same either way."""
+    """`outcome` as it will be read back: a strategy sees the same before and after."""
     completion, error = outcome.completion, outcome.error
     if completion is not None:
-        said = {"text": storable(completion.text), "thought": storable(completion.thought)}
-        completion = completion.model_copy(update=said)
+        texts = {"text": storable(completion.text), "thought": storable(completion.thought)}
+        completion = completion.model_copy(update=texts)
     if error is not None:
         error = StepError(kind=storable(error.kind), reason=storable(error.reason))
     return replace(outcome, completion=completion, error=error, worker=storable(outcome.worker))
@@ -188,16 +188,15 @@ FIRST_SEQ = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a query stands: its row in `progress`."""
+class QueryProgress:
+    """A query's row in `progress`."""
 
-    #: No answer is recorded yet.
     open: bool
-    #: When to ask the strategy again, whatever has come by then.
+    #: The next wake-up of the strategy.
     wake_at: datetime
-    #: The `seq` of the next row that is recorded of the query.
+    #: The `seq` of the next row.
     next_seq: int
-    #: The hash of the latest row; None where it was recorded before rows had one.
+    #: The hash of the latest row; None for a row from before hashes.
     head: str | None = None
-    #: A seal covers every row.
+    #: A checkpoint covers every row.
     sealed: bool = False

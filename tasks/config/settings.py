@@ -153,12 +153,12 @@ class ImageSettings(Message):
 
 
 class AuditSettings(Message):
-    """The `[audit]` table: the key that seals the record, and how often it does."""
+    """The `[audit]` table: the key that signs checkpoints of the record, and how often."""
 
     #: The file with the site's private key; None is `audit.key` in `home`.
     key: str | None = None
-    #: Minutes between two seals of a coordinator on a machine that has the key; 0: never.
-    seal_minutes: float = Field(default=60.0, ge=0, le=10_080)
+    #: Minutes between two checkpoints of a coordinator on a machine that has the key; 0: never.
+    checkpoint_minutes: float = Field(default=60.0, ge=0, le=10_080)
 
     @field_validator("key")
     @classmethod

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from colm.db.connection import connect, transaction
-from colm.db.reads.completion_listener import completed_of, wait_for_any
-from colm.db.reads.query_ends import known_among, open_queries
+from colm.db.reads.answers import completed_of, open_queries, recorded_of
+from colm.db.reads.completion_listener import wait_for_any
 from colm.db.record.store import SqlRecord
 from colm.db.runs import store, units
 from colm.db.runs.units import UnitKey
@@ -48,9 +48,9 @@ class RunContract:
 
     def test_the_latest_runs_come_first(self, engine: Engine) -> None:
         store.order(engine, "later", CONFIG, LATER)
-        assert [run.run for run in store.known_runs(engine)] == ["later", "night"]
+        assert [run.run for run in store.list_runs(engine)] == ["later", "night"]
         store.change(engine, "later", "paused", LATER)
-        assert [run.run for run in store.known_runs(engine, "open")] == ["night"]
+        assert [run.run for run in store.list_runs(engine, "open")] == ["night"]
 
     def test_one_evaluator_has_a_run_until_its_time_is_over(self, engine: Engine) -> None:
         assert store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
@@ -111,10 +111,10 @@ class RunContract:
     def test_a_run_keeps_to_the_data_it_began_with(self, engine: Engine) -> None:
         store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         assert store.describe(
-            engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
+            engine, "night", "one", planned=8, data="abc", at=LATER, summary="one row is bad"
         )
         assert store.describe(
-            engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
+            engine, "night", "one", planned=8, data="abc", at=LATER, summary="one row is bad"
         )
         assert not store.describe(engine, "night", "one", planned=8, data="xyz", at=LATER)
         found = store.find(engine, "night")
@@ -145,7 +145,7 @@ class RunContract:
                 life.apply(finishing("query-0002"), LATER)
 
         ids = {"query-0001", "query-0002", "query-0003"}
-        assert known_among(engine, ids) == {"query-0001", "query-0002"}
+        assert recorded_of(engine, ids) == {"query-0001", "query-0002"}
         assert wait_for_any(engine, ids, 0.1) == set()
         threading.Timer(0.3, end).start()
         assert wait_for_any(engine, ids, 20) == {"query-0002"}

@@ -140,7 +140,7 @@ def test_sign_flips_of_single_items_are_mcnemars_test(won: int, lost: int) -> No
 def test_what_is_too_much_to_count_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = floats(*np.random.default_rng(6).integers(-5, 6, 300))
     exact = sign_flip_p(sums, seed=1, draws=9_999)
-    monkeypatch.setattr(clusters, "MOST_EXACT", 100)
+    monkeypatch.setattr(clusters, "MAX_EXACT", 100)
     monkeypatch.setattr(clusters, "_AT_ONCE", 300 * 1_000)
     drawn = sign_flip_p(sums, seed=1, draws=9_999)
 

@@ -76,7 +76,7 @@ def test_a_named_grader_goes_before_the_kind() -> None:
 
     assert grade(asked, "12").status == "wrong"
     assert grade(asked, "12", grader="numeric").status == "correct"
-    with pytest.raises(ValueError, match="no grader is called 'odd'"):
+    with pytest.raises(ValueError, match="unknown grader 'odd'"):
         grade(asked, "12", grader="odd")
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colm.evaluation.stats.statistics import (
-    Difference,
     Estimate,
+    PairedDifference,
     accuracy,
     difference,
     holm,
@@ -97,7 +97,7 @@ def test_a_difference_is_paired_and_counts_who_is_right_alone() -> None:
     found = difference(one, {**other, "elsewhere": True}, seed=1)
 
     assert found is not None
-    assert (found.only_one, found.only_other) == (9, 1)
+    assert (found.only_first, found.only_second) == (9, 1)
     assert found.gain.value == pytest.approx(8 / 12)
     assert found.p == pytest.approx(22 / 1024)
     assert found.gain.low > 0 > difference(other, one, seed=1).gain.high  # type: ignore[union-attr]  # they share items
@@ -110,7 +110,9 @@ def seeded(rights: Sequence[Sequence[bool]]) -> tuple[dict[str, bool], dict[str,
     return items, {item: item.partition("/")[0] for item in items}
 
 
-def told(one: dict[str, bool], other: dict[str, bool], clusters: dict[str, str]) -> Difference:
+def told(
+    one: dict[str, bool], other: dict[str, bool], clusters: dict[str, str]
+) -> PairedDifference:
     found = difference(one, other, seed=1, clusters=clusters)
     assert found is not None
     return found
@@ -148,7 +150,7 @@ def test_a_difference_of_repeated_items_is_tested_over_clusters() -> None:
 
     assert found.test == "sign flips over clusters"
     assert found.p == pytest.approx(1.0)
-    assert (found.only_one, found.only_other) == (20, 10)
+    assert (found.only_first, found.only_second) == (20, 10)
 
 
 def test_a_difference_has_to_pass_both_tests_where_clusters_are_enough() -> None:

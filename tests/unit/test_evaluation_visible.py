@@ -119,7 +119,9 @@ def test_a_row_may_bring_visible_tests_of_its_own(tmp_path: Path) -> None:
     assert [e.visible_tests for e in found.examples] == [
         "assert f(0) == 1\nassert f(5) == 6", "assert f(0) == 2", "", "assert double(9) == 18", "",
     ]  # fmt: skip
-    assert [row.reason for row in found.bad] == ["visible_tests is no text, and no list of texts"]
+    assert [row.reason for row in found.bad] == [
+        "visible_tests is neither a text nor a list of texts"
+    ]
 
 
 def test_visible_tests_change_no_id(tmp_path: Path) -> None:

@@ -153,9 +153,9 @@ def test_replayed_answers_are_graded_as_the_run_was(
         sampled(SqlRecord(engine), found.query_id)
         add_unit(engine, "night", found)
 
-    surfaces = read_run(engine, "night").surfaces
+    sweeps = read_run(engine, "night").threshold_sweeps
 
-    assert {p.accuracy for p in surfaces.get("cope", ())} == {accuracy} - {None}
+    assert {p.accuracy for p in sweeps.get("cope", ())} == {accuracy} - {None}
 
 
 COPE = {"n": 1, "t1": 1.0, "t2": 1.0, "comparison": ">", "kind": "numeric"}

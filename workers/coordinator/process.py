@@ -27,7 +27,7 @@ from colm.tasks.broker.topology import declare
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import Settings, settings
 from colm.tasks.evaluations import install_orders
-from colm.workers.audit.sealing import sealer
+from colm.workers.audit.checkpoints import start_checkpoints
 from colm.workers.consumer.embedded_redelivery import restore_unacked
 from colm.workers.consumer.worker import serve, worker_name
 from colm.workers.coordinator.cancellations import ControlReader
@@ -83,7 +83,7 @@ def _declare() -> None:
 def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
     # A connection for every task thread, the clockwork, marks, control, letters, shared steps,
-    # reliability, the sealer.
+    # reliability, checkpoints.
     engine = connect(found.database_url, pool_size=found.coordinator_threads + 7)
     record = SqlRecord(engine)
     marks = DispatchMarkBuffer(record)
@@ -105,7 +105,7 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     sharing.start(coordinator.submit)
     reliability = watch(engine, coordinator.roster)
     clockwork = DeadlinePoller(coordinator)
-    sealing = sealer(found, engine)
+    checkpoints = start_checkpoints(found, engine)
     if found.embedded:
         restore_unacked([topology().control().name])
     control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
@@ -123,8 +123,8 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
         clockwork.close()
         if reliability:
             reliability.close()
-        if sealing:
-            sealing.close()
+        if checkpoints:
+            checkpoints.close()
         sharing.close()
         control.close()
         if reader:

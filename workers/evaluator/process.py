@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from colm.db.connection import connect
-from colm.db.reads.query_ends import open_queries
+from colm.db.reads.answers import open_queries
 from colm.db.runs import store
 from colm.db.runs.units import done_units
 from colm.models.errors import InvalidAsk, TransientError
@@ -58,7 +58,7 @@ def run_evaluator() -> int:
 
 def work_on_one(engine: Engine, owner: str, stop: threading.Event) -> bool:
     """Work on the oldest run that is open and nobody's; False when there was none."""
-    for run in reversed(store.known_runs(engine, "open")):
+    for run in reversed(store.list_runs(engine, "open")):
         now = datetime.now(UTC)
         if not in_window_of(run, now):
             continue
@@ -103,7 +103,7 @@ def _evaluate(
         planned=planned_units(config, data.examples),
         data=digest_of(config, data),
         at=datetime.now(UTC),
-        told="; ".join(
+        summary="; ".join(
             filter(None, [describe_bad_rows(data.bad), describe_missing_tests(config, data)])
         ),
     ):

@@ -57,7 +57,7 @@ def place_order(config: RunConfig, name: str | None) -> str:
 def list_runs(*, as_json: bool) -> None:
     engine = connect(settings().database_url)
     now = datetime.now(UTC)
-    found = [(run, progress_of(engine, run.run, now)) for run in store.known_runs(engine, limit=50)]
+    found = [(run, progress_of(engine, run.run, now)) for run in store.list_runs(engine, limit=50)]
     if as_json:
         print_json([_told(run, progress) for run, progress in found])
     else:
@@ -98,7 +98,7 @@ def changed(
 
 def whole_name(engine: Engine, name: str) -> str:
     """The run that `name` names or begins; raises CallerError when none or several do."""
-    known = [run.run for run in store.known_runs(engine)]
+    known = [run.run for run in store.list_runs(engine)]
     found = [run for run in known if run.startswith(name)]
     if name in known:
         return name
@@ -110,7 +110,7 @@ def whole_name(engine: Engine, name: str) -> str:
 
 def newest_name(engine: Engine) -> str:
     """The run that was ordered last. Raises CallerError where none was."""
-    for run in store.known_runs(engine, limit=1):
+    for run in store.list_runs(engine, limit=1):
         return run.run
     raise CallerError("no run is in the record: `colm evaluate FILE` orders one")
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from colm.db.reads import answers
+from colm.db.reads.answers import recorded_of
 from colm.db.reads.completion_listener import wait_for_any
-from colm.db.reads.query_ends import known_among
 from colm.db.runs.units import Unit, UnitStatus, add_unit
 from colm.evaluation.grading import Grade
 from colm.models.errors import InvalidAsk, TransientError
@@ -102,7 +102,7 @@ class RunLoop:
     def _ask(self, planned: Planned) -> None:
         """Ask, unless the record knows the query already; an unusable one is a failed unit."""
         self._asked_at[planned.query_id] = float("-inf")
-        if not known_among(self.engine, [planned.query_id]):
+        if not recorded_of(self.engine, [planned.query_id]):
             try:
                 self.ask(
                     planned.example.question, planned.query_id, options_of(self.config, planned)

@@ -1,8 +1,9 @@
-"""Seals: signed statements of how the chains of ended queries stood.
+"""Checkpoints (Certificate Transparency): signed Merkle roots over the chains of ended queries.
 
-Whoever can write SQL can compute a chain anew; the key that signs seals is in no database. A seal
-covers the ended queries that have grown since their last seal, by a Merkle root over the id, length
-and head of each, and names the seal before it. So neither a query nor a seal can go unnoticed.
+A chain can be recomputed by anybody who can write SQL; the key that signs checkpoints is in no
+database. A checkpoint covers the ended queries that have grown since their last one: a Merkle root
+over the id, length and head of each, and the hash of the checkpoint before. So neither a query nor
+a checkpoint can be removed unnoticed.
 """
 
 from __future__ import annotations
@@ -20,36 +21,38 @@ from colm.db.integrity.canonical_json import canonical, sha256
 from colm.db.integrity.hash_chain import Fields
 from colm.db.integrity.signatures import Signer, statement
 from colm.db.schema import tables
-from colm.db.schema.audit_tables import sealed, seals
+from colm.db.schema.audit_tables import checkpoints, covered_queries
 
-#: The most queries that one seal covers.
+#: The most queries that one checkpoint covers.
 MOST_QUERIES = 5_000
-#: Held on PostgreSQL while sealing; any number that no other program uses.
+#: PostgreSQL advisory lock of the writer of checkpoints; any number that no other program uses.
 _LOCK = 0x5EA1
 
-_UNSEALED = (
+_UNCOVERED = (
     select(
         tables.progress.c.query_id,
         (tables.progress.c.next_seq - 1).label("length"),
         tables.progress.c.head,
     )
-    .where(tables.UNSEALED)
+    .where(tables.UNCOVERED)
     .order_by(tables.progress.c.query_id)
     .limit(bindparam("at_most"))
-    # A query that a coordinator is at work on is sealed the next time.
+    # A query locked by a coordinator goes into the next checkpoint.
     .with_for_update(skip_locked=True)
 )
-_LATEST = select(seals.c.number, seals.c.hash).order_by(seals.c.number.desc()).limit(1)
+_LATEST = (
+    select(checkpoints.c.number, checkpoints.c.hash).order_by(checkpoints.c.number.desc()).limit(1)
+)
 _MARK = (
     update(tables.progress).where(tables.progress.c.query_id == bindparam("id")).values(sealed=True)
 )
-#: What a seal says, beside the hash over it and the signature.
-SAID = ("number", "at", "queries", "root", "previous", "key")
+#: The signed columns of a checkpoint.
+SIGNED_COLUMNS = ("number", "at", "queries", "root", "previous", "key")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seal:
-    """A seal as it was recorded."""
+class Checkpoint:
+    """A checkpoint as it was recorded."""
 
     number: int
     #: How many queries it covers.
@@ -58,7 +61,7 @@ class Seal:
 
 
 def leaf_of(member: Mapping[str, Any]) -> bytes:
-    """What stands for a query in a seal's tree."""
+    """The Merkle leaf of a query: its id, the length of its chain and its head."""
     return merkle.leaf(canonical([member["query_id"], member["length"], member["head"]]))
 
 
@@ -66,39 +69,41 @@ def root_of(members: Sequence[Mapping[str, Any]]) -> str:
     return merkle.root([leaf_of(member) for member in members]).hex()
 
 
-def seal_statement(row: Mapping[str, Any]) -> bytes:
-    return statement("seal", {name: row[name] for name in SAID})
+def checkpoint_statement(row: Mapping[str, Any]) -> bytes:
+    return statement("seal", {name: row[name] for name in SIGNED_COLUMNS})
 
 
-def seal_ended(
+def write_checkpoint(
     engine: Engine, signer: Signer, now: datetime, at_most: int = MOST_QUERIES
-) -> Seal | None:
-    """Seal up to `at_most` ended queries that are not; None if there are none."""
+) -> Checkpoint | None:
+    """Record a checkpoint over up to `at_most` uncovered ended queries; None if there are none."""
     with transaction(engine) as connection:
         _lock(connection)
-        rows = connection.execute(_UNSEALED, {"at_most": at_most})
+        rows = connection.execute(_UNCOVERED, {"at_most": at_most})
         members = [dict(row._mapping) for row in rows]
         if not members:
             return None
-        row = _seal_row(members, connection.execute(_LATEST).one_or_none(), signer, now)
-        connection.execute(insert(seals), row)
+        row = _checkpoint_row(members, connection.execute(_LATEST).one_or_none(), signer, now)
+        connection.execute(insert(checkpoints), row)
         covered = [
             {"seal": row["number"], "position": position, **member}
             for position, member in enumerate(members)
         ]
-        connection.execute(insert(sealed), covered)
+        connection.execute(insert(covered_queries), covered)
         connection.execute(_MARK, [{"id": member["query_id"]} for member in members])
-        return Seal(number=row["number"], queries=len(members), hash=row["hash"])
+        return Checkpoint(number=row["number"], queries=len(members), hash=row["hash"])
 
 
-def count_unsealed(engine: Engine) -> int:
-    """How many ended queries no seal covers in full."""
+def count_uncovered(engine: Engine) -> int:
+    """How many ended queries no checkpoint covers in full."""
     with autocommit(engine) as connection:
-        counted = select(func.count()).select_from(tables.progress).where(tables.UNSEALED)
+        counted = select(func.count()).select_from(tables.progress).where(tables.UNCOVERED)
         return int(connection.scalar(counted) or 0)
 
 
-def _seal_row(members: Sequence[Fields], latest: Any, signer: Signer, now: datetime) -> Fields:
+def _checkpoint_row(
+    members: Sequence[Fields], latest: Any, signer: Signer, now: datetime
+) -> Fields:
     row: Fields = {
         "number": 1 if latest is None else latest.number + 1,
         "at": now,
@@ -107,8 +112,8 @@ def _seal_row(members: Sequence[Fields], latest: Any, signer: Signer, now: datet
         "previous": None if latest is None else latest.hash,
         "key": signer.key,
     }
-    said = seal_statement(row)
-    return {**row, "hash": sha256(said), "signature": signer.sign(said)}
+    signed_bytes = checkpoint_statement(row)
+    return {**row, "hash": sha256(signed_bytes), "signature": signer.sign(signed_bytes)}
 
 
 def _lock(connection: Connection) -> None:
