@@ -3,8 +3,11 @@
 Each value that keeps work from being lost says so; docs/adr/0003 has the delivery rules.
 """
 
+from typing import Any
+
 from kombu.transport import TRANSPORT_ALIASES
 
+from colm.tasks.broker.capabilities import broker_of
 from colm.tasks.broker.topology import ASK, topology_of
 from colm.tasks.config.settings import settings
 
@@ -51,7 +54,11 @@ control_queue_exclusive = False
 control_queue_durable = True
 
 # Without confirms a publish that the broker never stored looks like one that it did.
-if _found.embedded:
+broker_transport_options: dict[str, Any]
+if broker_of(_found).publisher_confirms:
+    broker_transport_options = {"confirm_publish": True}
+    broker_heartbeat = _found.limits.heartbeat
+else:
     # Its scheme is kombu's, and so is whatever this transport does not do better.
     TRANSPORT_ALIASES["redis"] = "colm.tasks.broker.embedded_transport:Transport"
     broker_transport_options = {
@@ -60,9 +67,6 @@ if _found.embedded:
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
     }
-else:
-    broker_transport_options = {"confirm_publish": True}
-    broker_heartbeat = _found.limits.heartbeat
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 # Connections that a process publishes through; workers set less (docs/security.md counts them).

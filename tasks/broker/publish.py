@@ -35,6 +35,7 @@ from colm.models.errors import (
     TransientError,
 )
 from colm.models.messages import Attempt, Role, Step, Submission
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.broker.topology import EMBEDDED_STOPS, Topology, submission_key, topology_of
 from colm.tasks.celery_app import app
@@ -138,15 +139,15 @@ def send_attempt(attempt: Attempt, *, routing_key: str) -> None:
 
 def send_stop(participant: str, stop: CancelSteps) -> None:
     """Tell every process of a participant that nobody waits for some steps any more."""
-    embedded = settings().embedded
-    exchange = EMBEDDED_STOPS if embedded else topology().stops(participant).exchange
+    streams = broker().streams
+    exchange = topology().stops(participant).exchange if streams else EMBEDDED_STOPS
     try:
         with app.producer_or_acquire() as producer:
             producer.publish(
                 stop.model_dump(mode="json"),
                 exchange=exchange,
-                routing_key="" if embedded else f"cancel.{participant}",
-                declare=[exchange] if embedded else [],
+                routing_key=f"cancel.{participant}" if streams else "",
+                declare=[] if streams else [exchange],
                 serializer="json",
                 confirm_timeout=CONFIRM_WITHIN,
             )
@@ -184,7 +185,7 @@ def publish(
             queue=queue,  # type: ignore[arg-type]  # the stubs know names only
             exchange=queue.exchange.name,
             routing_key=routing_key or queue.routing_key,
-            declare=[queue] if declare or settings().embedded else [],
+            declare=[queue] if declare or not broker().stores_bindings else [],
             mandatory=True,
             confirm_timeout=CONFIRM_WITHIN,
             argsrepr="",

@@ -16,6 +16,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import TransientError
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.connection import display_address, pika_parameters, words
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.celery_app import app
@@ -48,10 +49,10 @@ def queue_stats(queues: Iterable[str]) -> list[QueueDepth]:
 
     Raises TransientError when the broker cannot be reached.
     """
-    return _embedded(queues) if settings().embedded else _rabbitmq(queues)
+    return _by_amqp(queues) if broker().amqp else _by_remote_control(queues)
 
 
-def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
+def _by_remote_control(queues: Iterable[str]) -> list[QueueDepth]:
     try:
         answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
         read = [queue["name"] for queues in answers.values() for queue in queues]
@@ -62,7 +63,7 @@ def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
         raise TransientError(f"the embedded broker cannot be reached: {error}") from error
 
 
-def _rabbitmq(queues: Iterable[str]) -> list[QueueDepth]:
+def _by_amqp(queues: Iterable[str]) -> list[QueueDepth]:
     with connected() as connection:
         found, channel = [], connection.channel()
         for queue in queues:

@@ -247,11 +247,6 @@ class Settings(Message):
         return self
 
     @property
-    def embedded(self) -> bool:
-        """True on the embedded broker, which has no confirms, dead letters or permissions."""
-        return self.broker_url.startswith("redis")
-
-    @property
     def broker_url(self) -> str:
         if self.broker is not None:
             return self.broker

@@ -10,6 +10,7 @@ import pytest
 from colm.models.errors import SettingsError
 from colm.models.messages import Deadlines, Sampling
 from colm.models.urls import shown
+from colm.tasks.broker.capabilities import EMBEDDED, broker_of
 from colm.tasks.config.settings import (
     ParticipantSettings,
     Settings,
@@ -34,7 +35,7 @@ def test_without_a_file_the_defaults_are_three_clients_and_one_server(tmp_path: 
     found = read(tmp_path)
     assert list(found.clients) == ["ada", "bo", "cy"]
     assert list(found.servers) == ["main"]
-    assert found.embedded
+    assert broker_of(found) is EMBEDDED
     assert found.deadlines == Deadlines()
     assert found.broker_url.startswith("redis+socket:///")
     assert found.database_url.startswith("sqlite:////")

@@ -21,6 +21,7 @@ from celery.worker.consumer.tasks import Tasks
 from kombu import Message
 
 from colm.models.backoff import Backoff
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.connection import display_address, words
 from colm.tasks.config.settings import settings
 from colm.workers.consumer.lanes import OVERNIGHT, Lanes, is_overnight
@@ -76,10 +77,7 @@ class PlainConsumer(Consumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._backoff = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
-        if settings().embedded:
-            # What kombu's redis transport raises for an ack on a channel whose broker died. The
-            # message is delivered again, which is harmless; the worker need not die of it.
-            self.connection_errors = (*self.connection_errors, AttributeError)
+        self.connection_errors = (*self.connection_errors, *broker().connection_errors)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         super().on_connection_error_before_connected(exc)

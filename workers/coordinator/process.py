@@ -21,6 +21,7 @@ from colm.db.runs import store
 from colm.models.errors import ColmError
 from colm.models.redelivery import AttemptLimits
 from colm.tasks import dependencies
+from colm.tasks.broker.capabilities import broker, broker_of
 from colm.tasks.broker.connection import undeclarable
 from colm.tasks.broker.publish import send_step, send_stop, topology
 from colm.tasks.broker.topology import declare
@@ -72,8 +73,10 @@ def _declare() -> None:
     with app.connection_for_write() as connection:
         try:
             wanted = (*topology().everything(), topology().control())
-            if not settings().embedded:  # which keeps no dead letters and has no streams
-                wanted = (*wanted, topology().parked(), *topology().all_stops())
+            if broker().dead_letters:
+                wanted = (*wanted, topology().parked())
+            if broker().streams:
+                wanted = (*wanted, *topology().all_stops())
             declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
             raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error}") from error
@@ -106,12 +109,12 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     reliability = watch(engine, coordinator.roster)
     clockwork = DeadlinePoller(coordinator)
     sealing = sealer(found, engine)
-    if found.embedded:
+    if not broker_of(found).redelivers_unacked:
         restore_unacked([topology().control().name])
     control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
     control.start()
     reader = None
-    if not found.embedded:
+    if broker_of(found).dead_letters:
         parking = ParkingLot(topology())
         reader = DeadLetterReader(
             app.connection_for_read(), topology(), coordinator, record, parking

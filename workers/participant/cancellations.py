@@ -38,14 +38,14 @@ class StepCancellationConsumer(QueueConsumerThread):
         names: Sequence[str],
         stop: Callable[[CancelSteps], int],
         *,
-        embedded: bool,
+        streams: bool,
         declare: bool,
     ) -> None:
         super().__init__(connection, "stops")
         self._topology = topology
         self._names = names
         self._stop = stop
-        self._embedded = embedded
+        self._streams = streams
         self._declare = declare
         #: Where to go on reading, by stream.
         self._next: dict[str, int | datetime] = dict.fromkeys(
@@ -57,7 +57,7 @@ class StepCancellationConsumer(QueueConsumerThread):
         consumer: Callable[..., Consumer],
         channel: Any,  # noqa: ARG002  # the mixin calls with it
     ) -> list[Consumer]:
-        if self._embedded:
+        if not self._streams:
             own = Queue(f"colm.stops.{uuid.uuid4().hex}", EMBEDDED_STOPS, auto_delete=True)
             return [consumer(queues=[own], on_message=self._on_message, accept=["json"])]
         return [

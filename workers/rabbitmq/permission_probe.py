@@ -30,6 +30,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.backoff import Backoff
 from colm.models.errors import ColmError, NoConsumer, SettingsError, TransientError
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.connection import (
     TRANSIENT_HINTS,
     display_address,
@@ -71,7 +72,7 @@ def probe_permissions(queues: Sequence[Queue]) -> Capabilities:
     Waits for a broker that is away, or whose limit on connections is reached. Raises SettingsError
     where waiting would not help, NoConsumer where a queue is missing that this user may not make.
     """
-    if settings().embedded:
+    if not broker().permissions:
         return Capabilities()
     declared = waited_for(settings(), lambda: _declared(queues))
     # One connection after the other: the user may not be allowed many.

@@ -1,0 +1,68 @@
+"""Capabilities of the configured broker. Code asks for one of them, never which broker it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colm.tasks.config.settings import Settings, settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """What a broker can do."""
+
+    name: str
+    #: It speaks AMQP: pika connects, and a passive declare counts messages and consumers.
+    amqp: bool
+    #: It confirms a publish once the message is stored.
+    publisher_confirms: bool
+    #: It routes by the bindings it stores; without, every publisher declares the queue first.
+    stores_bindings: bool
+    #: It redelivers unacked messages as soon as a connection ends; without, after a timeout.
+    redelivers_unacked: bool
+    #: It moves rejected and undeliverable messages to a dead-letter queue.
+    dead_letters: bool
+    #: It has streams, which every consumer reads from an offset of its own.
+    streams: bool
+    #: It has users, with permissions and limits on connections.
+    permissions: bool
+    #: It has an HTTP API for users, permissions and queues.
+    management_api: bool
+    #: What kombu raises on a lost connection beside its `connection_errors`.
+    connection_errors: tuple[type[BaseException], ...] = ()
+
+
+RABBITMQ = Broker(
+    name="RabbitMQ",
+    amqp=True,
+    publisher_confirms=True,
+    stores_bindings=True,
+    redelivers_unacked=True,
+    dead_letters=True,
+    streams=True,
+    permissions=True,
+    management_api=True,
+)
+EMBEDDED = Broker(
+    name="the embedded broker",
+    amqp=False,
+    publisher_confirms=False,
+    stores_bindings=False,
+    redelivers_unacked=False,
+    dead_letters=False,
+    streams=False,
+    permissions=False,
+    management_api=False,
+    # An ack on a channel whose broker died; the message is redelivered, which is harmless.
+    connection_errors=(AttributeError,),
+)
+
+
+def broker_of(site: Settings) -> Broker:
+    """The broker that these settings name."""
+    return EMBEDDED if site.broker_url.startswith("redis") else RABBITMQ
+
+
+def broker() -> Broker:
+    """The broker of this process's settings."""
+    return broker_of(settings())
