@@ -23,11 +23,12 @@ def retry_transient(
     give_up_after: float | None = None,
     refused_for: float = 0.0,
 ) -> R:
-    """The result of `work`, retried after a TransientError for `give_up_after` (GIVE_UP_AFTER) seconds.
+    """The result of `work`, retried after a TransientError.
 
-    The message stays unacked meanwhile and the worker takes no other; a rejection would use up its
-    deliveries within a second. A SettingsError is retried for `refused_for` seconds: an operator
-    may restore a permission. Raises the last error.
+    Raises the last error after `give_up_after` seconds (None: GIVE_UP_AFTER). The message stays
+    unacked meanwhile and the worker takes no other; a rejection would use up its deliveries within
+    a second. A SettingsError is retried for `refused_for` seconds: an operator may restore a
+    permission.
     """
 
     def limit_s(error: Exception) -> float:
