@@ -37,7 +37,7 @@ from colm.models.errors import (
 from colm.models.messages import Attempt, Role, Step, Submission
 from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.retry import retry_transient
-from colm.tasks.broker.topology import EMBEDDED_STOPS, Topology, submission_key, topology_of
+from colm.tasks.broker.topology import CANCELLATIONS_FANOUT, Topology, submission_key, topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
 
@@ -137,14 +137,16 @@ def send_attempt(attempt: Attempt, *, routing_key: str) -> None:
     )
 
 
-def send_stop(participant: str, stop: CancelSteps) -> None:
-    """Tell every process of a participant that nobody waits for some steps any more."""
+def send_cancellation(participant: str, cancellation: CancelSteps) -> None:
+    """Publish a cancellation of steps to every process of a participant."""
     streams = broker().streams
-    exchange = topology().stops(participant).exchange if streams else EMBEDDED_STOPS
+    exchange = (
+        topology().step_cancellations(participant).exchange if streams else CANCELLATIONS_FANOUT
+    )
     try:
         with app.producer_or_acquire() as producer:
             producer.publish(
-                stop.model_dump(mode="json"),
+                cancellation.model_dump(mode="json"),
                 exchange=exchange,
                 routing_key=f"cancel.{participant}" if streams else "",
                 declare=[] if streams else [exchange],
@@ -152,7 +154,7 @@ def send_stop(participant: str, stop: CancelSteps) -> None:
                 confirm_timeout=CONFIRM_WITHIN,
             )
     except (AMQPError, MessageNacked, OperationalError, OSError) as error:
-        raise TransientError(f"{participant} was not told to stop: {error!r}") from error
+        raise TransientError(f"{participant} was not sent a cancellation: {error!r}") from error
 
 
 def publish(

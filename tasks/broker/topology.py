@@ -1,23 +1,23 @@
 """Every exchange and queue of CoLM, and the names of all of them, in this one module.
 
-    exchange       key                    queue                     read by
-    colm.ask       ask                    colm.ask                  coordinators
-    colm.ask       control                colm.control              coordinators
-    colm.steps     draft.<client>         colm.draft.<client>       that client
-    colm.guidance  refine.<client>        colm.refine.<client>      that client
-    colm.steps     synthesize.<server>    colm.synthesize.<server>  the workers of that server
-    colm.steps     overnight.<name>       colm.overnight.<name>     that client or server
-    colm.steps     cancel.<name>          colm.cancel.<name>        each process of that participant
-    colm.drafts    draft.<client>,        colm.submissions          coordinators
+    exchange       key                    queue                           read by
+    colm.ask       ask                    colm.ask                        coordinators
+    colm.ask       control                colm.control                    coordinators
+    colm.steps     draft.<client>         colm.draft.<client>             that client
+    colm.guidance  refine.<client>        colm.refine.<client>            that client
+    colm.steps     synthesize.<server>    colm.synthesize.<server>        the workers of that server
+    colm.steps     overnight.<name>       colm.overnight.<name>           that client or server
+    colm.steps     cancel.<name>          colm.step-cancellations.<name>  each of its processes
+    colm.drafts    draft.<client>,        colm.submissions                coordinators
                    guidance.<server>
-    colm.dead      #                      colm.dead                 coordinators
-    -              -                      colm.parked               an operator: `colm dead`
+    colm.dead      #                      colm.dead                       coordinators
+    -              -                      colm.parked                     an operator: `colm dead`
 
 What no queue of an exchange takes goes to colm.dead too (its alternate exchange), so that nothing
 that is published to CoLM's exchanges vanishes. The routing key of a submission is the identity of
 who sent it: on RabbitMQ a topic permission holds a client to its own. Every queue is a quorum queue
 that refuses what it cannot hold and dead-letters what is rejected or delivered too often; only
-colm.cancel.* are streams. The embedded broker ignores those arguments.
+colm.step-cancellations.* are streams. The embedded broker ignores those arguments.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ DEAD = "colm.dead"
 PARKED = "colm.parked"
 SUBMISSIONS = "colm.submissions"
 CONTROL = "colm.control"
+STEP_CANCELLATIONS = "colm.step-cancellations"
 
 EXCHANGES = {
     name: Exchange(
@@ -53,13 +54,13 @@ EXCHANGES = {
 
 #: Of the letters that wait for an operator: all of them are in the record, cut or whole.
 PARKED_BYTES = 256 * 2**20
-#: A stream drops whole segments; stops are small, and old ones of no use.
-STOPS_SEGMENT = 500_000
+#: Segment size of a stream (bytes). A stream drops whole segments; cancellations are small.
+CANCELLATIONS_SEGMENT = 500_000
 #: Each look at a letter counts as a delivery, and RabbitMQ 4 drops after 20 where none is said.
 UNBOUNDED_DELIVERIES = 1_000_000
 
-#: The embedded broker has no streams: there every process hears every stop.
-EMBEDDED_STOPS = Exchange("colm.stops", type="fanout", durable=False)
+#: For a broker without streams: every process receives every cancellation.
+CANCELLATIONS_FANOUT = Exchange(STEP_CANCELLATIONS, type="fanout", durable=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,22 +94,22 @@ class Topology:
         """Steps of queries that can wait, apart so that they do not delay the others."""
         return self._work(f"colm.overnight.{participant}", STEPS, f"overnight.{participant}")
 
-    def stops(self, participant: str) -> Queue:
+    def step_cancellations(self, participant: str) -> Queue:
         """A stream: every process of the participant reads all of it, and declares nothing."""
         return Queue(
-            f"colm.cancel.{participant}",
+            f"{STEP_CANCELLATIONS}.{participant}",
             EXCHANGES[STEPS],
             routing_key=f"cancel.{participant}",
             durable=True,
             queue_arguments={
                 "x-queue-type": "stream",
                 "x-max-age": "1h",
-                "x-stream-max-segment-size-bytes": STOPS_SEGMENT,
+                "x-stream-max-segment-size-bytes": CANCELLATIONS_SEGMENT,
             },
         )
 
-    def all_stops(self) -> tuple[Queue, ...]:
-        return tuple(self.stops(name) for name in (*self.servers, *self.clients))
+    def all_step_cancellations(self) -> tuple[Queue, ...]:
+        return tuple(self.step_cancellations(name) for name in (*self.servers, *self.clients))
 
     def dead(self) -> Queue:
         """Given up on, and not yet settled by a coordinator."""

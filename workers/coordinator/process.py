@@ -23,7 +23,7 @@ from colm.models.redelivery import AttemptLimits
 from colm.tasks import dependencies
 from colm.tasks.broker.capabilities import broker, broker_of
 from colm.tasks.broker.connection import undeclarable
-from colm.tasks.broker.publish import send_step, send_stop, topology
+from colm.tasks.broker.publish import send_cancellation, send_step, topology
 from colm.tasks.broker.topology import declare
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import Settings, settings
@@ -76,7 +76,7 @@ def _declare() -> None:
             if broker().dead_letters:
                 wanted = (*wanted, topology().parked())
             if broker().streams:
-                wanted = (*wanted, *topology().all_stops())
+                wanted = (*wanted, *topology().all_step_cancellations())
             declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
             raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error}") from error
@@ -95,7 +95,7 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
         record=record,
         roster=found.roster,
         send=sharing.send,
-        stop=send_stop,
+        stop=send_cancellation,
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
