@@ -57,7 +57,7 @@ class CancelTask(CallersTask):
 
 @app.task(bind=True, base=CancelTask, name="colm.cancel", ignore_result=True)
 def cancel(
-    self: Task,  # type: ignore[type-arg]  # noqa: ARG001 - Celery binds it
+    self: Task[..., Any],  # noqa: ARG001 - Celery binds it
     *args: Any,
     **fields: Any,
 ) -> dict[str, str]:

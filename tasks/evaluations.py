@@ -89,7 +89,7 @@ def run_name(name: str, now: datetime, chance: str) -> str:
 
 @app.task(bind=True, base=EvaluateTask, name="colm.evaluate")
 def evaluate(
-    self: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    self: Task[..., Any],
     *args: Any,
     **fields: Any,
 ) -> dict[str, str]:

@@ -142,7 +142,7 @@ def _kept(images: Any) -> tuple[str, ...]:
 
 @app.task(bind=True, base=AskTask, name="colm.ask", ignore_result=False)
 def ask(
-    self: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    self: Task[..., Any],
     *args: Any,
     **options: Any,
 ) -> NoReturn:

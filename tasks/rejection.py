@@ -26,7 +26,7 @@ KEPT_ID = 200
 
 
 def refuse(
-    task: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    task: Task[..., Any],
     reason: str,
     fields: Mapping[str, Any],
     message_id: str | None = None,

@@ -10,12 +10,12 @@ is submitted as the reason why there is no completion, so that nobody waits for 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
 from celery.exceptions import Reject
 
-from colm.models.messages import Act
 from colm.tasks import dependencies
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 REFUSED_FOR = 30.0
 
 
-def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
+def _generate(
+    task: Task[..., Any], args: tuple[Any, ...], fields: dict[str, Any]
+) -> dict[str, Any]:
     from colm.models.errors import BadMessage, SettingsError, TransientError
     from colm.models.messages import Attempt, Step, decode
     from colm.tasks.broker.publish import send_attempt, send_submission
@@ -65,7 +67,7 @@ def _generate(task: Task, args: tuple[Any, ...], fields: dict[str, Any]) -> dict
 
 
 def _generated(
-    task: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    task: Task[..., Any],
     step: Step,
     *,
     redelivered: bool,
@@ -82,7 +84,7 @@ def _generated(
         return _failure(task, step, type(error).__name__, str(error) or repr(error))
 
 
-def _failure(task: Task, step: Step, kind: str, reason: str) -> Submission:  # type: ignore[type-arg]
+def _failure(task: Task[..., Any], step: Step, kind: str, reason: str) -> Submission:
     from colm.models.messages import MAX_REASON_CHARS, StepError, StepKey, Submission
 
     key = step.model_dump(include=set(StepKey.model_fields))
@@ -103,26 +105,58 @@ def _summary(step: Step, submission: Submission) -> dict[str, Any]:
     }
 
 
-#: What each act asks for, as its Celery task says it; the tasks differ in nothing else.
-ACTS: dict[Act, str] = {
-    "draft": "A participant's own answer.",
-    "refine": "A client's next answer, in the light of guidance.",
-    "select": "A server's choice of the clients that draft.",
-    "synthesize": "A server's guidance on a panel of drafts.",
-    "plan": "A short abstraction of the problem, for whoever solves it.",
-    "solve": "A solution that follows a plan.",
-    "aggregate": "One answer made of several.",
-    "judge": "Which of two answers is better.",
-    "check": "Whether code passes its visible tests.",
-}
+step_task = partial(app.task, bind=True, shared=False)
 
 
-def _task(act: Act, does: str) -> Task:  # type: ignore[type-arg]  # generic in the stubs only
-    def body(self: Task, *args: Any, **fields: Any) -> dict[str, Any]:  # type: ignore[type-arg]  # generic in the stubs only
-        return _generate(self, args, fields)
-
-    body.__doc__ = does
-    return app.task(bind=True, name=f"colm.{act}", shared=False)(body)
+@step_task(name="colm.draft")
+def draft(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A participant's own answer."""
+    return _generate(self, args, fields)
 
 
-TASKS = {act: _task(act, does) for act, does in ACTS.items()}
+@step_task(name="colm.refine")
+def refine(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A client's answer, revised with guidance."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.select")
+def select(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A server's selection of the clients that draft."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.synthesize")
+def synthesize(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A server's guidance on a panel of drafts."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.plan")
+def plan(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A short abstraction of the problem for the solver."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.solve")
+def solve(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A solution that follows a plan."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.aggregate")
+def aggregate(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """One answer made of several."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.judge")
+def judge(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A comparison of two answers."""
+    return _generate(self, args, fields)
+
+
+@step_task(name="colm.check")
+def check(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, Any]:
+    """A run of code against its visible tests."""
+    return _generate(self, args, fields)

@@ -28,7 +28,7 @@ K = TypeVar("K", bound="StepKey")
 
 
 @app.task(bind=True, name="colm.submit", shared=False)
-def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]  # generic in the stubs only
+def submit(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, str]:
     """Take what a participant sends for a step. Repeats are harmless, strangers are refused."""
     from colm.models.messages import Submission
 
@@ -38,7 +38,7 @@ def submit(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ig
 
 
 @app.task(bind=True, name="colm.attempt", shared=False)
-def attempt(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: ignore[type-arg]  # generic in the stubs only
+def attempt(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, str]:
     """Take what a participant tells of a step that may have killed a worker."""
     from colm.models.messages import Attempt
 
@@ -46,7 +46,7 @@ def attempt(self: Task, *args: Any, **fields: Any) -> dict[str, str]:  # type: i
 
 
 def _take(
-    task: Task,  # type: ignore[type-arg]  # generic in the stubs only
+    task: Task[..., Any],
     name: str,
     kind: type[K],
     take: Callable[[Coordinator, K], Receipt],
