@@ -51,6 +51,8 @@ class CancelTask(CallersTask):
             kwargs=wanted,
             shown={"query": wanted["query_id"]},
             options=options,
+            what=f"the cancellation of {wanted['query_id']}",
+            check="cancel again, which is harmless",
             ignore_result=True,
         )
 

@@ -16,10 +16,8 @@ from celery.result import AsyncResult as Result
 from kombu import Producer, Queue
 
 from colm.models.errors import InvalidAsk
+from colm.tasks.broker.sending import RETRY_POLICY, sending
 from colm.tasks.celery_app import app
-
-#: A caller is told soon that the broker is away; its question is not lost, it was never accepted.
-CALLERS_PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
 
 #: Options that Celery gives to the members of a group and to the steps of a chain. They concern
 #: the results in the caller's process, not the message.
@@ -137,9 +135,14 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         kwargs: Mapping[str, Any],
         shown: Mapping[str, Any],
         options: Mapping[str, Any],
+        what: str,
+        check: str,
         **more: Any,
     ) -> Result[Any]:
-        """Publish; raises what `publish` raises. `options` are Celery's, and checked before."""
+        """Publish. `options` are Celery's, and checked before; `what` and `check` as in `sending`.
+
+        Raises what `publish` and `sending` raise.
+        """
         from colm.tasks.broker.publish import publish
 
         if app.conf.task_always_eager:
@@ -147,24 +150,26 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 f"{self.called} cannot be eager: it needs a site. Leave task_always_eager out of "
                 "the settings of CoLM's app; 'colm up' with scripted engines is a site for tests"
             )
-        result: Result[Any] = publish(
-            app,
-            str(self.name),
-            queue,
-            task_id=task_id,
-            args=tuple(args),
-            kwargs=kwargs,
-            shown=shown,
-            declare=True,
-            retry_policy=CALLERS_PATIENCE,
-            result_cls=self.AsyncResult,
-            task_type=self,
-            producer=_ours(options),
-            # Whoever follows the results of another app looks for them where that one keeps them.
-            add_to_parent=False,
-            **{name: value for name, value in options.items() if name in LET_THROUGH},
-            **more,
-        )
+        producer = _ours(options)
+        with sending(what, check, producer):
+            result: Result[Any] = publish(
+                app,
+                str(self.name),
+                queue,
+                task_id=task_id,
+                args=tuple(args),
+                kwargs=kwargs,
+                shown=shown,
+                declare=True,
+                retry_policy=RETRY_POLICY,
+                result_cls=self.AsyncResult,
+                task_type=self,
+                producer=producer,
+                # A parent of another app would look for our result in its own backend.
+                add_to_parent=False,
+                **{name: value for name, value in options.items() if name in LET_THROUGH},
+                **more,
+            )
         return result
 
 

@@ -76,6 +76,8 @@ class EvaluateTask(CallersTask):
             kwargs={"config": found.model_dump(mode="json")},
             shown={"run": run, "entries": len(found.entries), "seeds": len(found.seeds)},
             options=options,
+            what=f"run {run}",
+            check=f"'colm run show {run}' tells",
         )
 
     def AsyncResult(self, task_id: str, **options: Any) -> RunResult:  # noqa: N802 - Celery's name

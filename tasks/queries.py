@@ -108,7 +108,14 @@ class AskTask(CallersTask):
 
         queue = topology().ask()
         return self.send(
-            queue, task_id=query_id, args=args, kwargs=asked, shown=shown, options=options
+            queue,
+            task_id=query_id,
+            args=args,
+            kwargs=asked,
+            shown=shown,
+            options=options,
+            what=f"query {query_id}",
+            check=f"'colm show {query_id}' tells",
         )
 
 

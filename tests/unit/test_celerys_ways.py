@@ -37,7 +37,11 @@ RUN = {"data": {"source": "questions.jsonl"}, "entries": [{"name": "alone"}]}
 
 
 @pytest.fixture
-def sent(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def sent(
+    environment: SetEnvironment,
+    reachable: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[dict[str, Any]]:
     """What CoLM's app, and any other, hands to Celery to be published."""
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
     sent: list[dict[str, Any]] = []

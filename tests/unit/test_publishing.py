@@ -55,7 +55,11 @@ class Broker:
 
 
 @pytest.fixture
-def broker(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> Broker:
+def broker(
+    environment: SetEnvironment,
+    reachable: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> Broker:
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
     broker = Broker()
     monkeypatch.setattr(app, "send_task", broker.send_task)
