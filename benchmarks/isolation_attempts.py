@@ -137,7 +137,7 @@ def at_the_coordinator(intruder: Intruder) -> Iterator[tuple[str, str, dict[str,
     query = intruder.query_id
     of_victim = submission(query, "ab")
     yield "a submission that names ab", "may not submit", task_message(of_victim)
-    yield "a submission for the step that was asked of ab", "was never asked", task_message(
+    yield "a submission for the step that was asked of ab", "was never sent", task_message(
         submission(query, "a")
     )  # fmt: skip
     yield "a submission to a query that is not", "no query", task_message(

@@ -1,25 +1,25 @@
-"""The parts that a worker process installs once at its start, for the task bodies to use."""
+"""Parts that a worker process installs at its start, for the task bodies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # a caller imports this module too, and must stay light
+if TYPE_CHECKING:  # keeps a caller's import light
     from colm.models.messages import Attempt, Step, Submission
     from colm.tasks.interfaces import Coordinator, QueryStore
 
 
 class Generator(Protocol):
-    """Does a step with this process's engine. Never raises for the step's own failure."""
+    """Runs steps on this process's engine."""
 
     def generate(self, step: Step, *, redelivered: bool) -> Submission | Attempt:
-        """A completion, or the reason that there is none; blocks until then.
+        """A completion or an error; an Attempt for a redelivered step. Blocks until then.
 
-        An Attempt where the step was delivered again and may have killed its worker.
+        Raises EngineLost only.
         """
 
     def serves(self, step: Step) -> bool:
-        """Whether this process answers for the step's participant."""
+        """Whether the step's participant is one of this process."""
 
 
 class NotInstalled(RuntimeError):

@@ -1,4 +1,4 @@
-"""Capabilities of the configured broker. Code asks for one of them, never which broker it is."""
+"""Capabilities of the configured broker. Code tests a capability, never the kind of broker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from colm.tasks.config.settings import Settings, settings
 
 @dataclass(frozen=True, kw_only=True)
 class Broker:
-    """What a broker can do."""
+    """Capabilities of one kind of broker."""
 
     name: str
     #: It speaks AMQP: pika connects, and a passive declare counts messages and consumers.
