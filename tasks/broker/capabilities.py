@@ -13,21 +13,21 @@ class Broker:
 
     name: str
     #: It speaks AMQP: pika connects, and a passive declare counts messages and consumers.
-    amqp: bool
+    amqp: bool = False
     #: It confirms a publish once the message is stored.
-    publisher_confirms: bool
+    publisher_confirms: bool = False
     #: It routes by the bindings it stores; without, every publisher declares the queue first.
-    stores_bindings: bool
-    #: It redelivers unacked messages as soon as a connection ends; without, after a timeout.
-    redelivers_unacked: bool
+    stores_bindings: bool = False
+    #: It redelivers unacked messages when a connection ends; without, after a timeout.
+    redelivers_unacked: bool = False
     #: It moves rejected and undeliverable messages to a dead-letter queue.
-    dead_letters: bool
+    dead_letters: bool = False
     #: It has streams, which every consumer reads from an offset of its own.
-    streams: bool
+    streams: bool = False
     #: It has users, with permissions and limits on connections.
-    permissions: bool
+    permissions: bool = False
     #: It has an HTTP API for users, permissions and queues.
-    management_api: bool
+    management_api: bool = False
     #: What kombu raises on a lost connection beside its `connection_errors`.
     connection_errors: tuple[type[BaseException], ...] = ()
 
@@ -43,19 +43,8 @@ RABBITMQ = Broker(
     permissions=True,
     management_api=True,
 )
-EMBEDDED = Broker(
-    name="the embedded broker",
-    amqp=False,
-    publisher_confirms=False,
-    stores_bindings=False,
-    redelivers_unacked=False,
-    dead_letters=False,
-    streams=False,
-    permissions=False,
-    management_api=False,
-    # An ack on a channel whose broker died; the message is redelivered, which is harmless.
-    connection_errors=(AttributeError,),
-)
+#: An ack on a channel whose broker died raises AttributeError; the message is redelivered.
+EMBEDDED = Broker(name="the embedded broker", connection_errors=(AttributeError,))
 
 
 def broker_of(site: Settings) -> Broker:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeGuard, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from colm.models.errors import InvalidAsk
 from colm.models.messages import MAX_CLIENTS, Message, Name, RunId
 from colm.models.roster import check_options, nearest
 from colm.tasks.config.time_windows import parse_window
+from colm.tasks.config.validation import describe
 
 
 class DataSettings(Message):
@@ -212,33 +213,4 @@ def _validated(values: Mapping[str, Any], what: str) -> RunConfig:
     try:
         return RunConfig.model_validate(dict(values))
     except ValidationError as error:
-        faults = [
-            _fault([str(part) for part in e["loc"]], e["type"], e["msg"])
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        raise InvalidAsk(f"{what} cannot be used: " + "; ".join(faults)) from error
-
-
-def _fault(loc: list[str], kind: str, message: str) -> str:
-    where = ".".join(loc)
-    if kind == "extra_forbidden":
-        return f"unknown key {where!r}{nearest(loc[-1], _keys_at(loc[:-1]))}"
-    reason = message.removeprefix("Value error, ")
-    return f"{where}: {reason}" if where else reason
-
-
-def _keys_at(path: list[str]) -> list[str]:
-    """The valid keys of the table at `path`; a number is an index of a list."""
-    kind: Any = RunConfig
-    for key in path:
-        if _is_table(kind):
-            kind = kind.model_fields[key].annotation
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-        elif get_origin(kind) is tuple:
-            kind = get_args(kind)[0]
-    return list(kind.model_fields) if _is_table(kind) else []
-
-
-def _is_table(kind: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+        raise InvalidAsk(f"{what} cannot be used: {describe(RunConfig, error)}") from error

@@ -15,23 +15,16 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import InvalidAsk, SettingsError
 from colm.models.images import MAX_BYTES, MAX_PIXELS
 from colm.models.messages import Deadlines, Message, Name, Participant, Role, Sampling
-from colm.models.roster import Roster, check_options, nearest
+from colm.models.roster import Roster, check_options
 from colm.models.urls import BrokerUrl, DatabaseUrl, HttpUrl, shown
 from colm.tasks.config.paths import (
     absolute,
@@ -46,6 +39,7 @@ from colm.tasks.config.service_links import is_service_link
 from colm.tasks.config.sources import current_folder, file_of, from_environment, merge, read_file
 from colm.tasks.config.time_windows import parse_moment
 from colm.tasks.config.tls import TlsSettings
+from colm.tasks.config.validation import describe, keys_at
 
 #: Subcommands of `colm client` and `colm server`, which are no participants' names.
 RESERVED = {"add", "list", "remove", "rotate", "run"}
@@ -340,38 +334,13 @@ def _validate(values: dict[str, Any], source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        faults = [
-            _fault([str(part) for part in e["loc"]], e["type"], e["msg"])
-            for e in error.errors(include_url=False, include_input=False)
-        ]
         # Not `from error`: pydantic's error shows the input, which may hold a password.
-        raise SettingsError(f"{source}: " + "; ".join(faults)) from None
-
-
-def _fault(loc: list[str], kind: str, message: str) -> str:
-    where = ".".join(loc)
-    if kind != "extra_forbidden":
-        return f"{where}: {message.removeprefix('Value error, ')}"
-    variable = "COLM_" + "__".join(loc).upper()
-    return f"unknown key {where!r} (or variable {variable}){nearest(loc[-1], _keys_at(loc[:-1]))}"
-
-
-def _keys_at(path: Sequence[str]) -> list[str]:
-    """The valid keys of the table at `path`."""
-    kind: Any = Settings
-    for key in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[key].annotation
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return list(kind.model_fields)
-    return []
+        raise SettingsError(f"{source}: {describe(Settings, error, 'COLM_')}") from None
 
 
 def _is_key(path: Sequence[str]) -> bool:
     try:
-        return path[-1] in _keys_at(path[:-1])
+        return path[-1] in keys_at(Settings, path[:-1])
     except KeyError:
         return False
 
