@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -28,11 +28,7 @@ class CancelTask(CallersTask):
     """Validates a cancellation in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        task_id: str | None = None,
-        **options: Any,
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Validate and publish. The query's own result shows the cancellation.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:  # keeps a caller's import light
     from colm.models.messages import Attempt, Step, Submission
@@ -26,27 +28,30 @@ class NotInstalled(RuntimeError):
     """A task ran in a process that was not started for it; use `colm coordinator|server|client`."""
 
 
+#: Records a run: its id, configuration, time, and why this site cannot execute it, if so.
+RunRecorder = Callable[[str, dict[str, Any], datetime, str | None], object]
+P = TypeVar("P")
+
+
 class _Runtime:
     coordinator: Coordinator | None = None
     record: QueryStore | None = None
     generator: Generator | None = None
+    run_recorder: RunRecorder | None = None
 
 
 _runtime = _Runtime()
 
 
-def install_coordinator(coordinator: Coordinator, record: QueryStore) -> None:
+def install_coordinator(
+    coordinator: Coordinator, record: QueryStore, run_recorder: RunRecorder | None = None
+) -> None:
     _runtime.coordinator, _runtime.record = coordinator, record
+    _runtime.run_recorder = run_recorder
 
 
 def install_generator(generator: Generator) -> None:
     _runtime.generator = generator
-
-
-def coordinator() -> Coordinator:
-    if _runtime.coordinator is None:
-        raise NotInstalled(NotInstalled.__doc__)
-    return _runtime.coordinator
 
 
 def has_record() -> bool:
@@ -54,13 +59,23 @@ def has_record() -> bool:
     return _runtime.record is not None
 
 
+def coordinator() -> Coordinator:
+    return _installed(_runtime.coordinator)
+
+
 def record() -> QueryStore:
-    if _runtime.record is None:
-        raise NotInstalled(NotInstalled.__doc__)
-    return _runtime.record
+    return _installed(_runtime.record)
+
+
+def run_recorder() -> RunRecorder:
+    return _installed(_runtime.run_recorder)
 
 
 def generator() -> Generator:
-    if _runtime.generator is None:
+    return _installed(_runtime.generator)
+
+
+def _installed(part: P | None) -> P:
+    if part is None:
         raise NotInstalled(NotInstalled.__doc__)
-    return _runtime.generator
+    return part

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,18 +24,6 @@ if TYPE_CHECKING:  # keeps a caller's import light
 
 logger = logging.getLogger(__name__)
 
-#: Records a run: its id, its configuration, the time, and why this site cannot do it, if so.
-Orders = Callable[[str, dict[str, Any], datetime, str | None], object]
-
-
-class _Installed:
-    orders: Orders | None = None
-
-
-def install_orders(orders: Orders) -> None:
-    """Install the function that records runs; called at a coordinator's start."""
-    _Installed.orders = orders
-
 
 class RunResult(AsyncResult[Any]):
     """Result of a run. It is cancelled from the command line only."""
@@ -51,11 +38,7 @@ class EvaluateTask(CallersTask):
     """Validates a configuration in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        task_id: str | None = None,
-        **options: Any,
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Validate and publish; the id of the result is the run's.
 
@@ -90,11 +73,7 @@ def run_name(name: str, now: datetime, chance: str) -> str:
 
 
 @app.task(bind=True, base=EvaluateTask, name="colm.evaluate")
-def evaluate(
-    self: Task[..., Any],
-    *args: Any,
-    **fields: Any,
-) -> dict[str, str]:
+def evaluate(self: Task[..., Any], *args: Any, **fields: Any) -> dict[str, str]:
     """Order an evaluation; the id of the AsyncResult is the run's, for `colm run show RUN`.
 
     evaluate.delay("night.toml")     evaluate.delay({"data": ..., "entries": [...]}, name="night")
@@ -122,10 +101,9 @@ def evaluate(
 
 def order(run: str, config: RunConfig) -> None:
     """Record the run; as failed if this site cannot ask its questions."""
-    if _Installed.orders is None:
-        raise dependencies.NotInstalled(dependencies.NotInstalled.__doc__)
     now = datetime.now(UTC)
-    _Installed.orders(run, config.model_dump(mode="json"), now, problem_of(config, now))
+    record = dependencies.run_recorder()
+    record(run, config.model_dump(mode="json"), now, problem_of(config, now))
 
 
 def problem_of(config: RunConfig, now: datetime) -> str | None:

@@ -33,11 +33,7 @@ class AskTask(CallersTask):
     """Validates a question in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
-        self,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        task_id: str | None = None,
-        **options: Any,
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Validate and publish. Raises InvalidAsk and what `publish` raises."""
         from colm.models.errors import InvalidAsk
@@ -109,9 +105,8 @@ class AskTask(CallersTask):
     ) -> AsyncResult[Any]:
         from colm.tasks.broker.publish import topology
 
-        queue = topology().ask()
         return self.send(
-            queue,
+            topology().ask(),
             task_id=query_id,
             args=args,
             kwargs=fields,
@@ -151,11 +146,7 @@ def _store(images: Any) -> tuple[str, ...]:
 
 
 @app.task(bind=True, base=AskTask, name="colm.ask", ignore_result=False)
-def ask(
-    self: Task[..., Any],
-    *args: Any,
-    **options: Any,
-) -> NoReturn:
+def ask(self: Task[..., Any], *args: Any, **options: Any) -> NoReturn:
     """Ask a question; the AsyncResult resolves to an Answer (see `colm.models.messages.Answer`).
 
     ask.delay("question", strategy="colm", clients=["ada", "bo"], rounds=2, seed=7, ...)

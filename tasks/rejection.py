@@ -21,10 +21,7 @@ KEPT_BODY, KEPT_ID = 20_000, 200
 
 
 def refuse(
-    task: Task[..., Any],
-    reason: str,
-    fields: Mapping[str, Any],
-    message_id: str | None = None,
+    task: Task[..., Any], reason: str, fields: Mapping[str, Any], message_id: str | None = None
 ) -> NoReturn:
     """Record an unusable message with its reason and have the broker dead-letter it."""
     from colm.models.dead_letter import DeadLetter

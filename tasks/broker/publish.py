@@ -176,9 +176,7 @@ def publish(
             mandatory=True,
             confirm_timeout=CONFIRM_WITHIN,
             argsrepr="",
-            kwargsrepr=", ".join(f"{key}={value!r}" for key, value in summary.items())[
-                :MAX_SUMMARY
-            ],
+            kwargsrepr=", ".join(f"{k}={value!r}" for k, value in summary.items())[:MAX_SUMMARY],
             **options,
         )
     except (AMQPError, MessageNacked, OperationalError, OSError) as error:
@@ -222,11 +220,7 @@ def _translate(error: Exception, queue: Queue) -> ColmError | None:
 
 def _refused(error: Exception) -> SettingsError | TransientError:
     """The error for a refusal, with a hint and the broker's message."""
-    from colm.tasks.broker.connection import (  # imports pika
-        LIMIT,
-        display_address,
-        error_hint,
-    )
+    from colm.tasks.broker.connection import LIMIT, display_address, error_hint  # imports pika
 
     url = settings().broker_url
     hint = error_hint(error, url) or "correct the URL of the broker"

@@ -12,8 +12,8 @@ R = TypeVar("R")
 
 #: Well below RabbitMQ's consumer_timeout of 30 minutes, which closes the channel (seconds).
 GIVE_UP_AFTER = 600.0
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+#: Pauses between attempts (seconds): the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
 def retry_transient(

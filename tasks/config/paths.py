@@ -12,8 +12,10 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote
+
+from pydantic import AfterValidator
 
 from colm.models.errors import SettingsError
 
@@ -87,6 +89,9 @@ def absolute(path: str | Path) -> Path:
         ) from error
     except FileNotFoundError as error:
         raise ValueError(f"{str(path)!r} is relative to a deleted folder: set HOME") from error
+
+
+AbsolutePath = Annotated[str, AfterValidator(lambda path: str(absolute(path)) if path else path)]
 
 
 def sqlite_url(path: Path) -> str:

@@ -27,6 +27,7 @@ from colm.models.messages import Deadlines, Message, Name, Participant, Role, Sa
 from colm.models.roster import Roster, check_options
 from colm.models.urls import BrokerUrl, DatabaseUrl, HttpUrl, shown
 from colm.tasks.config.paths import (
+    AbsolutePath,
     absolute,
     absolute_sqlite,
     broker_socket,
@@ -131,29 +132,19 @@ class ImageSettings(Message):
     #: Storage of `colm images`.
     keep: Literal["folder", "database"] = "folder"
     #: File with the key for tokens, shared by callers, coordinators and `colm images`.
-    secret_file: str | None = None
+    secret_file: AbsolutePath | None = None
     max_bytes: int = Field(default=MAX_BYTES, ge=1_000, le=1_000_000_000)
     #: Width times height.
     max_pixels: int = Field(default=MAX_PIXELS, ge=1_000, le=1_000_000_000)
-
-    @field_validator("secret_file")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return str(absolute(path)) if path else path
 
 
 class AuditSettings(Message):
     """The `[audit]` table: the signing key of the record's seals, and their interval."""
 
     #: File of the site's private key; None is `audit.key` in `home`.
-    key: str | None = None
+    key: AbsolutePath | None = None
     #: Minutes between two seals of a coordinator that has the key; 0: never.
     seal_minutes: float = Field(default=60.0, ge=0, le=10_080)
-
-    @field_validator("key")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return str(absolute(path)) if path else path
 
 
 def _default_clients() -> dict[str, ParticipantSettings]:

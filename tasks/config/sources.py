@@ -12,8 +12,6 @@ from colm.models.errors import SettingsError
 from colm.tasks.config.paths import anchored, config_of_user
 from colm.tasks.config.service_links import is_address, is_service_link
 
-#: Variables that locate settings.
-PLACES = {"COLM_CONFIG"}
 #: Variables of the test suite.
 TEST_PREFIX = "COLM_TEST_"
 
@@ -73,7 +71,7 @@ def from_environment(
     for variable, text in environment.items():
         if not variable.startswith("COLM_") or variable.startswith(TEST_PREFIX):
             continue
-        if variable in PLACES or not text:  # an unset variable of a compose file is empty
+        if variable == "COLM_CONFIG" or not text:  # an unset variable of a compose file is empty
             continue
         path = variable.removeprefix("COLM_").lower().split("__")
         if is_address(variable, text) or (is_service_link(variable, text) and not is_key(path)):

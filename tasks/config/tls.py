@@ -7,32 +7,29 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from colm.models.errors import SettingsError
 from colm.models.messages import Message
 from colm.tasks.config.paths import absolute
+
+PemFile = Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(absolute(path)))]
 
 
 class TlsSettings(Message):
     """The `[tls]` table: trusted authorities and client certificate for amqps:// and https://."""
 
     #: PEM file of trusted authorities; None trusts the system's.
-    ca: str | None = Field(default=None, min_length=1)
+    ca: PemFile | None = None
     #: PEM file of the client certificate.
-    certificate: str | None = Field(default=None, min_length=1)
+    certificate: PemFile | None = None
     #: PEM file of its key, without a passphrase; None if `certificate` holds both.
-    key: str | None = Field(default=None, min_length=1)
+    key: PemFile | None = None
     #: Whether to verify certificate and host name. False allows a man in the middle.
     verify: bool = True
-
-    @field_validator("ca", "certificate", "key")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return None if path is None else str(absolute(path))
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -27,7 +27,6 @@ from colm.tasks.broker.publish import send_cancellation, send_step, topology
 from colm.tasks.broker.topology import declare
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import Settings, settings
-from colm.tasks.evaluations import install_orders
 from colm.workers.audit.sealing import sealer
 from colm.workers.consumer.embedded_redelivery import restore_unacked
 from colm.workers.consumer.worker import serve, worker_name
@@ -103,8 +102,7 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
             in_company=found.limits.max_redeliveries, alone=found.limits.max_isolated_runs
         ),
     )
-    dependencies.install_coordinator(coordinator, record)
-    install_orders(partial(store.order, engine))
+    dependencies.install_coordinator(coordinator, record, partial(store.order, engine))
     sharing.start(coordinator.submit)
     reliability = watch(engine, coordinator.roster)
     clockwork = DeadlinePoller(coordinator)
