@@ -199,7 +199,7 @@ def _decode(body: bytes) -> None:
 
 def run(messages: int, seed: int) -> tuple[Counter[str], float]:
     """How many messages ended in which way, and the longest that one took (seconds)."""
-    assert steps.TASKS  # whose names the gate knows
+    assert steps.draft.name in app.tasks  # the names that validation accepts
     counts, slowest = Counter[str](), 0.0
     for batch in range(-(-messages // BATCH)):
         with tempfile.TemporaryDirectory(prefix="colm-fuzz-") as folder:

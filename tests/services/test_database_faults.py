@@ -15,6 +15,7 @@ from colm.db.errors import translated
 from colm.db.reads.answers import answer_of
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
+from colm.models.backoff import Backoff
 from colm.models.errors import SettingsError, TransientError
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.config.settings import Settings
@@ -243,7 +244,7 @@ def test_after_a_failover_nobody_stays_with_the_old_primary_that_is_up_and_read_
             pauses: list[float] = []
             retry_transient(
                 lambda: record.refuse("query-0002", "Why?", "colm", "after", NOW),
-                sleep=pauses.append,
+                backoff=Backoff(first=0.1, longest=5.0, sleep=pauses.append),
             )
             assert len(pauses) <= 2
             assert answer_of(reader, "query-0002").status == "refused"

@@ -28,7 +28,10 @@ def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def sent(
+    reachable: None,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(app, "send_task", lambda name, **o: sent.append({"name": name, **o}))
     return sent

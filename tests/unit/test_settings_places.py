@@ -102,7 +102,7 @@ def test_a_question_mark_in_the_path_of_a_sqlite_url_is_refused(tmp_path: Path, 
     ("parameters", "complaint"),
     [
         ("timeout=soon", "timeout is no number"),
-        ("foo=1", "'foo' is no parameter of SQLite's; there"),
+        ("foo=1", "'foo' is no parameter of SQLite; valid"),
     ],
 )
 def test_a_parameter_that_sqlite_does_not_know_is_refused(
@@ -147,7 +147,7 @@ def test_a_socket_is_not_looked_for_in_a_folder_that_another_user_made(
     try:
         if owner is not None:
             monkeypatch.setattr(Path, "lstat", lambda _: Owned(mode, owner))
-        with pytest.raises(SettingsError, match="is not this user's alone"):
+        with pytest.raises(SettingsError, match="is not private to this user"):
             broker_socket(deep)
     finally:
         folder.rmdir()

@@ -153,7 +153,7 @@ STEP = a_step("ada")
         (submitted(STEP), "draft.bo", {}, "'ada' may not submit under 'draft.bo'"),
         (submitted(STEP), "draft.main", {}, "may not submit"),
         (submitted(STEP), "", {}, "may not submit"),
-        (submitted(a_step("ada", "refine")), "draft.ada", {}, "was never asked"),
+        (submitted(a_step("ada", "refine")), "draft.ada", {}, "was never sent"),
         (submitted(a_step(query_id="query-0009")), "draft.ada", {}, "query-0009"),
         ({"nonsense": 1}, "draft.ada", {}, "the submission cannot be used: query_id: "),
         ("[[[", "draft.ada", {}, "the submission cannot be used: Invalid JSON"),

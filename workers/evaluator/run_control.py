@@ -19,7 +19,6 @@ from colm.db.runs.progress import progress_of
 from colm.models.errors import CallerError, ColmError, NoConsumer
 from colm.tasks import evaluate
 from colm.tasks.broker.queue_stats import queues_with_consumers
-from colm.tasks.broker.sending import sending
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import settings
 from colm.tasks.evaluations import run_name
@@ -48,8 +47,7 @@ def place_order(config: RunConfig, name: str | None) -> str:
     """Order a run after a look at its data; its name, once it is recorded."""
     describe_missing_tests(config, load(config.data))
     run = name or run_name(config.name, datetime.now(UTC), uuid.uuid4().hex)
-    with sending(f"run {run}", f"'colm run show {run}' tells"):
-        evaluate.apply_async((config,), {"name": run})
+    evaluate.apply_async((config,), {"name": run})
     _await_recorded(connect(settings().database_url), run)
     return run
 

@@ -17,6 +17,7 @@ from colm.db.reads.answers import recorded_of
 from colm.db.reads.completion_listener import wait_for_any
 from colm.db.runs.units import Unit, UnitStatus, add_unit
 from colm.evaluation.grading import Grade
+from colm.models.backoff import Backoff
 from colm.models.errors import InvalidAsk, TransientError
 from colm.models.messages import Answer
 from colm.tasks.config.run_config import RunConfig
@@ -58,17 +59,15 @@ class RunLoop:
 
     def run(self) -> bool:
         """Work until nothing is left (True) or orders say to stop (False)."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         with ThreadPoolExecutor(GRADING_THREADS) as graders:
             while True:
                 try:
                     if (finished := self._step(graders)) is not None:
                         return finished
-                    pause = FIRST_PAUSE
+                    backoff.reset()
                 except TransientError as error:
-                    logger.warning("waiting %.1f s: %s", pause, error)
-                    time.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                    backoff.wait(error)
 
     def _step(self, graders: ThreadPoolExecutor) -> bool | None:
         orders = self.orders()

@@ -6,7 +6,6 @@ The table of statuses is in docs/reference/settings.md; a test holds the two tog
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,9 +16,6 @@ from colm.models.errors import EndpointError, EngineError, PromptTooLong
 from colm.models.texts import replace_unstorable
 from colm.models.urls import redact
 
-#: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
 #: An endpoint that asks for a longer pause than this is given up on.
 LONGEST_RETRY_AFTER = 300.0
 MAX_MESSAGE_CHARS = 500
@@ -161,15 +157,6 @@ def is_about_length(failure: Failure) -> bool:
     told = failure.told
     named = told.codes & _CONTEXT_CODES or _CONTEXT.search(told.message)
     return failure.meant in _ABOUT_PROMPT and bool(named)
-
-
-def pause_before(attempt: int, setback: Setback, rng: random.Random) -> float:
-    """Seconds to wait before `attempt` (2 or more): exponential, jittered, never below Retry-After.
-
-    The jitter keeps the workers that one outage stopped from coming back all at once.
-    """
-    most = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 2))
-    return max(most * rng.uniform(0.5, 1.0), setback.retry_after or 0.0)
 
 
 def told_by(data: object) -> Told:
