@@ -29,7 +29,7 @@ def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def sent(
-    reachable: None,  # noqa: ARG001
+    reachable: None,  # noqa: ARG001 - a fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []

@@ -39,7 +39,7 @@ RUN = {"data": {"source": "questions.jsonl"}, "entries": [{"name": "alone"}]}
 @pytest.fixture
 def sent(
     environment: SetEnvironment,
-    reachable: None,  # noqa: ARG001
+    reachable: None,  # noqa: ARG001 - a fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[dict[str, Any]]:
     """What CoLM's app, and any other, hands to Celery to be published."""
