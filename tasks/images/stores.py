@@ -72,7 +72,7 @@ class FolderStore:
 
     def get(self, image_id: str, token: str = "") -> bytes:  # noqa: ARG002 - a store's signature
         try:
-            return checked(image_id, self._path(image_id).read_bytes())
+            return verified(image_id, self._path(image_id).read_bytes())
         except FileNotFoundError as error:
             raise self._absent(image_id) from error
         except OSError as error:
@@ -143,7 +143,7 @@ class HttpStore:
         answer = self._ask("GET", image_id, token)
         if answer.status_code != 200:
             raise ImageUnavailable(f"image {image_id[:12]}: {_status_line(answer)}")
-        return checked(image_id, answer.content)
+        return verified(image_id, answer.content)
 
     def hold(self, image_id: str) -> None:
         answer = self._ask("POST", image_id, self._token("write"))
@@ -200,7 +200,7 @@ class HttpStore:
         return answer
 
 
-def checked(image_id: str, data: bytes) -> bytes:
+def verified(image_id: str, data: bytes) -> bytes:
     """`data`, if it has this id. Raises ImageUnavailable."""
     if image_id_of(data) != image_id:
         raise ImageUnavailable(f"image {image_id[:12]} was changed in the store")
