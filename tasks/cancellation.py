@@ -17,14 +17,14 @@ from celery.result import AsyncResult
 from colm.tasks import dependencies
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
-from colm.tasks.celery_canvas import CallersTask, check_options
+from colm.tasks.celery_canvas import CallerTask, check_options
 
 if TYPE_CHECKING:  # keeps a caller's import light
     from colm.models.cancellation import Cancel
     from colm.tasks.interfaces import Cancelled, Coordinator
 
 
-class CancelTask(CallersTask):
+class CancelTask(CallerTask):
     """Validates a cancellation in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
@@ -68,11 +68,11 @@ def cancel(
 
     names = dict(zip(("query_id", "reason"), args, strict=False))
     request = decode(Cancel, {**names, **fields}, what="the cancel")
-    receipt = retry_transient(lambda: carry_out(dependencies.coordinator(), request))
+    receipt = retry_transient(lambda: cancel_or_refuse(dependencies.coordinator(), request))
     return {"receipt": receipt, "query": request.query_id}
 
 
-def carry_out(coordinator: Coordinator, request: Cancel) -> Cancelled:
+def cancel_or_refuse(coordinator: Coordinator, request: Cancel) -> Cancelled:
     """Cancel the query. An unknown one is recorded as refused: its question may still be queued."""
     receipt = coordinator.cancel(request)
     if receipt != "unknown":

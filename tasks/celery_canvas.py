@@ -19,10 +19,10 @@ from colm.tasks.broker.sending import RETRY_POLICY, sending
 from colm.tasks.celery_app import app
 
 #: Options that Celery passes to members of a group and a chain; they do not concern the message.
-LEFT_OUT = {"add_to_parent", "group_id", "group_index", "producer", "publisher", "reply_to"}
-LET_THROUGH = {"parent_id", "retry", "root_id"}
+RESULT_OPTIONS = {"add_to_parent", "group_id", "group_index", "producer", "publisher", "reply_to"}
+PASSED_OPTIONS = {"parent_id", "retry", "root_id"}
 #: Refused options of `apply_async`, by reason.
-REFUSED = {
+REFUSED_OPTIONS = {
     "the caller continues with a result: get() it, then send the next task": (
         *("chain", "chord", "link", "link_error"),
     ),
@@ -46,14 +46,14 @@ REFUSED = {
         "replaced_task_nesting",
     ),
 }
-_WHY = {option: why for why, options in REFUSED.items() for option in options}
+_WHY = {option: why for why, options in REFUSED_OPTIONS.items() for option in options}
 #: Accepted values of refused options: the default serializer, and the header of Celery beat.
-HARMLESS = [("serializer", "json"), ("headers", {"celery_beat_task": True})]
+ACCEPTED_VALUES = [("serializer", "json"), ("headers", {"celery_beat_task": True})]
 #: Every option of `apply_async` that is no argument of a task.
-CELERYS = {"task_id", *LEFT_OUT, *LET_THROUGH, *_WHY}
+CELERY_OPTIONS = {"task_id", *RESULT_OPTIONS, *PASSED_OPTIONS, *_WHY}
 
 
-class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
+class CallerTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
     """Task that is validated in the caller's process and always sent by CoLM's app.
 
     Celery registers it with every app of the process, which may use another broker.
@@ -85,7 +85,7 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Signature[Any]:
         options.setdefault("app", app)
-        signature = CallersSignature(self, args, kwargs, *more, **options)
+        signature = CallerSignature(self, args, kwargs, *more, **options)
         self.check(signature)
         return signature
 
@@ -165,21 +165,21 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 producer=producer,
                 # A parent of another app would look for our result in its own backend.
                 add_to_parent=False,
-                **{name: value for name, value in options.items() if name in LET_THROUGH},
+                **{name: value for name, value in options.items() if name in PASSED_OPTIONS},
                 **more,
             )
         return result
 
 
-class CallersSignature(Signature[Any]):
-    """Signature of a CallersTask: alone, in a group, or the last of a chain."""
+class CallerSignature(Signature[Any]):
+    """Signature of a CallerTask: alone, in a group, or the last of a chain."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self["subtask_type"] = "colm"
 
     @classmethod
-    def from_dict(cls, d: dict[str, Any], app: Any = None) -> CallersSignature:
+    def from_dict(cls, d: dict[str, Any], app: Any = None) -> CallerSignature:
         return cls(d, app=app)
 
     @property
@@ -209,7 +209,7 @@ class CallersSignature(Signature[Any]):
         return super().freeze(_id, **place)
 
 
-Signature.register_type("colm")(CallersSignature)
+Signature.register_type("colm")(CallerSignature)
 
 
 def check_options(called: str, options: Mapping[str, Any]) -> None:
@@ -217,7 +217,7 @@ def check_options(called: str, options: Mapping[str, Any]) -> None:
     refused = [
         name
         for name, value in options.items()
-        if value and name not in CELERYS - set(_WHY) and (name, value) not in HARMLESS
+        if value and name not in CELERY_OPTIONS - set(_WHY) and (name, value) not in ACCEPTED_VALUES
     ]
     if refused:
         reasons = dict.fromkeys(_WHY.get(name, "Celery has no such option") for name in refused)

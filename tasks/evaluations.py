@@ -16,7 +16,7 @@ from celery.result import AsyncResult
 from colm.tasks import dependencies
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
-from colm.tasks.celery_canvas import CallersTask, check_options
+from colm.tasks.celery_canvas import CallerTask, check_options
 from colm.tasks.rejection import refuse
 
 if TYPE_CHECKING:  # keeps a caller's import light
@@ -34,7 +34,7 @@ class RunResult(AsyncResult[Any]):
         raise InvalidAsk(f"a run is cancelled from the command line: colm run cancel {self.id}")
 
 
-class EvaluateTask(CallersTask):
+class EvaluateTask(CallerTask):
     """Validates a configuration in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
@@ -103,10 +103,10 @@ def order(run: str, config: RunConfig) -> None:
     """Record the run; as failed if this site cannot ask its questions."""
     now = datetime.now(UTC)
     record = dependencies.run_recorder()
-    record(run, config.model_dump(mode="json"), now, problem_of(config, now))
+    record(run, config.model_dump(mode="json"), now, unsupported_reason(config, now))
 
 
-def problem_of(config: RunConfig, now: datetime) -> str | None:
+def unsupported_reason(config: RunConfig, now: datetime) -> str | None:
     """Why this site cannot ask the run's questions; None if it can."""
     from colm.models.errors import InvalidAsk
     from colm.models.roster import make_request, resolve

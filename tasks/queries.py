@@ -20,8 +20,8 @@ from celery.result import AsyncResult
 from colm.tasks import dependencies
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.celery_app import app
-from colm.tasks.celery_canvas import CELERYS, CallersTask, check_options
-from colm.tasks.rejection import end_refused, refuse
+from colm.tasks.celery_canvas import CELERY_OPTIONS, CallerTask, check_options
+from colm.tasks.rejection import record_refusal, refuse
 
 if TYPE_CHECKING:  # keeps a caller's import light
     from colm.models.messages import AskRequest
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # keeps a caller's import light
 logger = logging.getLogger(__name__)
 
 
-class AskTask(CallersTask):
+class AskTask(CallerTask):
     """Validates a question in the caller's process, before anything is sent."""
 
     def apply_async(  # type: ignore[override]  # the stubs name every option
@@ -85,7 +85,7 @@ class AskTask(CallersTask):
 
         if len(positional) > 1:
             raise InvalidAsk("ask takes one argument by position, the question; name the others")
-        if celerys := sorted(CELERYS & set(named)):
+        if celerys := sorted(CELERY_OPTIONS & set(named)):
             raise InvalidAsk(
                 f"{', '.join(celerys)}: an option of Celery's and not of the question: "
                 f"ask.apply_async((question,), {{...}}, {celerys[0]}=...)"
@@ -171,7 +171,7 @@ def ask(self: Task[..., Any], *args: Any, **options: Any) -> NoReturn:
         # An internal error must not leave the caller waiting. A query that was opened goes on.
         logger.exception("ask %s cannot be accepted", query_id)
         reason = f"the coordinator failed: {plainly(error)}"
-        end_refused(query_id, reason, str(question))
+        record_refusal(query_id, reason, str(question))
         if isinstance(error, TransientError):
             raise  # retried long enough: the message is dead-lettered
         refuse(self, reason, {"args": args, **options})

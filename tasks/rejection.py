@@ -43,7 +43,7 @@ def refuse(
     raise Reject(reason, requeue=False)
 
 
-def end_refused(query_id: str, reason: str, question: str = "") -> None:
+def record_refusal(query_id: str, reason: str, question: str = "") -> None:
     """Record an ask as refused, for its caller. Never raises.
 
     Characters that the database cannot store are escaped.

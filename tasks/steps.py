@@ -2,8 +2,8 @@
 
 A task blocks its thread on the process's engine, which batches across threads. Its message is acked
 after the broker has confirmed the submission, so the steps of a killed worker are redelivered. A
-redelivered step may have killed that worker: it is reported to the coordinators as an attempt and
-not generated. An error is submitted in place of the completion.
+redelivered step may have killed that worker: unless this process knows it, it is not generated but
+reported to the coordinators as an attempt, and acked. An error is submitted as a failed step.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from colm.tasks.broker.queue_stats import count_consumers
 from colm.tasks.broker.retry import GIVE_UP_AFTER
 from colm.tasks.broker.topology import ASK
 from colm.tasks.config.settings import settings
-from colm.tasks.rejection import end_refused
+from colm.tasks.rejection import record_refusal
 from colm.workers.bounded_calls import BoundedCaller
 
 #: How long a caller goes on without a look at the record when it hears nothing (seconds).
@@ -136,7 +136,7 @@ class RecordBackend(BaseBackend):
         """
         ended = state in (states.REVOKED, states.FAILURE)
         if ended and _task_of(request) == ASK_TASK and dependencies.has_record():
-            end_refused(task_id, f"{state.lower()}: {result}")
+            record_refusal(task_id, f"{state.lower()}: {result}")
         return result
 
     def _forget(self, task_id: str) -> None:

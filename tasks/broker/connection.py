@@ -96,7 +96,7 @@ def error_hint(error: BaseException, url: str) -> str | None:
     return None
 
 
-def words(error: BaseException, url: str) -> str:
+def describe_error(error: BaseException, url: str) -> str:
     """The hint for `error`, else its repr; a limit's hint with the broker's message."""
     hint = error_hint(error, url)
     if hint in (LIMIT, QUEUE_LIMIT):
@@ -104,7 +104,7 @@ def words(error: BaseException, url: str) -> str:
     return hint or repr(error)
 
 
-def undeclarable(error: BaseException) -> str:
+def declare_hint(error: BaseException) -> str:
     """The hint for a declaration that the broker refuses with PRECONDITION_FAILED."""
     if error_hint(error, "amqp://") == QUEUE_LIMIT:
         return QUEUE_LIMIT

@@ -57,7 +57,6 @@ end
 return taken
 """
 
-
 #: How often a consumer polls all of its queues (seconds).
 POLL_ALL_S = 1.0
 

@@ -16,7 +16,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import TransientError
 from colm.tasks.broker.capabilities import broker
-from colm.tasks.broker.connection import display_address, pika_parameters, words
+from colm.tasks.broker.connection import describe_error, display_address, pika_parameters
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
@@ -90,7 +90,7 @@ def connected() -> Iterator[pika.BlockingConnection]:
         connection = pika.BlockingConnection(pika_parameters(settings()))
     except (AMQPError, OSError) as error:
         raise TransientError(
-            f"RabbitMQ at {display_address(url)} cannot be reached: {words(error, url)}"
+            f"RabbitMQ at {display_address(url)} cannot be reached: {describe_error(error, url)}"
         ) from error
     try:
         yield connection

@@ -32,12 +32,8 @@ def retry_transient(
     """
 
     def limit_s(error: Exception) -> float:
-        match error:
-            case TransientError():
-                return GIVE_UP_AFTER if give_up_after is None else give_up_after
-            case SettingsError():
-                return refused_for
-            case _:
-                return 0.0
+        if isinstance(error, TransientError):
+            return GIVE_UP_AFTER if give_up_after is None else give_up_after
+        return refused_for if isinstance(error, SettingsError) else 0.0
 
     return (backoff or Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)).retry(work, limit_s)

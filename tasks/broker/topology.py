@@ -141,7 +141,7 @@ class Topology:
             },
         )
 
-    def taking(self, exchange: str, key: str) -> Queue | None:
+    def queue_for(self, exchange: str, key: str) -> Queue | None:
         """The queue bound to the exchange by this key; None if there is none."""
         for queue in self.everything():
             if queue.exchange.name == exchange != DEAD and queue.routing_key in (key, "#"):

@@ -50,7 +50,7 @@ def config_of_user(environment: Mapping[str, str]) -> Path | None:
     return Path(base) / "colm" / "colm.toml" if base else None
 
 
-def anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def with_absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The values of a colm.toml in `folder`, with absolute paths."""
     absolute_values = copy.deepcopy(dict(values))
     for *tables, key in PATHS:
@@ -99,7 +99,7 @@ def sqlite_url(path: Path) -> str:
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
-def checked_sqlite(url: str) -> str:
+def validate_sqlite_url(url: str) -> str:
     """The unchanged URL. Raises ValueError for an unknown parameter of SQLite."""
     parts = _SQLITE.fullmatch(url)
     if parts is None:

@@ -66,7 +66,7 @@ def started(process: int) -> str:
     return stat.rpartition(")")[2].split()[19]
 
 
-def here() -> str:
+def pid_namespace() -> str:
     """Identifier of a PID namespace: host name, boot and namespace."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino

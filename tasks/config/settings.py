@@ -31,8 +31,8 @@ from colm.tasks.config.paths import (
     absolute,
     absolute_sqlite,
     broker_socket,
-    checked_sqlite,
     sqlite_url,
+    validate_sqlite_url,
     xdg_defaults,
 )
 from colm.tasks.config.running_stack import running_stack
@@ -205,7 +205,7 @@ class Settings(Message):
     @field_validator("database")
     @classmethod
     def _absolute_file(cls, url: str | None) -> str | None:
-        return None if url is None else absolute_sqlite(checked_sqlite(url), current_folder())
+        return None if url is None else absolute_sqlite(validate_sqlite_url(url), current_folder())
 
     @field_validator("strategies")
     @classmethod
@@ -287,7 +287,7 @@ def load(environment: Mapping[str, str], folder: Path, *, running: bool = True) 
     return _with_running_stack(site) if running else site
 
 
-def of_new_stack() -> Settings:
+def new_stack_settings() -> Settings:
     """The settings of a process that becomes the stack."""
     return load(os.environ, current_folder(), running=False)
 
@@ -314,7 +314,7 @@ def prepare_for_torch() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def forget_service_links(prefix: str) -> None:
+def remove_service_links(prefix: str) -> None:
     """Remove service links with this prefix from the environment."""
     for variable, value in list(os.environ.items()):
         if variable.startswith(prefix) and is_service_link(variable, value):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from colm.models.errors import SettingsError
-from colm.tasks.config.paths import anchored, config_of_user
+from colm.tasks.config.paths import config_of_user, with_absolute_paths
 from colm.tasks.config.service_links import is_address, is_service_link
 
 #: Variables of the test suite.
@@ -45,7 +45,7 @@ def read_file(path: Path) -> dict[str, Any]:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise SettingsError(f"{path} is not valid TOML: {error}") from error
-        return anchored(values, path.absolute().parent)
+        return with_absolute_paths(values, path.absolute().parent)
 
 
 def _expanded(named: str) -> Path:

@@ -72,7 +72,7 @@ class FolderStore:
 
     def get(self, image_id: str, token: str = "") -> bytes:  # noqa: ARG002 - a store's signature
         try:
-            return checked(image_id, self._path(image_id).read_bytes())
+            return verified(image_id, self._path(image_id).read_bytes())
         except FileNotFoundError as error:
             raise self._absent(image_id) from error
         except OSError as error:
@@ -127,7 +127,7 @@ class FolderStore:
 
 @dataclass(frozen=True)
 class HttpStore:
-    """`colm images`."""
+    """Client of `colm images`."""
 
     url: str
     secret: bytes | None
@@ -135,37 +135,35 @@ class HttpStore:
 
     def put(self, picture: Picture) -> None:
         token = self._token("write")
-        answer = self._ask("PUT", picture.image_id, token, content=picture.data)
-        if answer.status_code not in (200, 201):
-            raise InvalidAsk(f"the image store refuses the image: {_status_line(answer)}")
+        response = self._request("PUT", picture.image_id, token, content=picture.data)
+        if response.status_code not in (200, 201):
+            raise InvalidAsk(f"the image store refuses the image: {_status(response)}")
 
     def get(self, image_id: str, token: str = "") -> bytes:
-        answer = self._ask("GET", image_id, token)
-        if answer.status_code != 200:
-            raise ImageUnavailable(f"image {image_id[:12]}: {_status_line(answer)}")
-        return checked(image_id, answer.content)
+        response = self._request("GET", image_id, token)
+        if response.status_code != 200:
+            raise ImageUnavailable(f"image {image_id[:12]}: {_status(response)}")
+        return verified(image_id, response.content)
 
     def hold(self, image_id: str) -> None:
-        answer = self._ask("POST", image_id, self._token("write"))
-        if answer.status_code != 204:
-            raise ImageUnavailable(f"image {image_id[:12]}: {_status_line(answer)}")
+        response = self._request("POST", image_id, self._token("write"))
+        if response.status_code != 204:
+            raise ImageUnavailable(f"image {image_id[:12]}: {_status(response)}")
 
     def remove(self, image_id: str, before: datetime) -> bool:
         params = {"before": before.isoformat()}
-        answer = self._ask("DELETE", image_id, self._token("remove"), params=params)
-        if answer.status_code not in (204, 409):
-            raise ImageUnavailable(
-                f"image {image_id[:12]} cannot be removed: {_status_line(answer)}"
-            )
-        return answer.status_code == 204
+        response = self._request("DELETE", image_id, self._token("remove"), params=params)
+        if response.status_code not in (204, 409):
+            raise ImageUnavailable(f"image {image_id[:12]} cannot be removed: {_status(response)}")
+        return response.status_code == 204
 
     def old(self, before: datetime, after: str = "") -> Iterator[str]:
         while True:
             params = {"before": before.isoformat(), "after": after}
-            answer = self._ask("GET", "", self._token("remove"), params=params)
-            if answer.status_code != 200:
-                raise ImageUnavailable(f"the images cannot be listed: {_status_line(answer)}")
-            names = answer.text.split()
+            response = self._request("GET", "", self._token("remove"), params=params)
+            if response.status_code != 200:
+                raise ImageUnavailable(f"the images cannot be listed: {_status(response)}")
+            names = response.text.split()
             yield from names
             if len(names) < PAGE:
                 return
@@ -179,9 +177,9 @@ class HttpStore:
             )
         return sign(self.secret, (), datetime.now(UTC) + OWN_TOKEN, may)
 
-    def _ask(self, method: str, image_id: str, token: str, **more: Any) -> httpx.Response:
+    def _request(self, method: str, image_id: str, token: str, **more: Any) -> httpx.Response:
         try:
-            answer = httpx.request(
+            response = httpx.request(
                 method,
                 f"{self.url.rstrip('/')}/images/{image_id}",
                 headers={"Authorization": f"Bearer {token}"},
@@ -195,12 +193,12 @@ class HttpStore:
             raise TransientError(
                 f"the image store {self.url} cannot be reached: {error!r}"
             ) from error
-        if answer.status_code >= 500:
-            raise TransientError(f"the image store {self.url} fails: {_status_line(answer)}")
-        return answer
+        if response.status_code >= 500:
+            raise TransientError(f"the image store {self.url} fails: {_status(response)}")
+        return response
 
 
-def checked(image_id: str, data: bytes) -> bytes:
+def verified(image_id: str, data: bytes) -> bytes:
     """`data`, if it has this id. Raises ImageUnavailable."""
     if image_id_of(data) != image_id:
         raise ImageUnavailable(f"image {image_id[:12]} was changed in the store")
@@ -224,5 +222,5 @@ def _changed(path: Path) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
-def _status_line(answer: httpx.Response) -> str:
-    return f"{answer.status_code} {answer.text[:200]}"
+def _status(response: httpx.Response) -> str:
+    return f"{response.status_code} {response.text[:200]}"

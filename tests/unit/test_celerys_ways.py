@@ -19,7 +19,7 @@ from colm.models.messages import AskRequest
 from colm.models.strategies import STRATEGIES
 from colm.tasks import app, cancel, evaluate
 from colm.tasks import ask as the_task
-from colm.tasks.celery_canvas import CELERYS
+from colm.tasks.celery_canvas import CELERY_OPTIONS
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import QUESTION
 
@@ -39,7 +39,7 @@ RUN = {"data": {"source": "questions.jsonl"}, "entries": [{"name": "alone"}]}
 @pytest.fixture
 def sent(
     environment: SetEnvironment,
-    reachable: None,  # noqa: ARG001
+    reachable: None,  # noqa: ARG001 - a fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[dict[str, Any]]:
     """What CoLM's app, and any other, hands to Celery to be published."""
@@ -304,7 +304,7 @@ def test_no_option_of_a_strategy_is_taken_for_one_of_celerys() -> None:
     asked = set(AskRequest.model_fields)
     for strategy in STRATEGIES.values():
         asked |= set(strategy.options.model_fields)
-    assert not CELERYS & asked
+    assert not CELERY_OPTIONS & asked
 
 
 def test_revoking_cancels_every_query(sent: list[dict[str, Any]]) -> None:

@@ -142,7 +142,7 @@ def test_it_can_be_ordered_where_a_checker_is_named(
     options: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "coordinator", lambda: SimpleNamespace(roster=ROSTER))
-    found = evaluations.problem_of(ordered(**options), NOW)
+    found = evaluations.unsupported_reason(ordered(**options), NOW)
     assert (found or "")[: len(problem or "")] == (problem or "")
     assert (found is None) is (problem is None)
 

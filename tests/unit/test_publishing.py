@@ -57,7 +57,7 @@ class Broker:
 @pytest.fixture
 def broker(
     environment: SetEnvironment,
-    reachable: None,  # noqa: ARG001
+    reachable: None,  # noqa: ARG001 - a fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> Broker:
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")

@@ -17,7 +17,7 @@ from colm.models.errors import TransientError
 from colm.models.messages import Attempt, Query, Submission
 from colm.tasks import ask, dependencies, submissions
 from colm.tasks.celery_app import app
-from colm.tasks.rejection import end_refused
+from colm.tasks.rejection import record_refusal
 from colm.tasks.submissions import submit
 from colm.workers.result_backend import RecordBackend
 from tests.unit.conftest import SetEnvironment
@@ -110,7 +110,7 @@ def test_an_ask_whose_end_cannot_be_recorded_ends_no_loop(
         raise TransientError("away")
 
     monkeypatch.setattr(site.record, "refuse", away)
-    end_refused(ID, "revoked")
+    record_refusal(ID, "revoked")
     RecordBackend(app=app)._store_result(ID, ValueError("x"), "FAILURE", request=ASKED)
     assert site.record.refused == {}
 

@@ -102,7 +102,7 @@ def test_what_no_queue_takes_goes_to_the_dead() -> None:
 def test_the_queue_that_takes_a_message_is_known(
     exchange: str, key: str, queue: str | None
 ) -> None:
-    found = SITE.taking(exchange, key)
+    found = SITE.queue_for(exchange, key)
     assert (found and found.name) == queue
 
 

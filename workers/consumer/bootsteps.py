@@ -22,7 +22,7 @@ from kombu import Message
 
 from colm.models.backoff import Backoff
 from colm.tasks.broker.capabilities import broker
-from colm.tasks.broker.connection import display_address, words
+from colm.tasks.broker.connection import describe_error, display_address
 from colm.tasks.config.settings import settings
 from colm.workers.consumer.lanes import OVERNIGHT, Lanes, is_overnight
 from colm.workers.consumer.message_validation import validate_message
@@ -99,7 +99,9 @@ class PlainConsumer(Consumer):
             self._backoff.reset()
         url = settings().broker_url
         logger.warning(
-            "RabbitMQ at %s refuses this process: %s", display_address(url), words(error, url)
+            "RabbitMQ at %s refuses this process: %s",
+            display_address(url),
+            describe_error(error, url),
         )
         until = now + self._backoff.next_pause()
         while time.monotonic() < until:

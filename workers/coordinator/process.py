@@ -22,7 +22,7 @@ from colm.models.errors import ColmError
 from colm.models.redelivery import AttemptLimits
 from colm.tasks import dependencies
 from colm.tasks.broker.capabilities import broker, broker_of
-from colm.tasks.broker.connection import undeclarable
+from colm.tasks.broker.connection import declare_hint
 from colm.tasks.broker.publish import send_cancellation, send_step, topology
 from colm.tasks.broker.topology import declare
 from colm.tasks.celery_app import app
@@ -78,7 +78,7 @@ def _declare() -> None:
                 wanted = (*wanted, *topology().all_step_cancellations())
             declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
-            raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error}") from error
+            raise ColmError(f"{declare_hint(error)}. RabbitMQ said: {error}") from error
 
 
 @contextlib.contextmanager

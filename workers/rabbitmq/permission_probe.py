@@ -33,11 +33,11 @@ from colm.models.errors import ColmError, NoConsumer, SettingsError, TransientEr
 from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.connection import (
     TRANSIENT_HINTS,
+    declare_hint,
+    describe_error,
     display_address,
     error_hint,
     pika_parameters,
-    undeclarable,
-    words,
 )
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.broker.retry import retry_transient
@@ -117,7 +117,9 @@ def waited_for(
             # A broker that is starting gives a TRANSIENT_HINT, too.
             lasting = hint is not None and hint not in TRANSIENT_HINTS
             kind = SettingsError if lasting else TransientError
-            raise kind(f"RabbitMQ at {display_address(url)}: {words(error, url)}") from error
+            raise kind(
+                f"RabbitMQ at {display_address(url)}: {describe_error(error, url)}"
+            ) from error
 
     backoff = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE, sleep=sleep)
     return retry_transient(attempt, backoff=backoff, give_up_after=math.inf)
@@ -197,7 +199,7 @@ def _declared(queues: Sequence[Queue]) -> bool:
         except AccessRefused:
             return False
         except PreconditionFailed as error:
-            raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error.reply_text}") from error
+            raise ColmError(f"{declare_hint(error)}. RabbitMQ said: {error.reply_text}") from error
     return True
 
 

@@ -16,7 +16,7 @@ from celery.events.event import event_exchange
 
 from colm.models.errors import ColmError, TransientError
 from colm.models.messages import Role
-from colm.tasks.broker.connection import undeclarable
+from colm.tasks.broker.connection import declare_hint
 from colm.tasks.broker.queue_stats import queue_stats
 from colm.tasks.broker.topology import declare, topology_of
 from colm.tasks.celery_app import app
@@ -219,7 +219,7 @@ def _declare_for(wanted: Account) -> None:
             event_exchange(channel).declare()  # it may publish there, and not declare it
         except PreconditionFailed as error:
             raise ColmError(
-                f"a queue of {wanted.name!r} cannot be made: {undeclarable(error)}. RabbitMQ said: "
+                f"a queue of {wanted.name!r} cannot be made: {declare_hint(error)}. RabbitMQ said: "
                 f"{error.reply_text}. Use the coordinators' colm.toml"
             ) from error
         except connection.connection_errors as error:
