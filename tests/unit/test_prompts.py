@@ -194,7 +194,7 @@ def _wording() -> dict[str, tuple[tuple[Turn, ...], ...]]:
             panels.aggregate(ada, "Why?", answers),
             *(panels.refine_on_drafts(ada, "Why?", own, drafts, relevant=r) for r in relevances),
             panels.choose(ada, "Why?", answers),
-            panels.judge("Why?", *answers, reference="it scatters"),
+            panels.judge("Why?", "it scatters", "the sea", "it scatters"),
         ),
         planning.VERSION: (
             planning.goal_plan(ada, "Why?"),
