@@ -19,22 +19,11 @@ _BRACKET = re.compile(
 _NEAR = 64
 #: Homoglyphs of the letters of tags, after case folding.
 _LIKE = {
-    "a": "\u0430\u03b1\u0251\u1d00",
-    "c": "\u0441",
-    "d": "\u0501\u1d05",
-    "e": "\u0435\u03b5\u1d07",
-    "f": "\u0192\ua799\ua730",
-    "i": "\u0131\u0456",
-    "l": "\u04cf",
-    "n": "\u043f\u03b7\u0274",
-    "o": "\u043e\u03bf\u1d0f",
-    "p": "\u0440",
-    "r": "\u0433\u0280",
-    "s": "\u0455",
-    "t": "\u0442\u03c4\u1d1b",
-    "v": "\u03bd",
-    "w": "\u051d\u03c9",
-}
+    "a": "\u0430\u03b1\u0251\u1d00", "c": "\u0441", "d": "\u0501\u1d05", "e": "\u0435\u03b5\u1d07",
+    "f": "\u0192\ua799\ua730", "i": "\u0131\u0456", "l": "\u04cf", "n": "\u043f\u03b7\u0274",
+    "o": "\u043e\u03bf\u1d0f", "p": "\u0440", "r": "\u0433\u0280", "s": "\u0455",
+    "t": "\u0442\u03c4\u1d1b", "v": "\u03bd", "w": "\u051d\u03c9",
+}  # fmt: skip
 _LOOK_ALIKES = str.maketrans(
     {alike: letter for letter, alikes in _LIKE.items() for alike in alikes}
 )

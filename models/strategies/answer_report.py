@@ -24,15 +24,10 @@ def cost_ledger(state: QueryState) -> tuple[Spent, ...]:
         assert s.completion is not None
         by_act.setdefault((s.step.participant, s.step.act), []).append(s.completion)
         roles[s.step.participant] = s.step.role
+    totals = {key: tokens_of(done).model_dump() for key, done in by_act.items()}
     return tuple(
-        Spent(
-            participant=who,
-            role=roles[who],
-            act=act,
-            calls=len(done),
-            **tokens_of(done).model_dump(),
-        )
-        for (who, act), done in by_act.items()
+        Spent(participant=who, role=roles[who], act=act, calls=len(by_act[who, act]), **total)
+        for (who, act), total in totals.items()
     )
 
 
@@ -72,21 +67,19 @@ def client_answer(state: QueryState, client: str, final: str | None = None) -> C
 
 def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
     """The guidance of every round, with the authors of the drafts that the server read."""
-    guidance = []
-    for s in completed(s for s in state.steps if s.step.act == "synthesize"):
-        panel = state.decision("panel", s.step.round)
-        assert s.completion is not None
-        guidance.append(
-            Guidance(
-                round=s.step.round,
-                text=s.completion.text,
-                server=s.step.participant,
-                drafts_of=tuple(panel.detail["clients"]) if panel else (),
-                tokens=tokens_of([s.completion]),
-                seconds=round(s.completion.total_s, 6),
-            )
+    panels = {d.round: tuple(d.detail["clients"]) for d in state.decisions if d.kind == "panel"}
+    return tuple(
+        Guidance(
+            round=s.step.round,
+            text=s.completion.text,
+            server=s.step.participant,
+            drafts_of=panels.get(s.step.round, ()),
+            tokens=tokens_of([s.completion]),
+            seconds=round(s.completion.total_s, 6),
         )
-    return tuple(guidance)
+        for s in state.steps
+        if s.step.act == "synthesize" and s.completion is not None
+    )
 
 
 def missing_notes(state: QueryState, reported: Sequence[StepState]) -> list[str]:

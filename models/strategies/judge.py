@@ -85,14 +85,9 @@ def _both_orders(query: Query, now: datetime) -> tuple[Step, ...]:
     assert options.answers is not None  # Judge.check
     first, second = options.answers
     choices = CHOICES if options.by_likelihood else ()
-    step = partial(make_step, query, query.server, "judge", 1, version=panels.VERSION)
+    step = partial(make_step, query, query.server, "judge", 1, temperature=0.0, choices=choices)
+    prompt = partial(panels.judge, query.question, reference=options.reference)
     return tuple(
-        step(
-            panels.judge(query.question, *pair, options.reference),
-            now,
-            index=index,
-            choices=choices,
-            temperature=0.0,
-        )
+        step(prompt(*pair), now, index=index, version=panels.VERSION)
         for index, pair in enumerate(((first, second), (second, first)))
     )

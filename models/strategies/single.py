@@ -28,9 +28,8 @@ class Single:
     options = SingleOptions
 
     def check(self, query: Query) -> None:
-        resolve_participant(
-            query, "single", SingleOptions.model_validate(query.options).participant
-        )
+        options = SingleOptions.model_validate(query.options)
+        resolve_participant(query, "single", options.participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         options = SingleOptions.model_validate(state.query.options)
@@ -57,16 +56,9 @@ class Single:
 def _step(query: Query, options: SingleOptions, who: Participant, now: datetime) -> Step:
     if not options.choices:
         return sample_steps(query, options, who, 1, now)[0]
-    return make_step(
-        query,
-        who,
-        "draft",
-        1,
-        panels.choose(who, query.question, options.choices),
-        now,
-        version=panels.VERSION,
-        choices=options.choices,
-    )
+    choices, version = options.choices, panels.VERSION
+    messages = panels.choose(who, query.question, choices)
+    return make_step(query, who, "draft", 1, messages, now, version=version, choices=choices)
 
 
 def _likelihoods(stage: ClosedStage) -> dict[str, Any]:

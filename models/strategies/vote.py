@@ -1,6 +1,4 @@
-"""Self-consistency (arXiv 2203.11171): one participant answers n times; the most frequent answer
-wins.
-"""
+"""Self-consistency (arXiv 2203.11171): majority vote over n answers of one participant."""
 
 from __future__ import annotations
 
