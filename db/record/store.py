@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: PostgreSQL channel with the ids of queries whose answer is committed.
 ANSWERS_CHANNEL = "colm_answers"
-
-
 _SAVE_PROGRESS = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 _DUE = (
     select(tables.progress.c.query_id)

@@ -37,8 +37,6 @@ OPEN = text("open")
 DECIDES = text("status <> 'late'")
 #: Of an ended query in `progress`: no checkpoint covers its latest row.
 UNCOVERED = text("NOT open AND NOT sealed")
-
-
 #: Questions. A refused one has no plan: columns after `asked_at` are null.
 queries = Table(
     "queries",

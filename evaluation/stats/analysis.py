@@ -55,7 +55,7 @@ def analyse(data: RunData, *, seed: int = 0, limit: int = 5) -> Analysis:
     """The numbers of a run; `limit` bounds regressions a comparison and spoiled drafts an entry."""
     clusters, units = clusters_of(data), units_of(data)
     rows = tuple(
-        entry_row(entry, list(units[entry.name].values()), data, clusters, seed)
+        entry_row(entry, list(units[entry.name].values()), data, clusters)
         for entry in data.entries
         if entry.name in units
     )

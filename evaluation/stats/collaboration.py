@@ -57,14 +57,14 @@ def change(flow: Flow, *, seed: int, clusters: Mapping[str, str] | None = None) 
     spoiled = sum(not refined[item] for item in held)
     return Change(
         n=len(flow),
-        alone=_share(drafts, list(flow), seed, clusters),
-        after=_share(refined, list(flow), seed, clusters),
+        alone=_share(drafts, list(flow), clusters),
+        after=_share(refined, list(flow), clusters),
         stayed_right=len(held) - spoiled,
         recovered=recovered,
         spoiled=spoiled,
         still_wrong=len(failed) - recovered,
-        recovery=_share(refined, failed, seed, clusters),
-        regression=_share({i: not right for i, right in refined.items()}, held, seed, clusters),
+        recovery=_share(refined, failed, clusters),
+        regression=_share({i: not right for i, right in refined.items()}, held, clusters),
         gain=difference(refined, drafts, seed=seed, clusters=clusters),
     )
 
@@ -96,7 +96,7 @@ def against_control(
 
 
 def _share(
-    right: Mapping[str, bool], items: list[str], seed: int, clusters: Mapping[str, str] | None
+    right: Mapping[str, bool], items: list[str], clusters: Mapping[str, str] | None
 ) -> Estimate | None:
     named = [clusters.get(item, item) for item in items] if clusters else None
-    return accuracy([right[item] for item in items], named, seed=seed)
+    return accuracy([right[item] for item in items], named)
