@@ -93,11 +93,7 @@ def outcome_of(row: Mapping[str, Any]) -> Outcome:
     if row["error_kind"] is not None:
         error = StepError(kind=row["error_kind"], reason=row["error_reason"])
     return Outcome(
-        status=row["status"],
-        at=row["at"],
-        worker=row["worker"],
-        completion=completion,
-        error=error,
+        status=row["status"], at=row["at"], worker=row["worker"], completion=completion, error=error
     )
 
 

@@ -74,10 +74,7 @@ progress = Table(
 )
 Index(None, progress.c.wake_at, postgresql_where=OPEN, sqlite_where=OPEN)
 Index(
-    "ix_progress_unsealed",
-    progress.c.query_id,
-    postgresql_where=UNCOVERED,
-    sqlite_where=UNCOVERED,
+    "ix_progress_unsealed", progress.c.query_id, postgresql_where=UNCOVERED, sqlite_where=UNCOVERED
 )
 
 #: Rounds, from their first step on.

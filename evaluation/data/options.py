@@ -258,12 +258,7 @@ def _as_text(answer: Any) -> str:
 
 def _labelled(text: str, options: ChoiceOptions) -> int | None:
     """The index of the option with this label, alone or before the option's text."""
-    for candidate in (
-        text,
-        _bare(text),
-        _bare(text).upper(),
-        _bare(text).lower(),
-    ):
+    for candidate in (text, _bare(text), _bare(text).upper(), _bare(text).lower()):
         if candidate in options.labels:
             return options.labels.index(candidate)
     if part := _LABELLED.match(text):

@@ -58,11 +58,7 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
         files.append(folder / f"{figure.name}.png")
         files[-1].write_bytes(figure.png)
     return Files(
-        html=html,
-        json=plain,
-        markdown=markdown,
-        figures=tuple(files),
-        cautions=analysis.cautions,
+        html=html, json=plain, markdown=markdown, figures=tuple(files), cautions=analysis.cautions
     )
 
 
