@@ -187,7 +187,7 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def cutter(engine: Engine) -> Callable[[], None]:
+def connection_aborter(engine: Engine) -> Callable[[], None]:
     """A function that shuts down the sockets of connections which `engine` opens from now on.
 
     It frees threads that wait for a hung server: they get a TransientError. No-op on SQLite.

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Table, bindparam, case, insert, selec
 
 from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import TEXTS, Fields, row_hash
-from colm.db.integrity.redaction import ERASED, erased
+from colm.db.integrity.redaction import ERASED, placeholder_of
 from colm.db.integrity.signatures import Signer, erasure_statement, signature_columns
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import checkpoints, erasures
@@ -119,7 +119,7 @@ def _replace_texts_in(connection: Connection, table: Table, query_id: str) -> in
     changed = []
     for row in rows:
         values = {t.name: getattr(row, t.name) for t in texts}
-        replaced = {name: erased(table.name, name, value) for name, value in values.items()}
+        replaced = {name: placeholder_of(table.name, name, value) for name, value in values.items()}
         if replaced != values:
             changed.append({"of": query_id, "at_seq": row.seq, "salts": None, **replaced})
     if changed:

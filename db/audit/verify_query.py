@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from colm.db.integrity.hash_chain import TEXTS, Fields, Link, row_hash, text_digest
-from colm.db.integrity.redaction import erased
+from colm.db.integrity.redaction import placeholder_of
 from colm.db.integrity.signatures import Trust, erasure_statement, tombstone_statement
 
 #: Errors from values that only tampering can have written.
@@ -146,7 +146,7 @@ def _wrong_text(link: Link, column: str, *, erasable: bool) -> str | None:
     if salts is None:
         if not erasable:
             return "was removed without an erasure"
-        placeholder = partial(erased, link.table, column, text)
+        placeholder = partial(placeholder_of, link.table, column, text)
         return None if _equal(placeholder, text) else "was erased and written again"
     recomputed = partial(text_digest, _of(salts, column), text)
     return None if _equal(recomputed, digest) else "was changed"

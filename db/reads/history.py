@@ -108,7 +108,7 @@ class History:
     dead_letters: tuple[DeadLetter, ...]
 
 
-def query_life(engine: Engine, query_id: str) -> History | None:
+def query_history(engine: Engine, query_id: str) -> History | None:
     """Everything that is recorded of a query, in order; None if it is not recorded."""
     with snapshot(engine) as connection:
         entries = sorted(_entries(connection, query_id), key=lambda entry: entry.seq)
