@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from colm.evaluation.stats.statistics import Estimate, PairedDifference, accuracy, difference
 
@@ -73,6 +74,7 @@ def against_control(
     flow: Flow, control: Flow, *, seed: int, clusters: Mapping[str, str] | None = None
 ) -> Controlled:
     """A client's change and the control's, on their common items."""
+    compare = partial(difference, seed=seed, clusters=clusters)
     shared = [item for item in flow if item in control]
     here, there = ({item: f[item] for item in shared} for f in (flow, control))
     failed = [i for i in shared if not here[i][0] and not there[i][0]]
@@ -80,17 +82,9 @@ def against_control(
     return Controlled(
         change=change(here, seed=seed, clusters=clusters),
         control=change(there, seed=seed, clusters=clusters),
-        above_chance=difference(
-            {i: here[i][1] for i in failed},
-            {i: there[i][1] for i in failed},
-            seed=seed,
-            clusters=clusters,
-        ),
-        spoiled_above_chance=difference(
-            {i: not here[i][1] for i in held},
-            {i: not there[i][1] for i in held},
-            seed=seed,
-            clusters=clusters,
+        above_chance=compare({i: here[i][1] for i in failed}, {i: there[i][1] for i in failed}),
+        spoiled_above_chance=compare(
+            {i: not here[i][1] for i in held}, {i: not there[i][1] for i in held}
         ),
     )
 
