@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Table, delete, insert, select, text, update
 
-from colm.db.integrity.hash_chain import Fields, Link, appended
+from colm.db.integrity.hash_chain import Fields, Link, chain_links
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import checkpoints, covered_queries, erasures, tombstones
 from colm.db.schema.run_tables import RUN_TABLES
@@ -247,7 +247,7 @@ def _life(connection: Connection, query_id: str) -> list[Link]:
 def _write_life(connection: Connection, query_id: str, links: list[Link]) -> None:
     """Replace a query's rows by these, chained as they come, and have `progress` agree."""
     fresh = [Link(link.table, {**link.row, "seq": seq}) for seq, link in enumerate(links, start=1)]
-    chained, head = appended(fresh, None, lambda: b"0123456789abcdef")
+    chained, head = chain_links(fresh, None, lambda: b"0123456789abcdef")
     for table in tables.CHAINED:
         connection.execute(delete(table).where(table.c.query_id == query_id))
         rows = [link.row for link in chained if link.table == table.name]
@@ -301,7 +301,7 @@ def _add_decision(connection: Connection, query_id: str, *, linked: bool, end: b
     progress = tables.progress
     stands: Fields = {"next_seq": added["seq"] + 1}
     if linked:
-        (link,), head = appended(
+        (link,), head = chain_links(
             [Link("decisions", added)], links[-1].row["hash"], lambda: b"0123456789abcdef"
         )
         added, stands["head"] = link.row, head
@@ -358,7 +358,7 @@ def _erase_unsigned(connection: Connection) -> None:
         if "ended_at" in links[-1].row else links[0].row["asked_at"],
         "asked_by": "nobody", "reason": "none", "key": None, "signature": None,
     }  # fmt: skip
-    (link,), head = appended([Link("erasures", row)], links[-1].row["hash"], lambda: b"")
+    (link,), head = chain_links([Link("erasures", row)], links[-1].row["hash"], lambda: b"")
     connection.execute(insert(erasures), link.row)
     stands = {"next_seq": row["seq"] + 1, "head": head}
     progress = tables.progress

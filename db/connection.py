@@ -40,6 +40,14 @@ _WRITES = "colm_writes"
 #: growing sleeps.
 _TURN = "colm_turn"
 
+#: Of every engine. `hide_parameters` keeps prompts and completions out of logs.
+_OPTIONS: dict[str, Any] = {
+    "max_overflow": 0,
+    "pool_timeout": LOCK_TIMEOUT_S,
+    "json_serializer": to_json,
+    "hide_parameters": True,
+}
+
 
 def connect(
     url: str | URL, *, pool_size: int = 5, application_name: str = "colm", create: bool = False
@@ -101,14 +109,10 @@ def _postgresql(url: URL, pool_size: int, application_name: str) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=LOCK_TIMEOUT_S,
+        **_OPTIONS,
         # Reads that follow the wait for a lock must see what was committed until then.
         isolation_level="READ COMMITTED",
         connect_args=postgresql_options(application_name, url),
-        json_serializer=to_json,
-        # Prompts and completions must not get into logs.
-        hide_parameters=True,
     )
     _, arguments = engine.dialect.create_connect_args(url)
     try:
@@ -123,12 +127,9 @@ def _sqlite(url: URL, pool_size: int, *, create: bool) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=LOCK_TIMEOUT_S,
+        **_OPTIONS,
         connect_args={"timeout": LOCK_TIMEOUT_S},
         execution_options={_TURN: threading.Lock()},
-        json_serializer=to_json,
-        hide_parameters=True,
     )
     event.listen(engine, "do_connect", opener(create=create))
     event.listen(engine, "begin", _begin_sqlite)
@@ -187,7 +188,7 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def cutter(engine: Engine) -> Callable[[], None]:
+def connection_aborter(engine: Engine) -> Callable[[], None]:
     """A function that shuts down the sockets of connections which `engine` opens from now on.
 
     It frees threads that wait for a hung server: they get a TransientError. No-op on SQLite.

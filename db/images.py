@@ -16,6 +16,8 @@ from colm.db.schema.image_table import images
 from colm.models.errors import ImageUnavailable
 from colm.models.images import Picture, image_id_of
 
+_COLUMNS = ("image_id", "media_type", "width", "height", "data")
+
 
 class SqlImages:
     """Images by the sha256 of their bytes. Safe for threads and processes."""
@@ -25,14 +27,7 @@ class SqlImages:
 
     def put(self, picture: Picture) -> None:
         """Store the image. A repeat renews its time."""
-        row = {
-            "image_id": picture.image_id,
-            "media_type": picture.media_type,
-            "width": picture.width,
-            "height": picture.height,
-            "data": picture.data,
-            "at": datetime.now(UTC),
-        }
+        row = {name: getattr(picture, name) for name in _COLUMNS} | {"at": datetime.now(UTC)}
         with transaction(self._engine) as connection:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             statement = dialect.insert(images).on_conflict_do_update(

@@ -55,7 +55,7 @@ def grade(example: Example, text: str, *, grader: str = "auto", check: Check = r
     if name == "code":
         return _code(example, text, check)
     if name == "vqa":
-        return visual(example, text)
+        return grade_vqa(example, text)
     if name not in _COMPARED:
         raise ValueError(f"unknown grader {grader!r}; known are auto, code, {_NAMES}")
     return _compared(example, text, name)
@@ -90,7 +90,7 @@ def passes_all(tests: str, check: Check = runner.run) -> bool:
     return check(stub_program(tests), tests).passed
 
 
-def likeliest(
+def grade_by_likelihood(
     example: Example, logprobs: Mapping[str, float] | None, *, per_character: bool = False
 ) -> Grade:
     """Grade a choice by its most likely option (`choice_logprobs`, natural logarithms).
@@ -107,7 +107,7 @@ def likeliest(
     return Grade(status="correct" if right else "wrong", extracted=best)
 
 
-def judged(verdict: str, orders: tuple[str, str]) -> Grade:
+def grade_judgement(verdict: str, orders: tuple[str, str]) -> Grade:
     """Grade by a judge's comparison of the text (first) with the reference (second).
 
     `verdict` and `orders` come from the strategy `judge`, which asks in both orders. The text is
@@ -144,7 +144,7 @@ _DROPPED = re.compile(r"\.(?!\d)|(?<=\d),(?=\d)|['\u2019]")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation.replace(".", ""), " "))
 
 
-def visual(example: Example, text: str) -> Grade:
+def grade_vqa(example: Example, text: str) -> Grade:
     """Exact match after the VQA normalisation (Antol et al., 2015): case, articles, punctuation and
     number words do not count."""
     answer = compare.extract(text, "exact")

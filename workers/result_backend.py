@@ -101,7 +101,7 @@ def place(url: str) -> Place:
     """The one place of this process for a database."""
     if (found := _PLACES.get(url)) is None:
         engine = databases.connect(url, pool_size=1)  # which connects to nothing yet
-        reader = BoundedCaller("the database", unstick=databases.cutter(engine))
+        reader = BoundedCaller("the database", unstick=databases.connection_aborter(engine))
         found = _PLACES.setdefault(url, Place(engine, reader))
     return found
 

@@ -73,6 +73,13 @@ def checkpoint_statement(row: Mapping[str, Any]) -> bytes:
     return statement("seal", {name: row[name] for name in SIGNED_COLUMNS})
 
 
+def members_of(connection: Connection, number: int) -> list[Fields]:
+    """The rows of `covered_queries` of a checkpoint, by position."""
+    covered = select(covered_queries).where(covered_queries.c.seal == number)
+    rows = connection.execute(covered.order_by(covered_queries.c.position))
+    return [dict(row._mapping) for row in rows]
+
+
 def write_checkpoint(
     engine: Engine, signer: Signer, now: datetime, at_most: int = MOST_QUERIES
 ) -> Checkpoint | None:

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, Table, bindparam, case, insert, selec
 
 from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import TEXTS, Fields, row_hash
-from colm.db.integrity.redaction import ERASED, erased
-from colm.db.integrity.signatures import Signer, erasure_statement, signed
+from colm.db.integrity.redaction import ERASED, placeholder_of
+from colm.db.integrity.signatures import Signer, erasure_statement, signature_columns
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import checkpoints, erasures
 from colm.db.schema.run_tables import RUN_IS_OPEN, run_states, units
@@ -58,15 +58,9 @@ def erase(
             )
         count = _replace_texts(connection, query_id)
         if count:
-            row: Fields = {
-                "query_id": query_id,
-                "seq": progress.next_seq,
-                "at": now,
-                "asked_by": asked_by,
-                "reason": reason,
-            }
-            signature = signed(signer, erasure_statement(row))
-            row |= {"key": signature.key, "signature": signature.signature}
+            row: Fields = {"query_id": query_id, "seq": progress.next_seq, "at": now}
+            row |= {"asked_by": asked_by, "reason": reason}
+            row |= signature_columns(signer, erasure_statement(row))
             row["hash"] = row_hash(erasures.name, row, progress.head)
             connection.execute(insert(erasures), row)
             grown = {"next_seq": progress.next_seq + 1, "head": row["hash"], "sealed": False}
@@ -125,7 +119,7 @@ def _replace_texts_in(connection: Connection, table: Table, query_id: str) -> in
     changed = []
     for row in rows:
         values = {t.name: getattr(row, t.name) for t in texts}
-        replaced = {name: erased(table.name, name, value) for name, value in values.items()}
+        replaced = {name: placeholder_of(table.name, name, value) for name, value in values.items()}
         if replaced != values:
             changed.append({"of": query_id, "at_seq": row.seq, "salts": None, **replaced})
     if changed:

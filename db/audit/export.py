@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select
 
-from colm.db.audit.checkpoints import checkpoint_statement, leaf_of
+from colm.db.audit.checkpoints import checkpoint_statement, leaf_of, members_of
 from colm.db.audit.verify_all import read_queries
 from colm.db.audit.verify_query import NEVER_WRITTEN, AuditFinding, QueryRows, findings
 from colm.db.connection import snapshot
@@ -20,7 +20,7 @@ from colm.db.integrity import merkle
 from colm.db.integrity.canonical_json import plain
 from colm.db.integrity.hash_chain import TEXTS, Fields, Link
 from colm.db.integrity.signatures import Signer, Trust, statement
-from colm.db.schema.audit_tables import checkpoints, covered_queries
+from colm.db.schema.audit_tables import checkpoints
 from colm.models.errors import BadMessage, UnknownQuery
 
 FORMAT = "colm audit bundle 1"
@@ -69,15 +69,9 @@ def _signed_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def _proof(connection: Connection, member: Fields) -> Fields:
-    checkpoint = connection.execute(
-        select(checkpoints).where(checkpoints.c.number == member["seal"])
-    ).one()
-    covered = (
-        select(covered_queries)
-        .where(covered_queries.c.seal == member["seal"])
-        .order_by(covered_queries.c.position)
-    )
-    leaves = [leaf_of(dict(row._mapping)) for row in connection.execute(covered)]
+    named = select(checkpoints).where(checkpoints.c.number == member["seal"])
+    checkpoint = connection.execute(named).one()
+    leaves = [leaf_of(row) for row in members_of(connection, member["seal"])]
     hashes = merkle.path(leaves, member["position"])
     return {
         "seal": dict(checkpoint._mapping),

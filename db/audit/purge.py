@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Select, delete, exists, func, insert,
 from colm.db.audit.erase import check_key, enable_secure_delete
 from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import Fields
-from colm.db.integrity.signatures import Signer, signed, tombstone_statement
+from colm.db.integrity.signatures import Signer, signature_columns, tombstone_statement
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import tombstones
 from colm.db.schema.run_tables import RUN_IS_OPEN, run_states, shared_steps
@@ -89,15 +89,9 @@ def _ended(before: datetime) -> Select[Any]:
 def _tombstone(
     query_id: str, length: int, head: str | None, at: datetime, reason: str, signer: Signer | None
 ) -> Fields:
-    row: Fields = {
-        "query_id": query_id,
-        "length": length,
-        "head": head,
-        "purged_at": at,
-        "reason": reason,
-    }
-    signature = signed(signer, tombstone_statement(row))
-    return {**row, "key": signature.key, "signature": signature.signature}
+    row: Fields = {"query_id": query_id, "length": length, "head": head}
+    row |= {"purged_at": at, "reason": reason}
+    return row | signature_columns(signer, tombstone_statement(row))
 
 
 def _remove(connection: Connection, ids: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -47,15 +47,8 @@ class AuditResult:
     findings: tuple[AuditFinding, ...] = ()
 
     def __add__(self, other: AuditResult) -> AuditResult:
-        return AuditResult(
-            queries=self.queries + other.queries,
-            rows=self.rows + other.rows,
-            unchained=self.unchained + other.unchained,
-            uncovered=self.uncovered + other.uncovered,
-            tombstones=self.tombstones + other.tombstones,
-            checkpoints=self.checkpoints + other.checkpoints,
-            findings=self.findings + other.findings,
-        )
+        names = [field.name for field in fields(self)]
+        return AuditResult(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 def check_query(engine: Engine, query_id: str, trust: Trust) -> AuditResult:

@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 
-from colm.db.audit.checkpoints import checkpoint_statement, root_of
+from colm.db.audit.checkpoints import checkpoint_statement, members_of, root_of
 from colm.db.audit.verify_query import NEVER_WRITTEN, AuditFinding
 from colm.db.connection import snapshot
 from colm.db.integrity.canonical_json import sha256
 from colm.db.integrity.hash_chain import Fields
 from colm.db.integrity.signatures import Trust
 from colm.db.schema import tables, triggers
-from colm.db.schema.audit_tables import checkpoints, covered_queries, permits
+from colm.db.schema.audit_tables import checkpoints, permits
 
 _TRIGGERS = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
@@ -45,7 +45,7 @@ def checkpoint_findings(
         try:
             with snapshot(engine) as connection:
                 row = _next(connection, before)
-                members = [] if row is None else _members(connection, row["number"])
+                members = [] if row is None else members_of(connection, row["number"])
         except NEVER_WRITTEN as error:
             number = 1 if before is None else before["number"] + 1
             yield 0, [_finding(number, f"holds a value that CoLM never writes: {error}")]
@@ -63,23 +63,9 @@ def checkpoint_findings(
 
 def _next(connection: Connection, before: Fields | None) -> Fields | None:
     after = 0 if before is None else before["number"]
-    statement = (
-        select(checkpoints)
-        .where(checkpoints.c.number > after)
-        .order_by(checkpoints.c.number)
-        .limit(1)
-    )
-    row = connection.execute(statement).one_or_none()
+    later = select(checkpoints).where(checkpoints.c.number > after)
+    row = connection.execute(later.order_by(checkpoints.c.number).limit(1)).one_or_none()
     return None if row is None else dict(row._mapping)
-
-
-def _members(connection: Connection, number: int) -> list[Fields]:
-    covered = (
-        select(covered_queries)
-        .where(covered_queries.c.seal == number)
-        .order_by(covered_queries.c.position)
-    )
-    return [dict(row._mapping) for row in connection.execute(covered)]
 
 
 def _faults(

@@ -6,13 +6,14 @@ recomputed chain; signatures show who erased or purged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from colm.db.integrity.hash_chain import TEXTS, Fields, Link, row_hash, text_digest
-from colm.db.integrity.redaction import erased
+from colm.db.integrity.redaction import placeholder_of
 from colm.db.integrity.signatures import Trust, erasure_statement, tombstone_statement
 
 #: Errors from values that only tampering can have written.
@@ -85,14 +86,13 @@ def _of_order(rows: QueryRows) -> Iterator[AuditFinding]:
         if link.table == "queries":
             yield _at(rows, link, "is not the first row of its query")
     for before, after in pairwise(rows.links):
-        lost = after.row["seq"] - before.row["seq"] - 1
-        if lost < 0:
+        first, last = before.row["seq"] + 1, after.row["seq"] - 1
+        if last < first - 1:
             yield _at(rows, after, f"has the seq of a row in {before.table}")
-        elif lost == 1:
-            yield _finding(rows, "any", f"seq {after.row['seq'] - 1}", "is missing")
-        elif lost > 1:
-            span = f"seq {before.row['seq'] + 1} to {after.row['seq'] - 1}"
-            yield _finding(rows, "any", span, "are missing")
+        elif last == first:
+            yield _finding(rows, "any", f"seq {first}", "is missing")
+        elif last > first:
+            yield _finding(rows, "any", f"seq {first} to {last}", "are missing")
     yield from _after_the_end(rows)
 
 
@@ -111,14 +111,14 @@ def _of_hashes(rows: QueryRows) -> Iterator[AuditFinding]:
         if link.row["hash"] is None:
             if previous is not None:
                 yield _at(rows, link, "has no hash, though rows before it have one")
-        elif not _hashes_to(link, previous):
+        elif not _equal(partial(row_hash, link.table, link.row, previous), link.row["hash"]):
             yield _at(rows, link, "was changed, or follows another row than it did when written")
         previous = link.row["hash"] or previous
 
 
-def _hashes_to(link: Link, previous: Any) -> bool:
+def _equal(compute: Callable[[], Any], expected: Any) -> bool:
     try:
-        return bool(row_hash(link.table, link.row, previous) == link.row["hash"])
+        return bool(compute() == expected)
     except NEVER_WRITTEN:
         return False
 
@@ -146,26 +146,14 @@ def _wrong_text(link: Link, column: str, *, erasable: bool) -> str | None:
     if salts is None:
         if not erasable:
             return "was removed without an erasure"
-        return None if _is_erased(link.table, column, text) else "was erased and written again"
-    return None if _digests_to(text, _of(salts, column), digest) else "was changed"
+        placeholder = partial(placeholder_of, link.table, column, text)
+        return None if _equal(placeholder, text) else "was erased and written again"
+    recomputed = partial(text_digest, _of(salts, column), text)
+    return None if _equal(recomputed, digest) else "was changed"
 
 
 def _of(stored: Any, name: str) -> Any:
     return stored.get(name) if isinstance(stored, dict) else None
-
-
-def _is_erased(table: str, column: str, text: Any) -> bool:
-    try:
-        return bool(erased(table, column, text) == text)
-    except NEVER_WRITTEN:
-        return False
-
-
-def _digests_to(text: Any, salt: Any, digest: Any) -> bool:
-    try:
-        return bool(text_digest(salt, text) == digest)
-    except NEVER_WRITTEN:
-        return False
 
 
 def _of_erasures(rows: QueryRows, trust: Trust) -> Iterator[AuditFinding]:

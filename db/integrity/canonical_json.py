@@ -54,10 +54,10 @@ def plain(value: Any) -> Any:
 
 def canonical(value: Any) -> bytes:
     """The canonical bytes of `value`. Raises like `plain`."""
-    return spelled(plain(value))
+    return encode(plain(value))
 
 
-def spelled(value: Any) -> bytes:
+def encode(value: Any) -> bytes:
     """The canonical bytes of a value that is `plain` already."""
     return _SPELLING.encode(value).encode()
 

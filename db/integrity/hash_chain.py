@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from colm.db.integrity.canonical_json import canonical, plain, sha256, spelled
+from colm.db.integrity.canonical_json import canonical, encode, plain, sha256
 
 Fields = dict[str, Any]
 #: A source of 16 random bytes.
@@ -48,7 +48,7 @@ def row_hash(table: str, row: Mapping[str, Any], previous: str | None) -> str:
         for name, value in row.items()
         if value is not None and name not in left_out
     }
-    return sha256(spelled({"table": table, "previous": previous, "row": content}))
+    return sha256(encode({"table": table, "previous": previous, "row": content}))
 
 
 def text_digest(salt: str, text: Any) -> str:
@@ -56,7 +56,7 @@ def text_digest(salt: str, text: Any) -> str:
     return sha256(bytes.fromhex(salt), canonical(text))
 
 
-def linked(table: str, row: Fields, previous: str | None, salt: Salt) -> Fields:
+def chain_row(table: str, row: Fields, previous: str | None, salt: Salt) -> Fields:
     """`row` with digests, salts and hash. Defaults of the database must already be in it."""
     if texts := TEXTS[table]:
         present = [name for name in texts if row.get(name) is not None]
@@ -66,11 +66,13 @@ def linked(table: str, row: Fields, previous: str | None, salt: Salt) -> Fields:
     return {**row, "hash": row_hash(table, row, previous)}
 
 
-def appended(links: Iterable[Link], head: str | None, salt: Salt) -> tuple[list[Link], str | None]:
+def chain_links(
+    links: Iterable[Link], head: str | None, salt: Salt
+) -> tuple[list[Link], str | None]:
     """`links` chained to `head` in the order of their `seq`, and the new head."""
     chained = []
     for table, row in sorted(links, key=lambda link: int(link.row["seq"])):
-        row = linked(table, row, head, salt)
+        row = chain_row(table, row, head, salt)
         head = row["hash"]
         chained.append(Link(table, row))
     return chained, head

@@ -10,7 +10,7 @@ ERASED = "[erased]"
 NOTE = "the texts of this query were erased"
 
 
-def erased(table: str, column: str, value: Any) -> Any:
+def placeholder_of(table: str, column: str, value: Any) -> Any:
     """The placeholder for the text `value` of that column. Idempotent."""
     if value is None:
         return None

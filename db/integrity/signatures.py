@@ -31,14 +31,6 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signed:
-    """The columns `key` and `signature`; both None where the site had no key."""
-
-    key: str | None
-    signature: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trust:
     """The keys to trust, and the verification of a signature."""
 
@@ -60,10 +52,11 @@ def statement(kind: Kind, fields: Mapping[str, Any]) -> bytes:
     return canonical({"statement": f"colm {kind} {VERSION}", **fields})
 
 
-def signed(signer: Signer | None, statement: bytes) -> Signed:
+def signature_columns(signer: Signer | None, statement: bytes) -> dict[str, str | None]:
+    """The columns `key` and `signature`; null without a key."""
     if signer is None:
-        return Signed(key=None, signature=None)
-    return Signed(key=signer.key, signature=signer.sign(statement))
+        return {"key": None, "signature": None}
+    return {"key": signer.key, "signature": signer.sign(statement)}
 
 
 #: Signed columns of a tombstone and of an erasure.

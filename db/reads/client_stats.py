@@ -11,10 +11,7 @@ from colm.models.client_reliability import PROBE, SITE_FAILURES, Part
 
 _LATEST = (
     select(tables.answers.c.query_id)
-    .where(
-        tables.answers.c.status == "answered",
-        tables.answers.c.query_id.not_like(f"{PROBE}%"),
-    )
+    .where(tables.answers.c.status == "answered", tables.answers.c.query_id.not_like(f"{PROBE}%"))
     .order_by(tables.answers.c.asked_at.desc())
     .limit(bindparam("queries"))
 )

@@ -108,7 +108,7 @@ class History:
     dead_letters: tuple[DeadLetter, ...]
 
 
-def query_life(engine: Engine, query_id: str) -> History | None:
+def query_history(engine: Engine, query_id: str) -> History | None:
     """Everything that is recorded of a query, in order; None if it is not recorded."""
     with snapshot(engine) as connection:
         entries = sorted(_entries(connection, query_id), key=lambda entry: entry.seq)
@@ -123,12 +123,8 @@ def query_life(engine: Engine, query_id: str) -> History | None:
 
 
 def _asked(row: Fields) -> QueryAsked:
-    refused = row["clients"] is None
-    return QueryAsked(
-        question=row["question"],
-        strategy=row["strategy"],
-        query=None if refused else query_of(row),
-    )
+    query = None if row["clients"] is None else query_of(row)  # refused
+    return QueryAsked(question=row["question"], strategy=row["strategy"], query=query)
 
 
 def _ended(row: Fields) -> QueryEnded:
@@ -136,43 +132,27 @@ def _ended(row: Fields) -> QueryEnded:
     return QueryEnded(status=row["status"], reason=row["reason"], answer=answer)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """The conversion of one table's rows to events."""
-
-    table: Table
-    at: str
-    what: Callable[[Fields], RecordedEvent]
-
-
-_SOURCES = (
-    _Source(table=tables.queries, at="asked_at", what=_asked),
-    _Source(table=tables.rounds, at="at", what=lambda row: RoundStarted(round=row["round"])),
-    _Source(table=tables.steps, at="asked_at", what=step_of),
-    _Source(
-        table=tables.attempts,
-        at="at",
-        what=lambda row: StepRedelivered(step_id=row["step_id"], redelivery=attempt_of(row)),
+#: Table -> its time column, and the conversion of its rows.
+_SOURCES: dict[Table, tuple[str, Callable[[Fields], RecordedEvent]]] = {
+    tables.queries: ("asked_at", _asked),
+    tables.rounds: ("at", lambda row: RoundStarted(round=row["round"])),
+    tables.steps: ("asked_at", step_of),
+    tables.attempts: (
+        "at", lambda row: StepRedelivered(step_id=row["step_id"], redelivery=attempt_of(row))
     ),
-    _Source(
-        table=tables.outcomes,
-        at="at",
-        what=lambda row: StepOutcome(step_id=row["step_id"], outcome=outcome_of(row)),
+    tables.outcomes: (
+        "at", lambda row: StepOutcome(step_id=row["step_id"], outcome=outcome_of(row))
     ),
-    _Source(table=tables.decisions, at="at", what=decision_of),
-    _Source(table=tables.answers, at="ended_at", what=_ended),
-    _Source(
-        table=erasures,
-        at="at",
-        what=lambda row: TextsErased(asked_by=row["asked_by"], reason=row["reason"]),
-    ),
-)
+    tables.decisions: ("at", decision_of),
+    tables.answers: ("ended_at", _ended),
+    erasures: ("at", lambda row: TextsErased(asked_by=row["asked_by"], reason=row["reason"])),
+}  # fmt: skip
 
 
 def _entries(connection: Connection, query_id: str) -> Iterator[HistoryEntry]:
-    for source in _SOURCES:
-        for row in _rows(connection, source.table, query_id):
-            yield HistoryEntry(seq=row["seq"], at=row[source.at], what=source.what(row))
+    for table, (at, event_of) in _SOURCES.items():
+        for row in _rows(connection, table, query_id):
+            yield HistoryEntry(seq=row["seq"], at=row[at], what=event_of(row))
 
 
 def _rows(connection: Connection, table: Table, query_id: str) -> list[Fields]:

@@ -88,9 +88,7 @@ class SqlLockedQuery:
     @property
     def state(self) -> QueryState:
         return QueryState(
-            query=self._query,
-            steps=tuple(self._steps.values()),
-            decisions=tuple(self._decisions),
+            query=self._query, steps=tuple(self._steps.values()), decisions=tuple(self._decisions)
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,11 +15,11 @@ from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome
 
 Fields = dict[str, Any]
-
-
 _PLAN = ("options", "clients", "server", "deadlines", "seed", "lane", "run")
-
-
+_STEP = (
+    *("step_id", "query_id", "round", "act", "participant", "index", "role", "prompt_version"),
+    *("deadline_at", "lane"),
+)
 _COMPLETION = tuple(Completion.model_fields)
 
 
@@ -47,34 +47,25 @@ def query_row(query: Query, seq: int) -> Fields:
 
 
 def query_of(row: Mapping[str, Any]) -> Query:
-    fields = ("query_id", "question", "strategy", "asked_at", *_PLAN)
-    values = {name: row[name] for name in fields}
+    names = ("query_id", "question", "strategy", "asked_at", *_PLAN)
+    values = {name: row[name] for name in names}
     return Query.model_validate(values | {"images": row["images"] or ()})
 
 
 def step_row(step: Step, seq: int, asked_at: datetime) -> Fields:
     return {
-        "step_id": step.step_id,
-        "query_id": step.query_id,
+        **{name: getattr(step, name) for name in _STEP},
         "seq": seq,
-        "round": step.round,
-        "act": step.act,
-        "participant": step.participant,
-        "index": step.index,
-        "role": step.role,
         "messages": [turn.model_dump() for turn in step.messages],
-        "prompt_version": step.prompt_version,
         "sampling": step.sampling.model_dump(mode="json"),
         "choices": list(step.choices) or None,
         "asked_at": asked_at,
-        "deadline_at": step.deadline_at,
-        "lane": step.lane,
     }
 
 
 def step_of(row: Mapping[str, Any]) -> Step:
-    fields = {name: row[name] for name in Step.model_fields if row.get(name) is not None}
-    return Step.model_validate(fields)
+    values = {name: row[name] for name in Step.model_fields if row.get(name) is not None}
+    return Step.model_validate(values)
 
 
 def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fields:
@@ -102,11 +93,7 @@ def outcome_of(row: Mapping[str, Any]) -> Outcome:
     if row["error_kind"] is not None:
         error = StepError(kind=row["error_kind"], reason=row["error_reason"])
     return Outcome(
-        status=row["status"],
-        at=row["at"],
-        worker=row["worker"],
-        completion=completion,
-        error=error,
+        status=row["status"], at=row["at"], worker=row["worker"], completion=completion, error=error
     )
 
 
@@ -137,21 +124,11 @@ def _attempt_key(step_id: str, attempt_id: str) -> str:
 
 
 def decision_row(decision: Decision, query_id: str, seq: int, at: datetime) -> Fields:
-    return {
-        "query_id": query_id,
-        "seq": seq,
-        "kind": decision.kind,
-        "round": decision.round,
-        "reason": decision.reason,
-        "detail": decision.detail,
-        "at": at,
-    }
+    return {"query_id": query_id, "seq": seq, "at": at, **asdict(decision)}
 
 
 def decision_of(row: Mapping[str, Any]) -> Decision:
-    return Decision(
-        kind=row["kind"], round=row["round"], reason=row["reason"], detail=row["detail"]
-    )
+    return Decision(**{field.name: row[field.name] for field in fields(Decision)})
 
 
 def answer_row(answer: Answer, query: Query, seq: int) -> Fields:

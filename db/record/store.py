@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, bindparam, exists, func, insert, select, update
 
 from colm.db.connection import autocommit, transaction
-from colm.db.integrity.hash_chain import Link, Salt, appended, linked
+from colm.db.integrity.hash_chain import Link, Salt, chain_links, chain_row
 from colm.db.record.loading import DECIDING_OUTCOME, load
 from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.query_cache import QueryCache
@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 #: PostgreSQL channel with the ids of queries whose answer is committed.
 ANSWERS_CHANNEL = "colm_answers"
-
-
 _SAVE_PROGRESS = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 _DUE = (
     select(tables.progress.c.query_id)
@@ -78,11 +76,11 @@ class SqlRecord:
         """
         with transaction(self._engine) as connection:
             # Until the query has a row in `progress`, its row in `queries` is the lock.
-            row = linked(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
+            row = chain_row(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
             if insert_query(connection, row):
                 life = SqlLockedQuery.new(query)
                 yield life
-                links, head = appended(_new_links(life), row["hash"], self._salt)
+                links, head = chain_links(_new_links(life), row["hash"], self._salt)
                 _create_progress(connection, query.query_id, replace(life.progress, head=head))
                 _save_rows(connection, links)
             else:
@@ -120,7 +118,7 @@ class SqlRecord:
             "ended_at": now,
         }
         links = [Link(tables.queries.name, question_row), Link(tables.answers.name, answer)]
-        (query, ended), head = appended(links, None, self._salt)
+        (query, ended), head = chain_links(links, None, self._salt)
         progress = QueryProgress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2, head=head)
         try:
             with transaction(self._engine) as connection:
@@ -159,7 +157,7 @@ class SqlRecord:
         yield life
         # Every new row takes a seq, which changes the progress.
         if life.progress != before:
-            links, head = appended(_new_links(life), before.head, self._salt)
+            links, head = chain_links(_new_links(life), before.head, self._salt)
             sealed = before.sealed and not links
             life.progress = replace(life.progress, head=head, sealed=sealed)
             row = asdict(life.progress)

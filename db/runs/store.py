@@ -104,7 +104,7 @@ def events(engine: Engine, run: str) -> list[RunEvent]:
         return [RunEvent(**row._mapping) for row in connection.execute(statement)]
 
 
-def take(
+def acquire(
     engine: Engine,
     run: str,
     owner: str,
@@ -160,7 +160,7 @@ def release(
         _set(connection, run, **changes)
 
 
-def describe(
+def set_plan(
     engine: Engine,
     run: str,
     owner: str,

@@ -61,7 +61,7 @@ def add_unit(engine: Engine, run: str, unit: Unit) -> bool:
         return insert_new(connection, units, {"run": run, **asdict(unit)})
 
 
-def done_units(engine: Engine, run: str) -> set[UnitKey]:
+def completed_units(engine: Engine, run: str) -> set[UnitKey]:
     """Keys of the completed units."""
     named = select(units.c.entry, units.c.example, units.c.seed).where(units.c.run == run)
     with autocommit(engine) as connection:

@@ -37,8 +37,6 @@ OPEN = text("open")
 DECIDES = text("status <> 'late'")
 #: Of an ended query in `progress`: no checkpoint covers its latest row.
 UNCOVERED = text("NOT open AND NOT sealed")
-
-
 #: Questions. A refused one has no plan: columns after `asked_at` are null.
 queries = Table(
     "queries",
@@ -76,10 +74,7 @@ progress = Table(
 )
 Index(None, progress.c.wake_at, postgresql_where=OPEN, sqlite_where=OPEN)
 Index(
-    "ix_progress_unsealed",
-    progress.c.query_id,
-    postgresql_where=UNCOVERED,
-    sqlite_where=UNCOVERED,
+    "ix_progress_unsealed", progress.c.query_id, postgresql_where=UNCOVERED, sqlite_where=UNCOVERED
 )
 
 #: Rounds, from their first step on.

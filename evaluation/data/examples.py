@@ -72,7 +72,7 @@ class Dataset:
         return hashlib.sha256("\n".join(e.id for e in self.examples).encode()).hexdigest()
 
 
-def identified(example: Example) -> Example:
+def with_id(example: Example) -> Example:
     """`example` with its id; images count by their names in the source."""
     content = [
         example.question,

@@ -10,7 +10,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,14 +188,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _csv(text: str) -> Iterator[LocatedRow]:
-    return _table(text, ",")
-
-
-def _tsv(text: str) -> Iterator[LocatedRow]:
-    return _table(text, "\t")
-
-
 def _table(text: str, separator: str) -> Iterator[LocatedRow]:
     """Rows below the header, the first line that is not blank. Unnamed columns are dropped."""
     # Spreadsheets may begin with "sep=,".
@@ -255,4 +248,7 @@ def _of_cells(header: list[str], cells: list[str]) -> Row | str:
     return row
 
 
-READERS: Final = {".jsonl": _jsonl, ".csv": _csv, ".json": _json, ".ndjson": _jsonl, ".tsv": _tsv}
+_csv, _tsv = partial(_table, separator=","), partial(_table, separator="\t")
+READERS: Final[dict[str, Callable[[str], Iterator[LocatedRow]]]] = {
+    ".jsonl": _jsonl, ".csv": _csv, ".json": _json, ".ndjson": _jsonl, ".tsv": _tsv
+}  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 from colm.evaluation.data.docstring_tests import docstring_tests, without_docstring
-from colm.evaluation.data.examples import Example, identified
+from colm.evaluation.data.examples import Example, with_id
 from colm.evaluation.data.options import (
     LETTERS,
     PLACES,
@@ -77,7 +77,7 @@ def plain(row: Row, columns: Columns) -> Example:
         example = _compared(row, columns, question, kind)
     if cluster := value_of(row, columns.cluster):
         example = replace(example, cluster=str(cluster))
-    return identified(replace(example, grader="vqa")) if kind_name == "vqa" else example
+    return with_id(replace(example, grader="vqa")) if kind_name == "vqa" else example
 
 
 def _compared(row: Row, columns: Columns, question: str, kind: Kind | None) -> Example:
@@ -341,7 +341,7 @@ def _example(
     tests: str = "",
     worked: str = "",
 ) -> Example:
-    return identified(
+    return with_id(
         Example(
             id="",
             question=question.strip(),

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from colm.evaluation.data.examples import BadRow, Dataset, Example, distinct, identified
+from colm.evaluation.data.examples import BadRow, Dataset, Example, distinct, with_id
 from colm.evaluation.data.files import LocatedRow, rows_of
 from colm.evaluation.data.formats import FORMATS, Columns, number_of, recognise
 from colm.evaluation.data.options import UNCLEAR
-from colm.evaluation.data.values import Row, UnusableRow, code, listed, value_of
+from colm.evaluation.data.values import Row, UnusableRow, code, parse_list, value_of
 from colm.models.answers.program_tests import fault_of
 from colm.models.errors import InvalidAsk
 from colm.models.roster import nearest
@@ -138,7 +138,7 @@ def _example(row: Row | str, format: str, columns: Columns, folder: Path | None)
             raise UnusableRow(f"{columns.visible_tests}: {fault}")
         example = replace(example, visible_tests=tests)
     if names := _image_names(value_of(row, columns.images)):
-        example = identified(replace(example, images=names))
+        example = with_id(replace(example, images=names))
         example = replace(example, images=tuple(_placed(name, folder) for name in names))
     return _storable(example)
 
@@ -161,7 +161,7 @@ def _image_names(value: Any) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
     if isinstance(value, str):
-        value = listed(value)
+        value = parse_list(value)
     names = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(name, str) and name for name in names):
         raise UnusableRow("images is neither a path nor a list of paths")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from colm.evaluation.data.values import Row, UnusableRow, listed, value_of, written
+from colm.evaluation.data.values import Row, UnusableRow, as_text, parse_list, value_of
 
 LETTERS: Final = string.ascii_uppercase
 #: The number of the first option is ambiguous.
@@ -131,7 +131,7 @@ def _apart(row: Row, names: Sequence[str]) -> ChoiceOptions:
 
 def _read(value: Any, name: str) -> ChoiceOptions:
     if isinstance(value, str):
-        value = options_in(value) or listed(value)
+        value = options_in(value) or parse_list(value)
     if isinstance(value, ChoiceOptions):
         return value
     if isinstance(value, Mapping):
@@ -168,7 +168,7 @@ def _unpadded(values: list[Any]) -> list[Any]:
 
 
 def _made(values: Sequence[Any], labels: Sequence[Any], name: str) -> ChoiceOptions:
-    texts = [written(item, name).strip() for item in values]
+    texts = [as_text(item, name).strip() for item in values]
     if labels and len(labels) < len(texts):
         raise UnusableRow(f"{name!r} has {len(texts)} options and {len(labels)} labels")
     parts = [_LABELLED.match(item) for item in texts]
@@ -252,18 +252,13 @@ def _places(answer: Any, options: ChoiceOptions, first: int) -> list[int]:
 
 def _as_text(answer: Any) -> str:
     """The answer as text. 2.0 becomes 2: tables with missing values turn integers to floats."""
-    text = written(answer, "the answer").strip()
+    text = as_text(answer, "the answer").strip()
     return re.sub(r"(?<=\d)\.0+$", "", text)
 
 
 def _labelled(text: str, options: ChoiceOptions) -> int | None:
     """The index of the option with this label, alone or before the option's text."""
-    for candidate in (
-        text,
-        _bare(text),
-        _bare(text).upper(),
-        _bare(text).lower(),
-    ):
+    for candidate in (text, _bare(text), _bare(text).upper(), _bare(text).lower()):
         if candidate in options.labels:
             return options.labels.index(candidate)
     if part := _LABELLED.match(text):

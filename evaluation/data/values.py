@@ -59,10 +59,10 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
     many = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(written(item, name) for item in many)
+    return tuple(as_text(item, name) for item in many)
 
 
-def written(value: Any, name: str) -> str:
+def as_text(value: Any, name: str) -> str:
     """A text, number or boolean as text. Raises UnusableRow for others and for a blank."""
     if isinstance(value, float) and not math.isfinite(value):
         raise UnusableRow(f"{name!r} holds {value}, which is not a number")
@@ -76,7 +76,7 @@ def written(value: Any, name: str) -> str:
 def answers(value: Any, name: str) -> tuple[str, ...]:
     """The right answers: texts, the literal of a list in a table's cell, or an object's `text`."""
     if isinstance(value, Cell):
-        parsed = listed(value)
+        parsed = parse_list(value)
         is_list = isinstance(parsed, list) and all(isinstance(item, str) for item in parsed)
         if is_list or (isinstance(parsed, dict) and "text" in parsed):
             value = parsed
@@ -91,14 +91,14 @@ def answers(value: Any, name: str) -> tuple[str, ...]:
 def code(value: Any, name: str) -> str:
     """Python code from one text, a list of texts, or the literal of such a list."""
     if isinstance(value, str):
-        value = listed(value)
+        value = parse_list(value)
     many = [] if value is None else value if isinstance(value, list | tuple) else [value]
     if not all(isinstance(item, str) for item in many):
         raise UnusableRow(f"{name} is neither a text nor a list of texts")
     return "\n".join(many).strip()
 
 
-def listed(value: str) -> Any:
+def parse_list(value: str) -> Any:
     """The list or object of a Python, JSON or NumPy literal; else the text itself."""
     stripped = value.strip()
     if not stripped.startswith(_LIST_STARTS):

@@ -90,7 +90,7 @@ def table_of(
     points = tuple(
         PointRow(
             place=layout.places[entry.name],
-            row=entry_row(entry, list(units[entry.name].values()), data, clusters, seed),
+            row=entry_row(entry, list(units[entry.name].values()), data, clusters),
             gain=gains.get(entry.name),
             beside=besides.get(entry.name),
         )
@@ -127,16 +127,10 @@ def _besides(units: Units, layout: Layout, clusters: Clusters, seed: int) -> dic
 def as_json(data: RunData, table: Table) -> dict[str, Any]:
     """All numbers of the experiment as JSON types."""
     layout = table.layout
-    return {
-        "run": data.run,
+    return report.summary(data) | {
         "experiment": layout.name,
         "asks": layout.asks,
         "axis": layout.axis,
-        "data": data.data,
-        "machine": data.machine,
-        "notes": list(data.notes),
-        "planned": data.planned,
-        "done": len(data.units),
         "baseline": table.baseline,
         "against": layout.against,
         "clustered": table.clustered,

@@ -58,11 +58,7 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
         files.append(folder / f"{figure.name}.png")
         files[-1].write_bytes(figure.png)
     return Files(
-        html=html,
-        json=plain,
-        markdown=markdown,
-        figures=tuple(files),
-        cautions=analysis.cautions,
+        html=html, json=plain, markdown=markdown, figures=tuple(files), cautions=analysis.cautions
     )
 
 
@@ -115,14 +111,7 @@ def as_json(
     changes: Sequence[Comparison] = (),
 ) -> dict[str, Any]:
     """All numbers of the report, and the texts of regressions, as JSON types."""
-    return {
-        "run": data.run,
-        "ordered": data.ordered,
-        "data": data.data,
-        "machine": data.machine,
-        "notes": list(data.notes),
-        "planned": data.planned,
-        "done": len(data.units),
+    return summary(data) | {
         "bad_rows": [list(row) for row in data.bad_rows],
         "sharing": {
             "steps_asked": data.steps_asked,
@@ -134,6 +123,13 @@ def as_json(
         "compared_with": before.run if before else None,
         "changes": plain(changes),
     }
+
+
+def summary(data: RunData) -> dict[str, Any]:
+    """Description and progress of the run as JSON types."""
+    names = ("run", "ordered", "data", "machine", "planned")
+    values = {name: getattr(data, name) for name in names}
+    return values | {"notes": list(data.notes), "done": len(data.units)}
 
 
 def truncated(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from colm.evaluation.report.number_format import cautions
 from colm.evaluation.stats.costs import StageRow, pareto, stage_rows
-from colm.evaluation.stats.regressions import Regression, lost, spoiled
+from colm.evaluation.stats.regressions import Regression, lost_items, spoiled_drafts
 from colm.evaluation.stats.run_data import RunData
 from colm.evaluation.stats.statistics import holm
 from colm.evaluation.stats.tables import (
@@ -55,7 +55,7 @@ def analyse(data: RunData, *, seed: int = 0, limit: int = 5) -> Analysis:
     """The numbers of a run; `limit` bounds regressions a comparison and spoiled drafts an entry."""
     clusters, units = clusters_of(data), units_of(data)
     rows = tuple(
-        entry_row(entry, list(units[entry.name].values()), data, clusters, seed)
+        entry_row(entry, list(units[entry.name].values()), data, clusters)
         for entry in data.entries
         if entry.name in units
     )
@@ -71,8 +71,8 @@ def analyse(data: RunData, *, seed: int = 0, limit: int = 5) -> Analysis:
             if entry.strategy in STAGED and entry.name in units
         },
         ledger=tuple(row for name, of in units.items() for row in ledger_rows(name, of.values())),
-        regressions=lost(compared, units, data, limit),
-        spoiled=spoiled(units, strategies, data, limit),
+        regressions=lost_items(compared, units, data, limit),
+        spoiled=spoiled_drafts(units, strategies, data, limit),
         front={
             name: tuple(pareto({r.name: (cost[name], r.right / r.n) for r, cost in _costs(rows)}))
             for name in ("tokens", "seconds", "dollars")

@@ -98,17 +98,17 @@ def gain_interval(
     return low, high, 2 * stats.t.sf(np.abs(spread.mean) / error, clusters - 1)
 
 
-def sign_flip_p(sums: Floats, *, seed: int, draws: int) -> float:
+def sign_flip_p(sums: Floats, *, seed: int, resamples: int) -> float:
     """Two-sided p of the summed differences of clusters under random signs.
 
     Fisher (1935); for few clusters Canay, Romano and Shaikh (2017). With G clusters p is at least
-    2 / 2^G. `sums` are integers. Exact up to MAX_EXACT, else from `draws` sampled flips.
+    2 / 2^G. `sums` are integers. Exact up to MAX_EXACT, else from `resamples` sampled flips.
     """
     observed = abs(float(sums.sum()))
     moved = np.abs(sums[sums != 0]).astype(np.int64)
     reach = int(moved.sum())
     if reach > MAX_EXACT:
-        return _sampled_p(moved, observed, np.random.default_rng(seed), draws)
+        return _sampled_p(moved, observed, np.random.default_rng(seed), resamples)
     chance = np.ones(1)
     for step in moved:
         wider = np.zeros(len(chance) + 2 * step)
@@ -120,13 +120,13 @@ def sign_flip_p(sums: Floats, *, seed: int, draws: int) -> float:
 
 
 def _sampled_p(
-    moved: NDArray[np.int64], observed: float, rng: np.random.Generator, draws: int
+    moved: NDArray[np.int64], observed: float, rng: np.random.Generator, resamples: int
 ) -> float:
     far, step = 0, max(1, _AT_ONCE // len(moved))
-    for start in range(0, draws, step):
-        flips = rng.integers(0, 2, size=(min(step, draws - start), len(moved))) * 2 - 1
+    for start in range(0, resamples, step):
+        flips = rng.integers(0, 2, size=(min(step, resamples - start), len(moved))) * 2 - 1
         far += int((np.abs(flips @ moved) >= observed).sum())
-    return (far + 1) / (draws + 1)
+    return (far + 1) / (resamples + 1)
 
 
 def _t(level: float, free: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from colm.evaluation.stats.statistics import Estimate, PairedDifference, accuracy, difference
 
@@ -57,14 +58,14 @@ def change(flow: Flow, *, seed: int, clusters: Mapping[str, str] | None = None) 
     spoiled = sum(not refined[item] for item in held)
     return Change(
         n=len(flow),
-        alone=_share(drafts, list(flow), seed, clusters),
-        after=_share(refined, list(flow), seed, clusters),
+        alone=_share(drafts, list(flow), clusters),
+        after=_share(refined, list(flow), clusters),
         stayed_right=len(held) - spoiled,
         recovered=recovered,
         spoiled=spoiled,
         still_wrong=len(failed) - recovered,
-        recovery=_share(refined, failed, seed, clusters),
-        regression=_share({i: not right for i, right in refined.items()}, held, seed, clusters),
+        recovery=_share(refined, failed, clusters),
+        regression=_share({i: not right for i, right in refined.items()}, held, clusters),
         gain=difference(refined, drafts, seed=seed, clusters=clusters),
     )
 
@@ -73,6 +74,7 @@ def against_control(
     flow: Flow, control: Flow, *, seed: int, clusters: Mapping[str, str] | None = None
 ) -> Controlled:
     """A client's change and the control's, on their common items."""
+    compare = partial(difference, seed=seed, clusters=clusters)
     shared = [item for item in flow if item in control]
     here, there = ({item: f[item] for item in shared} for f in (flow, control))
     failed = [i for i in shared if not here[i][0] and not there[i][0]]
@@ -80,23 +82,15 @@ def against_control(
     return Controlled(
         change=change(here, seed=seed, clusters=clusters),
         control=change(there, seed=seed, clusters=clusters),
-        above_chance=difference(
-            {i: here[i][1] for i in failed},
-            {i: there[i][1] for i in failed},
-            seed=seed,
-            clusters=clusters,
-        ),
-        spoiled_above_chance=difference(
-            {i: not here[i][1] for i in held},
-            {i: not there[i][1] for i in held},
-            seed=seed,
-            clusters=clusters,
+        above_chance=compare({i: here[i][1] for i in failed}, {i: there[i][1] for i in failed}),
+        spoiled_above_chance=compare(
+            {i: not here[i][1] for i in held}, {i: not there[i][1] for i in held}
         ),
     )
 
 
 def _share(
-    right: Mapping[str, bool], items: list[str], seed: int, clusters: Mapping[str, str] | None
+    right: Mapping[str, bool], items: list[str], clusters: Mapping[str, str] | None
 ) -> Estimate | None:
     named = [clusters.get(item, item) for item in items] if clusters else None
-    return accuracy([right[item] for item in items], named, seed=seed)
+    return accuracy([right[item] for item in items], named)

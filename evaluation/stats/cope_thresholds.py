@@ -218,13 +218,10 @@ def _point(
     comparison: Comparison,
     confidence: Confidence,
 ) -> ThresholdPoint:
-    ends = [replayed(samples, t1, t2, n, comparison, confidence) for samples in stored]
-    costs = [cost_to(samples, end, n) for samples, end in zip(stored, ends, strict=True)]
-    right = [
-        end.text is not None and samples.right.get(end.text, False)
-        for samples, end in zip(stored, ends, strict=True)
-    ]
-    places = [_last_stage(samples, end) for samples, end in zip(stored, ends, strict=True)]
+    ends = [(samples, replayed(samples, t1, t2, n, comparison, confidence)) for samples in stored]
+    costs = [cost_to(samples, end, n) for samples, end in ends]
+    right = [end.text is not None and samples.right.get(end.text, False) for samples, end in ends]
+    places = [_last_stage(samples, end) for samples, end in ends]
     count = len(stored)
     return ThresholdPoint(
         t1=t1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from colm.models.messages import Spent
 
@@ -34,33 +34,23 @@ class Cost:
 
 def cost_of(ledger: Iterable[Spent], prices: Mapping[str, TokenPrice]) -> Cost:
     """The cost of ledger lines; a participant without a price is free."""
-    calls = prompt = completion = plans = 0
-    dollars = 0.0
-    for line in ledger:
-        price = prices.get(line.participant, TokenPrice())
-        calls += line.calls
-        prompt += line.prompt
-        completion += line.completion
-        plans += line.completion if line.act == "plan" else 0
-        dollars += (line.prompt * price.input + line.completion * price.output) / 1e6
+    return total(_line_cost(line, prices.get(line.participant, TokenPrice())) for line in ledger)
+
+
+def _line_cost(line: Spent, price: TokenPrice) -> Cost:
     return Cost(
-        calls=calls,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        plan_tokens=plans,
-        dollars=dollars,
+        calls=line.calls,
+        prompt_tokens=line.prompt,
+        completion_tokens=line.completion,
+        plan_tokens=line.completion if line.act == "plan" else 0,
+        dollars=(line.prompt * price.input + line.completion * price.output) / 1e6,
     )
 
 
 def total(costs: Iterable[Cost]) -> Cost:
     parts = list(costs)
-    return Cost(
-        calls=sum(part.calls for part in parts),
-        prompt_tokens=sum(part.prompt_tokens for part in parts),
-        completion_tokens=sum(part.completion_tokens for part in parts),
-        plan_tokens=sum(part.plan_tokens for part in parts),
-        dollars=sum(part.dollars for part in parts),
-    )
+    names = [field.name for field in fields(Cost)]
+    return Cost(**{name: sum(getattr(part, name) for part in parts) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

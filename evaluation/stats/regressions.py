@@ -40,7 +40,7 @@ class _Counts(NamedTuple):
     of: Counter[Any]
 
 
-def lost(
+def lost_items(
     compared: Sequence[Comparison], units: Units, data: RunData, limit: int
 ) -> tuple[Regression, ...]:
     """Up to `limit` items of each comparison that the baseline has right and the entry wrong.
@@ -57,7 +57,7 @@ def lost(
     )
 
 
-def spoiled(
+def spoiled_drafts(
     units: Units, strategies: Mapping[str, str], data: RunData, limit: int
 ) -> tuple[Regression, ...]:
     """Up to `limit` right drafts of each entry whose refined answers are wrong.

@@ -76,14 +76,11 @@ def wilson(right: int, n: int, *, level: float = LEVEL) -> Estimate | None:
     )
 
 
-def accuracy(
-    right: Sequence[bool], clusters: Sequence[str] | None = None, *, seed: int = 0
-) -> Estimate | None:
+def accuracy(right: Sequence[bool], clusters: Sequence[str] | None = None) -> Estimate | None:
     """The share of right items; None without items.
 
-    Wilson's interval for independent items, else `share_interval`. `seed` is unused.
+    Wilson's interval for independent items, else `share_interval`.
     """
-    del seed
     n = len(right)
     if clusters is None or len(set(clusters)) == n:
         return wilson(sum(right), n)
@@ -133,7 +130,7 @@ def difference(
     if len(sums) == len(shared):
         p, test = mcnemar(only_first, only_second), "McNemar, exact"
     else:
-        p, test = sign_flip_p(sums, seed=seed, draws=resamples), "sign flips over clusters"
+        p, test = sign_flip_p(sums, seed=seed, resamples=resamples), "sign flips over clusters"
         if len(sums) >= ENOUGH:
             p, test = max(p, float(by_t)), "sign flips and t over clusters"
     possible = p > 1 - LEVEL

@@ -83,7 +83,7 @@ class LedgerRow:
 
 
 def entry_row(
-    entry: EntryData, units: Sequence[UnitData], data: RunData, clusters: Clusters, seed: int
+    entry: EntryData, units: Sequence[UnitData], data: RunData, clusters: Clusters
 ) -> EntryRow:
     seconds = sorted(unit.seconds for unit in units)
     named = [clusters[unit.item] for unit in units] if clusters else None
@@ -94,7 +94,7 @@ def entry_row(
         right=sum(unit.right for unit in units),
         unparsed=sum(unit.status == "unparsed" for unit in units),
         failed=sum(unit.status == "failed" for unit in units),
-        accuracy=accuracy([unit.right for unit in units], named, seed=seed),
+        accuracy=accuracy([unit.right for unit in units], named),
         cost=total(cost_of(unit.ledger, data.prices) for unit in units),
         seconds=statistics.median(seconds),
         slow_seconds=seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))],

@@ -210,7 +210,7 @@ class Site:
     def life(self, query_id: str) -> Any:
         """The whole recorded life of a query, as `colm show --json` has it."""
         with self.record() as engine:
-            found = history.query_life(engine, query_id)
+            found = history.query_history(engine, query_id)
         assert found is not None, f"no query {query_id}\n{self.logs()}"
         return as_json_has_it(found)
 

@@ -14,7 +14,7 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy import Engine, make_url, text
 
 from colm.db import notifications
-from colm.db.connection import autocommit, connect, cutter
+from colm.db.connection import autocommit, connect, connection_aborter
 from colm.db.reads import answers, completion_listener
 from colm.db.reads.completion_listener import wait_for_answer, wait_for_any
 from colm.db.record.store import SqlRecord
@@ -175,7 +175,7 @@ def test_a_timeout_is_kept_while_the_host_takes_bytes_and_answers_nothing(
 
 def test_a_thread_that_waits_for_a_silent_host_is_freed(postgres_url: str) -> None:
     engine = connect(postgres_url)
-    cut = cutter(engine)
+    cut = connection_aborter(engine)
 
     def hang() -> None:
         with autocommit(engine) as connection:

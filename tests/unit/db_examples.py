@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from colm.db.connection import connect
-from colm.db.reads.history import History, query_life
+from colm.db.reads.history import History, query_history
 from colm.db.record.store import SqlRecord
 from colm.models.dead_letter import DeadLetter
 from colm.models.messages import (
@@ -170,7 +170,7 @@ def record_whole_life(record: SqlRecord, query_id: str = "query-0001") -> None:
 
 
 def history(engine: Engine, query_id: str = "query-0001") -> History:
-    found = query_life(engine, query_id)
+    found = query_history(engine, query_id)
     assert found is not None
     return found
 

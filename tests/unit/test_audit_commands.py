@@ -15,7 +15,7 @@ from benchmarks.tampering_work import behind_our_back
 from colm.db.audit.checkpoints import count_uncovered
 from colm.db.connection import connect
 from colm.db.reads.answers import answer_of
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from colm.models.errors import CallerError, SettingsError
 from colm.workers.audit import checkpoints as audit
@@ -137,7 +137,7 @@ def test_an_erased_query_is_shown_as_erased_and_still_verifies(engine: Engine) -
     assert found.question == "[erased]"
     assert found.answer is not None
     assert (found.answer.answer, found.answer.status) == ("[erased]", "answered")
-    history = query_life(engine, QUERY)
+    history = query_history(engine, QUERY)
     assert history is not None
     assert {letter.body for letter in history.dead_letters} == {"[erased]"}
 

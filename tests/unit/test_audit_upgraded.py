@@ -14,7 +14,7 @@ from colm.db.audit.erase import erase
 from colm.db.audit.verify_all import AuditResult, check_everything
 from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
 from colm.workers.audit import keys
@@ -63,7 +63,7 @@ class UpgradedContract:
         assert erase(engine, QUERY, asked_by="me", reason="asked", now=LATER, signer=key) == 3
         trust = Trust(check=keys.check, keys=frozenset({key.key}))
         assert sum(check_everything(engine, trust), AuditResult()).findings == ()
-        life = query_life(engine, QUERY)
+        life = query_history(engine, QUERY)
         assert life is not None
         assert "[erased]" in str(life.entries)
 

@@ -10,7 +10,7 @@ from benchmarks.record_size_fill import STEPS_A_QUERY, fill, query_name
 from colm.db.audit.verify_all import AuditResult, check_everything
 from colm.db.connection import connect, snapshot
 from colm.db.integrity.signatures import Trust
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.schema import tables
 from colm.workers.audit import keys
 
@@ -27,7 +27,7 @@ class FilledContract:
         with snapshot(engine) as connection:
             steps = connection.scalar(select(func.count()).select_from(tables.steps))
         assert steps == 26 * STEPS_A_QUERY
-        filled, asked = query_life(engine, query_name(24)), query_life(engine, "asked-0001")
+        filled, asked = query_history(engine, query_name(24)), query_history(engine, "asked-0001")
         assert filled is not None
         assert asked is not None
         kinds = [[type(entry.what).__name__ for entry in life.entries] for life in (filled, asked)]

@@ -26,7 +26,7 @@ from colm.db.reads.history import (
     RoundStarted,
     StepOutcome,
     StepRedelivered,
-    query_life,
+    query_history,
 )
 from colm.db.record.store import SqlRecord
 from colm.models.messages import Step
@@ -80,7 +80,7 @@ class ReadsContract(DatabaseContract):
         assert found.answer == an_answer(status="failed", answer=None, reason="no quorum")
 
     def test_a_life_is_told_whole_and_in_order(self, record: SqlRecord, engine: Engine) -> None:
-        assert query_life(engine, "query-0001") is None
+        assert query_history(engine, "query-0001") is None
         record_whole_life(record)
         life = history(engine)
         kinds = [type(entry.what) for entry in life.entries]

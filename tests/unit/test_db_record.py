@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from colm.db.audit.purge import purge
 from colm.db.columns import VISIBLE_NUL
 from colm.db.reads.answers import answer_of, dead_letters
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.store import SqlRecord
 from colm.models.errors import InvalidAsk, UnknownQuery
@@ -178,7 +178,7 @@ class RecordContract(DatabaseContract):
             pytest.fail("it was begun")
         record.refuse("query-0001", "why?", "colm", "a reason", LATER)
         assert answer_of(engine, "query-0001").status == "unknown"
-        assert query_life(engine, "query-0001") is None
+        assert query_history(engine, "query-0001") is None
         assert re.search(purged, caplog.text)
         with record.begin(a_query("query-0002")) as life:
             assert not life.ended

@@ -53,20 +53,20 @@ class RunContract:
         assert [run.run for run in store.list_runs(engine, "open")] == ["night"]
 
     def test_one_evaluator_has_a_run_until_its_time_is_over(self, engine: Engine) -> None:
-        assert store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert not store.acquire(engine, "night", "two", now=LATER, until=LATER + MINUTE)
         assert store.renew(engine, "night", "one", LATER + MINUTE) == "open"
         after = NOW + MINUTE + timedelta(seconds=1)
-        assert not store.take(engine, "night", "two", now=after, until=after + MINUTE)
+        assert not store.acquire(engine, "night", "two", now=after, until=after + MINUTE)
         after = LATER + MINUTE + timedelta(seconds=1)
-        assert store.take(engine, "night", "two", now=after, until=after + MINUTE)
+        assert store.acquire(engine, "night", "two", now=after, until=after + MINUTE)
         assert store.renew(engine, "night", "one", after + MINUTE) is None
         taken = [e.by for e in store.events(engine, "night") if e.what == "taken"]
         assert taken == ["one", "two"]
 
     def test_a_run_of_an_evaluator_that_is_gone_is_taken_at_once(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert store.take(
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.acquire(
             engine, "night", "two", now=NOW, until=NOW + MINUTE, alive=lambda owner: owner != "one"
         )
 
@@ -74,7 +74,7 @@ class RunContract:
         won: list[str] = []
 
         def compete(name: str) -> None:
-            if store.take(engine, "night", name, now=NOW, until=NOW + MINUTE):
+            if store.acquire(engine, "night", name, now=NOW, until=NOW + MINUTE):
                 won.append(name)
 
         threads = [threading.Thread(target=compete, args=[f"e{n}"]) for n in range(4)]
@@ -85,17 +85,17 @@ class RunContract:
         assert len(won) == 1
 
     def test_a_paused_run_is_not_taken_and_tells_who_has_it(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         assert store.change(engine, "night", "paused", LATER) == "paused"
         assert store.change(engine, "night", "paused", LATER) == "paused"
         assert store.renew(engine, "night", "one", LATER + MINUTE) == "paused"
         store.release(engine, "night", "one", now=LATER, note="paused")
-        assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert not store.acquire(engine, "night", "two", now=LATER, until=LATER + MINUTE)
         assert store.change(engine, "night", "resumed", LATER) == "open"
-        assert store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert store.acquire(engine, "night", "two", now=LATER, until=LATER + MINUTE)
 
     def test_a_run_that_is_over_stays_over(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         store.release(engine, "night", "one", now=LATER, state="done")
         assert store.find(engine, "night").state == "done"
         assert store.find(engine, "night").owner is None
@@ -103,20 +103,20 @@ class RunContract:
             store.change(engine, "night", "cancelled", LATER)
 
     def test_a_run_cancelled_meanwhile_does_not_become_done(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         store.change(engine, "night", "cancelled", LATER)
         store.release(engine, "night", "one", now=LATER, state="done")
         assert store.find(engine, "night").state == "cancelled"
 
     def test_a_run_keeps_to_the_data_it_began_with(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert store.describe(
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.set_plan(
             engine, "night", "one", planned=8, data="abc", at=LATER, summary="one row is bad"
         )
-        assert store.describe(
+        assert store.set_plan(
             engine, "night", "one", planned=8, data="abc", at=LATER, summary="one row is bad"
         )
-        assert not store.describe(engine, "night", "one", planned=8, data="xyz", at=LATER)
+        assert not store.set_plan(engine, "night", "one", planned=8, data="xyz", at=LATER)
         found = store.find(engine, "night")
         assert (found.units, found.data) == (8, "abc")
         told = [event.what for event in store.events(engine, "night")]
@@ -129,10 +129,10 @@ class RunContract:
         failed = a_unit("vote", status="failed", extracted=None, reason="no answer")
         assert units.add_unit(engine, "night", failed)
         assert units.units_of(engine, "night") == [a_unit(), failed, a_unit(seed=2**62)]
-        assert units.done_units(engine, "night") == {
+        assert units.completed_units(engine, "night") == {
             UnitKey("alone", "1", 0), UnitKey("vote", "1", 0), UnitKey("alone", "1", 2**62),
         }  # fmt: skip
-        assert units.done_units(engine, "other") == set()
+        assert units.completed_units(engine, "other") == set()
 
     def test_the_end_of_one_query_of_many_is_heard_of(self, engine: Engine) -> None:
         record = SqlRecord(engine)

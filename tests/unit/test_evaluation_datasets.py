@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.evaluation.data.examples import Example, distinct, identified, part_of, sample
+from colm.evaluation.data.examples import Example, distinct, part_of, sample, with_id
 from colm.evaluation.data.formats import Columns
 from colm.evaluation.data.load import load
 from colm.models.errors import InvalidAsk
@@ -25,7 +25,7 @@ def jsonl(folder: Path, *rows: object, name: str = "data.jsonl") -> str:
 
 
 def example(number: int, cluster: str = "") -> Example:
-    return identified(
+    return with_id(
         Example(id="", question=f"q{number}", references=("1",), kind="numeric", cluster=cluster)
     )
 

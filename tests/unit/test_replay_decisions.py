@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from colm.db.connection import connect
-from colm.db.reads.history import History, HistoryEntry, StepOutcome, query_life
+from colm.db.reads.history import History, HistoryEntry, StepOutcome, query_history
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables
 from colm.models.cancellation import Cancel
@@ -90,7 +90,7 @@ class Lived:
         return self.history()
 
     def history(self) -> History:
-        found = query_life(self.engine, self.query.query_id)
+        found = query_history(self.engine, self.query.query_id)
         assert found is not None
         return found
 

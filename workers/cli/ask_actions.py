@@ -85,7 +85,7 @@ def answer_or_raise(query_id: str) -> Answer:
 
 
 def _picture(engine: Engine, query_id: str, started: float) -> Any:
-    life = history.query_life(engine, query_id)
+    life = history.query_history(engine, query_id)
     return progress_table(life, time.monotonic() - started) if life else ""
 
 

@@ -23,7 +23,7 @@ from colm.workers.console import plain, print_json
 def recorded_life(query: str) -> history.History:
     """All that is recorded of a query, or of the one whose id begins so. Raises UnknownQuery."""
     engine = connect(settings().database_url)
-    life = history.query_life(engine, whole_id(engine, query))
+    life = history.query_history(engine, whole_id(engine, query))
     if life is None:
         raise UnknownQuery(f"no query {query!r}")
     return life

@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from colm.db.reads.history import QueryAsked, StepOutcome, query_life
+from colm.db.reads.history import QueryAsked, StepOutcome, query_history
 from colm.db.runs.units import Unit
 from colm.evaluation import grading
 from colm.evaluation.data.examples import Dataset, Example
@@ -91,7 +91,7 @@ def _stored(
 
 def state_of(engine: Engine, query_id: str) -> QueryState:
     """A query as its strategy saw it in the end. Raises LookupError where there is none."""
-    life = query_life(engine, query_id)
+    life = query_history(engine, query_id)
     query: Query | None = None
     steps: dict[str, tuple[Step, StepState]] = {}
     outcomes: dict[str, Outcome] = {}

@@ -73,8 +73,8 @@ def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bo
     if planned.entry.by_likelihood:
         words = planned.entry.by_likelihood == "words"
         told = answer.detail.get("choice_logprobs")
-        likeliest = grading.likeliest(planned.example, told, per_character=words)
-        return GradedAnswer(answer=likeliest, clients={})
+        best = grading.grade_by_likelihood(planned.example, told, per_character=words)
+        return GradedAnswer(answer=best, clients={})
     found = answer.clients.items() if clients else ()
     return GradedAnswer(
         answer=once(answer.answer),
@@ -106,4 +106,4 @@ def _judge(
         return Grade(status="error", reason=f"the judge gave no verdict: {standing.reason}")
     verdict = standing.answer.detail
     one, other = verdict["orders"]
-    return grading.judged(verdict["verdict"], (one, other))
+    return grading.grade_judgement(verdict["verdict"], (one, other))

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from colm.db.connection import connect
 from colm.db.reads.answers import open_queries
 from colm.db.runs import store
-from colm.db.runs.units import done_units
+from colm.db.runs.units import completed_units
 from colm.models.errors import InvalidAsk, TransientError
 from colm.tasks import ask, cancel
 from colm.tasks.config.run_config import RunConfig
@@ -62,7 +62,7 @@ def work_on_one(engine: Engine, owner: str, stop: threading.Event) -> bool:
         now = datetime.now(UTC)
         if not in_window_of(run, now):
             continue
-        if store.take(engine, run.run, owner, now=now, until=now + OWNED_FOR, alive=is_alive):
+        if store.acquire(engine, run.run, owner, now=now, until=now + OWNED_FOR, alive=is_alive):
             _work(engine, run, owner, stop)
             return True
     return False
@@ -96,7 +96,7 @@ def _evaluate(
 ) -> tuple[str, bool]:
     config = RunConfig.model_validate(run.config)
     data = load(config.data)
-    if not store.describe(
+    if not store.set_plan(
         engine,
         run.run,
         owner,
@@ -116,7 +116,7 @@ def _evaluate(
     work = RunLoop(
         engine=engine,
         config=config,
-        left=plan(run.run, config, data.examples, done_units(engine, run.run)),
+        left=plan(run.run, config, data.examples, completed_units(engine, run.run)),
         ask=_ask,
         grade=grader_of(config, engine, _ask),
         orders=keeper.orders,
