@@ -27,6 +27,7 @@ from tests.house.documents import (
 from tests.house.repository import name
 
 README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 ANSWERS_PAGE = ROOT / "docs" / "reference" / "answers.md"
 WALK_THROUGH = ROOT / "docs" / "how-to" / "write-a-strategy.md"
 FOLDERS = ("workers", "tasks", "db", "models")
@@ -99,15 +100,22 @@ def test_the_documents_name_every_command() -> None:
 
 
 def test_the_readme_begins_with_what_a_newcomer_needs() -> None:
-    start = README.read_text().splitlines()[:60]
-    text = "\n".join(start)
+    text = _first_lines(README)
     assert [
         word for word in ("make demo", "make up", "make test", "make flower") if word not in text
     ] == []
-    assert len(re.findall(r"^[1-8]\. .*\]\([a-z_/]+\.py\)\)\.$", text, re.MULTILINE)) == 8
     assert [
         folder for folder in FOLDERS if not re.search(rf"^    {folder}/ ", text, re.MULTILINE)
     ] == []
+
+
+def test_the_architecture_begins_with_the_steps_of_a_query() -> None:
+    text = _first_lines(ARCHITECTURE)
+    assert len(re.findall(r"^[1-8]\. .*\]\(\.\./[a-z_/]+\.py\)\)\.$", text, re.MULTILINE)) == 8
+
+
+def _first_lines(document: Path) -> str:
+    return "\n".join(document.read_text().splitlines()[:60])
 
 
 def test_every_python_example_compiles() -> None:

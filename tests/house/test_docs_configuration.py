@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from colm.models.engines.openai.wire import Failure, Told, may_pass
 from colm.models.strategies import STRATEGIES
+from colm.models.strategies.format_options import FormatOptions
 from colm.tasks.config.settings import Settings, load
 from tests.house.documents import ROOT, Row, rows, snippets
 
@@ -160,11 +161,19 @@ def test_the_strategies_page_lists_every_option_with_its_default(strategy: str) 
     text = STRATEGY_PAGE.read_text()
     section = re.search(rf"^## `{strategy}`\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
     assert section is not None
-    table = {
-        cells[0].strip("`"): cells[2] for cells in rows(section[1], "option", "type", "default")
-    }
+    table = _options(section[1])
     fields = STRATEGIES[strategy].options.model_fields
+    if issubclass(STRATEGIES[strategy].options, FormatOptions):
+        shared = _options(text.partition("\n## Answer format\n")[2].partition("\n## ")[0])
+        assert set(shared) == set(FormatOptions.model_fields)
+        assert not set(shared) & set(table)
+        table |= shared
     assert set(table) == set(fields)
     for name, field in fields.items():
         if field.default is not None:
             assert table[name] == f"`{_plain(field.default)}`"
+
+
+def _options(text: str) -> dict[str, str]:
+    """Default of each option of the tables in `text`."""
+    return {cells[0].strip("`"): cells[2] for cells in rows(text, "option", "type", "default")}
