@@ -17,7 +17,7 @@ from colm.db.audit.verify_all import read_queries
 from colm.db.audit.verify_query import NEVER_WRITTEN, AuditFinding, QueryRows, findings
 from colm.db.connection import snapshot
 from colm.db.integrity import merkle
-from colm.db.integrity.canonical_json import plain
+from colm.db.integrity.canonical_json import canonical_value
 from colm.db.integrity.hash_chain import TEXTS, Fields, Link
 from colm.db.integrity.signatures import Signer, Trust, statement
 from colm.db.schema.audit_tables import checkpoints
@@ -42,7 +42,7 @@ def export(engine: Engine, query_id: str, signer: Signer, now: datetime) -> Fiel
         "seals": proofs,
         "key": signer.key,
     }
-    document: Fields = plain(content)
+    document: Fields = canonical_value(content)
     return {**document, "signature": signer.sign(_signed_bytes(document))}
 
 

@@ -28,7 +28,7 @@ _SPELLING = json.JSONEncoder(
 _EXACT = 2.0**53
 
 
-def plain(value: Any) -> Any:
+def canonical_value(value: Any) -> Any:
     """`value` as JSON types in canonical form.
 
     Raises ValueError for NaN, infinity and naive times, TypeError for other types.
@@ -39,26 +39,26 @@ def plain(value: Any) -> Any:
     if value is None or kind is int or kind is bool:
         return value
     if kind is dict:
-        return {storable(str(key)): plain(item) for key, item in value.items()}
+        return {storable(str(key)): canonical_value(item) for key, item in value.items()}
     if kind is list or kind is tuple:
-        return [plain(item) for item in value]
+        return [canonical_value(item) for item in value]
     if kind is float:
         return _number(value)
     if kind is datetime:
         return _utc(value)
     for base in (str, int, float):
         if isinstance(value, base):
-            return plain(base(value))
+            return canonical_value(base(value))
     raise TypeError(f"{kind.__name__} has no canonical form")
 
 
 def canonical(value: Any) -> bytes:
-    """The canonical bytes of `value`. Raises like `plain`."""
-    return encode(plain(value))
+    """The canonical bytes of `value`. Raises like `canonical_value`."""
+    return encode(canonical_value(value))
 
 
 def encode(value: Any) -> bytes:
-    """The canonical bytes of a value that is `plain` already."""
+    """The canonical bytes of a value that is `canonical_value` already."""
     return _SPELLING.encode(value).encode()
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from colm.db.integrity.canonical_json import canonical, encode, plain, sha256
+from colm.db.integrity.canonical_json import canonical, canonical_value, encode, sha256
 
 Fields = dict[str, Any]
 #: A source of 16 random bytes.
@@ -44,7 +44,7 @@ def row_hash(table: str, row: Mapping[str, Any], previous: str | None) -> str:
     """The hex hash of a row with its digests; `previous` is None for the first of a chain."""
     left_out = _LEFT_OUT[table]
     content = {
-        name: plain(value)
+        name: canonical_value(value)
         for name, value in row.items()
         if value is not None and name not in left_out
     }

@@ -136,7 +136,7 @@ def as_json(data: RunData, table: Table) -> dict[str, Any]:
         "clustered": table.clustered,
         "cautions": list(table.cautions),
         "points": [_point(row) for row in table.points],
-        "measured": report.plain(table.measured),
+        "measured": report.json_value(table.measured),
     }
 
 
@@ -151,9 +151,9 @@ def _point(point: PointRow) -> dict[str, Any]:
         "right": row.right,
         "unparsed": row.unparsed,
         "failed": row.failed,
-        "accuracy": report.plain(row.accuracy),
-        "difference": report.plain(point.gain),
-        "difference_from_control": report.plain(point.beside),
+        "accuracy": report.json_value(row.accuracy),
+        "difference": report.json_value(point.gain),
+        "difference_from_control": report.json_value(point.beside),
         "median_seconds": row.seconds,
         "p95_seconds": row.slow_seconds,
         "tokens": row.tokens_each,

@@ -45,12 +45,12 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
     changes = compare(before, data, seed=seed) if before else ()
     figures = render_figures(data, analysis)
     folder.mkdir(parents=True, exist_ok=True)
-    html, plain = folder / "report.html", folder / "report.json"
+    html, numbers = folder / "report.html", folder / "report.json"
     html.write_text(
         render(data, analysis, figures, before=before, changes=changes), encoding="utf-8"
     )
     document = as_json(data, analysis, before=before, changes=changes)
-    plain.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    numbers.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     markdown = folder / "report.md"
     markdown.write_text(tables(data, analysis), encoding="utf-8")
     files = []
@@ -58,7 +58,11 @@ def write(data: RunData, folder: Path, *, before: RunData | None = None, seed: i
         files.append(folder / f"{figure.name}.png")
         files[-1].write_bytes(figure.png)
     return Files(
-        html=html, json=plain, markdown=markdown, figures=tuple(files), cautions=analysis.cautions
+        html=html,
+        json=numbers,
+        markdown=markdown,
+        figures=tuple(files),
+        cautions=analysis.cautions,
     )
 
 
@@ -118,10 +122,10 @@ def as_json(
             "steps_generated": data.steps_generated,
             "tokens_saved": data.tokens_saved,
         },
-        "analysis": plain(analysis),
-        "threshold_sweeps": plain(data.threshold_sweeps),
+        "analysis": json_value(analysis),
+        "threshold_sweeps": json_value(data.threshold_sweeps),
         "compared_with": before.run if before else None,
-        "changes": plain(changes),
+        "changes": json_value(changes),
     }
 
 
@@ -141,12 +145,12 @@ def source(figure: RenderedFigure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(figure.svg).decode()
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Dataclasses, mappings and sequences as JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return json_value(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     return value

@@ -16,7 +16,7 @@ from sqlalchemy import Column, Double, Engine, Integer, MetaData, Table, insert,
 
 from colm.db.columns import Json, PlainText, UtcDateTime
 from colm.db.connection import snapshot, transaction
-from colm.db.integrity.canonical_json import canonical, plain
+from colm.db.integrity.canonical_json import canonical, canonical_value
 from colm.db.integrity.hash_chain import Link, chain_links, chain_row, row_hash, text_digest
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables
@@ -65,7 +65,7 @@ def test_what_has_no_value_has_no_spelling(value: object) -> None:
 def test_a_spelling_reads_back_as_the_same_spelling(value: Any) -> None:
     spelling = canonical(value)
     assert canonical(json.loads(spelling)) == spelling
-    assert canonical(plain(value)) == spelling
+    assert canonical(canonical_value(value)) == spelling
 
 
 class ChainContract(DatabaseContract):
