@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from colm.db.audit.seals import Seal, seal_ended
-from colm.models.errors import SettingsError, TransientError
+from colm.models.errors import SettingsError
 from colm.tasks.config.settings import Settings, settings
 from colm.workers.audit import keys
 from colm.workers.audit.keys import SiteKey
+from colm.workers.periodic_thread import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
@@ -40,28 +40,17 @@ def seal_all(engine: Engine, key: SiteKey) -> list[Seal]:
     return made
 
 
-class Sealer:
-    """Seals in a thread of its own, every so many minutes, until `close`."""
+class Sealer(PeriodicThread):
+    """Thread that seals ended queries every `minutes`, from creation to `close`."""
 
     def __init__(self, engine: Engine, key: SiteKey, minutes: float) -> None:
-        self._engine, self._key, self._every = engine, key, minutes * 60
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="sealer", daemon=True)
-        self._thread.start()
+        super().__init__("sealer", minutes * 60, self._seal)
+        self._engine, self._key = engine, key
+        self.start()
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        while not self._stop.wait(self._every):
-            try:
-                for seal in seal_all(self._engine, self._key):
-                    logger.info("seal %d covers %d queries", seal.number, seal.queries)
-            except TransientError as error:
-                logger.warning("sealing waits: %s", error)
-            except Exception:  # the outermost loop: the next seal must be tried
-                logger.exception("the record could not be sealed")
+    def _seal(self) -> None:
+        for seal in seal_all(self._engine, self._key):
+            logger.info("seal %d covers %d queries", seal.number, seal.queries)
 
 
 def sealer(found: Settings, engine: Engine) -> Sealer | None:

@@ -13,12 +13,11 @@ from collections.abc import Callable
 SPARED = (
     *("celery.worker.consumer", "kombu", "colm.tasks.broker.retry", "colm.workers.consumer.worker"),
     *(
-        "colm.workers.coordinator.process",
-        "colm.workers.coordinator.dispatch_marks",
+        "colm.workers.periodic_thread",
         "colm.workers.consumer.queue_thread",
         "colm.workers.rabbitmq.permission_probe",
     ),
-    *("colm.workers.coordinator.deduplication", "py.warnings"),
+    "py.warnings",
 )
 #: How often one of a kind is said, and how many are said before (seconds; times).
 EVERY = 30.0
