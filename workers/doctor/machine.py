@@ -14,7 +14,7 @@ from colm.models.naming import listed
 from colm.tasks.config.settings import ParticipantSettings, Settings
 from colm.workers.doctor.endpoint import look_at_endpoint
 from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
-from colm.workers.participant.quickstart_model import QUICKSTART
+from colm.workers.quickstart_model import QUICKSTART
 
 GIB = 2**30
 #: Free room below which a disk is a worry, and below which it is a problem (bytes).

@@ -50,13 +50,9 @@ KEPT_SUBMISSIONS = 512
 KEPT_STOPS = 10_000
 
 
-#: The exit status of a process whose engine is gone (sysexits.h).
-EX_SOFTWARE = 70
-
-
 def end_process() -> None:
-    """End at once, and without acks: the engine is of no use any more."""
-    os._exit(EX_SOFTWARE)
+    """End at once and without acks, as the engine is lost. The supervisor restarts this process."""
+    os._exit(os.EX_SOFTWARE)
 
 
 class EngineGenerator:

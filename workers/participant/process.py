@@ -110,7 +110,7 @@ def load_engine(found: EngineSettings) -> Engine:
     """The engine that `found` describes, loaded. Raises ModelUnusable or SettingsError."""
     prepare_for_torch()
     from colm.models.engines.factory import build_engine
-    from colm.workers.participant.quickstart_model import QUICKSTART, quickstart_folder
+    from colm.workers.quickstart_model import QUICKSTART, quickstart_folder
 
     folder = None
     if found.local and found.model == QUICKSTART:
