@@ -28,7 +28,7 @@ from colm.models.images import May, Picture, check_token, examine, image_id_of
 from colm.tasks.config.settings import ImageSettings, Settings, settings
 from colm.tasks.images.client import secret
 from colm.tasks.images.stores import PAGE, SETTLED, FolderStore, ImageStore
-from colm.workers.ports import check_free
+from colm.workers.tcp_port import check_port_free
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def run_image_server(address: str, port: int) -> int:
             "[images] secret_file is not set: write 32 random bytes or more into a file, and name"
             " it in the colm.toml of callers, coordinators and this server"
         )
-    check_free(address, port)
+    check_port_free(address, port)
     asyncio.run(_serve(application(keeper(found), key, found.images), address, port, found))
     return 0
 

@@ -18,7 +18,7 @@ from colm.models.urls import check_http
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import forget_service_links, of_new_stack, override
 from colm.workers.local_stack.stack import Stack
-from colm.workers.ports import check_free
+from colm.workers.tcp_port import check_port_free
 
 #: How often the children are looked at (seconds).
 LOOK_EVERY = 0.25
@@ -77,7 +77,7 @@ def run_flower(port: int, address: str, broker_api: str | None) -> None:
     that asks for one before it.
     """
     forget_service_links("FLOWER_")
-    check_free(address, port)
+    check_port_free(address, port)
     arguments = ["flower", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
     # Flower leaves the arguments out of its list unless they are asked for.
     arguments.append("--tasks_columns=name,state,kwargs,result,received,runtime,worker")

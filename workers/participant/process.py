@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping, Sequence
 
 from kombu import Queue
 from pydantic import ValidationError
 
 from colm.models.engine_settings import EngineSettings
-from colm.models.engines.base import Engine
 from colm.models.errors import SettingsError
 from colm.models.messages import Role
 from colm.models.naming import joined, listed
@@ -18,14 +15,13 @@ from colm.models.roster import nearest
 from colm.tasks import dependencies
 from colm.tasks.broker.topology import topology_of
 from colm.tasks.celery_app import app
-from colm.tasks.config.settings import ParticipantSettings, prepare_for_torch, secret, settings
+from colm.tasks.config.settings import ParticipantSettings, settings
+from colm.workers import engine_loader
 from colm.workers.consumer.worker import log_to_stderr, serve, worker_name
 from colm.workers.participant.cancellations import StepCancellationConsumer
 from colm.workers.participant.generator import EngineGenerator, end_process
 from colm.workers.participant.watchdog import Watchdog
 from colm.workers.rabbitmq.permission_probe import probe_permissions, waited_for
-
-logger = logging.getLogger(__name__)
 
 #: Connections that a participant publishes through; docs/security.md counts them.
 PUBLISHING = 1
@@ -67,7 +63,7 @@ def _run(
 ) -> int:
     app.conf.broker_pool_limit = PUBLISHING
     rights = probe_permissions(queues)
-    engine = load_engine(engine_settings)
+    engine = engine_loader.load_engine(engine_settings)
     worker = worker_name(joined([role, *names]) + suffix)
     generator = EngineGenerator(engine, names, role, worker=worker)
     dependencies.install_generator(generator)
@@ -104,30 +100,6 @@ def _open_to_publish() -> None:
 
     if not settings().embedded:
         waited_for(settings(), work)
-
-
-def load_engine(found: EngineSettings) -> Engine:
-    """The engine that `found` describes, loaded. Raises ModelUnusable or SettingsError."""
-    prepare_for_torch()
-    from colm.models.engines.factory import build_engine
-    from colm.workers.quickstart_model import QUICKSTART, quickstart_folder
-
-    folder = None
-    if found.local and found.model == QUICKSTART:
-        path = quickstart_folder(settings().cache)
-        # The record names the weights, not our nickname for them.
-        folder, found = str(path), found.model_copy(update={"model": path.name})
-    key, headers = endpoint_secrets(found)
-    started = time.perf_counter()
-    engine = build_engine(found, model_path=folder, api_key=key, secret_headers=headers)
-    logger.info("%s ready in %.1f s", engine.info, time.perf_counter() - started)
-    return engine
-
-
-def endpoint_secrets(found: EngineSettings) -> tuple[str | None, dict[str, str]]:
-    """An endpoint's key and its secret headers. Raises SettingsError for a variable not set."""
-    key = secret(found.api_key_env) if found.api_key_env else None
-    return key, {name: secret(variable) for name, variable in found.extra_headers_env.items()}
 
 
 def _on_device(engine: EngineSettings, device: str) -> EngineSettings:
