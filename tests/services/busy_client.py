@@ -28,8 +28,8 @@ def _spin_until(future: Future[Completion]) -> None:
         sum(range(100_000))
 
 
-def _load_busy(found: EngineSettings) -> BusyEngine:
-    return BusyEngine(found)
+def _load_busy(engine_settings: EngineSettings) -> BusyEngine:
+    return BusyEngine(engine_settings)
 
 
 if __name__ == "__main__":
