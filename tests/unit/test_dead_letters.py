@@ -19,7 +19,7 @@ from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, parse_x_death
 from colm.tasks.broker.topology import DEAD, Topology
 from colm.tasks.config.settings import BrokerLimits
 from colm.tasks.rejection import KEPT_BODY
-from colm.workers.consumer.rejection import read_letter, read_step, resolve
+from colm.workers.consumer.dead_message import read_letter, read_step, resolve
 from colm.workers.coordinator.dead_letters import TRIES, DeadLetterReader, dead_step
 from colm.workers.coordinator.parking_lot import HEALED
 from tests.unit.coordination_site import ID, Site

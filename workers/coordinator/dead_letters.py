@@ -31,9 +31,9 @@ from colm.tasks.broker.retry import retry_transient
 from colm.tasks.broker.topology import SUBMISSIONS, Topology
 from colm.tasks.celery_app import app
 from colm.tasks.interfaces import QueryStore
+from colm.workers.consumer.dead_message import body_text, read_letter, read_step, resolve
 from colm.workers.consumer.message_validation import validate_message
 from colm.workers.consumer.queue_thread import QueueConsumerThread
-from colm.workers.consumer.rejection import body_text, read_letter, read_step, resolve
 from colm.workers.coordinator.coordinator import Coordinator
 from colm.workers.coordinator.parking_lot import HEALED, ParkingLot
 

@@ -17,10 +17,11 @@ from colm.tasks.broker.topology import topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import ParticipantSettings, settings
 from colm.workers import engine_loader
-from colm.workers.consumer.worker import log_to_stderr, serve, worker_name
+from colm.workers.consumer.worker import serve, worker_name
 from colm.workers.participant.cancellations import StepCancellationConsumer
 from colm.workers.participant.generator import EngineGenerator, end_process
 from colm.workers.participant.watchdog import Watchdog
+from colm.workers.process_log import log_to_stderr
 from colm.workers.rabbitmq.permission_probe import probe_permissions, waited_for
 
 #: Connections that a participant publishes through; docs/security.md counts them.
