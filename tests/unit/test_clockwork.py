@@ -130,4 +130,4 @@ def test_an_end_that_flower_cannot_hear_of_is_an_end_all_the_same(
 ) -> None:
     flower.error = error
     FlowerAnnouncer().ended(an_answer())
-    assert "Flower was not told about query query-0001" in caplog.text
+    assert "no event was sent for query query-0001" in caplog.text

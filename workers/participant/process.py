@@ -1,4 +1,4 @@
-"""`colm client` and `colm server`: one engine, one Celery worker, the queues of its names."""
+"""`colm client` and `colm server`: a Celery worker with one engine for its participants."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from colm.workers.participant.watchdog import Watchdog
 from colm.workers.process_log import log_to_stderr
 from colm.workers.rabbitmq.permission_probe import probe_permissions, waited_for
 
-#: Connections that a participant publishes through; docs/security.md counts them.
+#: Connections for publishing; docs/security.md counts them.
 PUBLISHING = 1
 
 
 def run_clients(names: Sequence[str], threads: int | None) -> int:
-    """Serve the clients `names` with one engine; all must be configured with the same one."""
+    """Serve the clients `names`, which must have the same engine settings."""
     log_to_stderr()
     table = settings().clients
     engine = _shared_engine(table, names, "client", threads)
     queues = [q for name in names for q in topology_of(settings()).of_client(name)]
-    # A client may be anywhere: it reaches the broker and nothing else.
+    # A client reaches the broker and nothing else.
     app.conf.update(result_backend="disabled://", worker_enable_remote_control=settings().embedded)
     return _run("client", names, engine, queues)
 
 
 def run_servers(names: Sequence[str], threads: int | None, *, device: str | None = None) -> int:
-    """Serve the server pools `names`, or all of them, with one engine, on `device` if given."""
+    """Serve the server pools `names`, or all, with one engine, on `device` if not None."""
     log_to_stderr()
     table = settings().servers
     names = names or tuple(table)
@@ -50,7 +50,7 @@ def run_servers(names: Sequence[str], threads: int | None, *, device: str | None
     if device is None:
         return _run("server", names, engine, queues)
     engine = _on_device(engine, device)
-    # In Flower the processes of one host are told apart by their device.
+    # The suffix distinguishes the processes of one host in Flower.
     return _run("server", names, engine, queues, suffix=f"-{device.replace(':', '')}")
 
 
@@ -90,9 +90,9 @@ def _run(
 
 
 def _open_to_publish() -> None:
-    """Open the connection that submissions go through, before any step is taken.
+    """Open the connection for submissions before any step is consumed.
 
-    Where a limit on connections keeps it from opening, no step waits for a submission in vain.
+    If a connection limit prevents it, no step is generated that could not be submitted.
     """
 
     def work() -> None:
