@@ -27,9 +27,7 @@ GATHER_EVENTS = 0.1
 #: Time without a refusal after which the back-off starts again (seconds).
 FORGOTTEN_AFTER = 60.0
 
-
 _Blueprint: Any = Consumer.Blueprint
-
 
 #: Celery's bootsteps and their replacements.
 OURS = {

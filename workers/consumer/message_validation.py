@@ -23,7 +23,6 @@ MAX_HEADER_CHARS = 4_000
 #: The compressions of kombu. A few bytes can decompress to all memory.
 COMPRESSIONS = (*compression.encoders(), "application/zstd", "application/x-brotli")
 
-
 #: The tasks accepted from the two exchanges that others than coordinators may publish to.
 BY_EXCHANGE = {
     ASK: {"colm.ask", "colm.cancel", "colm.evaluate"},

@@ -24,7 +24,6 @@ from colm.workers.consumer.message_validation import disable_decompression
 
 logger = logging.getLogger(__name__)
 
-
 #: Time for the connection to close before the process ends (seconds).
 CLOSE_TIMEOUT = 3.0
 

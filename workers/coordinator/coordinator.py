@@ -29,14 +29,7 @@ from colm.models.errors import (
     UnknownQuery,
     plainly,
 )
-from colm.models.messages import (
-    MAX_REASON_CHARS,
-    Attempt,
-    Step,
-    StepError,
-    StepKey,
-    Submission,
-)
+from colm.models.messages import MAX_REASON_CHARS, Attempt, Step, StepError, StepKey, Submission
 from colm.models.receipt import Receipt
 from colm.models.redelivery import MOST_ATTEMPTS, AttemptLimits, Fail, Retry, decide_redelivery
 from colm.models.roster import Roster, make_request, resolve

@@ -18,11 +18,7 @@ from typing import Any
 from kombu import Connection, Consumer, Message
 
 from colm.models.dead_letter import DeadLetter
-from colm.models.errors import (
-    ColmError,
-    Overloaded,
-    TransientError,
-)
+from colm.models.errors import ColmError, Overloaded, TransientError
 from colm.models.messages import Step
 from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, parse_x_death
 from colm.tasks.broker.rate_limit import dead_letter_bucket
@@ -37,7 +33,6 @@ from colm.workers.coordinator.coordinator import Coordinator
 from colm.workers.coordinator.parking_lot import HEALED, ParkingLot
 
 logger = logging.getLogger(__name__)
-
 
 #: Deliveries of a letter that can be neither recorded nor parked.
 TRIES = 3

@@ -43,7 +43,6 @@ from colm.workers.rabbitmq.permission_probe import waited_for
 
 logger = logging.getLogger(__name__)
 
-
 #: Connections for publishing; docs/security.md counts them.
 PUBLISHING = 4
 

@@ -41,10 +41,8 @@ from colm.workers.participant.step_images import fetch_step_images
 
 logger = logging.getLogger(__name__)
 
-
 #: Number of submissions kept for redelivered steps.
 KEPT_SUBMISSIONS = 512
-
 
 #: Number of cancellations kept for steps that are still in a queue.
 KEPT_STOPS = 10_000

@@ -111,10 +111,7 @@ def _on_device(engine: EngineSettings, device: str) -> EngineSettings:
 
 
 def _shared_engine(
-    table: Mapping[str, ParticipantSettings],
-    names: Sequence[str],
-    role: Role,
-    threads: int | None,
+    table: Mapping[str, ParticipantSettings], names: Sequence[str], role: Role, threads: int | None
 ) -> EngineSettings:
     for name in names:
         if name not in table:

@@ -148,9 +148,7 @@ def may_read(connection: pika.BlockingConnection, queue: str) -> bool | None:
     code = refusal(
         connection,
         lambda channel: channel.basic_consume(
-            queue,
-            lambda *_: None,
-            arguments={"x-priority": "none"},
+            queue, lambda *_: None, arguments={"x-priority": "none"}
         ),
     )
     return None if code == NOT_FOUND else code != ACCESS_REFUSED

@@ -55,10 +55,7 @@ def of_participant(role: Role, name: str, *, events: bool) -> Permissions:
 def of_caller() -> Permissions:
     """Permissions of a program that asks and cancels; it reads answers from the database."""
     return Permissions(
-        configure=NOTHING,
-        write=exactly(ASK),
-        read=NOTHING,
-        keys={ASK: exactly("ask", "control")},
+        configure=NOTHING, write=exactly(ASK), read=NOTHING, keys={ASK: exactly("ask", "control")}
     )
 
 
