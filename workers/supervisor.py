@@ -123,7 +123,7 @@ def run_process_group(
 
     A process that ends with EX_SOFTWARE, which means that it lost its engine, is restarted.
     """
-    wait = stopped or wait_for_signals()
+    wait = stopped or stop_event().wait
     children = [
         SupervisedProcess(name=f"process {number}", command=command)
         for number, command in enumerate(commands)
@@ -139,12 +139,12 @@ def run_process_group(
     return stop_processes(children, grace=None)
 
 
-def wait_for_signals() -> Callable[[float], bool]:
-    """A wait of so many seconds that returns True as soon as SIGTERM or SIGINT has arrived."""
+def stop_event() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set from now on."""
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
-    return stop.wait
+    return stop
 
 
 def colm_command(*arguments: str) -> list[str]:

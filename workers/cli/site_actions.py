@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
 from functools import partial
 from typing import Any
 
@@ -18,6 +16,7 @@ from colm.models.urls import check_http
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import forget_service_links, of_new_stack, override
 from colm.workers.local_stack.stack import Stack
+from colm.workers.supervisor import stop_event
 from colm.workers.tcp_port import check_port_free
 
 #: How often the children are looked at (seconds).
@@ -29,9 +28,7 @@ def run_stack(broker: str | None, database: str | None) -> None:
     override(broker=broker, database=database)
     logging.basicConfig(level=logging.WARNING)
     console = Console()
-    stop = threading.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stop.set())
+    stop = stop_event()
     with Stack(settings=of_new_stack(), tell=partial(_say, console, markup=False)) as stack:
         _say(console, _running(stack))
         with _waiting(console, "waiting for every queue to have a reader"):
