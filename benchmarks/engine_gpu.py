@@ -26,7 +26,7 @@ from colm.models.engines.native.tokenizer import ChatTokenizer
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import ModelUnusable
 from colm.models.messages import Turn
-from colm.workers.participant.quickstart_model import quickstart_folder
+from colm.workers.quickstart_model import quickstart_folder
 
 _COMMON: dict[str, Any] = {
     "vocab_size": 151_936,

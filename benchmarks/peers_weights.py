@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from colm.workers.participant.quickstart_model import quickstart_folder
+from colm.workers.quickstart_model import quickstart_folder
 
 #: A token of the vocabulary that marked empty output in its training on notebooks.
 NEVER_DRAWN = "<empty_output>"

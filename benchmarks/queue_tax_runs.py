@@ -20,8 +20,8 @@ from colm.models.engines.base import Engine, GenerationRequest
 from colm.models.messages import Answer, Participant, Sampling
 from colm.models.prompts import colm
 from colm.tasks import ask
+from colm.workers.engine_loader import load_engine
 from colm.workers.local_stack.stack import Stack
-from colm.workers.participant.process import load_engine
 from tests.provision.postgres import plain
 
 #: Far above what an answer takes where anything works (seconds).

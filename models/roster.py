@@ -20,7 +20,6 @@ from colm.models.messages import (
     derive_seed,
     explain,
 )
-from colm.models.strategies import STRATEGIES
 from colm.models.vision import check_vision_support
 
 _QUERY_ID: TypeAdapter[str] = TypeAdapter(QueryId)
@@ -66,6 +65,8 @@ def check_query_id(query_id: str) -> None:
 
 def check_options(strategy: str, options: Mapping[str, Any]) -> None:
     """Raises InvalidAsk for an unknown strategy or option, with the nearest valid name."""
+    from colm.models.strategies import STRATEGIES  # not before: every process imports this module
+
     if strategy not in STRATEGIES:
         raise InvalidAsk(f"unknown strategy {strategy!r}{nearest(strategy, STRATEGIES)}")
     kind: type[BaseModel] = STRATEGIES[strategy].options
@@ -114,6 +115,8 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
         run=request.run,
         images=request.images,
     )
+    from colm.models.strategies import STRATEGIES
+
     STRATEGIES[request.strategy].check(query)
     check_vision_support(query)
     return query

@@ -1,6 +1,6 @@
-"""What runs: every process with a main, the CLI and the local stack.
+"""The processes of a site, the command line and the local stack.
 
-The only place that wires settings, engines, the record and the broker together.
+The only folder that wires settings, engines, the record and the broker together.
 """
 
 if not __name__.startswith("colm."):

@@ -1,13 +1,12 @@
 """`colm images`: the site's image store over HTTP, for a site of more than one machine.
 
-    PUT /images/<sha256>   a caller, with a token that may write; the body is the image
-    POST /images/<sha256>  a caller that asks about one that is there: it is held
-    GET /images/<sha256>   a participant, with the token that came with its step
-    DELETE /images/<sha256>?before=TIME and GET /images/?before=TIME&after=ID
-                           an operator, with a token that may remove
+    PUT /images/<sha256>      store the image in the body; a caller's write token
+    POST /images/<sha256>     renew the image's last use; a caller's write token
+    GET /images/<sha256>      the image; the read token of a participant's step
+    DELETE /images/<sha256>?before=TIME, GET /images/?before=TIME&after=ID
+                              delete one, list old ones; an operator's delete token
 
-Whoever sends a body has to prove first that it may: until then nothing of the body is kept. What
-it sends is decoded before it is stored.
+The token is checked before the body is read, and an image is decoded before it is stored.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from colm.models.images import Permission, Picture, check_token, examine, image_
 from colm.tasks.config.settings import ImageSettings, Settings, settings
 from colm.tasks.images.client import secret
 from colm.tasks.images.stores import PAGE, SETTLED, FolderStore, ImageStore
-from colm.workers.ports import check_free
+from colm.workers.tcp_port import check_port_free
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ IMAGE = r"/images/([0-9a-f]{64})"
 
 
 class Guarded(RequestHandler):
-    """Hears nobody without a token. A token for fetching is for one image, the others for any."""
+    """Rejects requests without a token. A read token covers one image; others cover all."""
 
     may: ClassVar[dict[str, Permission]] = {}
 
@@ -48,21 +47,21 @@ class Guarded(RequestHandler):
     def prepare(self) -> None:
         may = self.may.get(self.request.method or "", "remove")
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        wanted = self.path_args[0] if may == "read" else None
+        image_id = self.path_args[0] if may == "read" else None
         try:
             if scheme != "Bearer":
                 raise ImageUnavailable("no token was sent")
-            check_token(self._key, token, datetime.now(UTC), image_id=wanted, may=may)
+            check_token(self._key, token, datetime.now(UTC), image_id=image_id, may=may)
         except ImageUnavailable as error:
             raise HTTPError(403, reason=str(error)) from error
 
     def before(self) -> datetime:
-        """What is asked for, and by this machine's clock never later than what has settled."""
+        """The requested time, at most SETTLED before now by this machine's clock."""
         try:
-            asked = datetime.fromisoformat(self.get_query_argument("before")).astimezone(UTC)
+            before = datetime.fromisoformat(self.get_query_argument("before")).astimezone(UTC)
         except (ValueError, OverflowError) as error:
             raise HTTPError(400, reason="before is no time") from error
-        return min(asked, datetime.now(UTC) - SETTLED)
+        return min(before, datetime.now(UTC) - SETTLED)
 
     def write_error(self, status_code: int, **_: Any) -> None:  # noqa: ARG002 - tornado calls with it
         self.finish(self._reason)
@@ -117,7 +116,7 @@ class ImageHandler(Guarded):
 
 
 class ListHandler(Guarded):
-    """Which images were last put or held before a time, a page at once."""
+    """Lists the images last used before a time, one page a request."""
 
     async def get(self) -> None:
         before, after = self.before(), self.get_query_argument("after", "")
@@ -131,56 +130,57 @@ def _page(names: Iterator[str]) -> list[str]:
 
 
 def application(store: ImageStore, key: bytes, limits: ImageSettings) -> Application:
-    """The store over HTTP; tokens are those signed with `key`."""
-    given = {"store": store, "key": key, "limits": limits}
-    routes = [(IMAGE, ImageHandler, given), (r"/images/", ListHandler, given)]
+    """The store as a tornado application; `key` signs the tokens."""
+    arguments = {"store": store, "key": key, "limits": limits}
+    routes = [(IMAGE, ImageHandler, arguments), (r"/images/", ListHandler, arguments)]
     return Application(routes, log_function=_log)
 
 
-def keeper(found: Settings) -> ImageStore:
-    """Where this site's image server keeps what it is given."""
-    if found.images.keep == "folder":
-        return FolderStore(found.home / "images")
+def store_of(settings: Settings) -> ImageStore:
+    """The store behind this site's image server: a folder, or the database."""
+    if settings.images.keep == "folder":
+        return FolderStore(settings.home / "images")
     from colm.db.connection import connect
     from colm.db.images import SqlImages
 
-    return SqlImages(connect(found.database_url, pool_size=4))
+    return SqlImages(connect(settings.database_url, pool_size=4))
 
 
 def run_image_server(address: str, port: int) -> int:
     """Serve until SIGTERM or Ctrl-C; the exit status."""
-    found = settings()
-    key = secret(found.images)
+    site = settings()
+    key = secret(site.images)
     if key is None:
         raise SettingsError(
             "[images] secret_file is not set: write 32 random bytes or more into a file, and name"
             " it in the colm.toml of callers, coordinators and this server"
         )
-    check_free(address, port)
-    asyncio.run(_serve(application(keeper(found), key, found.images), address, port, found))
+    check_port_free(address, port)
+    app = application(store_of(site), key, site.images)
+    asyncio.run(_serve(app, address, port, site.images))
     return 0
 
 
-async def _serve(app: Application, address: str, port: int, found: Settings) -> None:
+async def _serve(app: Application, address: str, port: int, limits: ImageSettings) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
     server = HTTPServer(
         app,
-        max_buffer_size=found.images.max_bytes + 65_536,
-        max_body_size=found.images.max_bytes,
+        max_buffer_size=limits.max_bytes + 65_536,
+        max_body_size=limits.max_bytes,
         body_timeout=60.0,
         idle_connection_timeout=60.0,
     )
     server.listen(port, address)
-    logger.info("images at %s:%d, kept in the %s", address, port, found.images.keep)
+    logger.info("images at %s:%d, stored in the %s", address, port, limits.keep)
     await stop.wait()
     server.stop()
     await server.close_all_connections()
 
 
 def _line(error: Exception) -> str:
-    """As a reason phrase, which is one line of ASCII."""
+    """The error as an HTTP reason phrase: one line of ASCII."""
     return str(error).encode("ascii", "replace").decode().replace("\n", " ")[:200]
 
 

@@ -53,7 +53,7 @@ def _hanging(load: Load) -> Generator[Happened]:
     assert "its worker died" in reason, reason
     ended = list(load.site.deaths)
     assert ended
-    assert all("its engine has work and has not moved" in load.site.log(name) for name in ended)
+    assert all("its engine has made no progress" in load.site.log(name) for name in ended)
     yield Happened(f"{len(ended)} processes ended themselves before it was given up", ("ada", "bo"))
 
 

@@ -13,8 +13,8 @@ from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import GenerationRequest
 from colm.models.engines.scripted import ScriptedEngine
 from colm.models.messages import Completion
+from colm.workers import engine_loader
 from colm.workers.cli.main import main
-from colm.workers.participant import process
 from tests.chaos.journal import JournalWriter
 
 
@@ -42,5 +42,5 @@ class JournalEngine(ScriptedEngine):
 
 if __name__ == "__main__":
     writer = JournalWriter(Path(sys.argv.pop(1)))
-    process.load_engine = lambda found: JournalEngine(found, writer)
+    engine_loader.load_engine = lambda engine_settings: JournalEngine(engine_settings, writer)
     main()

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 
 from colm.db.connection import connect
 from colm.db.reads import answers, history
-from colm.workers.console import as_json_has_it
+from colm.workers.console import to_json_value
 from tests.provision.forked import ForkedProcess, run_code, run_colm
 
 COLM = [sys.executable, "-m", "colm.workers"]
@@ -212,7 +212,7 @@ class Site:
         with self.record() as engine:
             found = history.query_history(engine, query_id)
         assert found is not None, f"no query {query_id}\n{self.logs()}"
-        return as_json_has_it(found)
+        return to_json_value(found)
 
     def steps(self, query_id: str, kind: str) -> list[str]:
         """The decided steps whose name holds `kind`; none while the query is not recorded."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
-from colm.workers.participant.generator import EX_SOFTWARE
 from tests.journeys.site import Site
 
 INNOCENT = 5
@@ -64,7 +64,7 @@ def test_a_step_that_hangs_ends_its_worker_and_is_given_up_like_one_that_kills_i
     site.variables["COLM_CLIENTS__ADA__ENGINE__STALL_ON"] = "POISON"
     site.variables["COLM_LIMITS__ENGINE_STALL_TIMEOUT"] = "1"
     site.start("coordinator")
-    client = Restarting(site, "ada", status=EX_SOFTWARE)
+    client = Restarting(site, "ada", status=os.EX_SOFTWARE)
     site.start("client", "ada")
     single = {"strategy": "single", "participant": "ada"}
     query = site.submit("POISON", single)
@@ -77,5 +77,5 @@ def test_a_step_that_hangs_ends_its_worker_and_is_given_up_like_one_that_kills_i
 
     assert "run alone once" in site.life(query)["entries"][-1]["what"]["reason"]
     assert client.deaths == 3
-    assert "has not moved for" in (site.folder / "client-ada.log").read_text()
+    assert "has made no progress for" in (site.folder / "client-ada.log").read_text()
     assert site.ask("Is it well again?", single)["status"] == "answered"

@@ -10,6 +10,7 @@ from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import GenerationRequest
 from colm.models.engines.scripted import ScriptedEngine
 from colm.models.messages import Completion
+from colm.workers import engine_loader
 from colm.workers.participant import process
 
 
@@ -27,10 +28,10 @@ def _spin_until(future: Future[Completion]) -> None:
         sum(range(100_000))
 
 
-def _load_busy(found: EngineSettings) -> BusyEngine:
-    return BusyEngine(found)
+def _load_busy(engine_settings: EngineSettings) -> BusyEngine:
+    return BusyEngine(engine_settings)
 
 
 if __name__ == "__main__":
-    process.load_engine = _load_busy
+    engine_loader.load_engine = _load_busy
     sys.exit(process.run_clients(sys.argv[1:], None))

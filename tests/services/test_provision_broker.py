@@ -16,7 +16,7 @@ from kombu import Connection
 
 from colm.workers.local_stack import embedded_broker as services
 from colm.workers.local_stack.embedded_broker import EmbeddedBroker
-from colm.workers.supervisor import ServiceError
+from colm.workers.local_stack.lock_file import ServiceError
 from tests.provision.process import running
 
 _REPOSITORY = Path(__file__).parents[2]

@@ -124,7 +124,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], RecordB
 
     yield at
     for one in made:
-        one._place.engine.dispose()
+        one._reader.engine.dispose()
     settings.cache_clear()
 
 
@@ -148,7 +148,7 @@ def test_more_callers_than_the_server_has_connections_are_all_answered(
                 end(engine, query_id)
             assert {one.result()["status"] for one in found} == {"FAILURE"}
     finally:
-        waits._place.engine.dispose()
+        waits._reader.engine.dispose()
         until(lambda: not listening(engine))
         with autocommit(engine) as connection:
             connection.execute(text(f"DROP OWNED BY {role}"))

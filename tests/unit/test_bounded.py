@@ -9,8 +9,8 @@ import time
 import pytest
 
 from colm.models.errors import TransientError
-from colm.workers import bounded_calls
-from colm.workers.bounded_calls import BoundedCaller
+from colm.workers import bounded_caller
+from colm.workers.bounded_caller import BoundedCaller
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_callers_share_the_call_that_is_under_way(over: threading.Event) -> None
 
 
 def test_what_is_stuck_is_freed(monkeypatch: pytest.MonkeyPatch, over: threading.Event) -> None:
-    monkeypatch.setattr(bounded_calls, "STUCK_S", 0.05)
+    monkeypatch.setattr(bounded_caller, "STUCK_S", 0.05)
     calls = BoundedCaller("it", unstick=over.set)
     with pytest.raises(TransientError):
         calls.call(lambda: over.wait(60), 0.1)

@@ -204,7 +204,7 @@ def test_a_query_of_which_nothing_can_be_recorded_is_left_for_a_while_and_keeps_
     for _ in range(3):
         site.coordinator.process_due(limit=1)
     assert [answer.query_id for answer in site.answers] == ["query-0002"]
-    assert caplog.text.count(f"query {ID} cannot be woken") == 1
+    assert caplog.text.count(f"query {ID} cannot be advanced") == 1
     monkeypatch.undo()
     site.now += REFUSED_FOR
     site.coordinator.process_due()

@@ -19,7 +19,7 @@ from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, parse_x_death
 from colm.tasks.broker.topology import DEAD, Topology
 from colm.tasks.config.settings import BrokerLimits
 from colm.tasks.rejection import KEPT_BODY
-from colm.workers.consumer.rejection import read_letter, read_step, resolve
+from colm.workers.consumer.dead_message import read_letter, read_step, resolve
 from colm.workers.coordinator.dead_letters import TRIES, DeadLetterReader, dead_step
 from colm.workers.coordinator.parking_lot import HEALED
 from tests.unit.coordination_site import ID, Site
@@ -294,7 +294,7 @@ def test_a_letter_that_cannot_be_parked_or_recorded_is_settled_and_keeps_no_othe
     monkeypatch.setattr(site.record, "add_dead_letter", unrecordable)
     notes.done.clear()
     for _ in range(TRIES - 1):
-        with pytest.raises(ColmError, match="kept nowhere yet"):
+        with pytest.raises(ColmError, match="neither recorded nor parked"):
             reader._on_message(a_message(notes))
     reader._on_message(a_message(notes))
     assert [what for what, _ in notes.done].count("ack") == 1

@@ -15,7 +15,7 @@ from colm.models.engines.native.weights import load
 from colm.models.messages import Participant, Sampling, Turn
 from colm.models.prompts import colm
 from colm.tasks.config.settings import settings
-from colm.workers.participant.quickstart_model import quickstart_folder
+from colm.workers.quickstart_model import quickstart_folder
 from tests.unit.engines_asking import SOON, endless
 from tests.unit.engines_tiny import TEMPLATE, tiny_tokenizer
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from colm.models.errors import ClientsGone
-from colm.workers.experiments.client_processes import Clients, ClientsProcess, limit_memory
+from colm.workers.experiments.client_processes import (
+    Clients,
+    await_ready,
+    limit_memory,
+    peak_memory,
+)
+from colm.workers.supervisor import SupervisedProcess
 
 #: Takes as much memory as its argument says (MiB), once it is told to go.
 HUNGRY = """
@@ -22,7 +28,11 @@ print("has", len(taken) >> 20, "MiB", flush=True)
 """
 
 
-def hungry(tmp_path: Path, mebibytes: int, limit: int) -> ClientsProcess:
+def client(process: subprocess.Popen[bytes], log: Path) -> SupervisedProcess:
+    return SupervisedProcess(name="client", command=[], log_path=log, process=process)
+
+
+def hungry(tmp_path: Path, mebibytes: int, limit: int) -> SupervisedProcess:
     """A process that has asked for so much under the limit, and has ended."""
     log = tmp_path / "log"
     with log.open("wb") as out:
@@ -34,31 +44,32 @@ def hungry(tmp_path: Path, mebibytes: int, limit: int) -> ClientsProcess:
         )
     limit_memory(process.pid, limit)
     process.communicate(b"\n", timeout=60)
-    return ClientsProcess(process=process, log=log)
+    return client(process, log)
 
 
 def test_a_process_within_its_limit_notices_nothing(tmp_path: Path) -> None:
-    found = hungry(tmp_path, mebibytes=64, limit=512)
-    assert (found.process.returncode, found.log.read_text()) == (0, "has 64 MiB\n")
+    process = hungry(tmp_path, mebibytes=64, limit=512)
+    assert process.status == 0
+    assert (tmp_path / "log").read_text() == "has 64 MiB\n"
 
 
 def test_the_kernel_refuses_what_is_beyond_the_limit(tmp_path: Path) -> None:
-    found = hungry(tmp_path, mebibytes=600, limit=512)
-    assert found.process.returncode == 1
+    process = hungry(tmp_path, mebibytes=600, limit=512)
+    assert process.status == 1
     with pytest.raises(ClientsGone, match=r"did not start \(exit status 1\): MemoryError"):
-        found.await_ready()
+        await_ready(process)
 
 
-def test_a_process_that_goes_away_is_told_at_once_and_raised_at_the_end(tmp_path: Path) -> None:
+def test_a_process_that_goes_away_is_lost_at_once_and_raised_at_the_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("took a step\n\n")
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    told = threading.Event()
+    lost = threading.Event()
 
     def die() -> None:
-        with ClientsProcess(process=process, log=log).watched(told.set):
+        with Clients(processes=(client(process, log),)).watched(lost.set):
             process.kill()
-            assert told.wait(10)
+            assert lost.wait(10)
 
     with pytest.raises(ClientsGone, match=r"in the middle \(exit status -9\): took a step"):
         die()
@@ -67,7 +78,7 @@ def test_a_process_that_goes_away_is_told_at_once_and_raised_at_the_end(tmp_path
 
 def test_a_process_that_stays_is_left_alone(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with ClientsProcess(process=process, log=tmp_path / "log").watched(pytest.fail):
+    with Clients(processes=(client(process, tmp_path / "log"),)).watched(pytest.fail):
         time.sleep(0.1)
     process.communicate(b"\n")
     assert process.returncode == 0
@@ -83,18 +94,18 @@ def test_of_several_processes_the_memory_is_added_and_each_is_missed(tmp_path: P
     for process in waiting:
         assert process.stdout is not None
         process.stdout.readline()
-    clients = Clients(processes=tuple(ClientsProcess(process=p, log=log) for p in waiting))
-    one, other = (found.peak() for found in clients.processes)
+    clients = Clients(processes=tuple(client(p, log) for p in waiting))
+    one, other = (peak_memory(process) for process in clients.processes)
     assert one is not None
     assert other is not None
     assert clients.peak() == one + other > one > 1
 
-    told = threading.Event()
+    lost = threading.Event()
 
     def lose_the_second() -> None:
-        with clients.watched(told.set):
+        with clients.watched(lost.set):
             waiting[1].kill()
-            assert told.wait(10)
+            assert lost.wait(10)
 
     with pytest.raises(ClientsGone, match="in the middle"):
         lose_the_second()

@@ -11,7 +11,7 @@ import pytest
 from celery.worker import state
 
 from colm.models.messages import Step
-from colm.workers.consumer.bootsteps import _hold_back, held_overnight
+from colm.workers.consumer.bootsteps import _limit_overnight, held_overnight
 from colm.workers.consumer.lanes import lanes_of, overnight_share
 from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step
@@ -54,7 +54,7 @@ def test_the_embedded_broker_is_not_asked_for_more_overnight_steps_than_may_be_h
     held = [0]
     monkeypatch.setattr("colm.workers.consumer.bootsteps.held_overnight", lambda: held[0])
     cycle: Any = Cycle()
-    _hold_back(cycle, lanes_of(ONE_CLIENT, 2))
+    _limit_overnight(cycle, lanes_of(ONE_CLIENT, 2))
     assert cycle.consume(3) == [*ONE_CLIENT]
     held[0] = 1
     assert cycle.consume(3) == [*ONE_CLIENT[:2]]

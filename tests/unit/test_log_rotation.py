@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from colm.tasks.config.settings import LogSettings
-from colm.workers.consumer.worker import set_log_levels
 from colm.workers.local_stack.log_rotation import rotate
+from colm.workers.process_log import set_log_levels
 
 
 def test_a_log_within_its_bound_is_left_alone(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_closing_commits_what_was_gathered_and_ends_the_thread(record: Notes) ->
     grouped(["one"])
     grouped.close()
     assert record.commits == [["one"]]
-    assert not grouped._thread.is_alive()
+    assert not grouped.is_alive()
 
 
 def test_closing_gives_up_on_a_database_that_is_away(record: Notes) -> None:
@@ -106,7 +106,7 @@ def test_closing_gives_up_on_a_database_that_is_away(record: Notes) -> None:
     grouped = DispatchMarkBuffer(record)
     grouped(["one"])
     grouped.close()
-    assert not grouped._thread.is_alive()
+    assert not grouped.is_alive()
     assert record.commits == []
 
 

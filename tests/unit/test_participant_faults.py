@@ -12,8 +12,8 @@ from colm.models.engines.base import GenerationRequest
 from colm.models.errors import SettingsError
 from colm.models.messages import Attempt, Completion, Step, StepError
 from colm.tasks.config.settings import ParticipantSettings
+from colm.workers.engine_loader import endpoint_secrets, load_engine
 from colm.workers.participant import process
-from colm.workers.participant.process import endpoint_secrets, load_engine
 from tests.unit.examples import NOW, a_completion, a_step
 from tests.unit.test_participant import HandEngine, QuickEngine, Worker, generator
 

@@ -22,7 +22,7 @@ from colm.tasks.config.settings import ParticipantSettings
 from colm.tasks.images.stores import FolderStore
 from colm.workers.audit.replay_steps import Compared, compare, not_promised, replay_steps
 from colm.workers.cli import main
-from colm.workers.participant import process
+from colm.workers.engine_loader import load_engine
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_seeing import picture
 from tests.unit.examples import a_completion, a_step
@@ -186,13 +186,13 @@ def test_the_quickstart_in_float32_says_the_same_again_token_for_token(
 ) -> None:
     environment(COLM_CACHE=str(Path("~/.cache/colm").expanduser()))
     settings = EngineSettings(dtype="float32", max_num_seqs=4)
-    engine = process.load_engine(settings)
+    engine = load_engine(settings)
     life = a_life(sqlite_url, options={"rounds": 1, "max_new_tokens": 24, "temperature": 0.0})
     life.reply = lambda step: (generated(engine, step), 1.0)
     recorded = life.live()
     engine.close()
     site = {name: ParticipantSettings(engine=settings) for name in ("ada", "bo", "main")}
-    found = list(replay_steps(recorded, site, process.load_engine))
+    found = list(replay_steps(recorded, site, load_engine))
     assert [step.result for step in found] == ["equal"] * 5
     assert [step.why for step in found] == [None] * 5
 

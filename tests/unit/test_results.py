@@ -22,8 +22,9 @@ from colm.models.messages import Answer
 from colm.models.strategies.base import Finish, Wait
 from colm.tasks import dependencies
 from colm.tasks.celery_app import app
-from colm.workers import result_backend
+from colm.workers import result_wait
 from colm.workers.result_backend import RecordBackend
+from colm.workers.result_meta import ended_of
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import NOW, a_query, an_answer, seconds
 
@@ -45,14 +46,14 @@ def record(environment: SetEnvironment, sqlite_url: str) -> Iterator[SqlRecord]:
 def backend(record: SqlRecord) -> Iterator[RecordBackend]:  # noqa: ARG001  # its settings
     backend = RecordBackend(app=app)
     yield backend
-    backend._place.engine.dispose()
+    backend._reader.engine.dispose()
 
 
 @pytest.fixture
 def listeners(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many coordinators listen; the first entry counts."""
     counts = [0]
-    monkeypatch.setattr(result_backend, "count_consumers", lambda _queue: counts[0])
+    monkeypatch.setattr(result_wait, "count_consumers", lambda _queue: counts[0])
     return counts
 
 
@@ -136,7 +137,7 @@ class Database:
 
     def __init__(self, *meets: BaseException | threading.Event) -> None:
         self.meets = list(meets)
-        self._real = result_backend._ended_of
+        self._real = ended_of
 
     def look(self, engine: Engine, task_ids: tuple[str, ...]) -> Any:
         match self.meets.pop(0) if self.meets else None:
@@ -151,11 +152,11 @@ class Database:
 def meets(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Database]:
     def set_to(*what: BaseException | threading.Event) -> Database:
         database = Database(*what)
-        monkeypatch.setattr(result_backend, "_ended_of", database.look)
+        monkeypatch.setattr(result_wait, "ended_of", database.look)
         return database
 
-    monkeypatch.setattr(result_backend, "TRY_AGAIN", 0.01)
-    monkeypatch.setattr(result_backend, "LAST_LOOK", 0.05)
+    monkeypatch.setattr(result_wait, "RETRY_AFTER", 0.01)
+    monkeypatch.setattr(result_wait, "LAST_READ", 0.05)
     return set_to
 
 
@@ -183,12 +184,12 @@ def test_a_timeout_in_an_outage_tells_of_it(
 def test_a_database_that_was_never_reached_is_not_waited_for_without_an_end(
     backend: RecordBackend, meets: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result_backend, "NEVER_REACHED", 0.05)
+    monkeypatch.setattr(result_wait, "NEVER_REACHED", 0.05)
     meets(*[AWAY] * 1_000)
     with pytest.raises(TransientError, match="it starts"):
         backend.wait_for(ID)
     assert backend._get_task_meta_for(ID)["status"] == "PENDING"  # it is reached now
-    monkeypatch.setattr(result_backend, "GIVE_UP_AFTER", 0.3)
+    monkeypatch.setattr(result_wait, "GIVE_UP_AFTER", 0.3)
     began = time.monotonic()
     with pytest.raises(TransientError, match="it starts"):
         backend.wait_for(ID)
@@ -224,11 +225,11 @@ def test_a_broker_that_is_away_ends_no_wait(
         looks.append(queue)
         raise TransientError("the broker cannot be reached")
 
-    monkeypatch.setattr(result_backend, "count_consumers", away)
+    monkeypatch.setattr(result_wait, "count_consumers", away)
     with pytest.raises(CeleryTimeoutError):
         backend.wait_for(ID, timeout=0.5)
     assert len(looks) > 1
-    monkeypatch.setattr(result_backend, "GIVE_UP_AFTER", 0.2)
+    monkeypatch.setattr(result_wait, "GIVE_UP_AFTER", 0.2)
     with pytest.raises(TransientError, match="broker"):
         backend.wait_for(ID)
 
@@ -253,7 +254,7 @@ def test_callers_who_wait_share_a_thread_and_a_connection(
     for caller in callers:
         caller.join(60)
     assert found == ["SUCCESS"] * 30
-    assert backend._place.engine.pool.checkedin() <= 1  # type: ignore[attr-defined]  # a QueuePool
+    assert backend._reader.engine.pool.checkedin() <= 1  # type: ignore[attr-defined]  # a QueuePool
 
 
 def test_results_come_as_they_end(record: SqlRecord, backend: RecordBackend) -> None:
@@ -283,7 +284,7 @@ def test_a_caller_is_called_back_while_it_waits(
 def test_a_run_that_was_revoked_like_a_query_is_a_run(
     record: SqlRecord, backend: RecordBackend
 ) -> None:
-    order(backend._place.engine, ID, {"entries": []}, NOW)
+    order(backend._reader.engine, ID, {"entries": []}, NOW)
     record.refuse(ID, "", "unknown", "cancelled: revoked", NOW)
     meta = backend._get_task_meta_for(ID)
     assert (meta["status"], meta["name"]) == ("STARTED", "colm.evaluate")

@@ -27,7 +27,7 @@ from colm.workers.cli import evaluations
 from colm.workers.evaluator.cope_thresholds import state_of, takes_all_stages
 from colm.workers.evaluator.data import load
 from colm.workers.evaluator.report import read_run, write_report
-from colm.workers.result_backend import run_meta
+from colm.workers.result_meta import run_meta
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW, a_query, finishing
 from tests.unit.run_examples import a_unit

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from colm.workers.consumer.log_throttle import AT_FIRST, EVERY, LogThrottle
+from colm.workers.log_throttle import BURST, INTERVAL, LogThrottle
 
 
 class Log:
@@ -34,8 +34,8 @@ def test_the_first_are_said_then_one_in_a_while_with_how_many_there_were() -> No
     for second in range(70):
         log.now = 100.0 + second
         log.say("trying again in %d s", second)
-    assert log.said[:AT_FIRST] == [f"trying again in {n} s" for n in range(AT_FIRST)]
-    assert log.said[AT_FIRST:] == [
+    assert log.said[:BURST] == [f"trying again in {n} s" for n in range(BURST)]
+    assert log.said[BURST:] == [
         "trying again in 32 s (29 more like it)", "trying again in 62 s (29 more like it)",
     ]  # fmt: skip
 
@@ -44,10 +44,10 @@ def test_a_new_trouble_after_a_time_of_quiet_is_said_from_its_beginning() -> Non
     log = Log()
     for _ in range(10):
         log.say("away")
-    log.now += 3 * EVERY
+    log.now += 3 * INTERVAL
     for _ in range(10):
         log.say("away")
-    assert len(log.said) == 2 * AT_FIRST
+    assert len(log.said) == 2 * BURST
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_troubles_of_different_kinds_do_not_silence_one_another() -> None:
         log.say("away")
     log.say("refused")
     log.say("away", of="colm.models.backoff")
-    assert log.said[AT_FIRST:] == ["refused", "away"]
+    assert log.said[BURST:] == ["refused", "away"]

@@ -38,13 +38,13 @@ class FakeChild(SupervisedProcess):
 def child(tmp_path: Path) -> FakeChild:
     log = tmp_path / "client.log"
     log.write_text("one\ntwo\n[/red] a line like markup\n")
-    return FakeChild(name="client-ada", arguments=[], log_path=log, environment={})
+    return FakeChild(name="client-ada", command=[], log_path=log)
 
 
-def die(child: SupervisedProcess, now: float, told: list[str]) -> None:
+def die(child: SupervisedProcess, now: float, messages: list[str]) -> None:
     process: Any = child.process
     process.code = 3
-    child.watch(now, told.append)
+    child.watch(now, messages.append)
 
 
 def test_a_child_that_lives_is_left_alone(child: FakeChild) -> None:
@@ -57,14 +57,14 @@ def test_a_child_that_lives_is_left_alone(child: FakeChild) -> None:
 def test_a_child_that_dies_is_told_of_with_the_end_of_its_log_and_started_after_a_pause(
     child: FakeChild,
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     child.start(0.0)
-    die(child, 1.0, told)
-    assert told[0] == "client-ada ended with status 3; starting it again in 0.5 s"
-    assert "[/red] a line like markup" in told[1]
-    child.watch(1.0 + FIRST_PAUSE - 0.01, told.append)
+    die(child, 1.0, messages)
+    assert messages[0] == "client-ada ended with status 3; starting it again in 0.5 s"
+    assert "[/red] a line like markup" in messages[1]
+    child.watch(1.0 + FIRST_PAUSE - 0.01, messages.append)
     assert child.process is None
-    child.watch(1.0 + FIRST_PAUSE, told.append)
+    child.watch(1.0 + FIRST_PAUSE, messages.append)
     assert child.process is not None
     assert child.restarts == 1
 

@@ -32,7 +32,7 @@ class Telling:
 def worker(engine: HandEngine, telling: Telling | None = None) -> EngineGenerator:
     return EngineGenerator(
         engine, ["ada", "bo"], "client", worker="client@test", clock=lambda: NOW,
-        tell=telling or Telling(engine), new_id=lambda: "attempt-1",
+        report=telling or Telling(engine), new_id=lambda: "attempt-1",
     )  # fmt: skip
 
 

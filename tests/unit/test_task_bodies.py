@@ -237,7 +237,7 @@ def test_a_step_of_which_something_came_that_cannot_be_recorded_fails_with_that_
     ):
         task.run(**fields)
     (answer,) = site.answers
-    assert "ada: Unrecorded: what came from ada could not be recorded" in str(answer.reason)
+    assert "ada: Unrecorded: the submission of ada could not be recorded" in str(answer.reason)
     assert "UnicodeEncodeError" in site.record.letters["draft.ada:some-task"].reason
 
 

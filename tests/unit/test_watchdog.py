@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.native.engine import ContinuousEngine
 from colm.models.engines.scripted import ScriptedEngine
-from colm.workers.participant.generator import EX_SOFTWARE, EngineGenerator
+from colm.workers.participant.generator import EngineGenerator
 from colm.workers.participant.watchdog import FIRST, Watchdog
 from colm.workers.supervisor import run_process_group
 from tests.unit.engines_asking import SOON, ask, endless
@@ -145,11 +146,10 @@ def test_the_pulse_of_a_real_engine_grows_with_its_tokens_and_rests_without_work
     assert endless.progress_counter == rest
 
 
-@pytest.mark.parametrize("status", [EX_SOFTWARE])
+@pytest.mark.parametrize("status", [os.EX_SOFTWARE])
 def test_a_process_that_lost_its_engine_is_started_again_and_others_are_not_touched(
-    status: int, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    status: int, tmp_path: object
 ) -> None:
-    monkeypatch.setattr("colm.workers.supervisor.RESTART_PAUSE", 0.05)
     mark = f"{tmp_path}/once"
     program = (
         "import os, sys\n"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from colm.db.audit.checkpoints import Checkpoint, write_checkpoint
-from colm.models.errors import SettingsError, TransientError
+from colm.models.errors import SettingsError
 from colm.tasks.config.settings import Settings, settings
 from colm.workers.audit import keys
 from colm.workers.audit.keys import SiteKey
+from colm.workers.periodic_thread import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
@@ -40,30 +40,17 @@ def checkpoint_all(engine: Engine, key: SiteKey) -> list[Checkpoint]:
     return made
 
 
-class CheckpointThread:
-    """Thread that records checkpoints every `minutes`, until `close`."""
+class CheckpointThread(PeriodicThread):
+    """Thread that records checkpoints every `minutes`, from creation to `close`."""
 
     def __init__(self, engine: Engine, key: SiteKey, minutes: float) -> None:
-        self._engine, self._key, self._every = engine, key, minutes * 60
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="checkpoints", daemon=True)
-        self._thread.start()
+        super().__init__("checkpoints", minutes * 60, self._record)
+        self._engine, self._key = engine, key
+        self.start()
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        while not self._stop.wait(self._every):
-            try:
-                for checkpoint in checkpoint_all(self._engine, self._key):
-                    logger.info(
-                        "checkpoint %d covers %d queries", checkpoint.number, checkpoint.queries
-                    )
-            except TransientError as error:
-                logger.warning("the next checkpoint is delayed: %s", error)
-            except Exception:  # the outermost loop: the next checkpoint must be tried
-                logger.exception("the checkpoint could not be recorded")
+    def _record(self) -> None:
+        for checkpoint in checkpoint_all(self._engine, self._key):
+            logger.info("checkpoint %d covers %d queries", checkpoint.number, checkpoint.queries)
 
 
 def start_checkpoints(found: Settings, engine: Engine) -> CheckpointThread | None:

@@ -20,7 +20,7 @@ from colm.tasks import ask
 from colm.tasks.config.settings import settings
 from colm.workers.cli.query_view import answer_view, progress_table
 from colm.workers.console import print_json
-from colm.workers.result_backend import raise_if_no_consumer
+from colm.workers.result_wait import raise_if_no_consumer
 
 #: How often a watched query is looked at (seconds).
 LOOK_EVERY = 0.1

@@ -41,8 +41,8 @@ def evaluate(
 
 def evaluator() -> None:
     """Run an evaluator: works on the runs that were ordered, until it is stopped."""
-    from colm.workers.consumer.worker import log_to_stderr
     from colm.workers.evaluator.process import run_evaluator
+    from colm.workers.process_log import log_to_stderr
 
     log_to_stderr()
     raise typer.Exit(run_evaluator())

@@ -11,8 +11,8 @@ from colm.workers.cli.options import Clients, Servers, Threads
 
 def coordinator() -> None:
     """Run a coordinator: records queries and decides what comes next."""
-    from colm.workers.consumer.worker import log_to_stderr
     from colm.workers.coordinator.process import run_coordinator
+    from colm.workers.process_log import log_to_stderr
 
     log_to_stderr()
     raise typer.Exit(run_coordinator())
@@ -50,8 +50,8 @@ def images(
     address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
 ) -> None:
     """Keep the site's images, and give them out for tokens."""
-    from colm.workers.consumer.worker import log_to_stderr
     from colm.workers.image_server import run_image_server
+    from colm.workers.process_log import log_to_stderr
 
     log_to_stderr()
     raise typer.Exit(run_image_server(address, port))

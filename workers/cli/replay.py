@@ -18,6 +18,6 @@ def replay(
 ) -> None:
     """Decide and generate a recorded query again; say what is equal and what is not."""
     from colm.workers.cli.replay_actions import run_replay
-    from colm.workers.participant.process import load_engine
+    from colm.workers.engine_loader import load_engine
 
     raise typer.Exit(run_replay(query, load_engine, decisions_only=decisions_only, as_json=as_json))

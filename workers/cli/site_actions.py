@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
-import threading
 from functools import partial
 from typing import Any
 
@@ -18,7 +16,8 @@ from colm.models.urls import check_http
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import new_stack_settings, override, remove_service_links
 from colm.workers.local_stack.stack import Stack
-from colm.workers.ports import check_free
+from colm.workers.supervisor import stop_event
+from colm.workers.tcp_port import check_port_free
 
 #: How often the children are looked at (seconds).
 LOOK_EVERY = 0.25
@@ -29,9 +28,7 @@ def run_stack(broker: str | None, database: str | None) -> None:
     override(broker=broker, database=database)
     logging.basicConfig(level=logging.WARNING)
     console = Console()
-    stop = threading.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stop.set())
+    stop = stop_event()
     with Stack(settings=new_stack_settings(), tell=partial(_say, console, markup=False)) as stack:
         _say(console, _running(stack))
         with _waiting(console, "waiting for every queue to have a reader"):
@@ -77,7 +74,7 @@ def run_flower(port: int, address: str, broker_api: str | None) -> None:
     that asks for one before it.
     """
     remove_service_links("FLOWER_")
-    check_free(address, port)
+    check_port_free(address, port)
     arguments = ["flower", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
     # Flower leaves the arguments out of its list unless they are asked for.
     arguments.append("--tasks_columns=name,state,kwargs,result,received,runtime,worker")

@@ -49,12 +49,6 @@ def unwritten(stream: object) -> OSError | None:
     return None
 
 
-def is_unicode(stream: object) -> bool:
-    """Whether the stream takes every text as it is."""
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    return codecs.lookup(encoding).name.startswith("utf")
-
-
 def _plain(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error

@@ -1,11 +1,4 @@
-"""The sign of life that Flower sees, sent once and not insisted on.
-
-Celery sends it with retries, in the loop that takes tasks. When the connection for events is gone,
-as after the process was frozen for longer than two heartbeats, kombu connects anew and then
-declares the exchange on the channel that is closed; that fails like a lost connection, and so on
-without end: the worker never takes a task again. Sent once, what fails is kept and goes out with
-the next connection, which the consumer makes as soon as it sees that the old one is gone.
-"""
+"""Celery's consumer with message validation, prefetch by lane, and events that do not block."""
 
 from __future__ import annotations
 
@@ -27,19 +20,18 @@ from colm.tasks.config.settings import settings
 from colm.workers.consumer.lanes import OVERNIGHT, Lanes, is_overnight
 from colm.workers.consumer.message_validation import validate_message
 from colm.workers.consumer.rejection import reject
-from colm.workers.consumer.worker import FORGOTTEN_AFTER
 from colm.workers.rabbitmq.permission_probe import FIRST_PAUSE, LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 
-#: How long the events of tasks are gathered before they are sent in one message (seconds).
+#: Interval at which buffered task events are sent in one message (seconds).
 GATHER_EVENTS = 0.1
-
+#: Time without a refusal after which the back-off starts again (seconds).
+FORGOTTEN_AFTER = 60.0
 
 _Blueprint: Any = Consumer.Blueprint
 
-
-#: Celery's steps of a consumer, and what is used instead.
+#: Celery's bootsteps and their replacements.
 OURS = {
     "celery.worker.consumer.tasks:Tasks": "colm.workers.consumer.bootsteps:LanedTasks",
     "celery.worker.consumer.heart:Heart": (
@@ -49,24 +41,19 @@ OURS = {
 
 
 class PlainConsumer(Consumer):
-    """Celery's consumer with a gate, without native delayed delivery; events hold up no task.
+    """Celery's consumer, changed in three ways.
 
-    What the gate (`colm.workers.consumer.message_validation`,
-    `colm.workers.consumer.message_validation`) does not let in becomes a dead letter.
-
-    Our schedule is in the record, where it can be seen; without this every worker would declare 28
-    queues and bind them to exchanges that a restricted client has no right to.
-
-    Celery publishes events in the loop that takes tasks, up to three times a task, and would wait
-    for the confirm of each. Here they leave every GATHER_EVENTS, without confirms: what is told
-    for the eye may be lost with a broken connection, what is recorded is not.
+    Messages that fail validation become dead letters. Native delayed delivery is off: it declares
+    28 queues and binds them to exchanges that a restricted client may not use, and our schedule is
+    in the record. Task events are buffered for GATHER_EVENTS and sent without confirms, as Celery
+    would wait for up to three confirms a task in the consumer loop; an event may be lost.
     """
 
     connection_errors: tuple[type[BaseException], ...]
     _refused_at = 0.0
 
     class Blueprint(_Blueprint):  # type: ignore[misc]  # the stubs hide its class
-        """The default steps but one, and others for two."""
+        """Celery's bootsteps without delayed delivery, with two replaced."""
 
         default_steps = tuple(
             OURS.get(step, step)
@@ -88,9 +75,9 @@ class PlainConsumer(Consumer):
         self._wait_out(exc)
 
     def _wait_out(self, error: Exception) -> None:
-        """Wait after a refusal, which Celery would ask for again at once, and for ever.
+        """Back off after a refusal, as Celery would reconnect at once, for ever.
 
-        A limit that is reached passes, and so does a right that somebody took away.
+        A connection limit or a revoked permission may be temporary.
         """
         if not isinstance(error, (IrrecoverableConnectionError, ChannelError)):
             return
@@ -129,15 +116,15 @@ class PlainConsumer(Consumer):
         return on_message
 
     def on_decode_error(self, message: Any, exc: BaseException) -> None:
-        """Celery would ack it, and nobody would hear of it again."""
+        """Dead-letter a message that Celery would ack and drop."""
         why = f"it cannot be unpacked ({type(exc).__name__})"
         reject(message, why, self.connection_errors)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs return a thing
-        """Nothing at once: the timer sends it."""
+        """Send nothing now: the timer does."""
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
-        """The connection for events, which are all that a consumer writes."""
+        """The connection for events, without confirms. A consumer publishes nothing else."""
         connection = self.app.connection_for_write(
             url=url, heartbeat=heartbeat, transport_options={"confirm_publish": False}
         )
@@ -145,7 +132,12 @@ class PlainConsumer(Consumer):
 
 
 class NonBlockingHeartbeat(heartbeat.Heart):
-    """Celery's, without retries."""
+    """Sends Celery's heartbeat event without retries: a retry can block the consumer for ever.
+
+    After a lost connection kombu reconnects and declares the event exchange on the closed channel,
+    which fails like a lost connection again. An event that fails is buffered and sent on the
+    consumer's next connection.
+    """
 
     def _send(
         self,
@@ -156,7 +148,7 @@ class NonBlockingHeartbeat(heartbeat.Heart):
 
 
 class NonBlockingHeartbeatStep(heart.Heart):
-    """The step of a consumer that starts a Beat."""
+    """Bootstep that starts a NonBlockingHeartbeat."""
 
     def start(self, c: Any) -> None:
         interval = self.heartbeat_interval  # type: ignore[attr-defined]  # nor this
@@ -165,11 +157,11 @@ class NonBlockingHeartbeatStep(heart.Heart):
 
 
 class LanedTasks(Tasks):
-    """Celery's step that begins to consume, with a prefetch count for each queue.
+    """Celery's bootstep that starts consuming, with a prefetch count for each queue.
 
-    On RabbitMQ a prefetch count holds for the consumers that are made after it. The embedded broker
-    knows one for the whole process; there an overnight queue is left out of the round while as many
-    of its steps are held as may be.
+    On RabbitMQ a prefetch count applies to the consumers created after it. The embedded broker has
+    one for the whole process: there the overnight queues are skipped while the process holds its
+    share of overnight steps.
     """
 
     def start(self, c: Any) -> None:
@@ -178,12 +170,12 @@ class LanedTasks(Tasks):
         if lanes is None or not lanes.overnight:
             return
         if c.connection.transport.driver_type == "redis":
-            _hold_back(c.task_consumer.channel._queue_cycle, lanes)
+            _limit_overnight(c.task_consumer.channel._queue_cycle, lanes)
         else:
-            _count_each(c.task_consumer, lanes)
+            _set_prefetch(c.task_consumer, lanes)
 
 
-def _count_each(consumer: Any, lanes: Lanes) -> None:
+def _set_prefetch(consumer: Any, lanes: Lanes) -> None:
     consume = consumer._basic_consume
 
     def laned(queue: Any, **options: Any) -> Any:
@@ -193,7 +185,7 @@ def _count_each(consumer: Any, lanes: Lanes) -> None:
     consumer._basic_consume = laned
 
 
-def _hold_back(cycle: Any, lanes: Lanes) -> None:
+def _limit_overnight(cycle: Any, lanes: Lanes) -> None:
     consume = cycle.consume
 
     def laned(count: int) -> list[str]:
@@ -206,8 +198,8 @@ def _hold_back(cycle: Any, lanes: Lanes) -> None:
 
 
 def held_overnight() -> int:
-    """Overnight steps that this process holds, running or not."""
-    # Copied in one step: tasks end in other threads while one by one is looked at.
+    """The number of overnight steps that this process holds, running or not."""
+    # `copy` is atomic: tasks end in other threads during the iteration.
     reserved: Any = state.reserved_requests  # a WeakSet
     references = reserved.data.copy()
     requests = [request for reference in references if (request := reference()) is not None]

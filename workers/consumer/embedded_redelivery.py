@@ -1,10 +1,9 @@
 """Redelivery on the embedded broker after a worker was killed.
 
-RabbitMQ notices a dead consumer at once and delivers its messages again. Celery's redis transport
-does so only when the visibility timeout has passed, which must be longer than any task: minutes too
-late for a draft. A worker that starts therefore takes back what its queues had delivered and nobody
-acked. If another process reads the same queue and is still at work on such a message, the message
-is done twice, which is harmless: the record knows each step by its key.
+Celery's redis transport redelivers only after the visibility timeout, which must exceed the longest
+task: minutes too late for a draft. A worker that starts therefore restores the unacked messages of
+its queues. If another process still works on one, the message is processed twice, which is harmless
+as the record is idempotent.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def restore_unacked(queues: Collection[str]) -> int:
-    """Put the unacked messages of `queues` back into them; returns how many."""
+    """Return the unacked messages of `queues` to them; their number."""
     with app.connection_for_write() as connection:
         channel: Any = connection.default_channel
         with channel.conn_or_acquire() as client:
@@ -29,7 +28,7 @@ def restore_unacked(queues: Collection[str]) -> int:
             for tag in mine:
                 channel.qos.restore_by_tag(tag, client)
     if mine:
-        logger.warning("%d messages of a worker that was killed are delivered again", len(mine))
+        logger.warning("redelivering %d messages of a worker that was killed", len(mine))
     return len(mine)
 
 

@@ -1,9 +1,9 @@
-"""How much of each lane one process takes from the broker at once.
+"""Prefetch counts and pool size of a process, by lane.
 
-Overnight steps have a queue of their own, and a process reads it beside the others. It takes at
-most its overnight share of them, which leaves a place in the batch free for interactive work. Its
-pool has a thread for each step that it may hold, so that no interactive step waits for a thread
-behind overnight ones; which of the steps in hand runs next is decided by the engine's line.
+Overnight steps have queues of their own. A process holds at most its overnight share of them, which
+leaves a place in the batch free for interactive steps. The pool has a thread for each step that the
+process may hold, so that no interactive step waits for a thread; the engine decides which step runs
+next.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ OVERNIGHT = "overnight."
 
 
 def overnight_share(capacity: int) -> int:
-    """How many overnight steps may run at once where `capacity` steps may."""
+    """The number of overnight steps that may run at once, of `capacity` steps in all."""
     return max(1, capacity - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lanes:
-    """What a process with these queues and an engine of this capacity takes at once."""
+    """The lanes of a process with these queues and an engine of this capacity."""
 
     capacity: int
     queues: tuple[str, ...]
@@ -32,16 +32,16 @@ class Lanes:
 
     @property
     def threads(self) -> int:
-        """One for every step that may be generated or wait for its turn to be."""
+        """Size of the thread pool: one for every step that the process may hold."""
         return self.capacity + self.overnight_held
 
     @property
     def overnight_held(self) -> int:
-        """Overnight steps that are held at once, out of all the overnight queues."""
+        """Number of overnight steps that the process may hold, over all overnight queues."""
         return len(self.overnight) * self._of_each_overnight
 
     def prefetch(self, queue: str) -> int:
-        """Messages of `queue` that are held unacked."""
+        """Prefetch count of `queue`."""
         return self._of_each_overnight if is_overnight(queue) else self.capacity
 
     @property

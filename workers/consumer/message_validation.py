@@ -1,8 +1,8 @@
-"""What a worker refuses before Celery looks at it: the gate, and bounds on everything else.
+"""Validation of a message before Celery reads it.
 
-Celery believes what a message says of itself: some of that ends its consumer, some acks and forgets
-the message. `colm.workers.consumer.message_validation` lets in tasks of ours that carry no orders;
-here are the bounds on what they may hold, and the ways in which a message can be no message at all.
+Celery trusts headers and body: a malformed message can end its consumer, or is acked and lost. Only
+our tasks are accepted, from the right exchange, without options by which Celery would publish, and
+within bounds on size and nesting.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ from kombu import Message, compression
 
 from colm.tasks.broker.topology import ASK, DRAFTS
 
-#: The largest body: a panel of 320 000 characters, each escaped as a pair of six bytes, and more.
+#: The largest body: a panel of 320,000 characters, each escaped as twelve bytes, needs half of it.
 MAX_BODY_BYTES = 8 * 2**20
-
-
 #: The deepest nesting of lists and objects; a submission has five levels.
 MAX_DEPTH = 32
-
-
-#: The longest header that is a text (characters).
+#: The longest header that is a string (characters).
 MAX_HEADER_CHARS = 4_000
-
-
-#: What kombu can unpack; a few bytes can unpack to all memory.
+#: The compressions of kombu. A few bytes can decompress to all memory.
 COMPRESSIONS = (*compression.encoders(), "application/zstd", "application/x-brotli")
 
+#: The tasks accepted from the two exchanges that others than coordinators may publish to.
+BY_EXCHANGE = {
+    ASK: {"colm.ask", "colm.cancel", "colm.evaluate"},
+    DRAFTS: {"colm.submit", "colm.attempt"},
+}
+#: Options in a message's body that make Celery publish further messages.
+ORDERS = ("callbacks", "errbacks", "chain", "chord")
+#: Headers by which Celery delays a message, drops it, or counts it in a group.
+TIMES = ("eta", "expires", "group")
+#: The longest task id, that of a step's submission (characters).
+MAX_ID = 300
 
-#: Headers of Celery's that ask for something, with the values that ask for nothing.
+#: Headers of Celery features that are not accepted, with their unset values.
 _UNUSED: Mapping[str, tuple[Any, ...]] = {
     "chord": (None,),
     "compression": (None,),
@@ -39,30 +44,26 @@ _UNUSED: Mapping[str, tuple[Any, ...]] = {
     "stamps": (None, {}),
     "timelimit": (None, [None, None], (None, None)),
 }
-
-
 _TEXTS = ("argsrepr", "kwargsrepr", "lang", "origin", "parent_id", "root_id")
-
-
 _NUMBERS = ("replaced_task_nesting", "retries")
 
 
 def validate_message(message: Message, tasks: Container[str]) -> str | None:
-    """Why a task message cannot be used; None where nothing is wrong. Never raises for its content.
+    """Why a task message is rejected; None if it is valid. Never raises for its content.
 
-    `tasks` are the names that exist.
+    `tasks` are the names of the registered tasks.
     """
     return _wrong_form(message) or rejection_reason(message) or _wrong_content(message, tasks)
 
 
 def disable_decompression() -> None:
-    """Have kombu unpack nothing in this process."""
+    """Make kombu reject compressed messages in this process."""
     for name in COMPRESSIONS:
         compression.register(_refuse, _refuse, name)
 
 
 def depth_of(value: object, most: int) -> int:
-    """How deep lists and objects are nested in `value`; `most` + 1 where it is deeper than that."""
+    """The nesting depth of lists and objects in `value`, at most `most` + 1."""
     level, depth = [value], 0
     while depth <= most:
         level = [inner for outer in level for inner in _inside(outer)]
@@ -135,28 +136,8 @@ def _too_deep(message: Message) -> str | None:
     return None
 
 
-#: The tasks that may come by the two exchanges that others than coordinators can write to. Only
-#: coordinators write to the rest.
-BY_EXCHANGE = {
-    ASK: {"colm.ask", "colm.cancel", "colm.evaluate"},
-    DRAFTS: {"colm.submit", "colm.attempt"},
-}
-
-
-#: What makes Celery publish, in a message's third part.
-ORDERS = ("callbacks", "errbacks", "chain", "chord")
-
-
-#: Headers with which Celery holds a message back, drops it, or counts it into a group.
-TIMES = ("eta", "expires", "group")
-
-
-#: The longest task id of ours is that of a step's submission (characters).
-MAX_ID = 300
-
-
 def rejection_reason(message: Message) -> str | None:
-    """Why this message is not let in; None where it is. Reads headers, and the body as JSON."""
+    """Why this message is not one of ours; None if it is. Decodes the body."""
     headers = message.headers
     if not isinstance(headers, Mapping):
         return "it has no headers"
@@ -168,23 +149,23 @@ def rejection_reason(message: Message) -> str | None:
     exchange = str((message.delivery_info or {}).get("exchange"))
     if task not in BY_EXCHANGE.get(exchange, {task}):
         return f"{task} does not come by {exchange}"
-    set_ = [name for name in TIMES if headers.get(name)]
-    if set_ and not (set_ == ["group"] and _in_a_callers_group(task, headers)):
-        return f"it has {', '.join(set_)}"
-    return _objection_to_body(message)
+    times = [name for name in TIMES if headers.get(name)]
+    if times and not (times == ["group"] and _in_a_callers_group(task, headers)):
+        return f"it has {', '.join(times)}"
+    return _wrong_body(message)
 
 
 def _in_a_callers_group(task: str, headers: Mapping[str, Any]) -> bool:
-    """Whether the group is a name that the caller alone uses: Celery counts for a chord only."""
+    """Whether the group is just a name: without a chord Celery counts nothing."""
     group = headers["group"]
-    known = isinstance(group, str) and len(group) <= MAX_ID and group.isprintable()
-    return known and task in BY_EXCHANGE[ASK]
+    is_name = isinstance(group, str) and len(group) <= MAX_ID and group.isprintable()
+    return is_name and task in BY_EXCHANGE[ASK]
 
 
-def _objection_to_body(message: Message) -> str | None:
+def _wrong_body(message: Message) -> str | None:
     try:
-        payload: Any = message.payload  # which keeps it: Celery does not decode it again
-    except Exception as error:  # noqa: BLE001  # whatever a stranger's bytes do to a decoder
+        payload: Any = message.payload  # cached: Celery does not decode it again
+    except Exception as error:  # noqa: BLE001  # untrusted bytes may raise anything
         return f"it cannot be decoded ({type(error).__name__})"
     match payload:
         case [list(), dict(), embed]:

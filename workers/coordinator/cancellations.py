@@ -1,4 +1,4 @@
-"""Reads `colm.control` in a coordinator, beside the pool of tasks that may be full."""
+"""Thread that consumes `colm.control` in a coordinator, as its thread pool may be full."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class ControlReader(QueueConsumerThread):
-    """Runs in a thread of the coordinator. What cannot be settled is delivered again."""
+    """Cancels queries. A cancellation that the record cannot take yet is redelivered."""
 
     def __init__(self, connection: Connection, queue: Queue, coordinator: Coordinator) -> None:
         super().__init__(connection, "control")
@@ -43,14 +43,14 @@ class ControlReader(QueueConsumerThread):
         try:
             cancel = read_cancel(message)
         except BadMessage as error:
-            logger.warning("a message in %s cannot be used: %s", self._queue.name, error)
+            logger.warning("a message in %s is invalid: %s", self._queue.name, error)
             message.reject()
             return
         try:
             retry_transient(lambda: cancel_or_refuse(self._coordinator, cancel))
         except TransientError:
             raise
-        except Exception:  # it must not keep others from being heard
+        except Exception:  # a fault of this message alone
             logger.exception("query %s cannot be cancelled", cancel.query_id)
             message.reject()
             return
@@ -58,7 +58,7 @@ class ControlReader(QueueConsumerThread):
 
 
 def read_cancel(message: Message) -> Cancel:
-    """What `tasks.cancel` sent. Raises BadMessage."""
+    """Decode the message of `tasks.cancel`. Raises BadMessage."""
     try:
         match message.decode():
             case [_, dict() as fields, *_]:

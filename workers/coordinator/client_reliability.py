@@ -1,9 +1,8 @@
-"""`colm reliability`, and the coordinator's thread that keeps reliabilities at hand."""
+"""Thread that keeps the clients' reliability scores in the roster up to date."""
 
 from __future__ import annotations
 
 import logging
-import threading
 
 from sqlalchemy import Engine
 
@@ -11,55 +10,41 @@ from colm.db.reads.client_stats import client_parts
 from colm.models.client_reliability import reliabilities
 from colm.models.errors import TransientError
 from colm.models.roster import Roster
+from colm.workers.periodic_thread import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
-
-#: The latest answered queries that are looked at, unless said otherwise.
+#: Number of latest answered queries that a score counts by default.
 QUERIES = 500
+#: Interval of the refreshes (seconds).
+REFRESH_SECONDS = 60.0
 
 
-#: How often a coordinator looks again (seconds).
-EVERY = 60.0
-
-
-class ReliabilityWatch:
+class ReliabilityWatch(PeriodicThread):
     """Writes every client's reliability into the roster's defaults for `colm`, until `close`."""
 
     def __init__(self, engine: Engine, roster: Roster) -> None:
+        super().__init__("reliability", REFRESH_SECONDS, self.refresh)
         self._engine = engine
         self._roster = roster
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="reliability", daemon=True)
-
-    def start(self) -> None:
-        self.refresh()
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5.0)
 
     def refresh(self) -> None:
-        """Read the record once. What it cannot read stays as it was."""
+        """Read the record once. If the database is unreachable, the scores stay as they are."""
         try:
-            found = reliabilities(client_parts(self._engine, QUERIES))
+            clients = reliabilities(client_parts(self._engine, QUERIES))
         except TransientError as error:
-            logger.warning("the clients' reliability is as it was: %s", error)
+            logger.warning("the clients' reliability is not refreshed: %s", error)
             return
-        scores = {told.client: told.reliability for told in found}
+        scores = {client.client: client.reliability for client in clients}
         defaults = self._roster.defaults
         defaults["colm"] = {**defaults.get("colm", {}), "reliability": scores}
 
-    def _loop(self) -> None:
-        while not self._stop.wait(EVERY):
-            self.refresh()
-
 
 def watch(engine: Engine, roster: Roster) -> ReliabilityWatch | None:
-    """A running watch where the site leaves unreliable clients out; None where it does not."""
+    """A refreshed and running watch; None if the site sets no `min_reliability`."""
     if roster.defaults.get("colm", {}).get("min_reliability") is None:
         return None
-    found = ReliabilityWatch(engine, roster)
-    found.start()
-    return found
+    watch = ReliabilityWatch(engine, roster)
+    watch.refresh()
+    watch.start()
+    return watch

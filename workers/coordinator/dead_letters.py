@@ -1,10 +1,9 @@
-"""Settles RabbitMQ's dead letters, so that nobody waits for what was given up.
+"""Thread that consumes RabbitMQ's dead letters and settles their queries.
 
-A dead step becomes a failed outcome and the query goes on without it; a dead ask becomes a failed
-answer. The letter is recorded, then moved to `colm.parked`, where `colm dead` finds it: published
-there and confirmed before it is acked here. A message that no queue took, because its queue had
-been deleted, gets the queue back and is delivered after all. The embedded broker has no dead
-letters.
+A dead step becomes a failed outcome, a dead ask a refused one. The letter is recorded and moved to
+`colm.parked`, where `colm dead` reads it; it is acked after the publish is confirmed. An unroutable
+message whose queue was deleted gets its queue again and is delivered. The embedded broker has no
+dead letters.
 """
 
 from __future__ import annotations
@@ -19,11 +18,7 @@ from typing import Any
 from kombu import Connection, Consumer, Message
 
 from colm.models.dead_letter import DeadLetter
-from colm.models.errors import (
-    ColmError,
-    Overloaded,
-    TransientError,
-)
+from colm.models.errors import ColmError, Overloaded, TransientError
 from colm.models.messages import Step
 from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, parse_x_death
 from colm.tasks.broker.rate_limit import dead_letter_bucket
@@ -31,24 +26,20 @@ from colm.tasks.broker.retry import retry_transient
 from colm.tasks.broker.topology import SUBMISSIONS, Topology
 from colm.tasks.celery_app import app
 from colm.tasks.interfaces import QueryStore
+from colm.workers.consumer.dead_message import body_text, read_letter, read_step, resolve
 from colm.workers.consumer.message_validation import validate_message
 from colm.workers.consumer.queue_thread import QueueConsumerThread
-from colm.workers.consumer.rejection import body_text, read_letter, read_step, resolve
 from colm.workers.coordinator.coordinator import Coordinator
 from colm.workers.coordinator.parking_lot import HEALED, ParkingLot
 
 logger = logging.getLogger(__name__)
 
-
-#: How often a letter that can neither be recorded nor parked is read.
+#: Deliveries of a letter that can be neither recorded nor parked.
 TRIES = 3
 
 
 class DeadLetterReader(QueueConsumerThread):
-    """Runs in a thread of the coordinator until `close`; reconnects by itself.
-
-    A letter that can be settled, recorded and parked only in part keeps no other waiting.
-    """
+    """Settles, records and parks each letter. If one of the three fails, the others follow."""
 
     def __init__(
         self,
@@ -64,7 +55,7 @@ class DeadLetterReader(QueueConsumerThread):
         self._record = record
         self._parking = parking
         self._letters = dead_letter_bucket()
-        #: How often a letter could neither be recorded nor parked, by its id.
+        #: Failed deliveries by letter id.
         self._tried: Counter[str] = Counter()
 
     def close(self) -> None:
@@ -80,7 +71,7 @@ class DeadLetterReader(QueueConsumerThread):
             consumer(
                 queues=[self._topology.dead()],
                 on_message=self._on_message,
-                # What kombu cannot even unpack is a letter too.
+                # A message that kombu cannot decode is a letter, too.
                 on_decode_error=lambda message, _error: self._on_message(message),
                 accept=["json"],
                 prefetch_count=8,
@@ -92,11 +83,11 @@ class DeadLetterReader(QueueConsumerThread):
         delivery = message.delivery_info or {}
         exchange = str(delivery.get("exchange", ""))
         origin = parse_x_death(exchange, str(delivery.get("routing_key", "")), headers)
-        if self._healed(message, exchange, origin):
+        if self._redelivered(message, exchange, origin):
             message.ack()
             return
         if origin.queue == SUBMISSIONS and not self._letters.try_acquire(str(origin.routing_key)):
-            message.ack()  # it has sent too many that were of no use: those before are recorded
+            message.ack()  # over the sender's rate limit: its earlier letters are recorded
             return
         if origin.reason.startswith("rejected"):
             origin = replace(origin, reason=origin.reason + _fault(message, origin))
@@ -104,62 +95,62 @@ class DeadLetterReader(QueueConsumerThread):
         letter = read_letter(headers, body, origin, datetime.now(UTC))
         logger.warning("dead letter from %s: %s", letter.queue, letter.reason)
         step = dead_step(body, origin, self._topology)
-        self._does(letter, "settled", lambda: resolve(letter, step, self._coordinator))
-        kept = (
-            self._does(letter, "recorded", lambda: self._record.add_dead_letter(letter)),
-            self._does(
+        self._attempt(letter, "settled", lambda: resolve(letter, step, self._coordinator))
+        stored = (
+            self._attempt(letter, "recorded", lambda: self._record.add_dead_letter(letter)),
+            self._attempt(
                 letter, "parked", lambda: self._parking.park(message, letter.message_id, origin)
             ),
         )
-        if not any(kept):
+        if not any(stored):
             self._tried[letter.message_id] += 1
             if self._tried[letter.message_id] < TRIES:
-                raise ColmError(f"letter {letter.message_id} is kept nowhere yet")
+                raise ColmError(f"letter {letter.message_id} is neither recorded nor parked")
             logger.critical("letter %s is lost: %s", letter.message_id, letter)
         self._tried.pop(letter.message_id, None)
         message.ack()
 
-    def _healed(self, message: Message, exchange: str, origin: DeadLetterOrigin) -> bool:
-        """Whether its queue had been missing, and it is on its way now."""
+    def _redelivered(self, message: Message, exchange: str, origin: DeadLetterOrigin) -> bool:
+        """Declare a missing queue and publish the message again; True if that was the fault."""
         if origin.queue is not None or HEALED in (message.headers or {}):
             return False
         missing = self._topology.queue_for(exchange, str(origin.routing_key))
         try:
             return missing is not None and self._parking.redeliver(missing, message, origin)
-        except Overloaded as error:  # it is a letter like any other: the next must not wait for it
+        except Overloaded as error:  # then it is settled like any other letter
             logger.warning("%s", error)
             return False
 
-    def _does(self, letter: DeadLetter, what: str, work: Callable[[], None]) -> bool:
-        """Whether `work` came to its end. Raises TransientError, for which it is worth waiting."""
+    def _attempt(self, letter: DeadLetter, what: str, work: Callable[[], None]) -> bool:
+        """Whether `work` succeeded. Raises TransientError: then the letter is redelivered."""
         try:
             retry_transient(work)
         except TransientError:
             raise
-        except Exception:  # the rest is done all the same
+        except Exception:  # the other two are still attempted
             logger.exception("letter %s is not %s", letter.message_id, what)
             return False
         return True
 
 
 def dead_step(body: str, origin: DeadLetterOrigin, topology: Topology) -> Step | None:
-    """The step that a letter carried, if it died in that step's own queue, or on the way to it.
+    """The step of a letter that died in that step's own queue, or on the way to it.
 
-    Into the queues of steps only coordinators can write. A participant that submits somebody's step
-    in place of a completion must not get that step failed.
+    Only coordinators can publish to step queues. A participant that submits another's step instead
+    of a completion must not make that step fail.
     """
     step = read_step(body)
     if step is None:
         return None
     own = topology.for_step(step)
     died = origin.queue == own.name
-    unread = origin.queue is None and origin.exchange == own.exchange.name
-    return step if died or unread else None
+    unroutable = origin.queue is None and origin.exchange == own.exchange.name
+    return step if died or unroutable else None
 
 
 def _fault(message: Message, origin: DeadLetterOrigin) -> str:
-    """What the worker that rejected it saw at once, if that was why."""
-    as_it_came = Message(
+    """The validation error for which a worker rejected the message, if that was the reason."""
+    original = Message(
         body=message.body,
         headers=message.headers,
         content_type=message.content_type,
@@ -167,5 +158,5 @@ def _fault(message: Message, origin: DeadLetterOrigin) -> str:
         delivery_info={"exchange": origin.exchange, "routing_key": origin.routing_key},
         accept={"application/json"},
     )
-    found = validate_message(as_it_came, app.tasks)
-    return f": {found}" if found else ""
+    fault = validate_message(original, app.tasks)
+    return f": {fault}" if fault else ""

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import threading
+import itertools
 
-from colm.models.errors import TransientError
 from colm.workers.coordinator.coordinator import Coordinator
+from colm.workers.periodic_thread import PeriodicThread
 
-logger = logging.getLogger(__name__)
-
-#: How often deadlines are looked at, and how many looks lie between two for stranded steps.
+#: Interval of the thread (seconds).
 POLL_SECONDS = 0.25
+#: Undispatched steps are republished on every so many polls.
+REPUBLISH_EVERY = 20
 
 
-STRANDED_EVERY = 20
-
-
-class DeadlinePoller:
-    """Wakes due queries and publishes stranded steps, in its own thread, until `close`."""
+class DeadlinePoller(PeriodicThread):
+    """Advances due queries and publishes undispatched steps, from creation to `close`."""
 
     def __init__(self, coordinator: Coordinator) -> None:
+        super().__init__("deadlines", POLL_SECONDS, self._poll)
         self._coordinator = coordinator
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="clockwork", daemon=True)
-        self._thread.start()
+        self._polls = itertools.count(1)
+        self.start()
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        ticks = 0
-        while not self._stop.wait(POLL_SECONDS):
-            ticks += 1
-            try:
-                self._coordinator.process_due()
-                if ticks % STRANDED_EVERY == 0:
-                    self._coordinator.republish_undispatched()
-            except TransientError as error:
-                logger.warning("deadlines wait: %s", error)
-            except Exception:  # the outermost loop: deadlines must go on
-                logger.exception("a deadline could not be handled")
+    def _poll(self) -> None:
+        self._coordinator.process_due()
+        if next(self._polls) % REPUBLISH_EVERY == 0:
+            self._coordinator.republish_undispatched()

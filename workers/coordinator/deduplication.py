@@ -1,15 +1,13 @@
-"""Shared steps in a coordinator: what equals a step of the same run is not sent, but waits for it.
+"""Shared steps of a run: a step that equals an earlier one waits for it instead of being sent.
 
-The outcome of the step that was sent is handed to those that wait as if they had been, each in its
-own query's commit. Where it was closed without a completion, because its own query needed it no
-more or its deadline came first, each that waits is sent after all: what it gets may not depend on
-what another query was about.
+The outcome of the sent step is submitted for every step that waits for it, each in its own query's
+commit. If the sent step was closed without a completion, because its query no longer needed it or
+its deadline passed, the waiting steps are sent: their result must not depend on another query.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,12 +21,13 @@ from colm.models.errors import NoConsumer, Overloaded, SettingsError, TransientE
 from colm.models.messages import Step, StepError, StepKey, Submission
 from colm.models.receipt import Receipt
 from colm.workers.coordinator.coordinator import failure_of
+from colm.workers.periodic_thread import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
-#: How often is looked for steps that need not wait any longer, while some do, and else (seconds).
-BUSY_LOOK, IDLE_LOOK = 0.25, 2.0
-#: How long after the last step that waited or was settled it counts as busy (seconds).
+#: Poll intervals while steps wait, and otherwise (seconds).
+BUSY_POLL, IDLE_POLL = 0.25, 2.0
+#: Time after the last waiting step during which polls are busy (seconds).
 BUSY_FOR = 60.0
 
 
@@ -38,14 +37,14 @@ class StepDeduplicator:
     def __init__(self, engine: Engine, send: Callable[[Step], None]) -> None:
         self._engine = engine
         self._send = send
-        self._stop = threading.Event()
         self._busy_until = 0.0
-        self._sent_after_all: set[str] = set()
-        self._waits: set[str] = set()
-        self._thread: threading.Thread | None = None
+        #: Waiting steps that were sent, and those that could not be sent, by id.
+        self._sent: set[str] = set()
+        self._unsent: set[str] = set()
+        self._thread: PeriodicThread | None = None
 
     def send(self, step: Step) -> None:
-        """Send a step, or let it wait for an equal one of its run that was sent before."""
+        """Send a step, or let it wait for an equal step of its run that was sent before."""
         if step.lane == "overnight":
             owner = shared_steps.owner_of(self._engine, step)
             if owner != step.step_id:
@@ -55,65 +54,53 @@ class StepDeduplicator:
         self._send(step)
 
     def settle(self, submit: Callable[[Submission], Receipt], limit: int = 1000) -> int:
-        """Hand on what has become of steps that others wait for; returns how many were waiting."""
-        found = shared_steps.waiting(self._engine, limit)
-        for waiting in found:
+        """Submit the outcomes of steps that others wait for; the number of waiting steps."""
+        waiting = shared_steps.waiting(self._engine, limit)
+        for shared in waiting:
             try:
-                self._settle(waiting, submit)
-            except (NoConsumer, Overloaded, SettingsError) as error:  # it is tried again
-                self._wait(waiting.step, error)
+                self._settle(shared, submit)
+            except (NoConsumer, Overloaded, SettingsError) as error:  # retried at the next poll
+                self._note_unsent(shared.step, error)
             except TransientError:
                 raise
-            except Exception as error:  # a step's own: the others are settled
-                logger.exception("shared step %s could not be settled", waiting.step.step_id)
-                submit(failure_of(waiting.step, UNSENT, plainly(error)))
-        return len(found)
-
-    def _wait(self, step: Step, why: Exception) -> None:
-        if step.step_id not in self._waits:  # told once
-            self._waits.add(step.step_id)
-            logger.warning("shared step %s waits: %s", step.step_id, why)
-
-    def _settle(
-        self, waiting: shared_steps.Waiting, submit: Callable[[Submission], Receipt]
-    ) -> None:
-        outcome = waiting.outcome
-        if outcome is None or outcome.status == "expired":
-            self._send_after_all(waiting.step)
-        else:
-            told = f"{SHARED_WITH}{waiting.owner}"
-            submit(copied_submission(waiting.step, told, outcome.completion, outcome.error))
+            except Exception as error:  # a fault of this step alone
+                logger.exception("shared step %s could not be settled", shared.step.step_id)
+                submit(failure_of(shared.step, UNSENT, plainly(error)))
+        return len(waiting)
 
     def start(self, submit: Callable[[Submission], Receipt]) -> None:
-        """Settle in a thread of its own, until `close`."""
-        self._thread = threading.Thread(
-            target=self._loop, args=[submit], name="sharing", daemon=True
-        )
+        """Settle in a thread until `close`."""
+
+        def poll() -> None:
+            if self.settle(submit):
+                self._busy_until = time.monotonic() + BUSY_FOR
+
+        self._thread = PeriodicThread("shared-steps", self._interval, poll)
         self._thread.start()
 
     def close(self) -> None:
-        self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=5.0)
+            self._thread.close()
 
-    @property
-    def _busy(self) -> bool:
-        return time.monotonic() < self._busy_until
+    def _interval(self) -> float:
+        return BUSY_POLL if time.monotonic() < self._busy_until else IDLE_POLL
 
-    def _send_after_all(self, step: Step) -> None:
-        if step.step_id not in self._sent_after_all:
-            self._send(step)  # where it fails it is tried again at the next look
-            self._sent_after_all.add(step.step_id)
+    def _settle(
+        self, shared: shared_steps.Waiting, submit: Callable[[Submission], Receipt]
+    ) -> None:
+        outcome = shared.outcome
+        if outcome is None or outcome.status == "expired":
+            if shared.step.step_id not in self._sent:
+                self._send(shared.step)
+                self._sent.add(shared.step.step_id)
+        else:
+            worker = f"{SHARED_WITH}{shared.owner}"
+            submit(copied_submission(shared.step, worker, outcome.completion, outcome.error))
 
-    def _loop(self, submit: Callable[[Submission], Receipt]) -> None:
-        while not self._stop.wait(BUSY_LOOK if self._busy else IDLE_LOOK):
-            try:
-                if self.settle(submit):
-                    self._busy_until = time.monotonic() + BUSY_FOR
-            except TransientError as error:
-                logger.warning("shared steps wait: %s", error)
-            except Exception:  # the outermost loop: the others must be settled
-                logger.exception("a shared step could not be settled")
+    def _note_unsent(self, step: Step, reason: Exception) -> None:
+        if step.step_id not in self._unsent:  # logged once
+            self._unsent.add(step.step_id)
+            logger.warning("shared step %s waits: %s", step.step_id, reason)
 
 
 def copied_submission(step: Step, worker: str, completion: Any, error: Any) -> Submission:

@@ -1,63 +1,50 @@
-"""Marks steps as dispatched, many in one commit, behind the back of the tasks that sent them.
+"""Thread that records dispatched steps in batches, one commit a batch.
 
-A mark that is lost with its process only means that the step is published once more.
+A mark that is lost with its process only causes its step to be published again.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from colm.models.errors import TransientError
 from colm.tasks.interfaces import QueryStore
+from colm.workers.periodic_thread import PeriodicThread
 
 logger = logging.getLogger(__name__)
 
-#: How long marks are gathered before they are committed (seconds).
+#: Interval of the commits (seconds).
 GATHER = 0.1
-#: Pause after the database refused (seconds).
+#: Pause after the database refused a commit (seconds).
 PAUSE = 1.0
 
 
-class DispatchMarkBuffer:
-    """Call it with step ids from any thread; it never blocks."""
+class DispatchMarkBuffer(PeriodicThread):
+    """Call it with step ids from any thread; it never blocks. `close` commits what is left."""
 
     def __init__(self, record: QueryStore) -> None:
+        super().__init__("dispatch-marks", GATHER, self._commit, retry_after=PAUSE, once_more=True)
         self._record = record
         self._queue: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="marks", daemon=True)
-        self._thread.start()
+        self._waiting: list[str] = []
+        self.start()
 
     def __call__(self, step_ids: Sequence[str]) -> None:
         self._queue.put(tuple(step_ids))
 
-    def close(self) -> None:
-        """Commit what has been gathered, then end."""
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        waiting: list[str] = []
-        while not (self._stop.is_set() and not waiting and self._queue.empty()):
-            self._stop.wait(GATHER)
-            while not self._queue.empty():
-                waiting.extend(self._queue.get())
-            if waiting and self._commit(waiting):
-                waiting = []
-            elif self._stop.is_set():
-                return
-
-    def _commit(self, step_ids: Sequence[str]) -> bool:
+    def _commit(self) -> None:
+        while not self._queue.empty():
+            self._waiting.extend(self._queue.get())
+        if not self._waiting:
+            return
+        step_ids, self._waiting = self._waiting, []
         try:
             self._record.mark_dispatched(step_ids, datetime.now(UTC))
-        except TransientError as error:
-            logger.warning("%d marks wait: %s", len(step_ids), error)
-            self._stop.wait(PAUSE)
-            return False
-        except Exception:  # the outermost loop: later marks must go on; these steps are repeated
-            logger.exception("%d marks are given up", len(step_ids))
-        return True
+        except TransientError:
+            self._waiting = step_ids
+            raise
+        except Exception:  # later marks must go on; these steps are published again
+            logger.exception("%d marks are lost", len(step_ids))

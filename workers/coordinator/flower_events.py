@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class FlowerAnnouncer:
-    """Tells Flower when a query ended: its ask shows as succeeded or failed, with its runtime."""
+    """Sends the end of a query as an event: Flower shows its ask as succeeded or failed."""
 
     def refused(self, query_id: str, reason: str) -> None:
         self._send("task-failed", query_id, exception=f"InvalidAsk({reason!r})", traceback="")
@@ -34,4 +34,4 @@ class FlowerAnnouncer:
             with app.events.default_dispatcher(hostname=worker_name("coordinator")) as events:
                 events.send(kind, uuid=query_id, **fields)
         except (OperationalError, AMQPError, OSError) as error:
-            logger.warning("Flower was not told about query %s: %s", query_id, error)
+            logger.warning("no event was sent for query %s: %s", query_id, error)

@@ -1,7 +1,7 @@
-"""Where a dead letter goes once it is settled: to `colm.parked`, or back on its way.
+"""Publisher of settled dead letters: to `colm.parked`, or back to a queue that was missing.
 
-Through a pika connection of its own, opened for the first letter: waiting for a confirm on the
-connection that letters come from would deliver the next ones in the middle of this one.
+It has its own pika connection, opened for the first letter: waiting for a confirm on the consuming
+connection would deliver the next letters in the middle of this one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from colm.tasks.broker.topology import PARKED, Topology
 
 logger = logging.getLogger(__name__)
 
-#: Marks a message that was given its missing queue back: at most once in its life.
+#: Header of a message whose missing queue was declared again, which happens once a message.
 HEALED = ORIGIN + "healed"
 
 
 class ParkingLot:
-    """Publishes letters with confirms. Used by one thread."""
+    """Publishes letters with confirms. For one thread."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
@@ -38,27 +38,27 @@ class ParkingLot:
         self._channel: BlockingChannel | None = None
 
     def park(self, message: Message, letter: str, origin: DeadLetterOrigin) -> None:
-        """Put a settled letter into `colm.parked`, confirmed. Raises TransientError."""
+        """Publish a settled letter to `colm.parked`. Raises TransientError."""
         headers = parked_headers(message.headers or {}, letter, origin, datetime.now(UTC))
 
         def work(channel: BlockingChannel) -> None:
             parked = self._topology.parked()
-            lying = channel.queue_declare(
+            count = channel.queue_declare(
                 PARKED, durable=True, arguments=parked.queue_arguments
             ).method.message_count
             publish_confirmed(channel, "", PARKED, _properties(message), headers, _bytes(message))
-            if lying >= self._topology.limits.parked_letters:
+            if count >= self._topology.limits.parked_letters:
                 logger.warning(
-                    "%s is full (%d letters): its oldest letter leaves it, and stays in the record",
-                    PARKED, lying,
+                    "%s is full (%d letters): the oldest is dropped, and stays in the record",
+                    PARKED, count,
                 )  # fmt: skip
 
         self._do(work)
 
     def redeliver(self, queue: Queue, message: Message, origin: DeadLetterOrigin) -> bool:
-        """Make the queue that a message found missing, and publish the message again.
+        """Declare the missing queue of a message and publish the message again.
 
-        False where that cannot be done. Raises TransientError when the broker is away.
+        False if that is impossible. Raises TransientError if the broker is unreachable.
         """
         headers = {**(message.headers or {}), HEALED: "yes"}
 
@@ -72,9 +72,11 @@ class ParkingLot:
         try:
             self._do(work)
         except (NoConsumer, ChannelClosedByBroker) as error:
-            logger.warning("queue %s was missing and cannot be made: %r", queue.name, error)
+            logger.warning("queue %s was missing and cannot be declared: %r", queue.name, error)
             return False
-        logger.warning("queue %s was missing and is made again: its message goes on", queue.name)
+        logger.warning(
+            "queue %s was missing and is declared again: its message is delivered", queue.name
+        )
         return True
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ class ParkingLot:
             except ChannelClosedByBroker:
                 raise
             except AMQPError:
-                # An idle connection may have been cut long ago; a letter is worth a second try.
+                # The idle connection may have been closed long ago.
                 self.close()
                 work(self._connected())
         except ChannelClosedByBroker:
@@ -108,12 +110,12 @@ class ParkingLot:
 
 
 def _properties(message: Message) -> BasicProperties:
-    told = message.properties or {}
+    properties = message.properties or {}
     return BasicProperties(
         content_type=message.content_type,
         content_encoding=message.content_encoding,
-        correlation_id=told.get("correlation_id"),
-        reply_to=told.get("reply_to"),
+        correlation_id=properties.get("correlation_id"),
+        reply_to=properties.get("reply_to"),
     )
 
 

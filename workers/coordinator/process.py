@@ -1,8 +1,7 @@
-"""`colm coordinator`: the record, the strategy and the broker, wired together in one process.
+"""`colm coordinator`: a Celery worker with the record, the strategies and the broker.
 
-Beside the Celery worker run four threads: the clockwork, which wakes queries at their deadlines;
-the marks, which note in groups what was dispatched; control, which hears what is to be cancelled;
-and, on RabbitMQ, the dead letter reader.
+Threads beside the worker: deadlines, dispatch marks, shared steps and cancellations; on RabbitMQ
+dead letters; where the site uses them, client reliability and sealing.
 """
 
 from __future__ import annotations
@@ -44,75 +43,71 @@ from colm.workers.rabbitmq.permission_probe import waited_for
 
 logger = logging.getLogger(__name__)
 
-
-#: Connections that a coordinator publishes through; docs/how-to/secure-a-site.md counts them.
+#: Connections for publishing; docs/how-to/secure-a-site.md counts them.
 PUBLISHING = 4
 
 
 def run_coordinator() -> int:
     """Coordinate until SIGTERM; the exit status."""
-    found = settings()
-    preflight(found)
+    site = settings()
+    preflight(site)
     app.conf.broker_pool_limit = PUBLISHING
-    with running_coordinator(found):
+    with running_coordinator(site):
         return serve(
-            worker_name("coordinator"), topology().of_coordinator(), found.coordinator_threads
+            worker_name("coordinator"), topology().of_coordinator(), site.coordinator_threads
         )
 
 
 def declare_topology() -> None:
-    """Declare every exchange and queue of the settings, as soon as the broker is there.
-
-    Raises ColmError on a conflict.
-    """
+    """Declare every exchange and queue, once the broker is reachable. Raises ColmError."""
     waited_for(settings(), _declare)
 
 
 def _declare() -> None:
     with app.connection_for_write() as connection:
         try:
-            wanted = (*topology().everything(), topology().control())
+            entities = (*topology().everything(), topology().control())
             if broker().dead_letters:
-                wanted = (*wanted, topology().parked())
+                entities = (*entities, topology().parked())
             if broker().streams:
-                wanted = (*wanted, *topology().all_step_cancellations())
-            declare(connection.default_channel, wanted)
+                entities = (*entities, *topology().all_step_cancellations())
+            declare(connection.default_channel, entities)
         except PreconditionFailed as error:
             raise ColmError(f"{declare_hint(error)}. RabbitMQ said: {error}") from error
 
 
 @contextlib.contextmanager
-def running_coordinator(found: Settings) -> Iterator[Coordinator]:
+def running_coordinator(site: Settings) -> Iterator[Coordinator]:
+    """A coordinator with its threads, installed for the task bodies of this process."""
     declare_topology()
-    # A connection for every task thread, the clockwork, marks, control, letters, shared steps,
-    # reliability, checkpoints.
-    engine = connect(found.database_url, pool_size=found.coordinator_threads + 7)
+    # A connection for every task thread and for each of the seven threads.
+    engine = connect(site.database_url, pool_size=site.coordinator_threads + 7)
     record = SqlRecord(engine)
     marks = DispatchMarkBuffer(record)
     sharing = StepDeduplicator(engine, send_step)
     coordinator = Coordinator(
         record=record,
-        roster=found.roster,
+        roster=site.roster,
         send=sharing.send,
         stop=send_cancellation,
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
         limits=AttemptLimits(
-            in_company=found.limits.max_redeliveries, alone=found.limits.max_isolated_runs
+            in_company=site.limits.max_redeliveries, alone=site.limits.max_isolated_runs
         ),
     )
     dependencies.install_coordinator(coordinator, record, partial(store.order, engine))
     sharing.start(coordinator.submit)
     reliability = watch(engine, coordinator.roster)
-    clockwork = DeadlinePoller(coordinator)
-    checkpoints = start_checkpoints(found, engine)
-    if not broker_of(found).redelivers_unacked:
+    deadlines = DeadlinePoller(coordinator)
+    checkpoints = start_checkpoints(site, engine)
+    if not broker_of(site).redelivers_unacked:
         restore_unacked([topology().control().name])
     control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
     control.start()
     reader = None
-    if broker_of(found).dead_letters:
+    if broker_of(site).dead_letters:
         parking = ParkingLot(topology())
         reader = DeadLetterReader(
             app.connection_for_read(), topology(), coordinator, record, parking
@@ -121,7 +116,7 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     try:
         yield coordinator
     finally:
-        clockwork.close()
+        deadlines.close()
         if reliability:
             reliability.close()
         if checkpoints:

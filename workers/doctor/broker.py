@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pika
@@ -21,7 +21,6 @@ from colm.tasks.config.settings import Settings
 from colm.workers.consumer.message_validation import MAX_BODY_BYTES
 from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
 from colm.workers.doctor.machine import clock
-from colm.workers.rabbitmq.management_api import Management
 from colm.workers.rabbitmq.permission_probe import (
     largest_message,
     may_declare,
@@ -29,6 +28,9 @@ from colm.workers.rabbitmq.permission_probe import (
     may_read,
 )
 from colm.workers.rabbitmq.permissions import queue_names
+
+if TYPE_CHECKING:  # loads httpx, and every coordinator imports this module
+    from colm.workers.rabbitmq.management_api import Management
 
 #: Versions that are supported: from the first, to before the second.
 OLDEST, TOO_NEW = (3, 10), (5, 0)

@@ -16,6 +16,7 @@ from colm.models.errors import ColmError, DeadlineExceeded, EngineError, NoText
 from colm.models.messages import Sampling, Turn
 from colm.models.urls import redact
 from colm.workers.doctor.findings import Finding, ok, problem, warning
+from colm.workers.engine_loader import endpoint_secrets
 
 #: How long an endpoint may take to say which models it has, and to answer a question (seconds).
 LISTS_WITHIN, ANSWERS_WITHIN = 10.0, 30.0
@@ -31,8 +32,6 @@ SAMPLING = Sampling(max_new_tokens=16, temperature=0.7, top_p=0.9, stop=("\n\n\n
 
 def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
     """Whether the endpoint serves the model; it is asked one short question."""
-    from colm.workers.participant.process import endpoint_secrets
-
     where = redact(str(engine.base_url))
     try:
         key, headers = endpoint_secrets(engine)

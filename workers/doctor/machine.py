@@ -12,9 +12,8 @@ from colm.models.errors import ColmError
 from colm.models.messages import Deadlines
 from colm.models.naming import list_names
 from colm.tasks.config.settings import ParticipantSettings, Settings
-from colm.workers.doctor.endpoint import look_at_endpoint
 from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
-from colm.workers.participant.quickstart_model import QUICKSTART
+from colm.workers.quickstart_model import QUICKSTART
 
 GIB = 2**30
 #: Free room below which a disk is a worry, and below which it is a problem (bytes).
@@ -74,6 +73,8 @@ def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: b
 def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
     """Whether the engine's files or endpoint are there, without loading anything."""
     if engine.kind == "openai":
+        from colm.workers.doctor.endpoint import look_at_endpoint  # loads httpx
+
         return look_at_endpoint(about, engine)
     if not engine.local:
         return ok(about, f"{engine.kind}: nothing to load")
@@ -93,7 +94,7 @@ def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
 
 
 def _loaded(about: str, engine: EngineSettings) -> Finding:
-    from colm.workers.participant.process import load_engine
+    from colm.workers.engine_loader import load_engine
 
     started = time.monotonic()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -15,12 +14,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from colm.db.runs import store
-from colm.models.errors import ColmError
 from colm.tasks.config.running_stack import pid_namespace, started
 from colm.tasks.config.time_windows import TimeWindow, in_window, next_opening
 from colm.workers.evaluator.run_loop import Orders
-
-logger = logging.getLogger(__name__)
+from colm.workers.periodic_thread import PeriodicThread
 
 #: An evaluator that has said nothing for so long is taken to be gone, and how often it says so.
 OWNED_FOR = timedelta(seconds=20)
@@ -39,7 +36,6 @@ class RunLease:
     stop: threading.Event
     window: TimeWindow | None
     state: store.RunState | None = "open"
-    _ended: threading.Event = field(default_factory=threading.Event)
     _renewed: float = field(default_factory=time.monotonic)
 
     def orders(self) -> Orders:
@@ -61,24 +57,18 @@ class RunLease:
 
     @contextlib.contextmanager
     def renewing(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._renew, name=f"keeper of {self.run}", daemon=True)
+        """Renew the lease in a thread during the body."""
+        thread = PeriodicThread("run-lease", RENEW_EVERY, self._renew, immediately=True)
         thread.start()
         try:
             yield
         finally:
-            self._ended.set()
-            thread.join()
+            thread.close(timeout=None)
 
     def _renew(self) -> None:
-        pause = 0.0
-        while not self._ended.wait(pause):
-            pause = RENEW_EVERY
-            try:
-                until = datetime.now(UTC) + OWNED_FOR
-                self.state = store.renew(self.engine, self.run, self.owner, until)
-                self._renewed = time.monotonic()
-            except ColmError as error:
-                logger.warning("run %s is not renewed: %s", self.run, error)
+        until = datetime.now(UTC) + OWNED_FOR
+        self.state = store.renew(self.engine, self.run, self.owner, until)
+        self._renewed = time.monotonic()
 
 
 def this_process() -> str:

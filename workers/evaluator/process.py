@@ -8,7 +8,6 @@ whoever takes the run over finds it done.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +28,7 @@ from colm.workers.evaluator.grading import grader_of
 from colm.workers.evaluator.lease import OWNED_FOR, RunLease, is_alive, this_process
 from colm.workers.evaluator.plan import plan, planned_units
 from colm.workers.evaluator.run_loop import GRADING_THREADS, RunLoop
+from colm.workers.supervisor import stop_event
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +39,7 @@ IDLE_LOOK = 1.0
 
 def run_evaluator() -> int:
     """Evaluate until SIGTERM or Ctrl-C; the exit status."""
-    stop = threading.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stop.set())
+    stop = stop_event()
     engine = connect(settings().database_url, pool_size=GRADING_THREADS + 2)
     owner = this_process()
     logger.info("%s looks for runs in %s", owner, settings().shown_database)

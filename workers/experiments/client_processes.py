@@ -1,20 +1,15 @@
-"""The clients' processes of an experiment: started under its condition, watched, and ended.
+"""Client processes of an experiment, one for each engine, under the experiment's condition.
 
-One for each engine, as `colm up` has them.
-
-A limit on memory is the kernel's RLIMIT_DATA, which needs no rights: what each process may have of
-writable memory of its own, reserved or used. That is its heap and its threads' stacks, weights
-that were converted while they were loaded, and the KV cache; not the program itself, nor weights
-that are read where they lie in a file.
+A memory limit is RLIMIT_DATA, which needs no privileges. It covers a process's writable private
+memory, reserved or used: heap, thread stacks, converted weights, KV cache. It covers neither the
+program nor memory-mapped weights.
 """
 
 from __future__ import annotations
 
 import contextlib
 import resource
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,92 +19,46 @@ from typing import Final
 from colm.evaluation.experiments.conditions import Condition
 from colm.models.errors import CallerError, ClientsGone
 from colm.tasks.config.settings import environment_with
+from colm.workers.periodic_thread import PeriodicThread
+from colm.workers.supervisor import SupervisedProcess, colm_command, stop_processes
 
-#: Seconds that a clients' process is given to end.
-END_WITHIN: Final = 30.0
-#: And to start: to load its models, and to greet the broker over a slow network.
-READY_WITHIN: Final = 600.0
-#: How often it is looked at (seconds).
-LOOK_EVERY: Final = 0.5
+#: Time from SIGTERM to SIGKILL (seconds).
+STOP_GRACE: Final = 30.0
+#: Time to load the models and to connect to the broker over a slow network (seconds).
+READY_TIMEOUT: Final = 600.0
+#: Interval at which the processes are polled (seconds).
+POLL_SECONDS: Final = 0.5
 MIB: Final = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClientsProcess:
-    """A running process, and the log that it writes."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @contextlib.contextmanager
-    def watched(self, gone: Callable[[], object]) -> Iterator[None]:
-        """Call `gone` when the process ends in between. ClientsGone then, when the body ends."""
-        enough = threading.Event()
-
-        def look() -> None:
-            while not enough.wait(LOOK_EVERY):
-                if self.process.poll() is not None:
-                    gone()
-                    return
-
-        watcher = threading.Thread(target=look, name="watches the clients", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            enough.set()
-            watcher.join()
-        if self.process.poll() is not None:
-            raise self.gone("went away in the middle")
-
-    def await_ready(self) -> None:
-        """Until Celery says that it takes tasks. Raises ClientsGone where it does not."""
-        give_up = time.monotonic() + READY_WITHIN
-        while "ready." not in self.log.read_text(errors="replace"):
-            if self.process.poll() is not None:
-                raise self.gone("did not start")
-            if time.monotonic() > give_up:
-                raise ClientsGone(
-                    f"the clients took more than {READY_WITHIN:g} s to start: {self.log}"
-                )
-            time.sleep(0.1)
-
-    def gone(self, what: str) -> ClientsGone:
-        """What to raise when the process has ended: how, its last words, and where the rest is."""
-        lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line), "it said nothing")
-        return ClientsGone(
-            f"the clients {what} (exit status {self.process.returncode}): {last[:300]}"
-            f" ({self.log} has the rest)"
-        )
-
-    def peak(self) -> float | None:
-        """The most memory that it has held (MiB); None where the system does not say."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except OSError:
-            return None
-        found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(found[0]) / 1024 if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clients:
     """The running processes of all clients."""
 
-    processes: tuple[ClientsProcess, ...]
+    processes: tuple[SupervisedProcess, ...]
 
     @contextlib.contextmanager
-    def watched(self, gone: Callable[[], object]) -> Iterator[None]:
-        """Call `gone` when one ends in between. ClientsGone then, when the body ends."""
-        with contextlib.ExitStack() as watches:
-            for process in self.processes:
-                watches.enter_context(process.watched(gone))
+    def watched(self, on_exit: Callable[[], object]) -> Iterator[None]:
+        """Call `on_exit` once if a process ends during the body, which then raises ClientsGone."""
+
+        def poll() -> None:
+            if not all(process.alive for process in self.processes):
+                thread.stop()
+                on_exit()
+
+        thread = PeriodicThread("client-watch", POLL_SECONDS, poll)
+        thread.start()
+        try:
             yield
+        finally:
+            thread.close(timeout=None)
+        for process in self.processes:
+            if not process.alive:
+                raise exit_error(process, "went away in the middle")
 
     def peak(self) -> float | None:
-        """The sum of the most memory that each has held (MiB); None where one is not known."""
-        peaks = [peak for process in self.processes if (peak := process.peak()) is not None]
+        """Sum of the processes' peak resident memory (MiB); None if one is unknown."""
+        peaks = [peak for process in self.processes if (peak := peak_memory(process)) is not None]
         return sum(peaks) if len(peaks) == len(self.processes) else None
 
 
@@ -117,47 +66,78 @@ class Clients:
 def started(
     groups: Sequence[Sequence[str]], condition: Condition, url: str, folder: Path
 ) -> Iterator[Clients]:
-    """The clients, ready, under the condition, a process for each group; ended at the end.
-
-    Raises ClientsGone where they do not start.
-    """
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(_process(names, condition, url, folder)) for names in groups]
-        for process in found:
-            process.await_ready()
-        yield Clients(processes=tuple(found))
-
-
-@contextlib.contextmanager
-def _process(
-    names: Sequence[str], condition: Condition, url: str, folder: Path
-) -> Iterator[ClientsProcess]:
-    threads = ["--threads", str(condition.threads)] if condition.threads else []
-    path = folder / f"clients-{condition.name}-{names[0]}.log"
-    with path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "colm.workers", "client", *names, *threads],
-            env=environment_with(COLM_BROKER=url),
-            stdout=log,
-            stderr=log,
-        )
+    """Ready clients under the condition, one process a group. Raises ClientsGone if one fails."""
+    processes = [_client_process(names, condition, url, folder) for names in groups]
     try:
-        if condition.memory is not None:
-            limit_memory(process.pid, condition.memory)
-        yield ClientsProcess(process=process, log=path)
+        for process in processes:
+            process.start(time.monotonic())
+            if condition.memory is not None:
+                assert process.process is not None
+                limit_memory(process.process.pid, condition.memory)
+        for process in processes:
+            await_ready(process)
+        yield Clients(processes=tuple(processes))
     finally:
-        process.terminate()
-        try:
-            process.wait(END_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_processes(processes, STOP_GRACE)
+
+
+def await_ready(process: SupervisedProcess) -> None:
+    """Wait for Celery's ready line in the log. Raises ClientsGone."""
+    give_up = time.monotonic() + READY_TIMEOUT
+    while "ready." not in _log_of(process):
+        if not process.alive:
+            raise exit_error(process, "did not start")
+        if time.monotonic() > give_up:
+            raise ClientsGone(
+                f"the clients took more than {READY_TIMEOUT:g} s to start: {process.log_path}"
+            )
+        time.sleep(0.1)
+
+
+def exit_error(process: SupervisedProcess, what: str) -> ClientsGone:
+    """The error for a process that has ended, with its status and its last log line."""
+    lines = [line.strip() for line in _log_of(process).splitlines()]
+    last = next((line for line in reversed(lines) if line), "its log is empty")
+    return ClientsGone(
+        f"the clients {what} (exit status {process.status}): {last[:300]}"
+        f" ({process.log_path} has the rest)"
+    )
+
+
+def peak_memory(process: SupervisedProcess) -> float | None:
+    """Peak resident memory (MiB); None where /proc does not report it."""
+    assert process.process is not None
+    try:
+        status = Path(f"/proc/{process.process.pid}/status").read_text()
+    except OSError:
+        return None
+    peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peaks[0]) / 1024 if peaks else None
 
 
 def limit_memory(pid: int, mebibytes: int) -> None:
-    """Have the kernel refuse the process more. Raises CallerError where it cannot be told so."""
+    """Limit the process's data segment. Raises CallerError except on Linux."""
     if sys.platform != "linux":
         raise CallerError("a limit on the clients' memory needs Linux")
     limit = mebibytes * MIB
-    with contextlib.suppress(ProcessLookupError):  # it has ended: that is told elsewhere
+    with contextlib.suppress(ProcessLookupError):  # ended already: `await_ready` reports it
         resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+
+
+def _client_process(
+    names: Sequence[str], condition: Condition, url: str, folder: Path
+) -> SupervisedProcess:
+    threads = ["--threads", str(condition.threads)] if condition.threads else []
+    log_path = folder / f"clients-{condition.name}-{names[0]}.log"
+    log_path.write_bytes(b"")  # of an earlier run
+    return SupervisedProcess(
+        name=f"clients {', '.join(names)}",
+        command=colm_command("client", *names, *threads),
+        log_path=log_path,
+        environment=environment_with(COLM_BROKER=url),
+    )
+
+
+def _log_of(process: SupervisedProcess) -> str:
+    assert process.log_path is not None
+    return process.log_path.read_text(errors="replace")

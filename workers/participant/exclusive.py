@@ -1,4 +1,4 @@
-"""Who may generate beside whom in one process."""
+"""Lock by which a step runs isolated, with no other step of its process."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from contextlib import contextmanager
 
 
 class ExclusiveGate:
-    """Steps generate together; a suspect generates with nothing beside it. Safe on many threads.
+    """Readers-writer lock that prefers writers: steps share it, an isolated step excludes all.
 
-    A suspect that waits goes before whoever comes after it, so that it cannot be put off for ever:
-    it waits for what runs already, and everything else waits for it.
+    An isolated step waits for the running steps; no other step starts while it waits or runs.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._together = 0
-        self._suspects = 0
-        self._alone = False
+        self._shared = 0
+        #: Exclusive holders, waiting and running.
+        self._exclusive = 0
+        self._isolated = False
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Wait until no suspect runs or waits."""
+        """Wait until no isolated step runs or waits."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._suspects)
-            self._together += 1
+            self._changed.wait_for(lambda: not self._exclusive)
+            self._shared += 1
         try:
             yield
         finally:
             with self._changed:
-                self._together -= 1
+                self._shared -= 1
                 self._changed.notify_all()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Wait until nothing runs, and hold everything else back."""
+        """Wait until no step runs, and let none start."""
         with self._changed:
-            self._suspects += 1
-            self._changed.wait_for(lambda: not (self._together or self._alone))
-            self._alone = True
+            self._exclusive += 1
+            self._changed.wait_for(lambda: not (self._shared or self._isolated))
+            self._isolated = True
         try:
             yield
         finally:
             with self._changed:
-                self._alone = False
-                self._suspects -= 1
+                self._isolated = False
+                self._exclusive -= 1
                 self._changed.notify_all()

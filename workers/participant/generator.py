@@ -1,4 +1,4 @@
-"""A participant's steps on one engine: each is generated once, and every end of it is told."""
+"""Generation of a participant's steps on one engine."""
 
 from __future__ import annotations
 
@@ -41,31 +41,24 @@ from colm.workers.participant.step_images import fetch_step_images
 
 logger = logging.getLogger(__name__)
 
-
-#: Submissions kept for steps that are delivered again after they were done.
+#: Number of submissions kept for redelivered steps.
 KEPT_SUBMISSIONS = 512
 
-
-#: Stops remembered, for steps that are still in a queue: by step, or by query.
+#: Number of cancellations kept for steps that are still in a queue.
 KEPT_STOPS = 10_000
 
 
-#: The exit status of a process whose engine is gone (sysexits.h).
-EX_SOFTWARE = 70
-
-
 def end_process() -> None:
-    """End at once, and without acks: the engine is of no use any more."""
-    os._exit(EX_SOFTWARE)
+    """End at once and without acks, as the engine is lost. The supervisor restarts this process."""
+    os._exit(os.EX_SOFTWARE)
 
 
 class EngineGenerator:
-    """Does steps with one engine, for the participants it is named for. Safe on many threads.
+    """Generates the steps of the participants `names` with one engine. Safe on many threads.
 
-    A step that is delivered again, because a connection broke before its ack, is not generated
-    again: it joins the generation under way, or repeats the submission made before. One that is
-    delivered again and unknown here may have killed the process that had it: it is handed back,
-    for the coordinators to ask anew.
+    A redelivered step, whose connection was lost before its ack, joins the generation in progress
+    or returns the earlier submission. A redelivered step that this process does not know may have
+    killed its worker: an Attempt is returned, and a coordinator decides.
     """
 
     def __init__(
@@ -78,7 +71,7 @@ class EngineGenerator:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[], None] = end_process,
-        tell: Callable[[Attempt, Role], None] = report_attempt,
+        report: Callable[[Attempt, Role], None] = report_attempt,
         images_of: Callable[[Step], Mapping[str, bytes]] = fetch_step_images,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
@@ -89,11 +82,11 @@ class EngineGenerator:
         self._clock = clock
         self._monotonic = monotonic
         self._end_process = end_process
-        self._tell = tell
+        self._report = report
         self._images_of = images_of
         self._new_id = new_id
-        self._company = ExclusiveGate()
-        # One place in the batch stays free for interactive steps.
+        self._gate = ExclusiveGate()
+        # One place in the batch is for interactive steps.
         self._overnight = threading.BoundedSemaphore(overnight_share(engine.info.capacity))
         self._lock = threading.Lock()
         self._waiting: Counter[str] = Counter()
@@ -106,22 +99,20 @@ class EngineGenerator:
         return step.role == self._role and step.participant in self._names
 
     def generate(self, step: Step, *, redelivered: bool = False) -> Submission | Attempt:
-        """The step's completion, or why it has none; an Attempt where it is handed back."""
+        """The submission of the step; an Attempt if it may have killed its worker."""
         try:
             return self._handled(step, redelivered)
         except (EngineLost, TransientError):
             raise
         except Exception as error:
-            # The outermost place of a step: a fault that nobody expects is told at once. Else the
-            # query would wait for its deadline, and say that nothing came from this participant.
+            # The outermost handler: without a submission the query waits for the deadline.
             logger.exception("step %s failed", step.step_id)
             why = explain(error) if isinstance(error, ValidationError) else str(error)
-            return self._kept(self._failed(step, type(error).__name__, why or repr(error)))
+            return self._store(self._failed(step, type(error).__name__, why or repr(error)))
 
     def _handled(self, step: Step, redelivered: bool) -> Submission | Attempt:
-        known = self._known(step)
-        if known is not None:
-            return known
+        if (submission := self._early_submission(step)) is not None:
+            return submission
         with self._lock:
             future = self._running.get(step.step_id)
             unknown = future is None and not self._waiting[step.step_id]
@@ -130,7 +121,7 @@ class EngineGenerator:
         if future is not None:
             return self._settle(step, future)
         if redelivered and unknown:
-            logger.warning("step %s came back from a worker that is gone", step.step_id)
+            logger.warning("step %s was redelivered after its worker ended", step.step_id)
             return self._attempt(step, "returned")
         try:
             return self._generate(step)
@@ -141,7 +132,7 @@ class EngineGenerator:
                     del self._waiting[step.step_id]
 
     def stop(self, stop: CancelSteps) -> int:
-        """Generate these steps no more, nor when they come yet; returns how many were running."""
+        """Cancel these steps, now and when they are delivered; the number that were running."""
         with self._lock:
             for name in stop.step_ids or (stop.query_id,):
                 self._stopped[name] = None
@@ -152,20 +143,19 @@ class EngineGenerator:
 
     def _generate(self, step: Step) -> Submission:
         own = self._overnight if step.lane == "overnight" else contextlib.nullcontext()
-        with own, self._company.exclusive() if step.alone else self._company.shared():
-            known = self._known(step)  # time has passed
-            if known is not None:
-                return known
+        with own, self._gate.exclusive() if step.alone else self._gate.shared():
+            if (submission := self._early_submission(step)) is not None:  # time has passed
+                return submission
             if step.alone:
-                self._tell(self._attempt(step, "alone"), self._role)
+                self._report(self._attempt(step, "alone"), self._role)
             try:
                 images = self._images_of(step)
             except ImageUnavailable as error:
                 return self._failed(step, "ImageUnavailable", str(error))
             return self._settle(step, self._start(step, images))
 
-    def _known(self, step: Step) -> Submission | None:
-        """What can be said of a step without generating."""
+    def _early_submission(self, step: Step) -> Submission | None:
+        """The submission of a step that needs no generation: done, cancelled or expired."""
         with self._lock:
             if step.step_id in self._done:
                 return self._done[step.step_id]
@@ -195,7 +185,7 @@ class EngineGenerator:
                 future = self._engine.submit(self._request(step, left, images))
                 self._running[step.step_id] = future
                 self._begun[step.step_id] = self._monotonic()
-                if self._is_stopped(step):  # said since it was looked at
+                if self._is_stopped(step):  # cancelled since the last check
                     self._engine.cancel(step.step_id)
         return future
 
@@ -206,9 +196,9 @@ class EngineGenerator:
             with self._lock:
                 self._forget(step)
             raise
-        return self._kept(submission)
+        return self._store(submission)
 
-    def _kept(self, submission: Submission) -> Submission:
+    def _store(self, submission: Submission) -> Submission:
         with self._lock:
             self._forget(submission)
             self._done[submission.step_id] = submission
@@ -221,7 +211,7 @@ class EngineGenerator:
         self._begun.pop(step.step_id, None)
 
     def waiting_since(self) -> float | None:
-        """When the step that has been with the engine for longest was handed to it."""
+        """The time at which the engine got its oldest running step; None without one."""
         with self._lock:
             return min(self._begun.values(), default=None)
 
@@ -241,8 +231,8 @@ class EngineGenerator:
         try:
             completion = future.result(timeout=max(0.0, self._left(step)) + HANG_GRACE)
         except EngineLost as error:
-            # Submitting failures would empty the queue that healthy workers share. Nothing is
-            # acked: the broker delivers the steps again, to them or to this worker's successor.
+            # Failed submissions would empty the queue of healthy workers, so nothing is acked: the
+            # broker redelivers the steps.
             logger.critical("ending this process: %s", error)
             self._end_process()
             raise
@@ -267,16 +257,16 @@ class EngineGenerator:
         return self._completed(step, completion)
 
     def _completed(self, step: Step, completion: Completion) -> Submission:
-        """What is sent, as whoever receives it will read it."""
-        told = {**_key(step), "worker": self._worker, "completion": completion.model_dump()}
+        """The submission, validated as the coordinator will validate it."""
+        fields = {**_key(step), "worker": self._worker, "completion": completion.model_dump()}
         try:
-            return Submission.model_validate(told)
+            return Submission.model_validate(fields)
         except ValidationError as error:
             return self._failed(step, "UnusableCompletion", explain(error))
 
     def _failed(self, step: Step, kind: str, reason: str) -> Submission:
         logger.warning("step %s failed: %s: %s", step.step_id, kind, reason)
-        # A reason quotes what it likes, and half an emoji cannot be sent.
+        # A quoted lone surrogate cannot be encoded.
         reason = reason.encode("utf-8", "replace").decode("utf-8")[:MAX_REASON_CHARS]
         error = StepError(kind=kind[:100], reason=reason)
         return Submission(**_key(step), worker=self._worker, error=error)

@@ -1,4 +1,4 @@
-"""What a generator needs of the site beside its engine: to tell of attempts, to fetch images."""
+"""Fetching of the images that a step shows."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from colm.tasks.broker.retry import retry_transient
 
 
 def fetch_step_images(step: Step) -> dict[str, bytes]:
-    """The bytes of every image that the step shows. Raises ImageUnavailable."""
-    wanted = _shown_by(step)
-    if not wanted:
+    """The bytes of every image of the step, by id. Raises ImageUnavailable."""
+    image_ids = _images_of(step)
+    if not image_ids:
         return {}
     from colm.tasks.images.client import fetch
 
-    return retry_transient(lambda: fetch(wanted, step.image_token))
+    return retry_transient(lambda: fetch(image_ids, step.image_token))
 
 
 def refetch_step_images(step: Step) -> dict[str, bytes]:
-    """The same for a recorded step, whose token is not in the record: with one of our own."""
-    wanted = _shown_by(step)
-    if not wanted:
+    """The images of a recorded step, with a new token: the record holds none."""
+    image_ids = _images_of(step)
+    if not image_ids:
         return {}
     from colm.tasks.images.client import fetch, read_token
 
-    return fetch(wanted, read_token(wanted, datetime.now(UTC) + timedelta(minutes=5)))
+    return fetch(image_ids, read_token(image_ids, datetime.now(UTC) + timedelta(minutes=5)))
 
 
-def _shown_by(step: Step) -> list[str]:
+def _images_of(step: Step) -> list[str]:
     return sorted({name for turn in step.messages for name in turn.images})

@@ -1,7 +1,7 @@
-"""RabbitMQ's management API, as far as CoLM needs it: users, permissions, and a look around.
+"""Client of RabbitMQ's management API: users, permissions, queues and connections.
 
-No error and no log line shows a login. Some figures of the API are five seconds old; what must be
-exact (whether messages wait) is asked over AMQP instead.
+No error and no log line shows a login. The API's statistics are up to five seconds old; exact
+message counts come over AMQP instead.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from colm.tasks.broker.capabilities import broker_of
 from colm.tasks.config.settings import Settings
 from colm.workers.rabbitmq.permissions import NOTHING, Permissions
 
-#: How long the API may take for one answer (seconds).
-ANSWER_WITHIN = 20.0
+#: Timeout of a request (seconds).
+REQUEST_TIMEOUT = 20.0
 
 
 class Refused(ColmError):
-    """The management API does not allow what was asked of it."""
+    """The management API refused a request."""
 
 
 class Management:
-    """One RabbitMQ's API, seen from one virtual host. Raises Refused and TransientError."""
+    """The API for one virtual host. Methods raise Refused and TransientError."""
 
     def __init__(self, url: str, vhost: str, *, verify: Any = True) -> None:
         parts = urlsplit(url)
@@ -38,7 +38,7 @@ class Management:
         self._api = httpx.Client(
             base_url=f"{self.address}{path}/api/",
             auth=login if parts.username else None,
-            timeout=ANSWER_WITHIN,
+            timeout=REQUEST_TIMEOUT,
             trust_env=False,
             verify=verify,
         )
@@ -50,29 +50,29 @@ class Management:
         self._api.close()
 
     def get(self, *path: str) -> Any:
-        """What is at `path`; None where nothing is."""
+        """The JSON at `path`; None if there is none."""
         reply = self._send("GET", path)
         return None if reply.status_code == httpx.codes.NOT_FOUND else reply.json()
 
     def check(self, *path: str) -> httpx.Response:
-        """The whole answer, where an error is an answer too. Raises TransientError."""
+        """The response, whatever its status. Raises TransientError."""
         return self._request("GET", path)
 
     def put_user(self, user: str, password: str, tag: str) -> None:
-        """Make the user, or give it this password and tag."""
+        """Create the user, or set its password and tag."""
         self._send("PUT", ("users", user), {"password": password, "tags": tag})
 
     def allow(self, user: str, allowed: Permissions) -> None:
-        """Give the user these rights in the virtual host, in place of those it had."""
+        """Set the user's permissions in the virtual host."""
         rights = {"configure": allowed.configure, "write": allowed.write, "read": allowed.read}
-        # The keys first: there must be no moment in which it may publish under any.
+        # Topic permissions first: without them the user could publish under any key for a moment.
         for exchange, pattern in allowed.keys.items():
             keys = {"exchange": exchange, "write": pattern, "read": NOTHING}
             self._send("PUT", ("topic-permissions", self.vhost, user), keys)
         self._send("PUT", ("permissions", self.vhost, user), rights)
 
     def forbid(self, user: str) -> None:
-        """Take the user's rights in the virtual host."""
+        """Remove the user's permissions in the virtual host."""
         self._send("DELETE", ("permissions", self.vhost, user))
         self._send("DELETE", ("topic-permissions", self.vhost, user))
 
@@ -83,29 +83,28 @@ class Management:
         self._send("DELETE", ("queues", self.vhost, queue))
 
     def close_connections(self, user: str) -> int:
-        """End every connection of the user to the virtual host; how many there were."""
-        closed = 0
-        for found in self.connections(user):
-            self._send("DELETE", ("connections", found["name"]))
-            closed += 1
-        return closed
+        """Close the user's connections to the virtual host; their number."""
+        connections = list(self.connections(user))
+        for connection in connections:
+            self._send("DELETE", ("connections", connection["name"]))
+        return len(connections)
 
     def connections(self, user: str) -> Iterator[Mapping[str, Any]]:
         """The user's connections to the virtual host."""
-        for found in self.get("connections", "username", user) or []:
-            if found.get("vhost", self.vhost) == self.vhost:
-                yield found
+        for connection in self.get("connections", "username", user) or []:
+            if connection.get("vhost", self.vhost) == self.vhost:
+                yield connection
 
     def permissions(self, user: str) -> Permissions | None:
-        """What the user may do in the virtual host; None where it may not even connect."""
-        found = self.get("permissions", self.vhost, user)
-        if found is None:
+        """The user's permissions in the virtual host; None if it may not connect."""
+        row = self.get("permissions", self.vhost, user)
+        if row is None:
             return None
         topics = self.get("topic-permissions", self.vhost, user) or []
         return Permissions(
-            configure=found["configure"],
-            write=found["write"],
-            read=found["read"],
+            configure=row["configure"],
+            write=row["write"],
+            read=row["read"],
             keys={topic["exchange"]: topic["write"] for topic in topics},
         )
 
@@ -144,14 +143,14 @@ def virtual_host(broker_url: str) -> str:
     return unquote(urlsplit(broker_url).path[1:]) or "/"
 
 
-def management_of(found: Settings, url: str | None = None) -> Management:
-    """The API that `url` or the settings name. Raises SettingsError where neither does."""
-    if not broker_of(found).management_api:
+def management_of(site: Settings, url: str | None = None) -> Management:
+    """The API at `url`, by default that of the settings. Raises SettingsError."""
+    if not broker_of(site).management_api:
         raise SettingsError(
-            "the embedded broker has no users: whoever can open its socket can do everything. "
+            "the embedded broker has no users: access to its socket is access to everything. "
             "Set 'broker' to a RabbitMQ"
         )
-    url = url or found.management
+    url = url or site.management
     if url is None:
         raise SettingsError(
             "this needs RabbitMQ's management API: set COLM_MANAGEMENT="
@@ -163,8 +162,8 @@ def management_of(found: Settings, url: str | None = None) -> Management:
         check_http(url)
     except ValueError as error:
         raise SettingsError(f"the management API's address: {error}") from None
-    verify = found.tls.context() if url.startswith("https") else True
-    return Management(url, virtual_host(found.broker_url), verify=verify)
+    verify = site.tls.context() if url.startswith("https") else True
+    return Management(url, virtual_host(site.broker_url), verify=verify)
 
 
 def _reason(reply: httpx.Response) -> str:

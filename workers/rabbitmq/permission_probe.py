@@ -1,11 +1,9 @@
-"""What this process's user may do on RabbitMQ, found out at its start without leaving a trace.
+"""Probe of this user's permissions on RabbitMQ at the start of a process.
 
-A participant with a user of its own may declare nothing and may not be controlled from afar; it may
-or may not show its tasks in Flower. A worker that did any of it unasked would be thrown out by the
-broker, so it asks first. A right to publish is tried with a `user_id` that is not ours: RabbitMQ
-checks rights before it checks that, so a refusal by 403 means no right, one by 406 means that only
-the false name was wrong. Nothing is published either way (unless the user has the tag
-`impersonator`, which none should have).
+The broker closes the channel of a worker that declares or publishes without permission, so a worker
+probes first. A publish is probed with a `user_id` that is not ours: RabbitMQ checks permissions
+before it, so 403 means no permission and 406 means that only the name was wrong. Nothing is
+published either way, unless the user has the tag `impersonator`.
 """
 
 from __future__ import annotations
@@ -58,28 +56,28 @@ ACCESS_REFUSED, PRECONDITION_FAILED = 403, 406
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What a worker does only where it may."""
+    """Permissions of this process that a worker can do without."""
 
-    #: Declare its queues, and have a queue for remote control.
+    #: To declare its queues, and a queue for remote control.
     declare: bool = True
-    #: Tell Flower of its tasks.
+    #: To publish task events for Flower.
     events: bool = True
 
 
 def probe_permissions(queues: Sequence[Queue]) -> Capabilities:
-    """Make sure that `queues` exist, and set Celery up for what this user may do.
+    """Declare or check `queues`, and configure Celery for this user's permissions.
 
-    Waits for a broker that is away, or whose limit on connections is reached. Raises SettingsError
-    where waiting would not help, NoConsumer where a queue is missing that this user may not make.
+    Retries while the broker is unreachable or its connection limit is reached. Raises SettingsError
+    if retries cannot help, NoConsumer for a missing queue that this user may not declare.
     """
     if not broker().permissions:
         return Capabilities()
     declared = waited_for(settings(), lambda: _declared(queues))
-    # One connection after the other: the user may not be allowed many.
+    # One connection after the other: the user may have a connection limit.
     with connect_with_retry(settings()) as connection:
-        shown = may_publish(connection, EVENTS, "worker.heartbeat")
-        # Where there is no such exchange yet, Celery makes it, if it may.
-        rights = Capabilities(declare=declared, events=declared if shown is None else shown)
+        events = may_publish(connection, EVENTS, "worker.heartbeat")
+        # Celery declares a missing exchange, if it may.
+        rights = Capabilities(declare=declared, events=declared if events is None else events)
         if not rights.declare:
             _check_there(connection, queues)
     if not rights.declare:
@@ -87,22 +85,22 @@ def probe_permissions(queues: Sequence[Queue]) -> Capabilities:
         event_exchange.no_declare = True
         app.conf.update(worker_enable_remote_control=False)
         for queue in queues:
-            known: Any = app.amqp.queues[queue.name]  # the stubs leave the attribute out
-            known.no_declare = True
+            celery_queue: Any = app.amqp.queues[queue.name]  # the stubs leave the attribute out
+            celery_queue.no_declare = True
     if not rights.events:
         logger.info("this user may not publish events: its tasks do not show in Flower")
     return rights
 
 
 def connect_with_retry(
-    found: Settings, sleep: Callable[[float], object] = time.sleep
+    site: Settings, sleep: Callable[[float], object] = time.sleep
 ) -> pika.BlockingConnection:
-    """A connection, as soon as the broker takes one. Raises SettingsError where it never will."""
-    return waited_for(found, lambda: pika.BlockingConnection(pika_parameters(found)), sleep)
+    """A connection, retried like `waited_for`."""
+    return waited_for(site, lambda: pika.BlockingConnection(pika_parameters(site)), sleep)
 
 
 def waited_for(
-    found: Settings, work: Callable[[], R], sleep: Callable[[float], object] = time.sleep
+    site: Settings, work: Callable[[], R], sleep: Callable[[float], object] = time.sleep
 ) -> R:
     """The result of `work`, retried while the broker is away or a limit of it is reached.
 
@@ -113,7 +111,7 @@ def waited_for(
         try:
             return work()
         except (AMQPError, amqp.exceptions.AMQPError, OperationalError, OSError) as error:
-            hint, url = error_hint(error, found.broker_url), found.broker_url
+            hint, url = error_hint(error, site.broker_url), site.broker_url
             # A broker that is starting gives a TRANSIENT_HINT, too.
             lasting = hint is not None and hint not in TRANSIENT_HINTS
             kind = SettingsError if lasting else TransientError
@@ -125,56 +123,53 @@ def waited_for(
     return retry_transient(attempt, backoff=backoff, give_up_after=math.inf)
 
 
-def largest_message(connection: pika.BlockingConnection, wanted: int) -> int | None:
-    """The broker's max_message_size in bytes, where it is below `wanted`; None where it is not.
+def largest_message(connection: pika.BlockingConnection, size: int) -> int | None:
+    """The broker's max_message_size in bytes if it is below `size`, else None.
 
-    RabbitMQ checks the size first, then a name that is not ours: nothing is published either way.
+    RabbitMQ checks the size before the `user_id`: nothing is published either way.
     """
     channel = connection.channel()
     channel.confirm_delivery()
     try:
         properties = pika.BasicProperties(user_id="nobody")
-        channel.basic_publish("", "colm.rights", bytes(wanted), properties)
+        channel.basic_publish("", "colm.rights", bytes(size), properties)
     except ChannelClosedByBroker as error:
-        found = re.search(r"configured max size (\d+)", str(error))
-        return int(found[1]) if found else None
+        match = re.search(r"configured max size (\d+)", str(error))
+        return int(match[1]) if match else None
     channel.close()
     return None
 
 
 def may_publish(connection: pika.BlockingConnection, exchange: str, key: str) -> bool | None:
-    """Whether the user may publish to `exchange` under `key`; None where there is no such one."""
+    """Whether the user may publish to `exchange` under `key`; None if there is no such exchange."""
     code = refusal(connection, lambda channel: _publish_as_nobody(channel, exchange, key))
     return None if code == NOT_FOUND else code != ACCESS_REFUSED
 
 
 def may_read(connection: pika.BlockingConnection, queue: str) -> bool | None:
-    """Whether the user may consume from `queue`; None where there is no such one.
+    """Whether the user may consume from `queue`; None if there is no such queue.
 
-    Asked with an argument that no queue accepts, so that nothing is consumed.
+    The probe has an invalid argument, so that nothing is consumed.
     """
     code = refusal(
         connection,
         lambda channel: channel.basic_consume(
-            queue,
-            lambda *_: None,
-            arguments={"x-priority": "none"},
+            queue, lambda *_: None, arguments={"x-priority": "none"}
         ),
     )
     return None if code == NOT_FOUND else code != ACCESS_REFUSED
 
 
 def may_declare(connection: pika.BlockingConnection, queue: str) -> bool:
-    """Whether the user may configure a queue of that name, of which there must be none."""
-    return (
-        refusal(connection, lambda channel: channel.queue_delete(queue)) != ACCESS_REFUSED
-    )  # deleting what is not there is no error
+    """Whether the user may configure a queue of that name, which must not exist."""
+    # Deleting a queue that does not exist is no error.
+    return refusal(connection, lambda channel: channel.queue_delete(queue)) != ACCESS_REFUSED
 
 
 def refusal(
     connection: pika.BlockingConnection, attempt: Callable[[BlockingChannel], object]
 ) -> int | None:
-    """The code with which the broker refuses `attempt`; None where it does not."""
+    """The AMQP reply code with which the broker refuses `attempt`; None if it accepts it."""
     channel = connection.channel()
     channel.confirm_delivery()
     try:
@@ -186,7 +181,7 @@ def refusal(
 
 
 def _publish_as_nobody(channel: BlockingChannel, exchange: str, key: str) -> None:
-    # What Flower would make of it, should it ever arrive: nothing.
+    # Flower would ignore it, should it arrive.
     body = b'{"type": "colm-rights", "hostname": "colm", "timestamp": 0}'
     properties = pika.BasicProperties(user_id="nobody", content_type="application/json")
     channel.basic_publish(exchange, key, body, properties)

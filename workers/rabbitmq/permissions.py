@@ -1,9 +1,9 @@
-"""Permissions of each role on RabbitMQ. Pure values, applied by `colm.workers.rabbitmq.users`.
+"""Permissions of each role on RabbitMQ, as pure values.
 
-RabbitMQ knows three rights on exchanges and queues, each a pattern over their names: to configure
-(declare, delete), to write (publish, bind a queue) and to read (consume, purge, bind from an
-exchange). On a topic exchange a second pattern holds publishes to routing keys. A client's own key
-is therefore its identity: nobody else can publish under it.
+RabbitMQ has three permissions, each a pattern over the names of exchanges and queues: configure
+(declare, delete), write (publish, bind a queue) and read (consume, purge, bind from an exchange). A
+topic permission also restricts publishing by routing key. A client's routing key is therefore its
+identity: no other user can publish under it.
 
     role          configure  writes to                    under the key       reads
     client        nothing    colm.drafts                  draft.<client>      its own queues
@@ -11,8 +11,8 @@ is therefore its identity: nobody else can publish under it.
     caller        nothing    colm.ask                     ask, control        nothing
     coordinator   all        all                          any                 all
 
-A client or server that shows in Flower may also write to `celeryev`. Patterns end in \\z and not in
-$, which would let a line feed follow.
+A client or server that shows in Flower may also write to `celeryev`. Patterns end in \\z, as $ also
+matches before a line feed.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ EVERYTHING = ".*"
 
 @dataclass(frozen=True, kw_only=True)
 class Permissions:
-    """What one user may do in CoLM's virtual host; every field is a pattern of RabbitMQ's."""
+    """Permissions of one user in CoLM's virtual host, as RabbitMQ's patterns."""
 
     configure: str
     write: str
     read: str
-    #: Exchange -> the routing keys that may be published to it; an exchange not named is free.
+    #: Exchange -> pattern of the routing keys; exchanges that are not listed are unrestricted.
     keys: dict[str, str]
 
 
 def of_participant(role: Role, name: str, *, events: bool) -> Permissions:
-    """The rights of one client or server, which is shown in Flower if `events`."""
+    """Permissions of one client or server; with `events` it shows in Flower."""
     exchanges = [DRAFTS, EVENTS] if events else [DRAFTS]
     return Permissions(
         configure=NOTHING,
@@ -53,27 +53,24 @@ def of_participant(role: Role, name: str, *, events: bool) -> Permissions:
 
 
 def of_caller() -> Permissions:
-    """The rights of a program that asks and cancels; the answers come from the database."""
+    """Permissions of a program that asks and cancels; it reads answers from the database."""
     return Permissions(
-        configure=NOTHING,
-        write=exactly(ASK),
-        read=NOTHING,
-        keys={ASK: exactly("ask", "control")},
+        configure=NOTHING, write=exactly(ASK), read=NOTHING, keys={ASK: exactly("ask", "control")}
     )
 
 
 def of_coordinator() -> Permissions:
-    """Coordinators own the virtual host: they declare it, and read what others write."""
+    """Permissions of a coordinator, which declares everything in the virtual host."""
     return Permissions(configure=EVERYTHING, write=EVERYTHING, read=EVERYTHING, keys={})
 
 
 def queue_names(role: Role, name: str) -> list[str]:
-    """The queues that a participant reads, whatever the site's limits are."""
+    """The queues that a participant consumes."""
     site = Topology(limits=BrokerLimits(), clients=(), servers=())
     queues = site.of_client(name) if role == "client" else site.of_server(name)
     return [queue.name for queue in (*queues, site.step_cancellations(name))]
 
 
 def exactly(*names: str) -> str:
-    """A pattern that these names match and nothing else."""
+    """A pattern that matches these names only."""
     return rf"^({'|'.join(map(re.escape, names))})\z"

