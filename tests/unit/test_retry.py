@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from colm.models.backoff import Backoff
 from colm.models.errors import BadMessage, Overloaded, SettingsError, TransientError
 from colm.tasks.broker.retry import FIRST_PAUSE, GIVE_UP_AFTER, LONGEST_PAUSE, retry_transient
 
@@ -24,8 +27,18 @@ class Clock:
         self.pauses.append(seconds)
         self.now += seconds
 
+    def backoff(self, jitter: float = 0.0) -> Backoff:
+        return Backoff(
+            first=FIRST_PAUSE,
+            longest=LONGEST_PAUSE,
+            jitter=jitter,
+            rng=random.Random(0),
+            clock=self.read,
+            sleep=self.sleep,
+        )
+
     def wait_for(self, work: Callable[[], str]) -> str:
-        return retry_transient(work, clock=self.read, sleep=self.sleep)
+        return retry_transient(work, backoff=self.backoff())
 
 
 def failing(times: int, error: Exception) -> Callable[[], str]:
@@ -70,7 +83,7 @@ def test_a_refusal_is_waited_out_for_as_long_as_is_said_and_no_longer() -> None:
     clock = Clock()
 
     def wait_for(work: Callable[[], str]) -> str:
-        return retry_transient(work, clock=clock.read, sleep=clock.sleep, refused_for=30)
+        return retry_transient(work, backoff=clock.backoff(), refused_for=30)
 
     assert wait_for(failing(3, SettingsError("no right"))) == "done"
     with pytest.raises(SettingsError, match="no right"):
@@ -78,3 +91,25 @@ def test_a_refusal_is_waited_out_for_as_long_as_is_said_and_no_longer() -> None:
     assert 30 <= clock.now <= 30 + 2 * LONGEST_PAUSE
     with pytest.raises(SettingsError):
         clock.wait_for(failing(1, SettingsError("no right")))
+
+
+def test_pauses_begin_again_after_a_success() -> None:
+    backoff = Clock().backoff()
+    assert [backoff.next_pause() for _ in range(3)] == [0.1, 0.2, 0.4]
+    backoff.reset()
+    assert backoff.next_pause() == 0.1
+
+
+def test_jitter_shortens_a_pause_by_its_share_at_most() -> None:
+    backoff = Clock().backoff(jitter=0.5)
+    pauses = [backoff.next_pause() for _ in range(20)]
+    assert len(set(pauses)) == len(pauses)
+    assert all(LONGEST_PAUSE / 2 <= pause <= LONGEST_PAUSE for pause in pauses[8:])
+
+
+def test_a_set_event_ends_the_retries_with_the_last_error() -> None:
+    stop = threading.Event()
+    stop.set()
+    backoff = Backoff(first=60.0, longest=60.0, sleep=stop.wait)
+    with pytest.raises(TransientError, match="away"):
+        retry_transient(failing(2, TransientError("away")), backoff=backoff)

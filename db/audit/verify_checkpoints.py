@@ -1,4 +1,4 @@
-"""Whether the seals are those that were signed, one after another, and the triggers in place."""
+"""Verification of the chain of checkpoints, and of the triggers that protect the tables."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 
-from colm.db.audit.seals import root_of, seal_statement
-from colm.db.audit.verify_query import NEVER_WRITTEN, Finding
+from colm.db.audit.checkpoints import checkpoint_statement, members_of, root_of
+from colm.db.audit.verify_query import NEVER_WRITTEN, AuditFinding
 from colm.db.connection import snapshot
 from colm.db.integrity.canonical_json import sha256
 from colm.db.integrity.hash_chain import Fields
 from colm.db.integrity.signatures import Trust
 from colm.db.schema import tables, triggers
-from colm.db.schema.audit_tables import permits, sealed, seals
+from colm.db.schema.audit_tables import checkpoints, permits
 
 _TRIGGERS = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
-    # Fires for every session but those that replay another server's changes.
+    # O and A: enabled for ordinary sessions.
     "postgresql": "SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A')",
 }
 
 
-def database_findings(connection: Connection) -> Iterator[Finding]:
-    """What stands open to changes that should be refused."""
+def database_findings(connection: Connection) -> Iterator[AuditFinding]:
+    """Findings about missing triggers and stale permits."""
     present = set(connection.scalars(text(_TRIGGERS[connection.dialect.name])))
     for table in tables.metadata.sorted_tables:
         for name in triggers.triggers(connection.dialect.name, table):
             if name not in present:
-                told = f"the trigger {name} is missing or disabled: rows can be changed unnoticed"
-                yield Finding(query_id=None, table=table.name, row="all", what=told)
+                reason = f"the trigger {name} is missing or disabled: rows can be changed unnoticed"
+                yield AuditFinding(query_id=None, table=table.name, row="all", what=reason)
     for operation in connection.scalars(select(permits)):
-        told = "is permitted to everybody: delete this row"
-        yield Finding(query_id=None, table="permits", row=operation, what=told)
+        reason = "permits the operation to every transaction: delete this row"
+        yield AuditFinding(query_id=None, table="permits", row=operation, what=reason)
 
 
-def seal_findings(
+def checkpoint_findings(
     engine: Engine, trust: Trust, latest: tuple[int, str] | None
-) -> Iterator[tuple[int, list[Finding]]]:
-    """1 and what is wrong with it for each seal in turn; at last 0 and what is wrong at the end."""
+) -> Iterator[tuple[int, list[AuditFinding]]]:
+    """For each checkpoint 1 and its findings; at the end 0 and those of the whole chain, if any."""
     before: Fields | None = None
     while True:
         try:
             with snapshot(engine) as connection:
                 row = _next(connection, before)
-                members = [] if row is None else _members(connection, row["number"])
-        except NEVER_WRITTEN as error:  # what comes after it cannot be told
+                members = [] if row is None else members_of(connection, row["number"])
+        except NEVER_WRITTEN as error:
             number = 1 if before is None else before["number"] + 1
             yield 0, [_finding(number, f"holds a value that CoLM never writes: {error}")]
             return
@@ -54,23 +54,18 @@ def seal_findings(
             break
         faults = list(_faults(row, before, members, trust))
         if latest is not None and latest[0] == row["number"] and latest[1] != row["hash"]:
-            faults.append("is not the seal of this number that was made here")
-        yield 1, [_finding(row["number"], told) for told in faults]
+            faults.append("is not the checkpoint of this number that was signed here")
+        yield 1, [_finding(row["number"], fault) for fault in faults]
         before = row
     if latest is not None and (before is None or before["number"] < latest[0]):
-        yield 0, [_finding(latest[0], "is missing; it was made here")]
+        yield 0, [_finding(latest[0], "is missing; it was signed here")]
 
 
 def _next(connection: Connection, before: Fields | None) -> Fields | None:
     after = 0 if before is None else before["number"]
-    statement = select(seals).where(seals.c.number > after).order_by(seals.c.number).limit(1)
-    row = connection.execute(statement).one_or_none()
+    later = select(checkpoints).where(checkpoints.c.number > after)
+    row = connection.execute(later.order_by(checkpoints.c.number).limit(1)).one_or_none()
     return None if row is None else dict(row._mapping)
-
-
-def _members(connection: Connection, number: int) -> list[Fields]:
-    covered = select(sealed).where(sealed.c.seal == number).order_by(sealed.c.position)
-    return [dict(row._mapping) for row in connection.execute(covered)]
 
 
 def _faults(
@@ -78,20 +73,20 @@ def _faults(
 ) -> Iterator[str]:
     expected, previous = (1, None) if before is None else (before["number"] + 1, before["hash"])
     if row["number"] != expected:
-        yield f"follows seal {expected - 1}: those between are missing"
+        yield f"follows checkpoint {expected - 1}: the ones between are missing"
     elif row["previous"] != previous:
-        yield "names another seal before it than the one that is there"
-    said = seal_statement(row)
-    if sha256(said) != row["hash"]:
+        yield "names another checkpoint before it than the recorded one"
+    signed_bytes = checkpoint_statement(row)
+    if sha256(signed_bytes) != row["hash"]:
         yield "was changed"
-    if complaint := trust.signature_error(said, row["key"], row["signature"]):
-        yield complaint
+    if problem := trust.signature_error(signed_bytes, row["key"], row["signature"]):
+        yield problem
     if len(members) != row["queries"]:
         yield f"covers {row['queries']} queries, and {len(members)} are listed"
     elif [member["position"] for member in members] != list(range(len(members))):
         yield "lists its queries at other positions than they had"
     elif _root(members) != row["root"]:
-        yield "lists other queries, lengths or heads than it covers"
+        yield "lists other queries, lengths or heads than its root covers"
 
 
 def _root(members: list[Fields]) -> str | None:
@@ -101,5 +96,5 @@ def _root(members: list[Fields]) -> str | None:
         return None
 
 
-def _finding(number: Any, what: str) -> Finding:
-    return Finding(query_id=None, table="seals", row=f"seal {number}", what=what)
+def _finding(number: Any, what: str) -> AuditFinding:
+    return AuditFinding(query_id=None, table="seals", row=f"checkpoint {number}", what=what)

@@ -1,7 +1,7 @@
-"""What becomes of a PostgreSQL connection when it is opened, lent, used in vain, and thrown away.
+"""Pool events of PostgreSQL engines: limits of a new connection, liveness checks, invalidation.
 
-Our limits are set once it is open: as a startup parameter PgBouncer would refuse them. Behind a
-PgBouncer that lends a server connection for one transaction only, they are set in each.
+Limits are set after the connection is open: PgBouncer refuses them as startup parameters. Behind a
+transaction pooler they are set in each transaction.
 """
 
 from __future__ import annotations
@@ -13,48 +13,45 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from colm.models.errors import SettingsError
-from colm.models.urls import shown
+from colm.models.urls import redact
 
-#: How long a writer waits for the lock of another, and a hung one may keep it. Far above what any
-#: transaction of ours takes, well below what a caller would sit through.
+#: Seconds that a writer waits for a lock, and that an idle transaction may hold one.
 LOCK_TIMEOUT_S = 30
-#: PostgreSQL's settings for the two.
+#: PostgreSQL's settings for them.
 LIMITS = ("lock_timeout", "idle_in_transaction_session_timeout")
-#: Sets those that neither the URL nor PGOPTIONS has set, where the connection is the server's own.
+#: Sets the limits that the client has not set, unless a pooler owns the server connection.
 _SET_LIMITS = """
     SELECT name, CASE WHEN pg_backend_pid() = %s THEN set_config(name, %s, false) END
     FROM pg_settings WHERE name = ANY(%s) AND source <> 'client'
 """
 
-#: Keys of what is known of a connection.
+#: Keys in a connection's `info`.
 _FRESH, _READ_ONLY, _IN_EACH = "colm_fresh", "colm_read_only", "colm_in_each"
 
-#: SQLSTATEs after which a connection is of no use, though it may look well: 25006, of a primary
-#: that is one no more; admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections.
-#: Those of class 08 are connection exceptions.
+#: SQLSTATEs that invalidate a connection, besides class 08: read_only_sql_transaction (a demoted
+#: primary), admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections.
 _USELESS = frozenset({"25006", "57P01", "57P02", "57P03", "53300"})
 
 
-def attend(engine: Engine) -> None:
-    """Have an engine's connections opened, lent and thrown away as this module says."""
+def register(engine: Engine) -> None:
+    """Register the event handlers with a PostgreSQL engine."""
     event.listen(engine, "connect", lambda raw, record: _opened(engine, raw, record))
-    event.listen(engine, "checkout", _lent)
-    event.listen(engine, "begin", _begun)
+    event.listen(engine, "checkout", _checked_out)
+    event.listen(engine, "begin", _transaction_begun)
     event.listen(engine, "handle_error", _failed)
 
 
-def pooled(connection: Connection) -> bool:
-    """Whether a pooler stands between us and the server, which may lend us another each time."""
+def behind_pooler(connection: Connection) -> bool:
+    """Whether a pooler owns the server connection, and may change it."""
     return _IN_EACH in connection.connection.info
 
 
 def check_encoding(url: str, encoding: str | None) -> None:
-    """Raises SettingsError for a database that cannot hold every text."""
+    """Raise SettingsError unless the database is UTF-8."""
     if encoding != "UTF8":
         raise SettingsError(
-            f"{shown(url)} keeps text as {encoding}, which cannot hold every question and answer; "
-            "CoLM needs UTF8. Make another database and name that: createdb --owner OWNER "
-            "--encoding UTF8 --locale C --template template0 NAME"
+            f"{redact(url)} stores text as {encoding}; CoLM needs UTF8. Create another database: "
+            "createdb --owner OWNER --encoding UTF8 --locale C --template template0 NAME"
         )
 
 
@@ -79,12 +76,8 @@ def _opened(engine: Engine, raw: Any, record: Any) -> None:
     record.info[_FRESH] = True
 
 
-def _lent(raw: Any, record: Any, _proxy: object) -> None:
-    """Look whether the connection is alive, and its server what it was.
-
-    Where an address moves to another server, the one before may live on, read-only: whoever went on
-    reading there would never see what is written on the other.
-    """
+def _checked_out(raw: Any, record: Any, _proxy: object) -> None:
+    """Invalidate a dead connection, and one to a demoted primary: its reads would be stale."""
     if record.info.pop(_FRESH, False):
         return
     try:
@@ -99,7 +92,7 @@ def _lent(raw: Any, record: Any, _proxy: object) -> None:
         raise InvalidatePoolError()
 
 
-def _begun(connection: Connection) -> None:
+def _transaction_begun(connection: Connection) -> None:
     limits = connection.connection.info.get(_IN_EACH)
     if limits and not getattr(connection.connection.dbapi_connection, "autocommit", False):
         connection.exec_driver_sql(limits)
@@ -108,4 +101,4 @@ def _begun(connection: Connection) -> None:
 def _failed(context: Any) -> None:
     code = str(getattr(context.original_exception, "pgcode", None) or "")
     if code in _USELESS or code.startswith("08"):
-        context.is_disconnect = True  # the whole pool: they all lead to the same server
+        context.is_disconnect = True  # invalidates the whole pool
