@@ -48,7 +48,8 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 
 bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
-	@set -e; for program in overhead precision pools queue_tax engine peers record_size tampering; do \
+	@set -e; for program in pipeline.overhead engine.precision engine.pools \
+			pipeline.queue_tax engine.throughput peers.compare pipeline.record_size; do \
 		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt

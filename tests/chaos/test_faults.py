@@ -1,6 +1,6 @@
 """Nothing accepted is lost, nothing recorded twice, whatever dies: a part of the matrix.
 
-All of it: `python -m benchmarks.reliability`.
+All of it: `python -m tests.chaos.report`.
 """
 
 from __future__ import annotations

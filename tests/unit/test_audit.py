@@ -10,15 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, text
 
-from benchmarks.tampering import Case, prepared, try_all
-from benchmarks.tampering_work import (
-    ERASED,
-    FRESH,
-    PURGED,
-    SEALED,
-    all_tamperings,
-    behind_our_back,
-)
 from colm.db.audit.export import bundle_findings, export
 from colm.db.audit.verify_all import check_query
 from colm.db.connection import connect, transaction
@@ -29,6 +20,15 @@ from colm.db.schema.audit_tables import permits
 from colm.models.errors import BadMessage, UnknownQuery
 from colm.workers.audit import keys
 from colm.workers.audit.keys import SiteKey
+from tests.security.tampering import Case, prepared, try_all
+from tests.security.tampering_sql import (
+    ERASED,
+    FRESH,
+    PURGED,
+    SEALED,
+    all_tamperings,
+    behind_our_back,
+)
 from tests.unit.db_examples import LATER, record_whole_life
 
 

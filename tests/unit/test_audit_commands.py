@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from benchmarks.tampering_work import behind_our_back
 from colm.db.audit.seals import count_unsealed
 from colm.db.connection import connect
 from colm.db.reads.answers import answer_of
@@ -22,6 +21,7 @@ from colm.workers.audit import keys
 from colm.workers.audit import sealing as audit
 from colm.workers.audit.retention import age
 from colm.workers.cli import main
+from tests.security.tampering_sql import behind_our_back
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import ANY_TEXT, a_query, record_whole_life
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from benchmarks.record_size import ask, walks
-from benchmarks.record_size_fill import STEPS_A_QUERY, fill, query_name
+from benchmarks.pipeline.record_size import ask, walks
+from benchmarks.pipeline.record_size_fill import STEPS_A_QUERY, fill, query_name
 from colm.db.audit.verify_all import Checked, check_everything
 from colm.db.connection import connect, snapshot
 from colm.db.integrity.signatures import Trust

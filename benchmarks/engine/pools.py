@@ -1,0 +1,98 @@
+"""What a second pool of threads costs: why who loads a model makes none.
+
+    python -m benchmarks.engine.pools [--quick] [--json PATH]
+
+A thread multiplies as a model does, many layers one after the other: once in a process whose main
+thread has multiplied before and so has a pool of its own, once in a process where it has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import torch
+from torch.nn import functional
+
+from benchmarks.harness.report import Report, parser, progress
+
+ROWS, WIDE, DEEP, LAYERS = 16, 1024, 4096, 24
+#: A child process runs this, tells its milliseconds one a line, and is told how to begin.
+CHILD = "from benchmarks.engine.pools import child; child()"
+
+
+def main() -> None:
+    found = parser(__doc__)
+    found.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    found.add_argument("--repeats", type=int, help="processes of each kind; default: 5, or 2")
+    options = found.parse_args()
+    measure(options).publish(options.json)
+
+
+def measure(options: argparse.Namespace) -> Report:
+    repeats = options.repeats or (2 if options.quick else 5)
+    report = Report(
+        "pools",
+        settings={
+            "layers": f"{LAYERS} of {WIDE} x {DEEP}", "rows": ROWS, "threads": options.threads,
+            "processes": repeats,
+        },
+    )  # fmt: skip
+    taken: dict[str, list[float]] = {"only": [], "second": []}
+    with progress() as bar:
+        for _ in bar.track(range(repeats), description="multiplying"):
+            for name, samples in taken.items():
+                samples.append(_median_of_a_child(name, options.threads))
+    report.measured("in the only pool", taken["only"], unit="ms")
+    report.measured("in the second pool", taken["second"], unit="ms")
+    report.compared(
+        "second_vs_only",
+        over=taken["second"],
+        under=taken["only"],
+        meaning="the time of a pass in a process's second pool over that in its only one",
+    )
+    return report
+
+
+def _median_of_a_child(pool: str, threads: int) -> float:
+    told = subprocess.run(
+        [sys.executable, "-c", CHILD, pool, str(threads)],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    samples = sorted(map(float, told.stdout.split()))
+    return samples[len(samples) // 2]
+
+
+def child() -> None:
+    """Tells how long each of some passes takes, by the clock."""
+    pool, threads = sys.argv[1], int(sys.argv[2])
+    torch.set_num_threads(threads)
+    weights = [torch.randn(DEEP, WIDE) for _ in range(LAYERS)]
+    rows = torch.randn(ROWS, WIDE)
+    if pool == "second":
+        _pass(rows, weights)
+    later = threading.Thread(target=_passes, args=(rows, weights))
+    later.start()
+    later.join()
+
+
+def _passes(rows: torch.Tensor, weights: list[torch.Tensor]) -> None:
+    _pass(rows, weights)
+    for _ in range(15):
+        start = time.perf_counter()
+        _pass(rows, weights)
+        print((time.perf_counter() - start) * 1000)
+
+
+def _pass(rows: torch.Tensor, weights: list[torch.Tensor]) -> None:
+    with torch.inference_mode():
+        for weight in weights:
+            functional.silu(functional.linear(rows, weight)).abs_().sum()
+
+
+if __name__ == "__main__":
+    main()

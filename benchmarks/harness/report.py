@@ -1,0 +1,165 @@
+"""What all benchmarks share: the command line, the table for people, the JSON for programs.
+
+options = parser(__doc__).parse_args()
+report = Report("overhead", settings={"clients": 3})
+with progress() as bar:
+    for _ in bar.track(range(100), description="asking"): ...
+report.measured("ask to answer", samples, unit="ms")
+report.compared("ask_vs_floor", over=samples, under=floor_samples, meaning="...")
+report.publish(options.json)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks.harness import machine
+from benchmarks.harness.stats import Interval, Summary, ratio_interval, ratio_of_medians, summarize
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line with what every benchmark takes; add a benchmark's own to it."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("--quick", action="store_true", help="smaller samples, under 50 seconds")
+    found.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    return found
+
+
+def progress() -> Progress:
+    """A progress bar on stderr, gone when it is done; silent where nobody watches a terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing that was measured."""
+
+    name: str
+    unit: str
+    figures: Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """One figure to watch from release to release."""
+
+    name: str
+    value: float
+    #: None where the ratio is not one of medians of samples.
+    interval: Interval | None
+    meaning: str
+
+
+@dataclass
+class Report:
+    """The figures of one run."""
+
+    benchmark: str
+    settings: Mapping[str, Any]
+    machine: dict[str, Any] = field(default_factory=machine.describe)
+    rows: list[Row] = field(default_factory=list)
+    #: What could not be measured here, and why.
+    absent: dict[str, str] = field(default_factory=dict)
+    ratios: list[Ratio] = field(default_factory=list)
+
+    def measured(self, name: str, samples: Sequence[float], *, unit: str) -> Row:
+        row = Row(name=name, unit=unit, figures=summarize(samples))
+        self.rows.append(row)
+        return row
+
+    def missing(self, name: str, reason: str) -> None:
+        """Say of what is not measured why it is not."""
+        self.absent[name] = reason
+
+    def compared(
+        self, name: str, *, over: Sequence[float], under: Sequence[float], meaning: str
+    ) -> float:
+        """Add a ratio of medians, with its interval."""
+        value, interval = ratio_of_medians(over, under), ratio_interval(over, under)
+        self.ratios.append(Ratio(name=name, value=value, interval=interval, meaning=meaning))
+        return value
+
+    def ratio(self, name: str, value: float, *, meaning: str) -> None:
+        """Add a ratio that is known already."""
+        self.ratios.append(Ratio(name=name, value=value, interval=None, meaning=meaning))
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it; `ratios` maps a name to a number."""
+        return {
+            "benchmark": self.benchmark,
+            "ratios": {ratio.name: ratio.value for ratio in self.ratios},
+            "intervals": {r.name: list(r.interval) for r in self.ratios if r.interval},
+            "results": [
+                {"name": row.name, "unit": row.unit, **asdict(row.figures)} for row in self.rows
+            ],
+            "absent": dict(self.absent),
+            "settings": dict(self.settings),
+            "machine": self.machine,
+        }
+
+    def publish(self, path: Path | None, console: Console | None = None) -> None:
+        """Print the tables, and write the document if `path` is given."""
+        console = console or Console()
+        console.print(self._results())
+        if self.ratios:
+            console.print(self._ratios())
+        console.print(_one_line(self.machine), style="dim", highlight=False)
+        if path is not None:
+            text = json.dumps(self.document(), indent=2, allow_nan=False)
+            path.write_text(text + "\n", encoding="utf-8")
+
+    def _results(self) -> Table:
+        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        table = Table(title=self.benchmark, caption=settings, title_justify="left")
+        table.add_column("measured")
+        for heading in ("median", "p99", "least", "most", "samples"):
+            table.add_column(heading, justify="right")
+        table.add_column("unit")
+        for row in self.rows:
+            found = row.figures
+            shown = [_short(v) for v in (found.median, found.p99, found.least, found.most)]
+            table.add_row(row.name, *shown, str(found.samples), row.unit)
+        for name, reason in self.absent.items():
+            table.add_row(f"{name}: absent, {reason}")
+        return table
+
+    def _ratios(self) -> Table:
+        table = Table()
+        for heading in ("ratio", "value", "95 % interval", "meaning"):
+            table.add_column(heading)
+        for ratio in self.ratios:
+            interval = " - ".join(_short(end) for end in ratio.interval or ())
+            table.add_row(ratio.name, _short(ratio.value), interval, ratio.meaning)
+        return table
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _one_line(found: Mapping[str, Any]) -> str:
+    parts = [f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, {found['os']}"]
+    parts += [f"Python {found['python']}", f"load {found['load_before']}"]
+    return ", ".join(parts)

@@ -1,0 +1,155 @@
+"""Runs the same requests straight into an engine and through a whole site, in turn."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import psycopg2
+
+from benchmarks.harness.report import progress
+from benchmarks.harness.site import processor_seconds
+from colm.models.engine_settings import EngineSettings
+from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.messages import Answer, Participant, Sampling
+from colm.models.prompts import colm
+from colm.tasks import ask
+from colm.workers.local_stack.stack import Stack
+from colm.workers.participant.process import load_engine
+from tests.provision.postgres import plain
+
+#: Far above what an answer takes where anything works (seconds).
+GIVE_UP = 1800
+#: Numbers of questions: none is asked twice, so that no system finds an old prompt's cache.
+_numbers = itertools.count(1)
+
+
+class Plan(NamedTuple):
+    """How much is measured."""
+
+    repeats: int
+    requests: int
+    tokens: int
+    #: A slow machine gives fewer repeats, not a longer run.
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Each repeat's figures; rates are completion tokens per second."""
+
+    direct: list[float] = field(default_factory=list)
+    queued: list[float] = field(default_factory=list)
+    #: Processor seconds for one request: of this process, and of CoLM's own processes.
+    direct_computed: list[float] = field(default_factory=list)
+    queued_computed: list[float] = field(default_factory=list)
+    #: How often the database waited for the disk, for one request and in a second.
+    flushes: list[float] = field(default_factory=list)
+    flush_rates: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def loading(found: EngineSettings) -> Iterator[Future[Engine]]:
+    """An engine that is loaded in this process while other things start; closed at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        engine = pool.submit(load_engine, found)
+        try:
+            yield engine
+        finally:
+            engine.result().close()
+
+
+def measure(plan: Plan, stack: Stack, engine: Engine, client: Participant) -> Samples:
+    """At least one repeat of each, after one of each that does not count."""
+    found = Samples()
+    warm_up = plan._replace(requests=engine.info.capacity, tokens=4)
+    direct(warm_up, engine, client)
+    queued(warm_up)
+    until = time.monotonic() + plan.seconds
+    with progress() as bar:
+        for number in bar.track(range(plan.repeats), description="direct and queued, in turn"):
+            runs = [
+                partial(_direct, plan, engine, client, found),
+                partial(_queued, plan, stack, found),
+            ]
+            # Who is first changes: a machine that gets quieter all the while favours nobody.
+            for run in runs if number % 2 == 0 else reversed(runs):
+                run()
+            if time.monotonic() > until:
+                break
+    return found
+
+
+def _direct(plan: Plan, engine: Engine, client: Participant, found: Samples) -> None:
+    used = time.process_time()
+    found.direct.append(_rate(plan, *direct(plan, engine, client)))
+    found.direct_computed.append((time.process_time() - used) / plan.requests)
+
+
+def _queued(plan: Plan, stack: Stack, found: Samples) -> None:
+    url = stack.settings.database_url
+    used, flushed = processor_seconds(stack), flushes(url)
+    tokens, seconds = queued(plan)
+    made = flushes(url) - flushed
+    found.queued.append(_rate(plan, tokens, seconds))
+    found.queued_computed.append((processor_seconds(stack) - used) / plan.requests)
+    found.flushes.append(made / plan.requests)
+    found.flush_rates.append(made / seconds)
+
+
+def _rate(plan: Plan, tokens: int, seconds: float) -> float:
+    if tokens != plan.requests * plan.tokens:
+        raise RuntimeError(f"{tokens} tokens came, {plan.requests} times {plan.tokens} were asked")
+    return tokens / seconds
+
+
+def question() -> str:
+    return f"Question {next(_numbers)}: a train goes 120 km in 90 minutes. How fast is it in km/h?"
+
+
+def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]:
+    """Tokens generated, and seconds, with a thread for each place in the engine."""
+    sampling = Sampling(max_new_tokens=plan.tokens, temperature=0, seed=0)
+
+    def generate(asked: str) -> int:
+        name = asked.partition(":")[0]
+        request = GenerationRequest(
+            request_id=name,
+            messages=colm.draft(client, asked),
+            sampling=sampling,
+            conversation=name,
+        )
+        return engine.submit(request).result(timeout=GIVE_UP).completion_tokens
+
+    with ThreadPoolExecutor(engine.info.capacity) as pool:
+        started = time.perf_counter()
+        tokens = sum(pool.map(generate, [question() for _ in range(plan.requests)]))
+        return tokens, time.perf_counter() - started
+
+
+def queued(plan: Plan) -> tuple[int, float]:
+    """The same through everything, from the first ask to the last answer."""
+    started = time.perf_counter()
+    asked = [
+        ask.delay(question(), strategy="single", max_new_tokens=plan.tokens, temperature=0)
+        for _ in range(plan.requests)
+    ]
+    answers = [Answer.model_validate(result.get(timeout=GIVE_UP)) for result in asked]
+    return sum(answer.tokens.completion for answer in answers), time.perf_counter() - started
+
+
+def flushes(database_url: str) -> int:
+    """How often the server has flushed its log to the disk, as far as its statistics know."""
+    with (
+        closing(psycopg2.connect(plain(database_url))) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT wal_sync FROM pg_stat_wal")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,150 @@
+"""How long a run of many examples takes to go on after a restart.
+
+    python -m benchmarks.pipeline.resume            # 10,000 examples, 3 entries, half of them done
+    python -m benchmarks.pipeline.resume --quick    # 1,000 examples, one restart
+
+A private PostgreSQL holds a run, half of whose units are done, and a private RabbitMQ takes the
+questions; nobody answers. Measured is from the start of `colm evaluator` to the moment that its
+first question lies in the queue, seen by a reader of that queue: what a user waits for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import kombu
+
+from benchmarks.harness.site import processor_seconds_of
+from benchmarks.harness.stats import summarize
+from colm.db.connection import connect, transaction
+from colm.db.runs import store
+from colm.db.schema import migrate
+from colm.db.schema.run_tables import units
+from colm.tasks.broker.topology import topology_of
+from colm.tasks.config.run_config import RunConfig, read_config
+from colm.tasks.config.settings import Settings
+from colm.workers.evaluator.data import load
+from colm.workers.evaluator.plan import plan
+from tests.provision import PostgresServer, RabbitMQServer
+from tests.unit.run_examples import a_unit
+
+RUN = "night"
+SITE = '[clients.ada.engine]\nkind = "scripted"\n[servers.main.engine]\nkind = "scripted"\n'
+
+
+def main() -> None:
+    found = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    found.add_argument("--quick", action="store_true", help="small samples")
+    found.add_argument("--examples", type=int, help="default: 10,000")
+    found.add_argument("--restarts", type=int, help="default: 5")
+    options = found.parse_args()
+    examples = options.examples or (1_000 if options.quick else 10_000)
+    restarts = options.restarts or (1 if options.quick else 5)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="colm-resume-")))
+        broker = stack.enter_context(RabbitMQServer(management=False)).url
+        database = stack.enter_context(PostgresServer(durable=True)).url
+        environment = _environment(folder, broker, database)
+        config = _config(folder, examples)
+        _half_done(database, config)
+        taken, computed = [], []
+        for _ in range(restarts):
+            with _evaluator(environment, broker) as first:
+                taken.append(first.seconds)
+                computed.append(first.processor_seconds)
+                print(f"first question after {first.seconds:.2f} s", flush=True)
+    told = summarize(taken)
+    print(f"{examples} examples, {3 * examples} units, half of them done; {told.samples} restarts")
+    print(
+        f"from the start of the process to its first question in the queue: median "
+        f"{told.median:.2f} s, {told.least:.2f} to {told.most:.2f} s; of it on a processor: "
+        f"median {summarize(computed).median:.2f} s"
+    )
+
+
+def _config(folder: Path, examples: int) -> RunConfig:
+    rows = ({"question": f"What is {n}?", "answer": str(n)} for n in range(examples))
+    path = folder / "items.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entries = [
+        {"name": f"{n}-rounds", "strategy": "colm", "options": {"rounds": n}} for n in (1, 2, 3)
+    ]
+    return read_config({"data": {"source": str(path)}, "entries": entries, "concurrency": 8})
+
+
+def _half_done(database: str, config: RunConfig) -> None:
+    """Record the run as an evaluator would have that died half-way."""
+    migrate.upgrade(database)
+    engine = connect(database)
+    store.order(engine, RUN, config.model_dump(mode="json"), datetime.now(UTC))
+    planned = list(plan(RUN, config, load(config.data).examples, done=()))
+    rows = [
+        {"run": RUN, **vars(a_unit(*p.key, query_id=p.query_id))}
+        for p in planned[: len(planned) // 2]
+    ]
+    with transaction(engine) as connection:
+        connection.execute(units.insert(), rows)
+    engine.dispose()
+
+
+class First(NamedTuple):
+    """When an evaluator's first question was in the queue, since it was started."""
+
+    seconds: float
+    #: What it had computed until then; other processes of a busy machine do not count.
+    processor_seconds: float
+
+
+def _environment(folder: Path, broker: str, database: str) -> dict[str, str]:
+    (folder / "colm.toml").write_text(SITE)
+    # Without its caches Python would compile every module again in each start.
+    caches = "PYTHONDONTWRITEBYTECODE"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("COLM_") and k != caches}
+    return {
+        **kept,
+        "COLM_CONFIG": str(folder / "colm.toml"),
+        "COLM_HOME": str(folder / "home"),
+        "COLM_BROKER": broker,
+        "COLM_DATABASE": database,
+    }
+
+
+@contextmanager
+def _evaluator(environment: dict[str, str], broker: str) -> Iterator[First]:
+    """Start an evaluator, wait for its first question, and kill it."""
+    with kombu.Connection(broker) as connection:
+        channel = connection.default_channel
+        queue = topology_of(Settings()).ask()(channel)
+        queue.declare()
+        queue.purge()  # what a killed evaluator had asked
+        started = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "colm.workers", "evaluator"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            while queue.get(no_ack=True) is None:
+                if process.poll() is not None:
+                    raise SystemExit(f"the evaluator ended with status {process.returncode}")
+                time.sleep(0.005)
+            yield First(time.monotonic() - started, processor_seconds_of(process.pid))
+        finally:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
