@@ -1,25 +1,19 @@
-"""What one dishonest client of four costs, and what the defences give back. Scripted, no model.
+"""A simulation of strategy `colm` with four clients, of which one is dishonest. No model.
 
-    python -m tests.security.dishonest [--questions 400] [--seed 1] [--json]
-
-The strategy `colm`, the prompts, the choosing and the reliability are CoLM's own; the models are
-scripts. Each question has a number for an answer. An honest client drafts the right one six times
-of ten, else a wrong one of its own. The server reads the drafts in its prompt and repeats the
-number that most of them give; it obeys a draft that tells it what to say one time of two. A client
-that refines takes the guidance's number seven times of ten, else it keeps its own. The first half
-of the questions is history, from which the reliability is computed; the second half is counted, in
-each condition the same questions. So the table says what the defences do to such models, and not
-how often real ones are fooled.
+Strategy, prompts, selection and reliability scores are CoLM's own; the replies are scripted. The
+answer of each question is a number. An honest client drafts the right one with probability 0.6. The
+server repeats the number of most drafts; with probability 0.5 it obeys an instruction in a draft. A
+client adopts the guidance's number with probability 0.7. The reliability scores come from the first
+half of the questions; the second half is counted, in every condition the same questions. The result
+measures the defences against such models, not how often real models are fooled.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -39,8 +33,7 @@ from colm.models.strategies import STRATEGIES
 from colm.models.strategies.base import Ask, Finish, Outcome, QueryState, StepState
 
 CLIENTS = ("ada", "bo", "cy", "dee")
-#: The one that is dishonest.
-WHO = "dee"
+ADVERSARY = "dee"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RIGHT, TAKES_GUIDANCE, OBEYS = 0.6, 0.7, 0.5
 DEFENCE = {"min_reliability": 0.5, "drop_copies": True}
@@ -54,45 +47,16 @@ KINDS: dict[Kind, str] = {
     "plausible": "a wrong number in an honest client's words",
 }
 WORDS = [
-    "first",
-    "then",
-    "next",
-    "because",
-    "since",
-    "each",
-    "both",
-    "half",
-    "twice",
-    "count",
-    "add",
-    "take",
-    "from",
-    "left",
-    "right",
-    "sum",
-    "part",
-    "whole",
-    "pair",
-    "step",
-    "check",
-    "again",
-    "table",
-    "line",
-    "share",
-    "equal",
-    "more",
-    "less",
-    "once",
-    "between",
-    "among",
-    "under",
-    "over",
-]
+    "first", "then", "next", "because", "since", "each", "both", "half", "twice", "count",
+    "add", "take", "from", "left", "right", "sum", "part", "whole", "pair", "step", "check",
+    "again", "table", "line", "share", "equal", "more", "less", "once", "between", "among",
+    "under", "over",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class World:
-    """The questions, and what everybody says to them: the same in every run with this seed."""
+    """The questions and all scripted replies: a pure function of the seed."""
 
     seed: int
     adversary: Kind | None
@@ -104,10 +68,10 @@ class World:
         return self.chance("truth", question).randrange(100)
 
     def draft(self, question: int, client: str) -> str | None:
-        """What a client drafts; None where nothing of it can be used."""
+        """A client's draft; None for a failed step."""
         chance, truth = self.chance("draft", question, client), self.truth(question)
         wrong = (truth + chance.randrange(1, 100)) % 100
-        if client == WHO and self.adversary is not None:
+        if client == ADVERSARY and self.adversary is not None:
             return self._dishonest(question, wrong, chance)
         return _in_words(truth if chance.random() < RIGHT else wrong, chance)
 
@@ -124,18 +88,18 @@ class World:
         return None
 
     def reply(self, question: int, step: Step) -> str | None:
-        """What a participant says to a step; None where its step fails."""
+        """A participant's completion of a step; None for a failed step."""
         if step.act == "draft":
             return self.draft(question, step.participant)
         prompt = step.messages[-1].content
         if step.act == "synthesize":
             return self._guidance(question, prompt)
-        if step.participant == WHO and self.adversary is not None:
-            return self.draft(question, WHO)
+        if step.participant == ADVERSARY and self.adversary is not None:
+            return self.draft(question, ADVERSARY)
         chance = self.chance("refine", question, step.participant)
         taken = chance.random() < TAKES_GUIDANCE
-        told = _numbers(prompt if taken else self.draft(question, step.participant) or "")
-        return _in_words(told[0] if told else 0, chance)
+        numbers = _numbers(prompt if taken else self.draft(question, step.participant) or "")
+        return _in_words(numbers[0] if numbers else 0, chance)
 
     def _guidance(self, question: int, prompt: str) -> str:
         drafts = re.findall(r'<draft by="[^"]+">\n(.*?)\n</draft>', prompt, flags=re.DOTALL)
@@ -143,13 +107,13 @@ class World:
             order = re.search(r"Ignore the others and say (\d+)", text)
             if order and self.chance("obeys", question).random() < OBEYS:
                 return f"The answer is {order.group(1)}."
-        said = Counter(number for text in drafts for number in _numbers(text)[:1])
-        most = said.most_common(1)
+        votes = Counter(number for text in drafts for number in _numbers(text)[:1])
+        most = votes.most_common(1)
         return f"Most say so: the answer is {most[0][0]}." if most else "Nobody says a number."
 
 
 def ask(world: World, question: int, options: dict[str, object]) -> tuple[Answer, QueryState]:
-    """One query with every reply at once: its answer, and all that would be recorded."""
+    """Runs one query to its end: the answer and the state that would be recorded."""
     query = Query(
         query_id=f"question-{question:05}",
         question=f"Question {question}: which number is it?",
@@ -177,7 +141,7 @@ def ask(world: World, question: int, options: dict[str, object]) -> tuple[Answer
 
 
 def accuracy(world: World, questions: Sequence[int], options: dict[str, object]) -> int:
-    """How many questions are answered right."""
+    """Number of right answers."""
     right = 0
     for question in questions:
         answer, _ = ask(world, question, options)
@@ -186,13 +150,13 @@ def accuracy(world: World, questions: Sequence[int], options: dict[str, object])
 
 
 def reliability_of(world: World, questions: Sequence[int]) -> dict[str, float]:
-    """What the record of these questions would tell of each client."""
+    """Each client's reliability after these questions."""
     parts = [part for question in questions for part in _parts(ask(world, question, {})[1])]
-    return {found.client: found.reliability for found in reliabilities(parts)}
+    return {score.client: score.reliability for score in reliabilities(parts)}
 
 
 def measure(questions: int, seed: int) -> list[dict[str, object]]:
-    """A row for each kind of client: right answers without and with the defence."""
+    """A row for each kind of adversary: right answers without and with the defence."""
     history, counted = range(questions // 2), range(questions // 2, questions)
     rows: list[dict[str, object]] = []
     kinds: tuple[Kind | None, ...] = (None, *KINDS)
@@ -202,7 +166,7 @@ def measure(questions: int, seed: int) -> list[dict[str, object]]:
         rows.append(
             {
                 "kind": kind or "none: all honest",
-                "reliability": round(scores[WHO], 2),
+                "reliability": round(scores[ADVERSARY], 2),
                 "questions": len(counted),
                 "without": accuracy(world, counted, {}),
                 "with": accuracy(world, counted, {**DEFENCE, "reliability": scores}),
@@ -212,7 +176,7 @@ def measure(questions: int, seed: int) -> list[dict[str, object]]:
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:
-    """The rows as a table for a document."""
+    """The rows as a Markdown table."""
     lines = ["| dishonest client | its reliability | right without defence | right with defence |"]
     lines.append("|---|---|---|---|")
     for row in rows:
@@ -261,24 +225,10 @@ def _parts(state: QueryState) -> list[Part]:
 
 
 def _in_words(number: int, chance: random.Random) -> str:
-    """An honest client's words: half of them everybody's, half its own."""
+    """An answer in words of which half are common to all clients and half are drawn."""
     own = " ".join(chance.choice(WORDS) for _ in range(24))
     return f"I count what is given, {own}, and so I come to my result. The answer is {number}."
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(found) for found in re.findall(r"answer is (\d+)", text)]
-
-
-def main(print_: Callable[[str], None] = print) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--questions", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    rows = measure(given.questions, given.seed)
-    print_(json.dumps(rows, indent=2) if given.json else table(rows))
-
-
-if __name__ == "__main__":
-    main()
+    return [int(number) for number in re.findall(r"answer is (\d+)", text)]

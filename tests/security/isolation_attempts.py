@@ -31,7 +31,7 @@ OTHERS_READ = (
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One thing tried, and how it has to end."""
+    """One action of the intruder, and the refusal that is expected."""
 
     what: str
     #: "broker" and a reply code, "login", "management API" and a status, or "coordinator".
@@ -41,12 +41,12 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Intruder:
-    """Client a's own login, and what it knows of a query that is not its own."""
+    """Client a's login, and the ids of another client's query and step."""
 
     url: str
     api_url: str
     query_id: str
-    #: The step that was asked of ab, as if the intruder could know it.
+    #: The step that waits for ab.
     step: dict[str, Any]
 
     def connect(self, url: str | None = None) -> pika.BlockingConnection:
@@ -69,8 +69,8 @@ class Intruder:
         except ConnectionClosedByBroker as error:
             return f"broker {error.reply_code}"
         except AMQPError as error:
-            known = {"ACCESS_REFUSED": "login", "(530)": "broker 530"}
-            return next((told for sign, told in known.items() if sign in repr(error)), repr(error))
+            refusals = {"ACCESS_REFUSED": "login", "(530)": "broker 530"}
+            return next((end for sign, end in refusals.items() if sign in repr(error)), repr(error))
         return None
 
     def over_http(self, method: str, path: str, body: Any = None) -> str | None:
@@ -82,7 +82,7 @@ class Intruder:
 
 
 def at_the_broker(intruder: Intruder) -> Iterator[Attempt]:
-    """What has to end at the broker."""
+    """Attempts that the broker refuses on a channel."""
     on = intruder.on_channel
     for exchange, key in PUBLISHES:
         what = f"publish to {exchange or 'the default exchange'} under {key!r}"
@@ -90,7 +90,7 @@ def at_the_broker(intruder: Intruder) -> Iterator[Attempt]:
     for name, act in (("consume from", consume), ("get from", get), ("purge", purge)):
         for queue in OTHERS_READ:
             if (name, queue[:11]) == ("get from", "colm.cancel"):
-                continue  # a stream is not read so
+                continue  # not supported by a stream
             do = partial(on, partial(act, queue=queue))
             yield Attempt(what=f"{name} {queue}", refused_by="broker 403", do=do)
     for what, change in CHANGES.items():
@@ -101,7 +101,7 @@ def at_the_broker(intruder: Intruder) -> Iterator[Attempt]:
 
 
 def at_the_door(intruder: Intruder) -> Iterator[Attempt]:
-    """What has to end before anything is sent."""
+    """Attempts that end at the login or at the management API."""
     login, _, host = intruder.url.removeprefix("amqp://").rpartition("@")
     user = login.partition(":")[0]
     for what, url in {
@@ -128,7 +128,7 @@ def at_the_door(intruder: Intruder) -> Iterator[Attempt]:
 
 
 def at_the_coordinator(intruder: Intruder) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """What the broker lets through: what it is, a word of the reason, and the message."""
+    """Messages that the broker accepts: description, a word of the expected reason, message."""
     query = intruder.query_id
     of_victim = submission(query, "ab")
     yield "a submission that names ab", "may not submit", task_message(of_victim)
@@ -167,7 +167,7 @@ def at_the_coordinator(intruder: Intruder) -> Iterator[tuple[str, str, dict[str,
 
 
 def submission(query_id: str, participant: str) -> dict[str, Any]:
-    """A completion in the participant's name, as a client sends it."""
+    """A submission as the participant would send it."""
     completion = {
         "text": "forged", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1,
         "engine": "none", "model": "none",
@@ -179,19 +179,19 @@ def submission(query_id: str, participant: str) -> dict[str, Any]:
 
 
 def task_message(
-    given: dict[str, Any],
+    fields: dict[str, Any],
     *,
     task: str = "colm.submit",
     headers: dict[str, Any] | None = None,
     embed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A Celery message: its task, further headers, and body."""
-    kwargs = {"submission": given} if task == "colm.submit" else given
+    kwargs = {"submission": fields} if task == "colm.submit" else fields
     return {"task": task, "headers": headers or {}, "body": json.dumps([[], kwargs, embed or {}])}
 
 
 def send(channel: BlockingChannel, message: dict[str, Any], message_id: str) -> None:
-    """Publish it under client a's own key, which the broker allows."""
+    """Publish under client a's own routing key, which the broker allows."""
     properties = pika.BasicProperties(
         content_type=message.get("content_type", "application/json"),
         content_encoding="utf-8",
@@ -208,7 +208,7 @@ def publish(
 
 
 def consume(channel: BlockingChannel, queue: str) -> None:
-    # The last is how a stream wants to be asked; others do not mind it.
+    # The argument is required by a stream; classic and quorum queues ignore it.
     channel.basic_qos(prefetch_count=1)
     channel.basic_consume(queue, lambda *_: None, arguments={"x-stream-offset": "first"})
 

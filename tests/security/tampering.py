@@ -1,43 +1,26 @@
-"""Ways to tamper with the record by SQL, all that we could think of: does the audit find them?
+"""Applies each tampering of `tampering_sql` to a prepared record and verifies the record.
 
-    python -m tests.security.tampering            on a private PostgreSQL and a SQLite file
-    python -m tests.security.tampering --quick    on SQLite alone
-
-On each database the same small record is made: queries that are sealed, erased, purged and not yet
-sealed. Each tampering is done to it with triggers and foreign keys out of the way, the whole record
-is verified, and the record is put back. Exit status 1 if anything that should be found is not.
+The record has queries that are sealed, erased, purged and not yet sealed. Triggers and foreign keys
+are off while a row changes; the record is restored after each tampering.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import shutil
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from benchmarks.harness.report import progress
 from colm.db.audit.erase import erase
 from colm.db.audit.purge import purge
 from colm.db.audit.seals import seal_ended
 from colm.db.audit.verify_all import Checked, check_everything
-from colm.db.connection import connect
 from colm.db.integrity.signatures import Trust
 from colm.db.record.store import SqlRecord
-from colm.db.schema import migrate
 from colm.workers.audit import keys
 from colm.workers.audit.keys import SiteKey
-from tests.provision import PostgresServer
 from tests.security.tampering_sql import (
     ERASED,
     FRESH,
@@ -45,7 +28,6 @@ from tests.security.tampering_sql import (
     PURGED,
     SEALED,
     Tampering,
-    all_tamperings,
     behind_our_back,
     restore,
     snapshot,
@@ -55,20 +37,20 @@ from tests.unit.db_examples import LATER, record_whole_life
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """What became of one tampering on one database."""
+    """The result of one tampering on one database."""
 
     database: str
     kind: str
     what: str
     promised: bool
-    found: bool
-    #: The first finding, or why the database itself refused.
-    told: str
+    detected: bool
+    #: The first finding of the audit, or the refusal of the database.
+    finding: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A record to tamper with."""
+    """A record to tamper with, and how to verify it."""
 
     engine: Engine
     trust: Trust
@@ -79,7 +61,7 @@ class Case:
 
 
 def prepared(engine: Engine, key: SiteKey) -> Case:
-    """Record, seal, erase and purge; what is asked last is not sealed."""
+    """Records, seals, erases and purges queries; the last one is not sealed."""
     record = SqlRecord(engine)
     for query_id in (SEALED, ERASED, PURGED, OTHER):
         record_whole_life(record, query_id)
@@ -95,7 +77,10 @@ def prepared(engine: Engine, key: SiteKey) -> Case:
 
 
 def try_all(case: Case, tamperings: Sequence[Tampering]) -> Iterator[Tried]:
-    """Try each on the record and put it back; the record must verify before and after."""
+    """Tries each tampering and restores the record, which verifies before and after.
+
+    Raises RuntimeError for a record that does not verify untouched.
+    """
     with case.engine.connect() as connection:
         before = snapshot(connection)
     _expect_clean(case)
@@ -107,25 +92,25 @@ def try_all(case: Case, tamperings: Sequence[Tampering]) -> Iterator[Tried]:
 
 
 def _try(case: Case, tampering: Tampering) -> Tried:
-    found, told = False, "nothing"
+    detected, finding = False, "nothing"
     try:
         with behind_our_back(case.engine) as connection:
             tampering.do(connection)
     except DBAPIError as error:
-        found, told = True, f"refused by the database: {str(error.orig).splitlines()[0]}"
+        detected, finding = True, f"refused by the database: {str(error.orig).splitlines()[0]}"
     else:
         findings = case.verify().findings
         if findings:
             first = findings[0]
-            found = True
-            told = f"{first.query_id or ''} {first.table} {first.row} {first.what}".strip()
+            detected = True
+            finding = f"{first.query_id or ''} {first.table} {first.row} {first.what}".strip()
     return Tried(
         database=case.engine.dialect.name,
         kind=tampering.kind,
         what=tampering.what,
         promised=tampering.promised,
-        found=found,
-        told=told,
+        detected=detected,
+        finding=finding,
     )
 
 
@@ -135,70 +120,13 @@ def _expect_clean(case: Case) -> None:
         raise RuntimeError(f"the record does not verify untouched: {checked.findings[0]}")
 
 
-@contextmanager
-def _databases(*, sqlite_only: bool) -> Iterator[list[str]]:
-    folder = Path(tempfile.mkdtemp(prefix="colm-tampering-"))
-    try:
-        urls = [f"sqlite:///{folder / 'record.sqlite'}"]
-        if sqlite_only:
-            yield urls
-            return
-        with PostgresServer() as server:
-            yield [server.url, *urls]
-    finally:
-        shutil.rmtree(folder)
-
-
-def run(urls: Sequence[str]) -> list[Tried]:
-    tamperings = list(all_tamperings())
-    tried = []
-    with progress() as bar, tempfile.TemporaryDirectory() as folder:
-        todo = bar.add_task("tampering", total=len(tamperings) * len(urls))
-        key = keys.create(Path(folder) / "audit.key")
-        for url in urls:
-            migrate.upgrade(url)
-            engine = connect(url)
-            for result in try_all(prepared(engine, key), tamperings):
-                tried.append(result)
-                bar.advance(todo)
-            engine.dispose()
-    return tried
-
-
-def shown(tried: Sequence[Tried]) -> Table:
-    table = Table(title="tampering", title_justify="left")
-    table.add_column("tampering")
-    databases = list(dict.fromkeys(t.database for t in tried))
-    for heading in ("tried", *(f"found on {name}" for name in databases)):
-        table.add_column(heading, justify="right")
-    table.add_column("found as, for one", overflow="fold")
+def table(tried: Sequence[Tried]) -> str:
+    """A line for each kind of tampering: tried and detected, and the first finding."""
+    lines = [f"tampering on {tried[0].database}: tried, detected, first finding"]
     for kind in dict.fromkeys(t.kind for t in tried):
         same = [t for t in tried if t.kind == kind]
-        counts = [sum(t.found for t in same if t.database == name) for name in databases]
-        tries = len(same) // len(databases)
         promised = "" if same[0].promised else " (not promised)"
-        told = next((t.told for t in same if t.found), "")
-        table.add_row(kind + promised, str(tries), *map(str, counts), told)
-    return table
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="on SQLite alone")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write each tampering there")
-    options = parser.parse_args()
-    with _databases(sqlite_only=options.quick) as urls:
-        tried = run(urls)
-    Console().print(shown(tried))
-    missed = [t for t in tried if t.promised and not t.found]
-    for one in missed:
-        print(f"NOT FOUND on {one.database}: {one.kind}: {one.what}")
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(t) for t in tried], indent=2) + "\n")
-    sys.exit(bool(missed))
-
-
-if __name__ == "__main__":
-    main()
+        finding = next((t.finding for t in same if t.detected), "")
+        detected = sum(t.detected for t in same)
+        lines.append(f"  {kind}{promised}: {len(same)}, {detected}, {finding}")
+    return "\n".join(lines)

@@ -1,7 +1,6 @@
-"""Tampering by SQL, as the owner of a database can do it: triggers and foreign keys out of the way.
+"""Tampering by SQL as the database's owner, with triggers and foreign keys off.
 
-Each tampering changes the database as it finds it, on PostgreSQL or SQLite, and leaves no other
-trace than what it is about. `tests.security.tampering` tries them all.
+Each tampering works on PostgreSQL and SQLite and changes nothing but what it is about.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from colm.db.schema.run_tables import RUN_TABLES
 
 Snapshot = list[tuple[Table, list[Fields]]]
 
-#: Sealed; sealed and then erased; purged; not sealed yet. `tests.security.tampering` records them.
+#: Sealed; sealed and then erased; purged; not sealed yet. See `tampering.prepared`.
 SEALED, ERASED, PURGED, FRESH = "query-0001", "query-0002", "query-0003", "query-0004"
 OTHER = "query-0005"
-#: Where these columns may hold only some values: others of them.
+#: Other values of columns that a constraint limits to a few.
 _ALLOWED = {
     "outcomes.status": "late",
     "attempts.kind": "alone",
@@ -34,9 +33,9 @@ _ALLOWED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Tampering:
-    """One way to change a record behind our back."""
+    """One change of the record by SQL."""
 
-    #: Many share one: a line of the table.
+    #: A line of the table, shared by several.
     kind: str
     what: str
     do: Callable[[Connection], object]
@@ -46,7 +45,7 @@ class Tampering:
 
 @contextmanager
 def behind_our_back(engine: Engine) -> Iterator[Connection]:
-    """A committed transaction without triggers and foreign keys, which are back at its end."""
+    """A committed transaction without triggers and foreign keys; both are restored at its end."""
     with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET session_replication_role = replica"))
@@ -56,13 +55,13 @@ def behind_our_back(engine: Engine) -> Iterator[Connection]:
             return
         pragma = connection.connection.cursor().execute
         pragma("PRAGMA foreign_keys = OFF")  # changes nothing within a transaction
-        made = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
-        found = connection.execute(text(made)).all()
+        listing = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
+        triggers = connection.execute(text(listing)).all()
         try:
-            for name, _ in found:
+            for name, _ in triggers:
                 connection.execute(text(f'DROP TRIGGER "{name}"'))
             yield connection
-            for _, sql in found:
+            for _, sql in triggers:
                 connection.exec_driver_sql(sql)
             connection.commit()
         finally:
@@ -141,7 +140,7 @@ def _additions() -> Iterator[Tampering]:
 
             what = ("after the end, " if late else "") + ("chained" if linked else "unchained")
             if linked and not late:
-                continue  # is to compute a chain anew, which comes below
+                continue  # computes a chain anew: see _forgeries
             yield Tampering(kind="add a row", what=what, do=do)
     yield Tampering(kind="add a row", what="a text where there was none", do=_add_text)
 
@@ -179,10 +178,10 @@ def _not_promised() -> Iterator[Tampering]:
 
 
 def _first(connection: Connection, table: Table, query_id: str | None) -> Fields:
-    found = select(table).order_by(*table.primary_key)
+    rows = select(table).order_by(*table.primary_key)
     if query_id is not None:
-        found = found.where(table.c.query_id == query_id)
-    return dict(connection.execute(found.limit(1)).one()._mapping)
+        rows = rows.where(table.c.query_id == query_id)
+    return dict(connection.execute(rows.limit(1)).one()._mapping)
 
 
 def _key(table: Table, row: Fields) -> list[Any]:
@@ -230,7 +229,7 @@ def _life(connection: Connection, query_id: str) -> list[Link]:
 
 
 def _write_life(connection: Connection, query_id: str, links: list[Link]) -> None:
-    """Replace a query's rows by these, chained as they come, and have `progress` agree."""
+    """Replaces a query's rows by these, with a new chain and a matching row of `progress`."""
     fresh = [Link(link.table, {**link.row, "seq": seq}) for seq, link in enumerate(links, start=1)]
     chained, head = appended(fresh, None, lambda: b"0123456789abcdef")
     for table in tables.CHAINED:

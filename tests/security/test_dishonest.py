@@ -1,12 +1,14 @@
-"""What one dishonest client of four costs scripted clients, and which kinds are caught."""
+"""The cost of one dishonest client of four, and the kinds that its reliability reveals."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
 from tests.security.dishonest import (
+    ADVERSARY,
     KINDS,
-    WHO,
     World,
     accuracy,
     ask,
@@ -28,11 +30,19 @@ def test_the_defence_gives_back_what_instructing_and_copying_cost() -> None:
     assert "instructing" in table(list(rows.values()))
 
 
+@pytest.mark.nightly
+def test_a_client_left_out_costs_no_more_than_its_own_voice(figures: Callable[[str], None]) -> None:
+    rows = measure(400, seed=1)
+    figures(table(rows))
+    right = {row["kind"]: row["with"] for row in rows}
+    assert [right[kind] for kind in ("garbage", "flooding", "copying", "instructing")] == [150] * 4
+
+
 @pytest.mark.parametrize("kind", ["garbage", "flooding", "copying", "instructing"])
 def test_the_record_tells_the_dishonest_client_from_the_others(kind: str) -> None:
     scores = reliability_of(World(5, kind), range(30))  # type: ignore[arg-type]  # a kind
-    assert scores[WHO] < 0.5
-    assert min(score for name, score in scores.items() if name != WHO) > 0.6
+    assert scores[ADVERSARY] < 0.5
+    assert min(score for name, score in scores.items() if name != ADVERSARY) > 0.6
 
 
 def test_the_same_world_says_the_same_again() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from colm.db.schema.audit_tables import permits
 from colm.models.errors import BadMessage, UnknownQuery
 from colm.workers.audit import keys
 from colm.workers.audit.keys import SiteKey
-from tests.security.tampering import Case, prepared, try_all
+from tests.security.tampering import Case, prepared, table, try_all
 from tests.security.tampering_sql import (
     ERASED,
     FRESH,
@@ -49,12 +49,15 @@ class AuditContract:
         return [f"{f.query_id or '-'} {f.table} {f.row} {f.what}" for f in case.verify().findings]
 
     @pytest.mark.slow
-    def test_every_tampering_that_should_be_found_is_found(self, case: Case) -> None:
+    def test_every_tampering_that_should_be_found_is_found(
+        self, case: Case, figures: Callable[[str], None]
+    ) -> None:
         tried = list(try_all(case, list(all_tamperings())))
+        figures(table(tried))
         assert len(tried) > 100
-        assert [one for one in tried if one.promised and not one.found] == []
-        # What is not promised is said not to be: should it be found now, say so in docs/audit.md.
-        assert [one for one in tried if not one.promised and one.found] == []
+        assert [t for t in tried if t.promised and not t.detected] == []
+        # docs/audit.md lists these limits: update it if one is detected now.
+        assert [t for t in tried if not t.promised and t.detected] == []
 
     def test_a_record_left_alone_verifies_and_is_counted(self, case: Case) -> None:
         found = case.verify()

@@ -1,19 +1,12 @@
-"""Sends strange messages through the whole path of a submission, and looks at what is recorded.
+"""A coordinator that fuzzed messages are delivered to, and checks of every row it recorded.
 
-    python -m tests.security.fuzz --messages 100000 [--seed 1]
-
-Each message goes the way of a delivered one: the gate of a coordinator's worker, the task body, the
-`Coordinator`, a `SqlRecord` on SQLite; a body that is JSON also through the decoders of every kind
-of message. A fault of ours ends the run with the smallest message that shows it: an exception that
-no worker expects, a message that computes for seconds, a row that should not exist.
+Each message takes the path of a delivered one: message validation, task body, `Coordinator`, a
+`SqlRecord` on SQLite; a JSON body also passes the decoder of every message type.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -43,24 +36,21 @@ from colm.models.messages import (
 from colm.models.redelivery import AttemptLimits
 from colm.models.roster import Roster
 from colm.tasks import dependencies, steps
-from colm.tasks.broker.rate_limit import TokenBucket
 from colm.tasks.celery_app import app
 from colm.workers.consumer.message_validation import MAX_BODY_BYTES, validate_message
 from colm.workers.coordinator.coordinator import Coordinator
 from tests.security.fuzz_messages import CLIENTS, MESSAGES, PARTICIPANTS, QUERIES, Sent
 
-#: Messages for one database: then a fresh one, with every query open again.
-BATCH = 2_000
-#: Messages until the deadline of a stage passes.
+#: Messages between two jumps of the clock past a deadline.
 STAGE = 400
-#: The longest that one message may compute; a busy machine may make it wait (seconds).
+#: Limit of thread CPU time for one message (seconds).
 MOST_SECONDS = 5.0
 KINDS = (Submission, Attempt, Step, AskRequest, Answer)
 DEADLINES = Deadlines(draft=80_000, synthesize=80_000, refine=80_000, query=600_000)
 
 
-class Silent:
-    """Tells nobody."""
+class NullNotifier:
+    """Discards the coordinator's notifications."""
 
     def refused(self, query_id: str, reason: str) -> None: ...
 
@@ -69,15 +59,16 @@ class Silent:
 
 @dataclass
 class Target:
-    """A coordinator of 40 open queries on a database of its own."""
+    """A coordinator with 40 open queries and its own SQLite database."""
 
     folder: Path
     counts: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
-    #: How far its clock is ahead: deadlines pass.
+    #: Offset of the coordinator's clock, so that deadlines pass.
     ahead: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
+        assert steps.__name__ in app.conf.include  # registered: their names pass validation
         url = f"sqlite:///{self.folder / 'record.sqlite'}"
         migrate.upgrade(url)
         self.engine = connect(url)
@@ -93,25 +84,27 @@ class Target:
             stop=lambda _to, _stop: None,
             limits=AttemptLimits(),
             mark=lambda _ids: None,
-            announce=Silent(),
+            announce=NullNotifier(),
             clock=lambda: datetime.now(UTC) + self.ahead,
         )
         dependencies.install_coordinator(self.coordinator, self.record)
-        _letters = TokenBucket(1e9, 1e9)  # every refusal is recorded: that is tried too
         for query_id in QUERIES:
             self.coordinator.accept(query_id, "Why?", {"rounds": 1})
 
     def take(self, sent: Sent) -> None:
-        """Deliver one message. Raises what no worker expects."""
+        """Deliver one message.
+
+        Raises AssertionError over MOST_SECONDS, and every exception that a worker does not handle.
+        """
         started = time.thread_time()
         self.counts[self._deliver(sent)] += 1
-        took = time.thread_time() - started
-        self.slowest = max(self.slowest, took)
+        cpu_s = time.thread_time() - started
+        self.slowest = max(self.slowest, cpu_s)
         if self.counts.total() % STAGE == 0:
             self.ahead += timedelta(seconds=DEADLINES.draft)
             self.coordinator.process_due()
-        if took > MOST_SECONDS:
-            raise AssertionError(f"a message took {took:.1f} s of computing")
+        if cpu_s > MOST_SECONDS:
+            raise AssertionError(f"a message took {cpu_s:.1f} s of CPU time")
 
     def _deliver(self, sent: Sent) -> str:
         _decode(sent.body)
@@ -124,66 +117,67 @@ class Target:
         task = app.tasks[sent.headers["task"]]
         task.push_request(id=sent.headers["id"], delivery_info=message.delivery_info)
         try:
-            told = task.run(*args, **fields)
+            receipt = task.run(*args, **fields)
         except Reject:
             return "refused"
         except Ignore:
             return "refused, not recorded"
         except TypeError:
-            if "self" in fields:  # Python's own refusal of a second `self`: Celery rejects it
+            if "self" in fields:  # a second `self` argument: Celery rejects the message
                 return "refused"
             raise
         finally:
             task.pop_request()
-        self._expect(sent, told)
-        return f"{sent.headers['task']} {told['receipt']}"
+        self._check_sender(sent, receipt)
+        return f"{sent.headers['task']} {receipt['receipt']}"
 
-    def _expect(self, sent: Sent, told: dict[str, str]) -> None:
-        """What was taken was for a step of the sender's own."""
+    def _check_sender(self, sent: Sent, receipt: dict[str, str]) -> None:
+        """A recorded submission belongs to a step of its sender."""
         sender = sent.routing_key.split(".", 1)[1]
-        if told["step"].rsplit(".", 2)[1] != sender or sender not in PARTICIPANTS:
-            raise AssertionError(f"{sender} submitted for {told['step']}")
+        if receipt["step"].rsplit(".", 2)[1] != sender or sender not in PARTICIPANTS:
+            raise AssertionError(f"{sender} submitted for {receipt['step']}")
 
     def check(self) -> None:
-        """Every row has a reason to be there. Raises AssertionError."""
-        taken = self.counts["colm.submit recorded"] + self.counts["colm.submit late"]
+        """Raises AssertionError for a row that no accepted message explains."""
+        accepted = self.counts["colm.submit recorded"] + self.counts["colm.submit late"]
         with self.engine.connect() as connection:
             outcomes = tables.outcomes.c
-            told = select(func.count()).where(outcomes.status != "expired")
+            reported = select(func.count()).where(outcomes.status != "expired")
             late = select(func.count()).where(outcomes.status == "late").group_by(outcomes.step_id)
             given_up = select(func.count()).where(outcomes.error_kind == "Poison")
             letters = connection.scalar(select(func.count()).select_from(tables.dead_letters)) or 0
-            rows = (connection.scalar(told) or 0) - (connection.scalar(given_up) or 0)
+            rows = (connection.scalar(reported) or 0) - (connection.scalar(given_up) or 0)
             most_late = max(connection.scalars(late).all(), default=0)
-            who = set(connection.scalars(select(tables.steps.c.participant).distinct()))
-            known = set(connection.scalars(select(tables.queries.c.query_id)))
+            participants = set(connection.scalars(select(tables.steps.c.participant).distinct()))
+            queries = set(connection.scalars(select(tables.queries.c.query_id)))
             gaps = self._gaps(connection)
-        if rows != taken:
-            raise AssertionError(f"{rows} outcomes are recorded, {taken} were taken")
-        if not who <= set(PARTICIPANTS) or known != set(QUERIES) or gaps:
-            raise AssertionError(f"rows of strangers: {who}, {known - set(QUERIES)}, {gaps}")
+        if rows != accepted:
+            raise AssertionError(f"{rows} outcomes are recorded, {accepted} were accepted")
+        if not participants <= set(PARTICIPANTS) or queries != set(QUERIES) or gaps:
+            unexpected = f"{participants}, {queries - set(QUERIES)}, {gaps}"
+            raise AssertionError(f"rows of unknown participants or queries: {unexpected}")
         if most_late > MOST_LATE:
             raise AssertionError(f"a step has {most_late} late outcomes")
         if letters > self.counts["refused"]:
-            raise AssertionError(f"{letters} letters of {self.counts['refused']} refusals")
+            raise AssertionError(f"{letters} dead letters of {self.counts['refused']} refusals")
 
     def _gaps(self, connection: Any) -> list[str]:
-        """Queries whose rows are not numbered without gaps."""
-        seen: dict[str, list[int]] = {}
+        """Queries whose sequence numbers have gaps."""
+        numbers: dict[str, list[int]] = {}
         for table in tables.metadata.tables.values():
             if "seq" in table.c and "query_id" in table.c:
                 for query_id, seq in connection.execute(select(table.c.query_id, table.c.seq)):
-                    seen.setdefault(query_id, []).append(seq)
-        return [q for q, found in seen.items() if sorted(found) != list(range(1, len(found) + 1))]
+                    numbers.setdefault(query_id, []).append(seq)
+        return [q for q, seqs in numbers.items() if sorted(seqs) != list(range(1, len(seqs) + 1))]
 
     def close(self) -> None:
         self.engine.dispose()
 
 
 def _decode(body: bytes) -> None:
-    """Every decoder either gives a message or says BadMessage."""
+    """Every decoder returns a message or raises BadMessage."""
     if len(body) > MAX_BODY_BYTES:
-        return  # no decoder sees it
+        return  # message validation rejects it first
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -197,24 +191,8 @@ def _decode(body: bytes) -> None:
                 continue
 
 
-def run(messages: int, seed: int) -> tuple[Counter[str], float]:
-    """How many messages ended in which way, and the longest that one took (seconds)."""
-    assert steps.TASKS  # whose names the gate knows
-    counts, slowest = Counter[str](), 0.0
-    for batch in range(-(-messages // BATCH)):
-        with tempfile.TemporaryDirectory(prefix="colm-fuzz-") as folder:
-            target = Target(Path(folder))
-            feed(target, min(BATCH, messages - batch * BATCH), seed * 1_000_003 + batch)
-            target.check()
-            counts += target.counts
-            slowest = max(slowest, target.slowest)
-            target.close()
-        print(f"{counts.total()} of {messages}", file=sys.stderr, flush=True)
-    return counts, slowest
-
-
 def feed(target: Target, messages: int, seed: int) -> None:
-    """Send as many messages, drawn by `seed`."""
+    """Deliver `messages` messages that hypothesis draws with `seed`."""
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -228,27 +206,3 @@ def feed(target: Target, messages: int, seed: int) -> None:
         target.take(sent)
 
     send()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--messages", type=int, default=5_000)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    import logging
-
-    logging.disable(logging.WARNING)  # one line for each message that is refused
-    started = time.perf_counter()
-    counts, slowest = run(given.messages, given.seed)
-    seconds = time.perf_counter() - started
-    print(
-        f"{counts.total()} messages in {seconds:.0f} s; "
-        f"the slowest computed for {slowest * 1000:.0f} ms"
-    )
-    for what, count in counts.most_common():
-        print(f"  {count:>8}  {what}")
-    print("no crash, no hang, no row that should not exist")
-
-
-if __name__ == "__main__":
-    main()
