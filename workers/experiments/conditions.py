@@ -35,7 +35,7 @@ from colm.tasks.config.settings import settings
 from colm.workers.evaluator.report import read_run
 from colm.workers.evaluator.run_control import changed, follow_run, place_order
 from colm.workers.experiments.client_processes import started
-from colm.workers.experiments.network_proxy import Address, Profile, ThrottlingProxy, broker_address
+from colm.workers.experiments.network_proxy import Address, NetworkProxy, Profile, broker_address
 from colm.workers.experiments.plan import Order, site_of, values_of
 from colm.workers.experiments.report import tell
 from colm.workers.local_stack.stack import by_engine
@@ -175,7 +175,7 @@ def _alone(clients: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _link(condition: Condition) -> Iterator[tuple[ThrottlingProxy, str]]:
+def _link(condition: Condition) -> Iterator[tuple[NetworkProxy, str]]:
     """A link to the site's broker, and the broker's URL through it."""
     url = settings().broker_url
     profile = Profile(
@@ -187,7 +187,7 @@ def _link(condition: Condition) -> Iterator[tuple[ThrottlingProxy, str]]:
     # The path of a Unix socket must be short.
     with tempfile.TemporaryDirectory(prefix="colm-") as short:
         target, listen = addresses(url, Path(short) / "link.sock")
-        with ThrottlingProxy(listen=listen, target=target, profile=profile) as link:
+        with NetworkProxy(listen=listen, target=target, profile=profile) as link:
             yield link, through(url, link.listen)
 
 
