@@ -26,10 +26,12 @@ CHILD = "from benchmarks.engine.pools import child; child()"
 
 
 def main() -> None:
-    found = parser(__doc__)
-    found.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    found.add_argument("--repeats", type=int, help="processes of each kind; default: 5, or 2")
-    options = found.parse_args()
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options_parser.add_argument(
+        "--repeats", type=int, help="processes of each kind; default: 5, or 2"
+    )
+    options = options_parser.parse_args()
     measure(options).publish(options.json)
 
 
@@ -59,11 +61,11 @@ def measure(options: argparse.Namespace) -> Report:
 
 
 def _median_of_a_child(pool: str, threads: int) -> float:
-    told = subprocess.run(
+    child_run = subprocess.run(
         [sys.executable, "-c", CHILD, pool, str(threads)],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    samples = sorted(map(float, told.stdout.split()))
+    samples = sorted(map(float, child_run.stdout.split()))
     return samples[len(samples) // 2]
 
 

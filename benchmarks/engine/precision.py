@@ -26,10 +26,12 @@ Layer = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
-    found = parser(__doc__)
-    found.add_argument("--threads", type=int, default=1)
-    found.add_argument("--repeats", type=int, help="products of each kind; default: 9, or 3")
-    options = found.parse_args()
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--threads", type=int, default=1)
+    options_parser.add_argument(
+        "--repeats", type=int, help="products of each kind; default: 9, or 3"
+    )
+    options = options_parser.parse_args()
     measure(options).publish(options.json)
 
 

@@ -23,7 +23,7 @@ def describe(libraries: Iterable[str] = LIBRARIES) -> dict[str, Any]:
         "load_before": round(os.getloadavg()[0], 2),
         "os": _system(),
         "python": platform.python_version(),
-        "libraries": {name: found for name in libraries if (found := _version(name))},
+        "libraries": {name: release for name in libraries if (release := _version(name))},
     }
 
 

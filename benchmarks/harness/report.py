@@ -28,12 +28,16 @@ from benchmarks.harness.stats import Interval, Summary, ratio_interval, ratio_of
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A command line with what every benchmark takes; add a benchmark's own to it."""
-    found = argparse.ArgumentParser(
+    options_parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    found.add_argument("--quick", action="store_true", help="smaller samples, under 50 seconds")
-    found.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
-    return found
+    options_parser.add_argument(
+        "--quick", action="store_true", help="smaller samples, under 50 seconds"
+    )
+    options_parser.add_argument(
+        "--json", type=Path, metavar="PATH", help="write the figures there, too"
+    )
+    return options_parser
 
 
 def progress() -> Progress:
@@ -136,9 +140,9 @@ class Report:
             table.add_column(heading, justify="right")
         table.add_column("unit")
         for row in self.rows:
-            found = row.figures
-            shown = [_short(v) for v in (found.median, found.p99, found.least, found.most)]
-            table.add_row(row.name, *shown, str(found.samples), row.unit)
+            figures = row.figures
+            cells = [_short(v) for v in (figures.median, figures.p99, figures.least, figures.most)]
+            table.add_row(row.name, *cells, str(figures.samples), row.unit)
         for name, reason in self.absent.items():
             table.add_row(f"{name}: absent, {reason}")
         return table
@@ -159,7 +163,12 @@ def _short(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _one_line(found: Mapping[str, Any]) -> str:
-    parts = [f"{found['cpu']}, {found['cores']} cores, {found['memory_gib']} GiB, {found['os']}"]
-    parts += [f"Python {found['python']}", f"load {found['load_before']}"]
+def _one_line(details: Mapping[str, Any]) -> str:
+    parts = [
+        f"{details['cpu']}, {details['cores']} cores, {details['memory_gib']} GiB, {details['os']}"
+    ]
+    parts += [
+        f"Python {details['python']}",
+        f"load {details['load_before']}",
+    ]
     return ", ".join(parts)

@@ -92,19 +92,19 @@ def processor_seconds_of(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def service_versions(found: Settings) -> dict[str, str]:
+def service_versions(config: Settings) -> dict[str, str]:
     """RabbitMQ's and PostgreSQL's versions, and whether a commit reaches the disk."""
     with (
-        closing(psycopg2.connect(plain(found.database_url))) as connection,
+        closing(psycopg2.connect(plain(config.database_url))) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute("SELECT name, setting FROM pg_settings")
-        known = dict(cursor.fetchall())
+        variables = dict(cursor.fetchall())
     return {
-        "rabbitmq": _rabbitmq_version(found.broker_url),
-        "postgresql": known["server_version"],
-        "fsync": known["fsync"],
-        "synchronous_commit": known["synchronous_commit"],
+        "rabbitmq": _rabbitmq_version(config.broker_url),
+        "postgresql": variables["server_version"],
+        "fsync": variables["fsync"],
+        "synchronous_commit": variables["synchronous_commit"],
     }
 
 

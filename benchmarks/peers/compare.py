@@ -78,13 +78,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    found = parser(__doc__)
-    found.add_argument("--broker", metavar="URL", help="amqp://, a virtual host for this alone")
-    found.add_argument("--database", metavar="URL", help="postgresql+psycopg2://, for this alone")
-    found.add_argument("--repeats", type=int)
-    found.add_argument("--queries", type=int, help="in flight at once; default: 16")
-    found.add_argument("--batch", type=int, default=16, help="of CoLM's engines and the kit alike")
-    return found
+    options_parser = parser(__doc__)
+    options_parser.add_argument(
+        "--broker", metavar="URL", help="amqp://, a virtual host for this alone"
+    )
+    options_parser.add_argument(
+        "--database", metavar="URL", help="postgresql+psycopg2://, for this alone"
+    )
+    options_parser.add_argument("--repeats", type=int)
+    options_parser.add_argument("--queries", type=int, help="in flight at once; default: 16")
+    options_parser.add_argument(
+        "--batch", type=int, default=16, help="of CoLM's engines and the kit alike"
+    )
+    return options_parser
 
 
 def _static_model(folder: Path) -> StaticModel:
@@ -122,15 +128,15 @@ def measure(plan: Plan, stack: Stack, model: StaticModel, batch: int) -> dict[st
         partial(colm, work, url),
     )
     colm(replace(work, questions=QUESTIONS[1:2], rounds=1), url)  # connections open
-    found: dict[str, list[Tally]] = {name: [] for name in SYSTEMS}
+    tallies: dict[str, list[Tally]] = {name: [] for name in SYSTEMS}
     until = time.monotonic() + plan.seconds
     with progress() as bar:
         for _ in bar.track(range(plan.repeats), description="each system in turn"):
             for name, run in zip(SYSTEMS, systems, strict=True):
-                found[name].append(run())
+                tallies[name].append(run())
             if time.monotonic() > until:
                 break
-    return found
+    return tallies
 
 
 def colm(work: Work, database_url: str) -> Tally:
@@ -138,11 +144,11 @@ def colm(work: Work, database_url: str) -> Tally:
     options = {"select": work.select, "rounds": work.rounds, "temperature": 0}
     tally = Tally()
     started = time.perf_counter()
-    asked = [
+    results = [
         ask.delay(question.text, strategy="colm", max_new_tokens=question.tokens, **options)
         for question in work.questions
     ]
-    answers = [Answer.model_validate(result.get(timeout=GIVE_UP)) for result in asked]
+    answers = [Answer.model_validate(result.get(timeout=GIVE_UP)) for result in results]
     tally.seconds = time.perf_counter() - started
     for answer in answers:
         if answer.status != "answered":

@@ -102,13 +102,15 @@ def load_per_round(work: Work, model: StaticModel, batch: int) -> Tally:
         model.load()
         tally.loading += time.perf_counter() - loading
         tally.loads += 1
-        calls = [call for _, wanted in open_ones for call in wanted]
+        calls = [call for _, calls_of_query in open_ones for call in calls_of_query]
         parts = [calls[n : n + batch] for n in range(0, len(calls), batch)]
         texts = iter([text for part in parts for text in model.generate(part, tally)])
         model.drop()
-        replies = [(asking, [next(texts) for _ in wanted]) for asking, wanted in open_ones]
+        replies = [
+            (asking, [next(texts) for _ in calls_of_query]) for asking, calls_of_query in open_ones
+        ]
         moved = [(asking, _go_on(asking, reply, tally)) for asking, reply in replies]
-        open_ones = [(asking, wanted) for asking, wanted in moved if wanted]
+        open_ones = [(asking, calls_of_query) for asking, calls_of_query in moved if calls_of_query]
     tally.seconds = time.perf_counter() - started
     return tally
 

@@ -89,25 +89,25 @@ Query = Generator[list[Call], list[str], dict[str, str]]
 def query(work: Work, question: Question) -> Query:
     """A whole query as the strategy `colm` asks it: the same prompts in the same order."""
     clients = list(work.roster.clients.values())
-    asked = question.text
+    text = question.text
 
     def call(role: Role, messages: tuple[Turn, ...]) -> Call:
         return Call(role=role, messages=messages, tokens=question.tokens)
 
-    (reply,) = yield [call("server", colm.select(clients, asked, work.select))]
+    (reply,) = yield [call("server", colm.select(clients, text, work.select))]
     names = read_selection(reply, [c.name for c in clients], work.select).names
     chosen = [c for c in clients if c.name in names] or clients
     relevant = {c.name: c.name in names for c in clients} if names else {}
-    texts = yield [call("client", colm.draft(c, asked)) for c in chosen]
+    texts = yield [call("client", colm.draft(c, text)) for c in chosen]
     answers = dict(zip([c.name for c in chosen], texts, strict=True))
     for _ in range(work.rounds):
         drafts = [colm.LabelledDraft(c, answers[c.name]) for c in clients if c.name in answers]
-        (guidance,) = yield [call("server", colm.synthesize(drafts, asked))]
+        (guidance,) = yield [call("server", colm.synthesize(drafts, text))]
         texts = yield [
             call(
                 "client",
                 colm_restated.refine(
-                    c, asked, answers.get(c.name), guidance, relevant=relevant.get(c.name)
+                    c, text, answers.get(c.name), guidance, relevant=relevant.get(c.name)
                 ),
             )
             for c in clients

@@ -53,16 +53,22 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    found.add_argument("--quick", action="store_true", help="small samples")
-    found.add_argument("--asks", type=int, help="in each of the two, one by one; default: 40")
-    found.add_argument("--repeats", type=int, default=1, help="default: 1")
-    found.add_argument("--concurrency", type=int, default=8, help="default: 8")
-    found.add_argument("--batch", type=int, default=8, help="of each engine; default: 8")
-    found.add_argument("--delay", type=float, default=0.5, help="of a scripted step (seconds)")
-    found.add_argument("--model", help="a folder with weights, in place of scripted engines")
-    found.add_argument("--tokens", type=int, default=32, help="at most, of a completion")
-    return found
+    options_parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options_parser.add_argument("--quick", action="store_true", help="small samples")
+    options_parser.add_argument(
+        "--asks", type=int, help="in each of the two, one by one; default: 40"
+    )
+    options_parser.add_argument("--repeats", type=int, default=1, help="default: 1")
+    options_parser.add_argument("--concurrency", type=int, default=8, help="default: 8")
+    options_parser.add_argument("--batch", type=int, default=8, help="of each engine; default: 8")
+    options_parser.add_argument(
+        "--delay", type=float, default=0.5, help="of a scripted step (seconds)"
+    )
+    options_parser.add_argument(
+        "--model", help="a folder with weights, in place of scripted engines"
+    )
+    options_parser.add_argument("--tokens", type=int, default=32, help="at most, of a completion")
+    return options_parser
 
 
 def _site(options: argparse.Namespace) -> str:
@@ -115,11 +121,11 @@ def _wait_until_given_back(run: str) -> None:
 
 
 def _tell(what: str, seconds: list[float]) -> None:
-    told = summarize(seconds)
-    tail = f", 99th percentile {1000 * told.p99:.0f}" if told.p99 is not None else ""
+    summary = summarize(seconds)
+    tail = f", 99th percentile {1000 * summary.p99:.0f}" if summary.p99 is not None else ""
     print(
-        f"{what}: median {1000 * told.median:.0f} ms{tail}, "
-        f"{1000 * told.least:.0f} to {1000 * told.most:.0f} ({told.samples} asks)"
+        f"{what}: median {1000 * summary.median:.0f} ms{tail}, "
+        f"{1000 * summary.least:.0f} to {1000 * summary.most:.0f} ({summary.samples} asks)"
     )
 
 

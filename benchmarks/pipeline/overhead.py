@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         grouped=options.grouped,
     )
     with site as stack:
-        found = stack.settings
-        whole, critical = count_work(found.database_url, ask_once().query_id)
-        with floor_on(found.broker_url, found.database_url) as floor:
+        config = stack.settings
+        whole, critical = count_work(config.database_url, ask_once().query_id)
+        with floor_on(config.broker_url, config.database_url) as floor:
             samples = measure(plan, stack, floor, whole, critical)
-        versions = service_versions(found)
+        versions = service_versions(config)
     report = Report("overhead", settings=_settings(options, plan, whole, critical))
     report.machine.update(versions)
     fill(report, samples, whole, critical)
@@ -43,21 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    found = parser(__doc__)
-    found.add_argument("--broker", metavar="URL", help="amqp://, a virtual host for this alone")
-    found.add_argument("--database", metavar="URL", help="postgresql+psycopg2://, for this alone")
-    found.add_argument("--clients", type=int, default=3, help="default: 3")
-    found.add_argument("--grouped", action="store_true", help="all clients in one process")
-    found.add_argument("--asks", type=int, help="how many, one by one")
-    found.add_argument("--bursts", type=int, help="how many, one by one")
-    found.add_argument("--burst-size", type=int, help="queries in flight at once")
-    return found
+    options_parser = parser(__doc__)
+    options_parser.add_argument(
+        "--broker", metavar="URL", help="amqp://, a virtual host for this alone"
+    )
+    options_parser.add_argument(
+        "--database", metavar="URL", help="postgresql+psycopg2://, for this alone"
+    )
+    options_parser.add_argument("--clients", type=int, default=3, help="default: 3")
+    options_parser.add_argument("--grouped", action="store_true", help="all clients in one process")
+    options_parser.add_argument("--asks", type=int, help="how many, one by one")
+    options_parser.add_argument("--bursts", type=int, help="how many, one by one")
+    options_parser.add_argument("--burst-size", type=int, help="queries in flight at once")
+    return options_parser
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    given = {"asks": options.asks, "bursts": options.bursts, "burst_size": options.burst_size}
+    sizes = {"asks": options.asks, "bursts": options.bursts, "burst_size": options.burst_size}
     plan = QUICK if options.quick else FULL
-    return plan._replace(**{name: value for name, value in given.items() if value is not None})
+    return plan._replace(**{name: value for name, value in sizes.items() if value is not None})
 
 
 def _settings(
@@ -80,13 +84,13 @@ def _settings(
 
 def fill(report: Report, samples: Samples, whole: Work, critical: Work) -> None:
     """The rows and ratios of one run."""
-    asked = _ms(samples.asked)
+    asks = _ms(samples.asks)
     all_of_it = _ms([spent.total for spent in samples.floor])
     chain = _ms([spent.total for spent in samples.critical])
     hop = [spent.hopping / whole.hops for spent in samples.floor]
     commit = [spent.committing / whole.commits for spent in samples.floor]
 
-    report.measured("ask to answer", asked, unit="ms")
+    report.measured("ask to answer", asks, unit="ms")
     report.measured("of it, accepted to decided", _ms(samples.recorded), unit="ms")
     report.measured(f"floor: {whole}", all_of_it, unit="ms")
     report.measured(f"critical floor: {critical}", chain, unit="ms")
@@ -97,13 +101,13 @@ def fill(report: Report, samples: Samples, whole: Work, critical: Work) -> None:
 
     report.compared(
         "ask_vs_floor",
-        over=asked,
+        over=asks,
         under=all_of_it,
         meaning="ask to answer, to all hops and commits one after another; aim below 3",
     )
     report.compared(
         "ask_vs_critical_floor",
-        over=asked,
+        over=asks,
         under=chain,
         meaning="ask to answer, to the longest chain of them alone",
     )

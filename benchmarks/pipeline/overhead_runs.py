@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 class Samples:
     """In seconds, but for the rates: queries per second."""
 
-    asked: list[float] = field(default_factory=list)
+    asks: list[float] = field(default_factory=list)
     recorded: list[float] = field(default_factory=list)
     floor: list[Spent] = field(default_factory=list)
     critical: list[Spent] = field(default_factory=list)
@@ -84,7 +84,7 @@ def work_of(steps: Sequence[Step]) -> tuple[Work, Work]:
 
 def measure(plan: Plan, stack: Stack, floor: Floor, whole: Work, critical: Work) -> Samples:
     """At least one ask and one burst, then as many as the plan has and its time allows."""
-    found = Samples()
+    samples = Samples()
     for _ in range(WARM_UP):
         ask_once()
         floor.spend(critical)
@@ -92,15 +92,15 @@ def measure(plan: Plan, stack: Stack, floor: Floor, whole: Work, critical: Work)
         for _ in _within(plan.phase_seconds, plan.asks, bar, "asking one by one"):
             started = time.perf_counter()
             answer = ask_once()
-            found.asked.append(time.perf_counter() - started)
-            found.recorded.append(answer.seconds)
-            found.floor.append(floor.spend(whole))
-            found.critical.append(floor.spend(critical))
+            samples.asks.append(time.perf_counter() - started)
+            samples.recorded.append(answer.seconds)
+            samples.floor.append(floor.spend(whole))
+            samples.critical.append(floor.spend(critical))
         for _ in _within(plan.phase_seconds, plan.bursts, bar, "asking in bursts"):
             computed = processor_seconds(stack)
-            found.rates.append(_burst(plan.burst_size))
-            found.computed.append((processor_seconds(stack) - computed) / plan.burst_size)
-    return found
+            samples.rates.append(_burst(plan.burst_size))
+            samples.computed.append((processor_seconds(stack) - computed) / plan.burst_size)
+    return samples
 
 
 def _within(seconds: float, times: int, bar: Progress, description: str) -> Iterator[int]:
@@ -114,7 +114,7 @@ def _within(seconds: float, times: int, bar: Progress, description: str) -> Iter
 def _burst(size: int) -> float:
     """Queries per second, from the first of `size` asks to the last answer."""
     started = time.perf_counter()
-    asked = [ask.delay(QUESTION, strategy="colm", rounds=1) for _ in range(size)]
-    for result in asked:
+    results = [ask.delay(QUESTION, strategy="colm", rounds=1) for _ in range(size)]
+    for result in results:
         result.get(timeout=GIVE_UP)
     return size / (time.perf_counter() - started)

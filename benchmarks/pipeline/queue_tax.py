@@ -44,27 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    found = parser(__doc__)
-    found.add_argument("--broker", metavar="URL", help="amqp://, a virtual host for this alone")
-    found.add_argument("--database", metavar="URL", help="postgresql+psycopg2://, for this alone")
-    found.add_argument("--requests", type=int, help="at once, in each repeat")
-    found.add_argument("--tokens", type=int, help="that each request generates")
-    found.add_argument("--repeats", type=int)
-    found.add_argument("--batch", type=int, default=8, help="requests that generate together")
-    found.add_argument(
+    options_parser = parser(__doc__)
+    options_parser.add_argument(
+        "--broker", metavar="URL", help="amqp://, a virtual host for this alone"
+    )
+    options_parser.add_argument(
+        "--database", metavar="URL", help="postgresql+psycopg2://, for this alone"
+    )
+    options_parser.add_argument("--requests", type=int, help="at once, in each repeat")
+    options_parser.add_argument("--tokens", type=int, help="that each request generates")
+    options_parser.add_argument("--repeats", type=int)
+    options_parser.add_argument(
+        "--batch", type=int, default=8, help="requests that generate together"
+    )
+    options_parser.add_argument(
         "--threads",
         type=int,
         default=max(1, (os.cpu_count() or 1) // 2),
         help="CPU threads of either engine; default: half of the cores, the rest is the queue's",
     )
-    found.add_argument("--dtype", default="auto", help="of either engine; default: the device's")
-    return found
+    options_parser.add_argument(
+        "--dtype", default="auto", help="of either engine; default: the device's"
+    )
+    return options_parser
 
 
 def _plan(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else FULL
-    given = {name: getattr(options, name) for name in ("requests", "tokens", "repeats")}
-    return plan._replace(**{name: value for name, value in given.items() if value is not None})
+    sizes = {name: getattr(options, name) for name in ("requests", "tokens", "repeats")}
+    return plan._replace(**{name: value for name, value in sizes.items() if value is not None})
 
 
 def _settings(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:

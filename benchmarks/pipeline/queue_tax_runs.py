@@ -55,10 +55,10 @@ class Samples:
 
 
 @contextmanager
-def loading(found: EngineSettings) -> Iterator[Future[Engine]]:
+def loading(engine_settings: EngineSettings) -> Iterator[Future[Engine]]:
     """An engine that is loaded in this process while other things start; closed at the end."""
     with ThreadPoolExecutor(1) as pool:
-        engine = pool.submit(load_engine, found)
+        engine = pool.submit(load_engine, engine_settings)
         try:
             yield engine
         finally:
@@ -67,7 +67,7 @@ def loading(found: EngineSettings) -> Iterator[Future[Engine]]:
 
 def measure(plan: Plan, stack: Stack, engine: Engine, client: Participant) -> Samples:
     """At least one repeat of each, after one of each that does not count."""
-    found = Samples()
+    samples = Samples()
     warm_up = plan._replace(requests=engine.info.capacity, tokens=4)
     direct(warm_up, engine, client)
     queued(warm_up)
@@ -75,32 +75,32 @@ def measure(plan: Plan, stack: Stack, engine: Engine, client: Participant) -> Sa
     with progress() as bar:
         for number in bar.track(range(plan.repeats), description="direct and queued, in turn"):
             runs = [
-                partial(_direct, plan, engine, client, found),
-                partial(_queued, plan, stack, found),
+                partial(_direct, plan, engine, client, samples),
+                partial(_queued, plan, stack, samples),
             ]
             # Who is first changes: a machine that gets quieter all the while favours nobody.
             for run in runs if number % 2 == 0 else reversed(runs):
                 run()
             if time.monotonic() > until:
                 break
-    return found
+    return samples
 
 
-def _direct(plan: Plan, engine: Engine, client: Participant, found: Samples) -> None:
+def _direct(plan: Plan, engine: Engine, client: Participant, samples: Samples) -> None:
     used = time.process_time()
-    found.direct.append(_rate(plan, *direct(plan, engine, client)))
-    found.direct_computed.append((time.process_time() - used) / plan.requests)
+    samples.direct.append(_rate(plan, *direct(plan, engine, client)))
+    samples.direct_computed.append((time.process_time() - used) / plan.requests)
 
 
-def _queued(plan: Plan, stack: Stack, found: Samples) -> None:
+def _queued(plan: Plan, stack: Stack, samples: Samples) -> None:
     url = stack.settings.database_url
     used, flushed = processor_seconds(stack), flushes(url)
     tokens, seconds = queued(plan)
     made = flushes(url) - flushed
-    found.queued.append(_rate(plan, tokens, seconds))
-    found.queued_computed.append((processor_seconds(stack) - used) / plan.requests)
-    found.flushes.append(made / plan.requests)
-    found.flush_rates.append(made / seconds)
+    samples.queued.append(_rate(plan, tokens, seconds))
+    samples.queued_computed.append((processor_seconds(stack) - used) / plan.requests)
+    samples.flushes.append(made / plan.requests)
+    samples.flush_rates.append(made / seconds)
 
 
 def _rate(plan: Plan, tokens: int, seconds: float) -> float:
@@ -117,11 +117,11 @@ def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]
     """Tokens generated, and seconds, with a thread for each place in the engine."""
     sampling = Sampling(max_new_tokens=plan.tokens, temperature=0, seed=0)
 
-    def generate(asked: str) -> int:
-        name = asked.partition(":")[0]
+    def generate(text: str) -> int:
+        name = text.partition(":")[0]
         request = GenerationRequest(
             request_id=name,
-            messages=colm.draft(client, asked),
+            messages=colm.draft(client, text),
             sampling=sampling,
             conversation=name,
         )
@@ -136,11 +136,11 @@ def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]
 def queued(plan: Plan) -> tuple[int, float]:
     """The same through everything, from the first ask to the last answer."""
     started = time.perf_counter()
-    asked = [
+    results = [
         ask.delay(question(), strategy="single", max_new_tokens=plan.tokens, temperature=0)
         for _ in range(plan.requests)
     ]
-    answers = [Answer.model_validate(result.get(timeout=GIVE_UP)) for result in asked]
+    answers = [Answer.model_validate(result.get(timeout=GIVE_UP)) for result in results]
     return sum(answer.tokens.completion for answer in answers), time.perf_counter() - started
 
 

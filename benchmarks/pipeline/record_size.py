@@ -121,13 +121,13 @@ def walks(engine: Engine) -> list[str]:
         read()
     event.remove(engine, "before_cursor_execute", note)
     explain = "EXPLAIN" if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN"
-    found = []
+    scans = []
     with engine.connect() as connection:
         for sql, parameters in {(s, repr(p)): (s, p) for s, p in statements}.values():
             plan = connection.exec_driver_sql(f"{explain} {sql}", parameters)
             lines = [str(row[-1]) for row in plan]
-            found += [f"{line.strip()} in {sql}" for line in lines if _walks(connection, line)]
-    return sorted(set(found))
+            scans += [f"{line.strip()} in {sql}" for line in lines if _walks(connection, line)]
+    return sorted(set(scans))
 
 
 def _walks(connection: Connection, line: str) -> bool:
@@ -173,10 +173,10 @@ def run(kind: str, steps: int, turns: int, report: Report) -> list[str]:
             measure(empty, before, turn, 0)
             measure(full, after, turn, queries)
         _tell(report, kind, steps, before, after)
-        found = walks(full)
+        scans = walks(full)
         for engine in (empty, full):
             engine.dispose()
-    return found
+    return scans
 
 
 def _tell(report: Report, kind: str, steps: int, before: Samples, after: Samples) -> None:
@@ -189,11 +189,11 @@ def _tell(report: Report, kind: str, steps: int, before: Samples, after: Samples
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    found = parser(__doc__)
-    found.add_argument("--steps", type=int, help=f"to fill with; default: {FULL_STEPS:,}")
-    found.add_argument("--turns", type=int, help="queries asked on each database")
-    found.add_argument("--only", choices=("postgresql", "sqlite"))
-    return found.parse_args(arguments)
+    options_parser = parser(__doc__)
+    options_parser.add_argument("--steps", type=int, help=f"to fill with; default: {FULL_STEPS:,}")
+    options_parser.add_argument("--turns", type=int, help="queries asked on each database")
+    options_parser.add_argument("--only", choices=("postgresql", "sqlite"))
+    return options_parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

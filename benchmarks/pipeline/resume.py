@@ -44,11 +44,11 @@ SITE = '[clients.ada.engine]\nkind = "scripted"\n[servers.main.engine]\nkind = "
 
 
 def main() -> None:
-    found = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    found.add_argument("--quick", action="store_true", help="small samples")
-    found.add_argument("--examples", type=int, help="default: 10,000")
-    found.add_argument("--restarts", type=int, help="default: 5")
-    options = found.parse_args()
+    options_parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options_parser.add_argument("--quick", action="store_true", help="small samples")
+    options_parser.add_argument("--examples", type=int, help="default: 10,000")
+    options_parser.add_argument("--restarts", type=int, help="default: 5")
+    options = options_parser.parse_args()
     examples = options.examples or (1_000 if options.quick else 10_000)
     restarts = options.restarts or (1 if options.quick else 5)
     with ExitStack() as stack:
@@ -64,12 +64,14 @@ def main() -> None:
                 taken.append(first.seconds)
                 computed.append(first.processor_seconds)
                 print(f"first question after {first.seconds:.2f} s", flush=True)
-    told = summarize(taken)
-    print(f"{examples} examples, {3 * examples} units, half of them done; {told.samples} restarts")
+    summary = summarize(taken)
+    print(
+        f"{examples} examples, {3 * examples} units, half of them done; {summary.samples} restarts"
+    )
     print(
         f"from the start of the process to its first question in the queue: median "
-        f"{told.median:.2f} s, {told.least:.2f} to {told.most:.2f} s; of it on a processor: "
-        f"median {summarize(computed).median:.2f} s"
+        f"{summary.median:.2f} s, {summary.least:.2f} to {summary.most:.2f} s; CPU time: median "
+        f"{summarize(computed).median:.2f} s"
     )
 
 
@@ -110,9 +112,9 @@ def _environment(folder: Path, broker: str, database: str) -> dict[str, str]:
     (folder / "colm.toml").write_text(SITE)
     # Without its caches Python would compile every module again in each start.
     caches = "PYTHONDONTWRITEBYTECODE"
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("COLM_") and k != caches}
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("COLM_") and k != caches}
     return {
-        **kept,
+        **variables,
         "COLM_CONFIG": str(folder / "colm.toml"),
         "COLM_HOME": str(folder / "home"),
         "COLM_BROKER": broker,

@@ -32,7 +32,7 @@ CLIENT_STEPS, SERVER_STEPS = 300, 600
 QUESTION = "does the image contain a triangle?"
 
 
-def run_demo(models: Path, one: Asked, console: Console) -> None:
+def run_demo(models: Path, question: Asked, console: Console) -> None:
     """Stack up, the question through `tasks.ask.delay`, who saw what, stack down."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="colm-vision-") as folder:
@@ -40,15 +40,15 @@ def run_demo(models: Path, one: Asked, console: Console) -> None:
         with running(site, console) as stack:
             console.print(f"ready after {time.monotonic() - started:.1f} s")
             console.print(
-                f'\n[bold]tasks.ask.delay[/]("{escape(one.question)}",'
-                f' images=["{escape(one.picture.name)}"], rounds=1)\n'
+                f'\n[bold]tasks.ask.delay[/]("{escape(question.question)}",'
+                f' images=["{escape(question.picture.name)}"], rounds=1)\n'
             )
             engine = connect(settings().database_url)
             trained = {"format_hint": "", "restate": False}  # as `small_vlm` words its chats
             query_id = ask_and_follow(
                 engine,
-                one.question,
-                {"rounds": 1, "images": [str(one.picture)], **trained, "seed": 7},
+                question.question,
+                {"rounds": 1, "images": [str(question.picture)], **trained, "seed": 7},
                 console,
                 meanwhile=stack.watch,
             )
@@ -57,19 +57,19 @@ def run_demo(models: Path, one: Asked, console: Console) -> None:
             engine.dispose()
     assert life is not None, "it was answered"
     console.print(who_saw_what(life))
-    if one.answer:
-        console.print(f"right is: {one.answer}", highlight=False)
+    if question.answer:
+        console.print(f"right is: {question.answer}", highlight=False)
 
 
 def who_saw_what(life: History) -> Table:
     """One row a step: who was asked, which image stood in the prompt, and what was said."""
     table = Table("step", "by", "image", "said", box=None, pad_edge=False, header_style="bold")
-    said = dict(_said(life))
+    texts = dict(_said(life))
     for entry in life.entries:
         if isinstance(entry.what, Step):
             step = entry.what
             images = [name[:12] for turn in step.messages for name in turn.images]
-            words = escape(said.get(step.step_id, ""))
+            words = escape(texts.get(step.step_id, ""))
             table.add_row(step.act, step.participant, ", ".join(images) or "none", words)
     return table
 
@@ -85,17 +85,17 @@ def main() -> None:
     options.add_argument("models", type=Path, nargs="?", default=Path(".cache/vision"))
     options.add_argument("--image", type=Path, help="default: one that was not trained on")
     options.add_argument("--question", default=QUESTION, help="about your own image")
-    given = options.parse_args()
+    arguments = options.parse_args()
     console = Console()
     console.rule("[bold]CoLM[/]: small models look at an image together", style="dim")
-    if not all((given.models / name / "config.json").exists() for name in ("client", "server")):
+    if not all((arguments.models / name / "config.json").exists() for name in ("client", "server")):
         console.print("no pretrained model is small enough: training two, once", style="dim")
-        train_both(given.models, CLIENT_STEPS, SERVER_STEPS)
-    if given.image is None:
-        one = next(one for one in easy_vqa("test") if one.question == QUESTION)
+        train_both(arguments.models, CLIENT_STEPS, SERVER_STEPS)
+    if arguments.image is None:
+        question = next(question for question in easy_vqa("test") if question.question == QUESTION)
     else:
-        one = Asked(given.question, "", given.image)
-    run_demo(given.models, one, console)
+        question = Asked(arguments.question, "", arguments.image)
+    run_demo(arguments.models, question, console)
 
 
 if __name__ == "__main__":

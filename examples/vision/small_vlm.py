@@ -56,10 +56,10 @@ class Asked:
 
 def easy_vqa(split: str) -> list[Asked]:
     """The questions of "train" or "test"."""
-    found = find_spec("easy_vqa")
-    if found is None or found.origin is None:
+    spec = find_spec("easy_vqa")
+    if spec is None or spec.origin is None:
         raise SystemExit("pip install easy-vqa (1.0, MIT): its wheel holds the images")
-    folder = Path(found.origin).parent / "data" / split
+    folder = Path(spec.origin).parent / "data" / split
     rows = json.loads((folder / "questions.json").read_text())
     return [Asked(q, a, folder / "images" / f"{image}.png") for q, a, image in rows]
 
@@ -135,10 +135,10 @@ class Lessons:
 
     RIGHT = 0.8
 
-    def __init__(self, asked: Sequence[Asked], seed: int) -> None:
-        self._asked = asked
+    def __init__(self, questions: Sequence[Asked], seed: int) -> None:
+        self._asked = questions
         self._dice = random.Random(seed)
-        self._words = sorted({one.answer for one in asked})
+        self._words = sorted({question.answer for question in questions})
         self._kinds = [
             {"yes", "no"},
             {"circle", "triangle", "rectangle"},
@@ -149,34 +149,37 @@ class Lessons:
         """Batches of one act each, as rows of a batch are padded to the longest."""
         while True:
             act = self._dice.choices(("draft", "refine", "synthesize"), (3, 2, 1))[0]
-            yield [(one, self._chat(act, one)) for one in self._dice.choices(self._asked, k=size)]
+            yield [
+                (question, self._chat(act, question))
+                for question in self._dice.choices(self._asked, k=size)
+            ]
 
-    def _chat(self, act: str, one: Asked) -> list[Turn]:
+    def _chat(self, act: str, question: Asked) -> list[Turn]:
         client = self._dice.choice(CLIENTS)
         match act:
             case "draft":
-                return list(colm.draft(client, one.question))
+                return list(colm.draft(client, question.question))
             case "refine":
-                own, note = self._guess(one), self._guess(one)
-                return list(colm.refine(client, one.question, own, note, relevant=True))
+                own, note = self._guess(question), self._guess(question)
+                return list(colm.refine(client, question.question, own, note, relevant=True))
             case _:
-                drafts = [colm.LabelledDraft(c, self._guess(one)) for c in CLIENTS]
-                return list(colm.synthesize(drafts, one.question))
+                drafts = [colm.LabelledDraft(c, self._guess(question)) for c in CLIENTS]
+                return list(colm.synthesize(drafts, question.question))
 
-    def _guess(self, one: Asked) -> str:
+    def _guess(self, question: Asked) -> str:
         """What another may have said: of the right kind, and right as often as `RIGHT`."""
         if self._dice.random() < self.RIGHT:
-            return one.answer
-        kind = next(kind for kind in self._kinds if one.answer in kind)
-        return self._dice.choice(sorted(kind - {one.answer}))
+            return question.answer
+        kind = next(kind for kind in self._kinds if question.answer in kind)
+        return self._dice.choice(sorted(kind - {question.answer}))
 
 
 def chat_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     """The turns as the processor wants them; the first of the user's shows the image."""
-    chat, shown = [], False
+    chat, has_image = [], False
     for turn in turns:
         content: list[dict[str, str]] = [{"type": "text", "text": turn.content}]
-        if turn.role == "user" and not shown:
-            content, shown = [{"type": "image"}, *content], True
+        if turn.role == "user" and not has_image:
+            content, has_image = [{"type": "image"}, *content], True
         chat.append({"role": turn.role, "content": content})
     return chat

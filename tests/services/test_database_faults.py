@@ -73,7 +73,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_how_to_make_one_
     with pytest.raises(SettingsError, match="createdb"):
         preflight(found)
     (told,) = attempt("database", lambda: database.database(found))
-    assert (told.grade, "createdb" in told.found) == ("problem", True)
+    assert (told.grade, "createdb" in told.detail) == ("problem", True)
     assert told.do != START
 
 
@@ -202,7 +202,7 @@ def test_doctor_is_not_content_with_a_database_in_which_nothing_can_be_recorded(
     )
     reader = make_url(postgres_url).set(username="colm_reader", password="pw")
     told = about_database(reader.render_as_string(hide_password=False))
-    assert "INSERT" in told["database is writable"].found
+    assert "INSERT" in told["database is writable"].detail
     execute(postgres_url, "DROP OWNED BY colm_reader", "DROP ROLE colm_reader")
 
 

@@ -14,7 +14,7 @@ from colm.models.errors import CallerError, InvalidAsk
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import ParticipantSettings, Settings
 from colm.tasks.evaluations import asked_by
-from colm.workers.experiments.plan import Order, config_of, layout_of, site_of, told_experiments
+from colm.workers.experiments.plan import Order, config_of, describe_experiments, layout_of, site_of
 
 SITE = Site(
     clients={"ada": "small", "bo": "small", "cy": "other"}, servers={"main": "big", "poor": "tiny"}
@@ -159,7 +159,7 @@ def test_the_site_is_that_of_the_settings_without_what_is_no_model() -> None:
 
 def test_the_list_says_what_a_site_lacks() -> None:
     few = Site(clients={"ada": "small"}, servers={"main": "big"})
-    told = {one["name"]: one for one in told_experiments(few)}
+    told = {one["name"]: one for one in describe_experiments(few)}
 
     assert told["number-of-clients"]["entries"] == 2
     assert told["number-of-clients"]["problem"] == ""

@@ -26,12 +26,12 @@ def remove_of(engine: Engine, query_ids: Collection[str], now: datetime) -> None
     named = images_of(engine, query_ids)
     if not named:
         return
-    shown = still_shown(engine, named)
+    referenced = still_shown(engine, named)
     where = store()
-    recent = [name for name in sorted(named - shown) if not where.remove(name, now - SETTLED)]
-    typer.echo(f"removed {len(named) - len(shown) - len(recent)} images")
-    if shown:
-        typer.echo(f"{len(shown)} images stay: other queries show them")
+    recent = [name for name in sorted(named - referenced) if not where.remove(name, now - SETTLED)]
+    typer.echo(f"removed {len(named) - len(referenced) - len(recent)} images")
+    if referenced:
+        typer.echo(f"{len(referenced)} images stay: other queries show them")
     if recent:
         typer.echo(
             f"{len(recent)} images stay for now: they were put within the hour, and a question"

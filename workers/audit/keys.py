@@ -123,8 +123,8 @@ def latest(path: Path) -> tuple[int, str] | None:
     noted = _latest_file(path)
     with contextlib.suppress(FileNotFoundError):
         try:
-            found = json.loads(noted.read_text())
-            return int(found["number"]), str(found["hash"])
+            document = json.loads(noted.read_text())
+            return int(document["number"]), str(document["hash"])
         except (ValueError, TypeError, KeyError) as error:
             raise SettingsError(f"{noted} is damaged: {error!r}") from error
     return None

@@ -86,11 +86,11 @@ class _Walk:
                 continue
             ended, difference = self._decide(entry.at)
             if self.entries and self.entries[0] is entry and ended is None:
-                told = _told(_row(entry))
+                detail = _told(_row(entry))
                 if _cancelled(self.entries, entry.at):
                     ended = CANCELLED
                 else:
-                    difference = Difference(seq=entry.seq, recorded=told, decided="nothing")
+                    difference = Difference(seq=entry.seq, recorded=detail, decided="nothing")
         return Decisions(moves=self.moves, difference=difference, ended_early=ended)
 
     def _ended(self) -> bool:
@@ -99,14 +99,14 @@ class _Walk:
     def _decide(self, now: datetime) -> tuple[str | None, Difference | None]:
         move = next_move(self.state, now)
         self.moves += 1
-        for wanted in _rows(move, self.state):
+        for decided in _rows(move, self.state):
             entry = self.entries[0] if self.entries else None
-            found = _row(entry) if entry else ("nothing", None)
+            recorded = _row(entry) if entry else ("nothing", None)
             if _cancelled(self.entries, now):
                 return CANCELLED, None
-            if entry is None or found != wanted:
+            if entry is None or recorded != decided:
                 return None, Difference(
-                    seq=entry.seq if entry else 0, recorded=_told(found), decided=_told(wanted)
+                    seq=entry.seq if entry else 0, recorded=_told(recorded), decided=_told(decided)
                 )
             self.entries.pop(0)
             self._take(entry)
@@ -124,8 +124,8 @@ class _Walk:
     def _take(self, entry: Entry) -> None:
         match entry.what:
             case Step() as step:
-                asked = StepState(step=step, asked_at=entry.at)
-                self.state = replace(self.state, steps=(*self.state.steps, asked))
+                state = StepState(step=step, asked_at=entry.at)
+                self.state = replace(self.state, steps=(*self.state.steps, state))
             case StepOutcome(step_id=step_id, outcome=outcome):
                 steps = tuple(
                     replace(s, outcome=outcome) if s.step.step_id == step_id and s.open else s
@@ -149,9 +149,9 @@ def _rows(move: Move, state: QueryState) -> Iterator[Row]:
         yield "answer", storable_json(move.answer.model_dump(mode="json"))
         return
     rounds = {s.step.round for s in state.steps}
-    known = {s.step.step_id for s in state.steps}
+    step_ids = {s.step.step_id for s in state.steps}
     for step in move.steps:
-        if step.step_id not in known:
+        if step.step_id not in step_ids:
             if step.round not in rounds:
                 rounds.add(step.round)
                 yield "round", step.round
@@ -179,8 +179,8 @@ def _step(step: Step) -> Row:
 
 
 def _decision(decision: Decision) -> Row:
-    told = [decision.kind, decision.round, decision.reason, decision.detail]
-    return "decision", storable_json(told)
+    fields = [decision.kind, decision.round, decision.reason, decision.detail]
+    return "decision", storable_json(fields)
 
 
 def _cancelled(entries: list[Entry], now: datetime) -> bool:

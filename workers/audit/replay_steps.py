@@ -160,9 +160,9 @@ def _again(step: Step, recorded: Completion, engine: Engine) -> Compared:
 
 
 def _completions(history: History) -> dict[str, Completion]:
-    found = [entry.what for entry in history.entries if isinstance(entry.what, StepOutcome)]
+    outcomes = [entry.what for entry in history.entries if isinstance(entry.what, StepOutcome)]
     return {
-        told.step_id: told.outcome.completion
-        for told in found
-        if told.outcome.completion is not None and told.outcome.status == "completed"
+        outcome.step_id: outcome.outcome.completion
+        for outcome in outcomes
+        if outcome.outcome.completion is not None and outcome.outcome.status == "completed"
     }

@@ -44,8 +44,8 @@ def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool, imag
         seal_all(engine, key)
     removed = _purge(engine, before, batch, reason, key, count)
     letters = 0
-    while found := purge.purge_letters(engine, before, batch):
-        letters += found
+    while removed_letters := purge.purge_letters(engine, before, batch):
+        letters += removed_letters
     typer.echo(f"removed {removed} queries and {letters} dead letters of no query")
     _settle(engine, changed=bool(removed or letters))
     if images:
@@ -76,7 +76,7 @@ def erase_texts(
     erased, rows = 0, 0
     with _bar() as bar:
         for query_id in bar.track(ids, description="erasing texts"):
-            found = erase(
+            erased_rows = erase(
                 engine,
                 query_id,
                 asked_by=asked_by,
@@ -84,7 +84,7 @@ def erase_texts(
                 now=datetime.now(UTC),
                 signer=key,
             )
-            erased, rows = erased + bool(found), rows + found
+            erased, rows = erased + bool(erased_rows), rows + erased_rows
     typer.echo(f"erased the texts of {erased} queries, in {rows} rows")
     if images:
         remove_of(engine, ids, datetime.now(UTC))

@@ -18,17 +18,17 @@ from colm.workers.audit.keys import SiteKey
 logger = logging.getLogger(__name__)
 
 
-def key_path(found: Settings) -> Path:
-    return Path(found.audit.key) if found.audit.key else found.home / "audit.key"
+def key_path(config: Settings) -> Path:
+    return Path(config.audit.key) if config.audit.key else config.home / "audit.key"
 
 
 def site_key() -> SiteKey:
     """The key of this site; SettingsError says how to make one."""
     path = key_path(settings())
-    found = keys.load(path)
-    if found is None:
+    key = keys.load(path)
+    if key is None:
         raise SettingsError(f"there is no key at {path}: make one with 'colm audit key'")
-    return found
+    return key
 
 
 def seal_all(engine: Engine, key: SiteKey) -> list[Seal]:
@@ -64,7 +64,7 @@ class Sealer:
                 logger.exception("the record could not be sealed")
 
 
-def sealer(found: Settings, engine: Engine) -> Sealer | None:
+def sealer(config: Settings, engine: Engine) -> Sealer | None:
     """A sealer, where this machine has the site's key and the settings ask for it."""
-    key = keys.load(key_path(found)) if found.audit.seal_minutes else None
-    return None if key is None else Sealer(engine, key, found.audit.seal_minutes)
+    key = keys.load(key_path(config)) if config.audit.seal_minutes else None
+    return None if key is None else Sealer(engine, key, config.audit.seal_minutes)

@@ -59,13 +59,13 @@ def verify_bundle(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"{path} holds no JSON: {error}") from error
     trust = _trust(keys, site=False)
-    remains, found = bundle_findings(bundle, trust)
+    remains, findings = bundle_findings(bundle, trust)
     checked = Checked(
         queries=1,
         rows=len(remains.links),
         seals=len(remains.sealed),
         unchained=int(remains.unchained),
-        findings=tuple(found),
+        findings=tuple(findings),
     )
     if not as_json:
         typer.echo(f"query {remains.query_id}, exported {bundle['exported_at']}")
@@ -74,9 +74,9 @@ def verify_bundle(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
 
 
 def _trust(keys: Sequence[str], *, site: bool) -> Trust:
-    given = {audit_keys.parse_public(key) for key in keys}
+    trusted = {audit_keys.parse_public(key) for key in keys}
     own = audit_keys.load(key_path(settings())) if site else None
-    return Trust(check=audit_keys.check, keys=frozenset(given | ({own.key} if own else set())))
+    return Trust(check=audit_keys.check, keys=frozenset(trusted | ({own.key} if own else set())))
 
 
 def _tell(checked: Checked, trust: Trust, *, as_json: bool) -> bool:

@@ -57,15 +57,15 @@ def create_account(
     management: str | None,
 ) -> None:
     """Make the participant's user and queues, and hand out its settings."""
-    found = settings()
-    _check_name(role, name, found)
-    wanted = users.account(role, name, user)
+    config = settings()
+    _check_name(role, name, config)
+    account = users.account(role, name, user)
     _check_free(write)
-    with management_of(found, management) as broker:
-        base = _address(found, address)
-        password = users.add(broker, wanted, events=events)
-    write_credentials(wanted, password, base, write)
-    table = found.clients if role == "client" else found.servers
+    with management_of(config, management) as broker:
+        base = _address(config, address)
+        password = users.add(broker, account, events=events)
+    write_credentials(account, password, base, write)
+    table = config.clients if role == "client" else config.servers
     if name not in table:
         _tell(
             f"the coordinators do not know {name!r} yet. Add this to their colm.toml and restart "
@@ -84,18 +84,18 @@ def rotate_user(
     management: str | None,
 ) -> None:
     """Give the user a new password, and hand out the settings with it."""
-    found = settings()
-    wanted = users.account(role, name, user)
+    config = settings()
+    account = users.account(role, name, user)
     _check_free(write)
-    with management_of(found, management) as broker:
-        base = _address(found, address)
-        password = users.rotate(broker, wanted, close=close)
-    write_credentials(wanted, password, base, write)
+    with management_of(config, management) as broker:
+        base = _address(config, address)
+        password = users.rotate(broker, account, close=close)
+    write_credentials(account, password, base, write)
     _tell(
         f"the old password opens no connection from now on; {role} {name} must be started again "
         "with the new one. " + ("Its connections were ended." if close else "What is connected "
         "stays so until it ends; --close ends it.") + f" To have two passwords for a while: colm "
-        f"{role} add {name} --user OTHER, and later colm {role} remove {name} --user {wanted.user}"
+        f"{role} add {name} --user OTHER, and later colm {role} remove {name} --user {account.user}"
     )  # fmt: skip
 
 
@@ -109,20 +109,20 @@ def remove_user(
     management: str | None,
 ) -> None:
     """Take the user away, and say what is left to do."""
-    found = settings()
-    wanted = users.account(role, name, user)
-    with management_of(found, management) as broker:
-        told = users.remove(broker, wanted, queues=queues, force=force)
-    _tell(*told)
-    if name in (found.clients if role == "client" else found.servers):
+    config = settings()
+    account = users.account(role, name, user)
+    with management_of(config, management) as broker:
+        messages = users.remove(broker, account, queues=queues, force=force)
+    _tell(*messages)
+    if name in (config.clients if role == "client" else config.servers):
         _tell(f"take [{role}s.{name}] out of the coordinators' colm.toml and restart them")
 
 
 def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO) -> None:
     """Print each user of the role: for whom it is, how often it is connected, whether known."""
-    found = settings()
-    table = found.clients if role == "client" else found.servers
-    with management_of(found, management) as broker:
+    config = settings()
+    table = config.clients if role == "client" else config.servers
+    with management_of(config, management) as broker:
         rows = [
             {
                 "user": a.user,
@@ -141,24 +141,24 @@ def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO
         out.write("\n")
         return
     for row in rows:
-        known = "" if row["configured"] else ", not in this colm.toml"
-        out.write(f"{row['user']}: {role} {row['name']}, {row['connections']} connections{known}\n")
+        note = "" if row["configured"] else ", not in this colm.toml"
+        out.write(f"{row['user']}: {role} {row['name']}, {row['connections']} connections{note}\n")
 
 
-def settings_file(wanted: users.Account, password: str, base: str, found: Settings) -> str:
+def settings_file(account: users.Account, password: str, base: str, config: Settings) -> str:
     """The colm.toml of a participant, whose broker is at `base` (scheme, host, port, vhost)."""
     parts = urlsplit(base)
-    login = f"{quote(wanted.user, safe='')}:{quote(password, safe='')}"
+    login = f"{quote(account.user, safe='')}:{quote(password, safe='')}"
     broker = parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
-    text = HEAD.format(role=wanted.role, name=wanted.name, broker=json.dumps(broker))
+    text = HEAD.format(role=account.role, name=account.name, broker=json.dumps(broker))
     if parts.scheme == "amqps":
         text += TLS
-    table = found.clients if wanted.role == "client" else found.servers
-    engine = _engine(table.get(wanted.name))
-    text += ENGINE.format(role=wanted.role, name=wanted.name, engine=engine)
-    if wanted.role == "client" and wanted.name in default_servers():
+    table = config.clients if account.role == "client" else config.servers
+    engine = _engine(table.get(account.name))
+    text += ENGINE.format(role=account.role, name=account.name, engine=engine)
+    if account.role == "client" and account.name in default_servers():
         # Its file would else have the built-in server of the same name.
-        text += "".join(f"\n[servers.{server}]\n" for server in found.servers)
+        text += "".join(f"\n[servers.{server}]\n" for server in config.servers)
     return text
 
 
@@ -166,31 +166,31 @@ def _engine(participant: ParticipantSettings | None) -> str:
     """The engine as the coordinators' file has it, as TOML; JSON's values are TOML's."""
     if participant is None:
         return QUICKSTART
-    given = participant.engine.model_dump(mode="json", exclude_defaults=True)
+    values = participant.engine.model_dump(mode="json", exclude_defaults=True)
     lines = []
-    for key, value in given.items():
+    for key, value in values.items():
         value = shown(value) if isinstance(value, str) else value
         lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) or QUICKSTART
 
 
-def _address(found: Settings, address: str | None) -> str:
+def _address(config: Settings, address: str | None) -> str:
     """Where the participant finds the broker, without a login, and with the virtual host."""
-    here = urlsplit(found.broker_url)
+    here = urlsplit(config.broker_url)
     if address is None:
         return here._replace(netloc=here.netloc.rpartition("@")[2]).geturl()
     try:
-        given = split(address)
+        parts = split(address)
     except ValueError as error:
         raise SettingsError(f"--address: {error}") from None
-    if given.scheme not in {"amqp", "amqps"} or not given.host or given.login is not None:
+    if parts.scheme not in {"amqp", "amqps"} or not parts.host or parts.login is not None:
         raise SettingsError("--address is of the form amqps://HOST:PORT, without a login")
-    port = "" if given.port is None else f":{given.port}"
-    return here._replace(scheme=given.scheme, netloc=given.host + port).geturl()
+    port = "" if parts.port is None else f":{parts.port}"
+    return here._replace(scheme=parts.scheme, netloc=parts.host + port).geturl()
 
 
-def _check_name(role: Role, name: str, found: Settings) -> None:
-    other = found.servers if role == "client" else found.clients
+def _check_name(role: Role, name: str, config: Settings) -> None:
+    other = config.servers if role == "client" else config.clients
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
@@ -213,8 +213,8 @@ def _check_free(path: Path | None) -> None:
         raise ColmError(f"{path} cannot be written: its folder is missing or not yours")
 
 
-def write_credentials(wanted: users.Account, password: str, base: str, write: Path | None) -> None:
-    text = settings_file(wanted, password, base, settings())
+def write_credentials(account: users.Account, password: str, base: str, write: Path | None) -> None:
+    text = settings_file(account, password, base, settings())
     if write is None:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -47,7 +47,7 @@ def ask(
     """Ask a question and follow it to its answer."""
     from colm.workers.cli.ask_actions import run_ask
 
-    given = {
+    options = {
         "strategy": strategy,
         "clients": client or None,
         "server": server,
@@ -60,7 +60,7 @@ def ask(
         **_pairs(option or []),
     }
     text = _standard_input() if question == "-" else question
-    run_ask(text, {k: v for k, v in given.items() if v is not None}, as_json=as_json)
+    run_ask(text, {k: v for k, v in options.items() if v is not None}, as_json=as_json)
 
 
 def show(

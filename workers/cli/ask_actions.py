@@ -41,7 +41,7 @@ def ask_and_follow(
     every look.
     """
     # What cannot be asked, and a record that cannot be read, are told of before anything is sent.
-    make_request(question, {name: said for name, said in options.items() if name != "images"})
+    make_request(question, {name: value for name, value in options.items() if name != "images"})
     answers.has_ended(engine, "")
     query_id = str(uuid.uuid4())
     with sending(f"query {query_id}", f"'colm show {query_id}' tells"):

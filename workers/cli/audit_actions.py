@@ -19,9 +19,9 @@ from colm.workers.audit.sealing import key_path, seal_all, site_key
 
 def show_key(*, as_json: bool) -> None:
     path = key_path(settings())
-    found = keys.load(path)
-    made = found is None
-    key = found or keys.create(path)
+    existing = keys.load(path)
+    made = existing is None
+    key = existing or keys.create(path)
     if as_json:
         typer.echo(json.dumps({"key": key.key, "path": str(path), "made": made}))
         return
@@ -34,8 +34,8 @@ def seal_now(*, as_json: bool) -> None:
     key, engine = site_key(), connect(settings().database_url, pool_size=1)
     made = seal_all(engine, key)
     if as_json:
-        told = [{"seal": s.number, "queries": s.queries, "hash": s.hash} for s in made]
-        typer.echo(json.dumps(told))
+        document = [{"seal": s.number, "queries": s.queries, "hash": s.hash} for s in made]
+        typer.echo(json.dumps(document))
         return
     for seal in made:
         typer.echo(f"seal {seal.number} covers {seal.queries} queries: {seal.hash}")

@@ -42,8 +42,8 @@ def queries() -> Iterable[str]:
     from colm.db.reads.answers import recent_queries
     from colm.tasks.config.settings import settings
 
-    found = recent_queries(connect(settings().database_url), LATEST)
-    return [query.query_id for query in found]
+    latest = recent_queries(connect(settings().database_url), LATEST)
+    return [query.query_id for query in latest]
 
 
 @_offered

@@ -33,11 +33,11 @@ def show_list(limit: int, *, as_json: bool) -> None:
         sys.stderr.write(f"{EMBEDDED}. These are the record's:\n")
         list_dead_letters(min(limit, 10_000), texts=False, as_json=as_json)
         return
-    found = [letter for letter, _ in process_queue(_keep, limit=limit)]
+    letters = [letter for letter, _ in process_queue(_keep, limit=limit)]
     if as_json:
-        print_json([_told(letter) for letter in found])
+        print_json([_as_document(letter) for letter in letters])
     else:
-        Console().print(_table(found))
+        Console().print(_table(letters))
 
 
 def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
@@ -47,14 +47,14 @@ def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
 
         show_dead_letter(letter_id, texts=texts, as_json=as_json)
         return
-    found = [e for e, _ in process_queue(_keep, limit=limit) if e.letter_id == letter_id]
-    if not found:
+    letters = [e for e, _ in process_queue(_keep, limit=limit) if e.letter_id == letter_id]
+    if not letters:
         raise CallerError(_missing([letter_id]))
-    told = [_told(letter) | _inside(letter, texts=texts) for letter in found]
+    documents = [_as_document(letter) | _content(letter, texts=texts) for letter in letters]
     if as_json:
-        print_json(told[0])
+        print_json(documents[0])
         return
-    for name, value in told[0].items():
+    for name, value in documents[0].items():
         Console().print(plain(f"{name:>12}  {value}"), soft_wrap=True)
 
 
@@ -75,43 +75,45 @@ def replay_or_drop(
         raise CallerError(EMBEDDED)
     if bool(ids) == every:
         raise CallerError(f"name letters to {what}, or say --all")
-    wanted = set(ids)
-    kept: list[str] = []
+    selected = set(ids)
+    skipped: list[str] = []
 
     def decide(letter: DeadMessage) -> Verdict:
-        if not every and letter.letter_id not in wanted:
+        if not every and letter.letter_id not in selected:
             return "keep"
         if reason is not None and reason not in letter.reason:
             return "keep"
         unsettled = what == "drop" and not letter.recorded
         homeless = what == "replay" and letter.exchange is None
         if unsettled or (homeless and every):
-            kept.append(letter.letter_id)
+            skipped.append(letter.letter_id)
             return "keep"
         return what
 
     done = [letter for letter, verdict in process_queue(decide, limit=limit) if verdict == what]
-    if missing := sorted(wanted - {e.letter_id for e in done} - set(kept)):
+    if missing := sorted(selected - {e.letter_id for e in done} - set(skipped)):
         raise CallerError(_missing(missing, done=len(done), what=what))
-    _report(what, done, kept, as_json=as_json)
+    _report(what, done, skipped, as_json=as_json)
 
 
-def _report(what: str, done: Sequence[DeadMessage], kept: Sequence[str], *, as_json: bool) -> None:
+def _report(
+    what: str, done: Sequence[DeadMessage], skipped: Sequence[str], *, as_json: bool
+) -> None:
     if as_json:
-        print_json({what: [_told(letter) for letter in done], "kept": list(kept)})
+        print_json({what: [_as_document(letter) for letter in done], "kept": list(skipped)})
         return
     console = Console()
     for letter in done:
         where = f" to {letter.routing_key} on {letter.exchange}" if what == "replay" else ""
         console.print(plain(f"{what}: {letter.letter_id}{where}"), soft_wrap=True)
-    for letter_id in kept:
+    for letter_id in skipped:
         why = (
             "nobody knows where it was published"
             if what == "replay"
             else "no coordinator has settled it yet; start 'colm coordinator'"
         )
         console.print(plain(f"kept: {letter_id}: {why}"), soft_wrap=True)
-    if not done and not kept:
+    if not done and not skipped:
         console.print("nothing to do")
 
 
@@ -124,7 +126,7 @@ def _missing(ids: Sequence[str], *, done: int = 0, what: str = "") -> str:
     return f"there is no letter {', '.join(map(repr, ids))}{rest}; 'colm dead list' lists them"
 
 
-def _told(letter: DeadMessage) -> dict[str, Any]:
+def _as_document(letter: DeadMessage) -> dict[str, Any]:
     return {
         "letter": letter.letter_id,
         "at": letter.at.isoformat() if letter.at else None,
@@ -137,13 +139,13 @@ def _told(letter: DeadMessage) -> dict[str, Any]:
     }
 
 
-def _inside(letter: DeadMessage, *, texts: bool) -> dict[str, Any]:
+def _content(letter: DeadMessage, *, texts: bool) -> dict[str, Any]:
     headers = {str(k): str(v)[:1_000] for k, v in (letter.properties.headers or {}).items()}
-    told: dict[str, Any] = {"content_type": letter.properties.content_type}
+    content: dict[str, Any] = {"content_type": letter.properties.content_type}
     if not texts:
-        return {**told, "headers": sorted(headers), "body": "hidden; --texts shows it"}
+        return {**content, "headers": sorted(headers), "body": "hidden; --texts shows it"}
     body = letter.body.decode("utf-8", "backslashreplace")
-    return {**told, "headers": headers, "body": body}
+    return {**content, "headers": headers, "body": body}
 
 
 def _table(letters: Sequence[DeadMessage]) -> Table:
@@ -151,9 +153,9 @@ def _table(letters: Sequence[DeadMessage]) -> Table:
     for name in ("letter", "at (UTC)", "state", "task", "from", "reason"):
         table.add_column(name, overflow="fold")
     for letter in letters:
-        told = _told(letter)
+        document = _as_document(letter)
         at = f"{letter.at:%m-%d %H:%M:%S}" if letter.at else ""
         origin = f"{letter.routing_key or '?'} on {letter.exchange or '?'}"
-        row = (letter.letter_id, at, told["state"], letter.task, origin, letter.reason)
+        row = (letter.letter_id, at, document["state"], letter.task, origin, letter.reason)
         table.add_row(*map(plain, row))
     return table

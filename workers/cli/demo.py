@@ -28,20 +28,20 @@ def run_demo(question: str, rounds: int) -> None:
     """Stack up, question through `tasks.ask.delay`, answer shown, stack down."""
     console = Console()
     logging.basicConfig(level=logging.WARNING)
-    found = of_new_stack()
+    config = of_new_stack()
     started = time.monotonic()
     console.rule("[bold]CoLM[/]: small models share a large one", style="dim")
     console.print(
-        f"bringing up a broker, a coordinator, {len(found.servers)} server and "
-        f"{len(found.clients)} clients (logs in {escape(str(found.home / 'logs'))})"
+        f"bringing up a broker, a coordinator, {len(config.servers)} server and "
+        f"{len(config.clients)} clients (logs in {escape(str(config.home / 'logs'))})"
     )
-    with Stack(settings=found, tell=partial(console.print, markup=False)) as stack:
+    with Stack(settings=config, tell=partial(console.print, markup=False)) as stack:
         with console.status("waiting for every queue to have a reader"):
             stack.wait_until_ready()
         console.print(f"ready after {time.monotonic() - started:.1f} s")
         console.print(f'\n[bold]tasks.ask.delay[/]("{escape(question)}", rounds={rounds})\n')
         query_id = ask_and_follow(
-            connect(found.database_url),
+            connect(config.database_url),
             question,
             {"rounds": rounds, "max_new_tokens": MAX_NEW_TOKENS, "seed": 7},
             console,

@@ -26,18 +26,22 @@ def list_experiments(as_json: Json = False) -> None:
 
     from colm.tasks.config.settings import settings
     from colm.workers.console import print_plain
-    from colm.workers.experiments.plan import site_of, told_experiments
+    from colm.workers.experiments.plan import describe_experiments, site_of
 
-    told = told_experiments(site_of(settings()))
+    experiments = describe_experiments(site_of(settings()))
     if as_json:
-        print_plain(told)
+        print_plain(experiments)
         return
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
     for column in ("asks", "on this site"):
         table.add_column(column, overflow="fold")
-    for one in told:
-        table.add_row(one["name"], one["asks"], one["problem"] or f"{one['entries']} entries")
+    for experiment in experiments:
+        table.add_row(
+            experiment["name"],
+            experiment["asks"],
+            experiment["problem"] or f"{experiment['entries']} entries",
+        )
     Console().print(table)
 
 

@@ -38,8 +38,8 @@ errors = Console(stderr=True)
 OF_SERVICES = {"amqp", "httpcore", "httpx", "kombu", "pika", "psycopg2", "redis"}
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(show: bool) -> None:
+    if show:
         try:
             typer.echo(f"colm {version('colm')}")
         except PackageNotFoundError:

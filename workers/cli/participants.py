@@ -49,11 +49,11 @@ class RunByDefault(TyperGroup):
 
 def group(role: Role) -> typer.Typer:
     """The commands of one role."""
-    told = {
+    help_texts = {
         "client": "Run a client worker, or add, rotate, remove, list the users of clients.",
         "server": "Run a server worker, or add, rotate, remove, list the users of servers.",
     }
-    commands = typer.Typer(cls=RunByDefault, help=told[role], add_completion=False)
+    commands = typer.Typer(cls=RunByDefault, help=help_texts[role], add_completion=False)
     commands.command("run")(processes.client if role == "client" else processes.server)
     for command in (_add, _rotate, _remove, _list):
         commands.command(command.__name__.strip("_"))(command(role))

@@ -31,8 +31,10 @@ def server(
 
     if devices is None:
         raise typer.Exit(run_servers(names or [], threads, device=device))
-    found = parse_devices(devices, cuda_devices())
-    raise typer.Exit(run_process_group([server_command(names or [], threads, d) for d in found]))
+    device_ids = parse_devices(devices, cuda_devices())
+    raise typer.Exit(
+        run_process_group([server_command(names or [], threads, d) for d in device_ids])
+    )
 
 
 def client(

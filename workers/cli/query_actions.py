@@ -39,32 +39,32 @@ def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
 
 
 def list_queries(limit: int, status: str | None, *, as_json: bool) -> None:
-    known = get_args(answers.Status)
-    if status is not None and status not in known:
-        raise CallerError(f"there is no status {status!r}{nearest(status, known)}")
+    statuses = get_args(answers.Status)
+    if status is not None and status not in statuses:
+        raise CallerError(f"there is no status {status!r}{nearest(status, statuses)}")
     engine = connect(settings().database_url)
-    found = answers.recent_queries(engine, limit, status)  # type: ignore[arg-type]  # checked above
+    states = answers.recent_queries(engine, limit, status)  # type: ignore[arg-type]  # checked above
     if as_json:
-        print_json(found)
+        print_json(states)
     else:
-        Console().print(queries_table(found))
+        Console().print(queries_table(states))
 
 
 def list_dead_letters(limit: int, *, texts: bool, as_json: bool) -> None:
-    found = answers.dead_letters(connect(settings().database_url), limit)
+    letters = answers.dead_letters(connect(settings().database_url), limit)
     if as_json:
-        print_json([_hidden(letter, texts=texts) for letter in found])
+        print_json([_hidden(letter, texts=texts) for letter in letters])
     else:
-        Console().print(letters_table(found))
+        Console().print(letters_table(letters))
 
 
 def show_dead_letter(message_id: str, *, texts: bool, as_json: bool) -> None:
     """Print a letter of the record. Raises CallerError where there is none of this id."""
     latest = answers.dead_letters(connect(settings().database_url), ABBREVIATED_AMONG)
-    found = [letter for letter in latest if letter.message_id == message_id]
-    if not found:
+    letters = [letter for letter in latest if letter.message_id == message_id]
+    if not letters:
         raise CallerError(f"no letter {message_id!r}; 'colm dead recorded' lists them")
-    letter = _hidden(found[0], texts=texts)
+    letter = _hidden(letters[0], texts=texts)
     if as_json:
         print_json(letter)
         return
@@ -96,13 +96,13 @@ def run_cancel(query: str, reason: str) -> str:
         return f"query {query_id} had ended already: {before.status}"
     cancel.delay(query_id, reason)
     give_up = time.monotonic() + WITHIN
-    while (found := answers.answer_of(engine, query_id)).status == "open":
+    while (state := answers.answer_of(engine, query_id)).status == "open":
         if time.monotonic() > give_up:
             raise NoConsumer(
                 f"the wish to cancel query {query_id} was sent, but no coordinator has acted on it "
                 "yet: start 'colm coordinator'. It is kept, and acted on then"
             )
         time.sleep(LOOK_EVERY)
-    return f"query {query_id} has ended: {found.status}" + (
-        f", {found.reason}" if found.reason else ""
+    return f"query {query_id} has ended: {state.status}" + (
+        f", {state.reason}" if state.reason else ""
     )

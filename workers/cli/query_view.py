@@ -99,8 +99,8 @@ def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
 def _headline(entry: Entry) -> Text:
     match entry.what:
         case Asked(strategy=strategy):
-            told = plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
-            return Text.assemble(("asked", "bold"), told)
+            details = plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
+            return Text.assemble(("asked", "bold"), details)
         case RoundStarted(round=number):
             return Text(f"round {number}", style="bold")
         case Step() as step:
@@ -168,10 +168,10 @@ def queries_table(states: Iterable[AnswerState]) -> Table:
         seconds = (
             f"{(s.ended_at - s.asked_at).total_seconds():.1f}" if s.ended_at and s.asked_at else ""
         )
-        asked = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
+        asked_at = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
         status = Text(s.status, style=STATUS_STYLE[s.status])
         question = " ".join((s.question or "").split())[:80]
-        head = (plain(s.query_id[:8]), asked, plain(s.strategy or ""))
+        head = (plain(s.query_id[:8]), asked_at, plain(s.strategy or ""))
         table.add_row(*head, status, seconds, plain(question))
     return table
 
@@ -189,14 +189,14 @@ def letters_table(letters: Sequence[StoredLetter]) -> Table:
 
 def _deciding(life: History) -> dict[str, Outcome]:
     """Each step's outcome, late ones left out."""
-    found = [entry.what for entry in life.entries if isinstance(entry.what, StepOutcome)]
-    return {o.step_id: o.outcome for o in found if o.outcome.status != "late"}
+    outcomes = [entry.what for entry in life.entries if isinstance(entry.what, StepOutcome)]
+    return {o.step_id: o.outcome for o in outcomes if o.outcome.status != "late"}
 
 
 def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
     status = outcome.status if outcome else "working"
-    shown = f"[{STATUS_STYLE[status]}]{status}[/]"
-    head = (str(step.round), step.act, step.participant, shown)
+    cell = f"[{STATUS_STYLE[status]}]{status}[/]"
+    head = (str(step.round), step.act, step.participant, cell)
     completion = outcome.completion if outcome else None
     if completion is None:
         return (*head, "", "", "", "")
@@ -211,8 +211,8 @@ def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
 
 
 def _panel(title: str, text: str, style: str) -> Panel:
-    shown = plain(text.strip() or "(empty)")
-    return Panel(shown, title=plain(title), title_align="left", style=style)
+    body = plain(text.strip() or "(empty)")
+    return Panel(body, title=plain(title), title_align="left", style=style)
 
 
 def _since(start: datetime, at: datetime) -> str:

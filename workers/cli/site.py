@@ -58,10 +58,10 @@ def migrate() -> None:
     from colm.tasks.config.paths import make_home
     from colm.tasks.config.settings import settings
 
-    found = settings()
-    if found.database is None:
-        make_home(found.home)
-    url = found.database_url
+    config = settings()
+    if config.database is None:
+        make_home(config.home)
+    url = config.database_url
     pending = migrations.pending(url)
     migrations.upgrade(url)
     typer.echo("\n".join(f"applied {name}" for name in pending) or "nothing to do")

@@ -55,7 +55,7 @@ def _waiting(console: Console, why: str) -> contextlib.AbstractContextManager[ob
 
 
 def _running(stack: Stack) -> Table:
-    found = stack.settings
+    config = stack.settings
     table = Table(box=None, header_style="bold")
     for name in ("process", "pid", "log"):
         table.add_column(name)
@@ -66,7 +66,7 @@ def _running(stack: Stack) -> Table:
     for child in stack.children:
         pid = child.process.pid if child.process else ""
         table.add_row(child.name, str(pid), escape(str(child.log_path)))
-    table.caption = f"record in {escape(found.shown_database)}"
+    table.caption = f"record in {escape(config.shown_database)}"
     return table
 
 

@@ -51,11 +51,11 @@ OTHER_QUEUES = 2
 def version(connection: pika.BlockingConnection) -> Finding:
     """Whether this RabbitMQ is one that CoLM is made for."""
     # pika tells what the server said of itself nowhere else.
-    told = str(connection._impl.server_properties.get("version", "unknown"))
-    numbers = tuple(int(part) for part in re.findall(r"\d+", told)[:2])
+    release = str(connection._impl.server_properties.get("version", "unknown"))
+    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
     if not OLDEST <= numbers < TOO_NEW:
-        return problem("broker", f"RabbitMQ {told}", "use RabbitMQ 3.10 to 4.x")
-    return ok("broker", f"RabbitMQ {told}")
+        return problem("broker", f"RabbitMQ {release}", "use RabbitMQ 3.10 to 4.x")
+    return ok("broker", f"RabbitMQ {release}")
 
 
 def alarms(api: Management) -> Finding:
@@ -89,18 +89,18 @@ def judge_message_size(most: int | None) -> Finding:
     about = "max_message_size"
     if most is None:
         return ok(about, f"enough for the {MAX_BODY_BYTES} bytes that a message may have")
-    told = f"{most} bytes, and a message may have {MAX_BODY_BYTES}: larger ones fail"
+    detail = f"{most} bytes, and a message may have {MAX_BODY_BYTES}: larger ones fail"
     do = f"max_message_size = {MAX_BODY_BYTES} or more in rabbitmq.conf"
-    return (problem if most < USUAL_MESSAGE else warning)(about, told, do)
+    return (problem if most < USUAL_MESSAGE else warning)(about, detail, do)
 
 
-def limits(api: Management, found: Settings, queues: int, users: Sequence[str]) -> Findings:
+def limits(api: Management, config: Settings, queues: int, users: Sequence[str]) -> Findings:
     """The limits of the virtual host, and of `users` that were made for participants.
 
     `queues` is how many a coordinator declares.
     """
     of_vhost = _limits(api.get("vhost-limits", api.vhost))
-    processes = len(found.clients) + len(found.servers)
+    processes = len(config.clients) + len(config.servers)
     needed = COORDINATOR_CONNECTIONS + processes * PARTICIPANT_CONNECTIONS + OTHER_CONNECTIONS
     yield from judge_limit("the virtual host", "max-connections", of_vhost, needed)
     yield from judge_limit("the virtual host", "max-queues", of_vhost, queues + OTHER_QUEUES)
@@ -115,16 +115,16 @@ def judge_limit(whose: str, limit: str, limits: Mapping[str, int], needed: int) 
     """Nothing for a limit that leaves room for what is needed, or is none."""
     most = limits.get(limit, -1)
     if 0 <= most < needed:
-        told = f"{limit} of {whose} is {most}, and this site needs up to {needed}"
+        detail = f"{limit} of {whose} is {most}, and this site needs up to {needed}"
         setting = (
             "set_user_limits USER" if whose.startswith("user") else "set_vhost_limits -p VHOST"
         )
-        yield problem("limits", told, f"rabbitmqctl {setting} '{{\"{limit}\":{needed}}}'")
+        yield problem("limits", detail, f"rabbitmqctl {setting} '{{\"{limit}\":{needed}}}'")
 
 
-def _limits(found: Any) -> Mapping[str, int]:
+def _limits(reply: Any) -> Mapping[str, int]:
     """The limits in what the API answers: a list with one entry, or with none."""
-    match found:
+    match reply:
         case [{"value": dict() as value}, *_]:
             return {str(name): int(most) for name, most in value.items()}
         case _:
@@ -139,37 +139,37 @@ def max_ack_delay(deadlines: Deadlines) -> float:
     return max(max(stages) + HANG_GRACE, GIVE_UP_AFTER)
 
 
-def consumer_timeout(found: Settings, api: Management | None) -> Finding:
+def consumer_timeout(config: Settings, api: Management | None) -> Finding:
     """RabbitMQ's consumer_timeout against our longest deadline."""
-    return judge_patience(_consumer_timeout(found, api), max_ack_delay(found.deadlines))
+    return judge_consumer_timeout(_consumer_timeout(config, api), max_ack_delay(config.deadlines))
 
 
-def judge_patience(timeout: float | None, longest: float) -> Finding:
+def judge_consumer_timeout(timeout: float | None, longest: float) -> Finding:
     """What a consumer_timeout of `timeout` seconds means; None could not be looked at."""
-    about, told = "consumer_timeout", f"a worker holds a message for up to {longest:.0f} s"
+    about, detail = "consumer_timeout", f"a worker holds a message for up to {longest:.0f} s"
     do = (
         f"set consumer_timeout in rabbitmq.conf above {1000 * longest:.0f} ms, or lower [deadlines]"
     )
     if timeout is None:
         if longest >= DEFAULT_CONSUMER_TIMEOUT:
-            return warning(about, f"could not be looked at, is 1800 s by default, and {told}", do)
+            return warning(about, f"could not be looked at, is 1800 s by default, and {detail}", do)
         look = f"rabbitmqctl eval '{CONSUMER_TIMEOUT}'"
-        return ok(about, f"could not be looked at from here ({look}); {told}, below its default")
+        return ok(about, f"could not be looked at from here ({look}); {detail}, below its default")
     if timeout <= longest:
-        return problem(about, f"{timeout:.0f} s, and {told}: it would be delivered twice", do)
-    return ok(about, f"{timeout:.0f} s, and {told}")
+        return problem(about, f"{timeout:.0f} s, and {detail}: it would be delivered twice", do)
+    return ok(about, f"{timeout:.0f} s, and {detail}")
 
 
-def read_consumer_timeout(told: str) -> float | None:
+def read_consumer_timeout(output: str) -> float | None:
     """The seconds in what `rabbitmqctl eval` prints; infinite where the timeout is off."""
-    if found := re.search(r"\{ok,\s*(\d+)\}", told):
-        return int(found[1]) / 1000
-    return float("inf") if "undefined" in told else None
+    if match := re.search(r"\{ok,\s*(\d+)\}", output):
+        return int(match[1]) / 1000
+    return float("inf") if "undefined" in output else None
 
 
-def _consumer_timeout(found: Settings, api: Management | None) -> float | None:
+def _consumer_timeout(config: Settings, api: Management | None) -> float | None:
     """As the broker's node says, where that is this machine and we may ask it."""
-    host = urlsplit(found.broker_url).hostname
+    host = urlsplit(config.broker_url).hostname
     control = shutil.which("rabbitmqctl")
     if control is None or api is None or host not in ("localhost", "127.0.0.1", "::1"):
         return None  # without the node's name another node could be asked
@@ -231,13 +231,13 @@ def readable_by_us(
 
 
 def _more(connection: pika.BlockingConnection, others: Sequence[tuple[Role, str]]) -> list[str]:
-    found = ["declare queues"] if may_declare(connection, "colm.draft.") else []
+    rights = ["declare queues"] if may_declare(connection, "colm.draft.") else []
     for exchange, key in ((ASK, "ask"), (STEPS, "draft.x"), (GUIDANCE, "refine.x")):
         if may_publish(connection, exchange, key):
-            found.append(f"publish to {exchange}")
+            rights.append(f"publish to {exchange}")
     if may_read(connection, SUBMISSIONS):
-        found.append(f"read {SUBMISSIONS}")
+        rights.append(f"read {SUBMISSIONS}")
     for role, name in others:
         if may_publish(connection, DRAFTS, submission_key(role, name)):
-            found.append(f"submit as {name}")
-    return found
+            rights.append(f"submit as {name}")
+    return rights

@@ -24,21 +24,23 @@ _LACKING = text(
 )
 
 
-def database(found: Settings) -> Findings:
+def database(config: Settings) -> Findings:
     """All there is to say about the database. Raises TransientError where it is away."""
     try:
-        pending = migrations(found)
+        pending = migrations(config)
     except TransientError:
-        if found.database_url.startswith("sqlite") or not takes_no_transactions(found.database_url):
+        if config.database_url.startswith("sqlite") or not takes_no_transactions(
+            config.database_url
+        ):
             raise
-        told = "lends a connection for one statement, and CoLM needs transactions"
-        yield problem("connection pooler", told, "set pool_mode = session or transaction")
+        detail = "lends a connection for one statement, and CoLM needs transactions"
+        yield problem("connection pooler", detail, "set pool_mode = session or transaction")
         return
     yield pending
-    if found.database_url.startswith("sqlite"):
-        yield ok("database", f"{found.shown_database}, on this machine")
+    if config.database_url.startswith("sqlite"):
+        yield ok("database", f"{config.shown_database}, on this machine")
         return
-    engine = connect(found.database_url, pool_size=2, application_name="colm doctor")
+    engine = connect(config.database_url, pool_size=2, application_name="colm doctor")
     try:
         with snapshot(engine) as connection:
             number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
@@ -49,14 +51,14 @@ def database(found: Settings) -> Findings:
         yield from (*limits, *pooler(engine))
     finally:
         engine.dispose()
-    yield postgres_version(found.shown_database, number // 10_000)
+    yield postgres_version(config.shown_database, number // 10_000)
     took = (after - before).total_seconds()
     skew = (before - theirs).total_seconds() + took / 2
-    yield clock("database", skew, took / 2, found.deadlines)
+    yield clock("database", skew, took / 2, config.deadlines)
 
 
-def migrations(found: Settings) -> Finding:
-    pending = migrate.pending(found.database_url)
+def migrations(config: Settings) -> Finding:
+    pending = migrate.pending(config.database_url)
     if pending:
         return problem("migrations", f"the database lacks {', '.join(pending)}", "colm migrate")
     return ok("migrations", "nothing to migrate")
@@ -82,8 +84,8 @@ def writable(connection: Connection, *, migrated: bool) -> Findings:
     lacking = list(connection.scalars(_LACKING, {"names": names})) if migrated else []
     if lacking:
         do = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ... TO this user"
-        told = f"this user has no right to {', '.join(lacking[:5])}"
-        yield problem("database is writable", told, f"{do}; a caller's user needs SELECT only")
+        detail = f"this user has no right to {', '.join(lacking[:5])}"
+        yield problem("database is writable", detail, f"{do}; a caller's user needs SELECT only")
 
 
 def pooler(engine: Engine) -> Findings:

@@ -57,23 +57,25 @@ def run_doctor(scope: Scope, *, as_json: bool) -> int:
 
 def examine(scope: Scope) -> Iterator[Finding]:
     """Every finding; a check that cannot be done is a finding too."""
-    found = settings()  # nothing can be looked at without them: their error is the command's
-    asked = _asked(found, scope.participant)
+    config = settings()  # nothing can be looked at without them: their error is the command's
+    participants = _selected(config, scope.participant)
     if scope.deep and (scope.broker_only or scope.participant is not None):
         raise SettingsError("--deep looks at a whole site: leave out --broker-only and --for")
     participant = scope.broker_only or scope.participant is not None
-    yield from _settings(found)
-    yield from attempt("disks", partial(machine.disks, found))
+    yield from _settings(config)
+    yield from attempt("disks", partial(machine.disks, config))
     if not participant:
-        yield from attempt("database", partial(database.database, found))
-    broker = _embedded if found.embedded else partial(_rabbitmq, scope=scope, asked=asked)
-    yield from attempt("broker", partial(broker, found))
+        yield from attempt("database", partial(database.database, config))
+    broker = (
+        _embedded if config.embedded else partial(_rabbitmq, scope=scope, participants=participants)
+    )
+    yield from attempt("broker", partial(broker, config))
     if scope.participant is None:
-        yield from attempt("queues", partial(checks_topology.readers, found))
-    named = {name: table for (_, name), table in asked.items()}
-    yield from attempt("models", partial(machine.models, found, named, load=scope.models))
+        yield from attempt("queues", partial(checks_topology.readers, config))
+    named = {name: table for (_, name), table in participants.items()}
+    yield from attempt("models", partial(machine.models, config, named, load=scope.models))
     if scope.deep:
-        yield from attempt("probe", partial(probe, found))
+        yield from attempt("probe", partial(probe, config))
 
 
 def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
@@ -81,88 +83,88 @@ def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
     try:
         yield from check()
     except (ColmError, OperationalError, AMQPError, OSError) as error:
-        told = str(error) or repr(error)
-        says_it = isinstance(error, CallerError) or LIMIT in told
-        yield problem(about, told, "do what it says, then look again" if says_it else START)
+        detail = str(error) or repr(error)
+        says_it = isinstance(error, CallerError) or LIMIT in detail
+        yield problem(about, detail, "do what it says, then look again" if says_it else START)
 
 
-def _asked(found: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:
+def _selected(config: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:
     """The participants to look at. Raises SettingsError for a name that is none."""
     tables: dict[tuple[Role, str], ParticipantSettings] = {}
-    tables |= {("client", n): table for n, table in found.clients.items()}
-    tables |= {("server", n): table for n, table in found.servers.items()}
+    tables |= {("client", n): table for n, table in config.clients.items()}
+    tables |= {("server", n): table for n, table in config.servers.items()}
     if name is None:
         return tables
-    kept = {key: table for key, table in tables.items() if key[1] == name}
-    if not kept:
-        names = [known for _, known in tables]
+    selected = {key: table for key, table in tables.items() if key[1] == name}
+    if not selected:
+        names = [participant for _, participant in tables]
         raise SettingsError(f"there is no participant {name!r}{nearest(name, names)}")
-    return kept
+    return selected
 
 
-def _settings(found: Settings) -> Findings:
-    broker = "embedded broker" if found.embedded else "RabbitMQ"
+def _settings(config: Settings) -> Findings:
+    broker = "embedded broker" if config.embedded else "RabbitMQ"
     yield ok(
         "settings",
-        f"{len(found.clients)} clients, {len(found.servers)} servers, {broker}, "
-        f"{found.shown_database}",
+        f"{len(config.clients)} clients, {len(config.servers)} servers, {broker}, "
+        f"{config.shown_database}",
     )
-    if found.broker_url.startswith("amqps") and not found.tls.verify:
-        told = "tls.verify is off: whoever stands in between can read and change everything"
-        yield warning("tls", told, "set tls.ca to the authority of the broker's certificate")
+    if config.broker_url.startswith("amqps") and not config.tls.verify:
+        detail = "tls.verify is off: whoever stands in between can read and change everything"
+        yield warning("tls", detail, "set tls.ca to the authority of the broker's certificate")
 
 
-def _embedded(found: Settings) -> Findings:
-    yield checks_topology.socket(found)
+def _embedded(config: Settings) -> Findings:
+    yield checks_topology.socket(config)
 
 
 def _rabbitmq(
-    found: Settings, scope: Scope, asked: dict[tuple[Role, str], ParticipantSettings]
+    config: Settings, scope: Scope, participants: dict[tuple[Role, str], ParticipantSettings]
 ) -> Findings:
     with ExitStack() as opened:
         connection = opened.enter_context(connected())
         yield checks_broker.version(connection)
-        api = _management(found, opened)
+        api = _management(config, opened)
         if api is not None and (alarms := checks_broker.alarms(api)).grade == "problem":
             yield alarms  # until it has passed the broker answers no publish
             return
-        everybody = [*_asked(found, None)]
+        everybody = [*_selected(config, None)]
         if scope.participant is not None:
-            own = [*asked]
+            own = [*participants]
         elif scope.broker_only:
             own = checks_broker.readable_by_us(connection, everybody)
         else:
             own = []
         for role, name in own:
             yield from checks_broker.rights_of_participant(connection, role, name, everybody)
-        yield checks_broker.consumer_timeout(found, api)
+        yield checks_broker.consumer_timeout(config, api)
         yield checks_broker.message_size(connection)
         if not own:
             yield checks_broker.rights_of_coordinator(connection)
-            queues = checks_topology.wanted(found)
+            queues = checks_topology.declared_queues(config)
             yield from checks_topology.drift(connection, queues)
             if api is not None:
-                yield from checks_topology.strangers(api, queues)
-                yield from checks_topology.orphans(api, found)
+                yield from checks_topology.unexpected(api, queues)
+                yield from checks_topology.orphans(api, config)
                 users = [account.user for account in accounts(api)]
-                yield from checks_broker.limits(api, found, len(queues), users)
+                yield from checks_broker.limits(api, config, len(queues), users)
         if api is None:
-            told = "not looked at: alarms, bindings, left-over queues, the broker's clock"
-            yield ok("management", f"{told} (COLM_MANAGEMENT would let doctor look)")
+            detail = "not looked at: alarms, bindings, left-over queues, the broker's clock"
+            yield ok("management", f"{detail} (COLM_MANAGEMENT would let doctor look)")
             return
         yield alarms
-        yield checks_broker.broker_clock(api, found.deadlines)
+        yield checks_broker.broker_clock(api, config.deadlines)
 
 
-def _management(found: Settings, opened: ExitStack) -> Management | None:
-    return None if found.management is None else opened.enter_context(management_of(found))
+def _management(config: Settings, opened: ExitStack) -> Management | None:
+    return None if config.management is None else opened.enter_context(management_of(config))
 
 
 def _print(findings: Iterable[Finding]) -> None:
     console = Console()
     for f in findings:
         console.print(
-            f"[{STYLE[f.grade]}]{f.grade:>8}[/]  {escape(f.about)}: {escape(f.found)}"
+            f"[{STYLE[f.grade]}]{f.grade:>8}[/]  {escape(f.about)}: {escape(f.detail)}"
             + (f"\n          → {escape(f.do)}" if f.do else ""),
             highlight=False,
             soft_wrap=True,

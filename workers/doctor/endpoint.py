@@ -37,7 +37,7 @@ def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
     try:
         key, headers = endpoint_secrets(engine)
         served = _served(engine, key, headers)
-        found = OpenAIEngine(engine, api_key=key, secret_headers=headers)
+        client = OpenAIEngine(engine, api_key=key, secret_headers=headers)
     except httpx.HTTPStatusError as error:
         do = "correct base_url or the key that api_key_env names"
         return problem(about, f"{where} answers {error.response.status_code}", do)
@@ -47,9 +47,9 @@ def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
         if served is not None and engine.model not in served:
             do = f"set model to one of: {', '.join(served[:10])}"
             return problem(about, f"{where} does not serve {engine.model!r}", do)
-        return _asked(about, where, found)
+        return _probe(about, where, client)
     finally:
-        found.close()
+        client.close()
 
 
 def _served(engine: EngineSettings, key: str | None, headers: dict[str, str]) -> list[str] | None:
@@ -69,7 +69,7 @@ def _served(engine: EngineSettings, key: str | None, headers: dict[str, str]) ->
         return None
 
 
-def _asked(about: str, where: str, engine: OpenAIEngine) -> Finding:
+def _probe(about: str, where: str, engine: OpenAIEngine) -> Finding:
     """What came of a question, and what the endpoint did not take of it."""
     spared = engine.untaken
     request = GenerationRequest(
@@ -83,16 +83,18 @@ def _asked(about: str, where: str, engine: OpenAIEngine) -> Finding:
     except NoText:
         pass  # so few tokens can all go into reasoning
     except DeadlineExceeded:
-        told = f"{where} has not answered a question within {ANSWERS_WITHIN:.0f} s"
-        return warning(about, told, "see whether it is busy, or still loads the model")
+        detail = f"{where} has not answered a question within {ANSWERS_WITHIN:.0f} s"
+        return warning(about, detail, "see whether it is busy, or still loads the model")
     except EngineError as error:
         do = "if that does not pass: correct model, base_url, omit or extra_body of the engine"
         return problem(about, f"{where}: {error}", do)
-    told = f"{where} serves {engine.info.model}"
+    detail = f"{where} serves {engine.info.model}"
     if refused := sorted(engine.untaken - spared):
-        told += f"; it does not take {', '.join(refused)}"
-        return warning(about, told, f"each process finds that out by itself; or set {_do(refused)}")
-    return ok(about, told)
+        detail += f"; it does not take {', '.join(refused)}"
+        return warning(
+            about, detail, f"each process finds that out by itself; or set {_do(refused)}"
+        )
+    return ok(about, detail)
 
 
 def _do(refused: Iterable[str]) -> str:

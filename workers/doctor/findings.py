@@ -15,7 +15,7 @@ class Finding:
 
     about: str
     grade: Grade
-    found: str
+    detail: str
     do: str = ""
 
 
@@ -23,13 +23,13 @@ class Finding:
 Findings = Iterator[Finding]
 
 
-def ok(about: str, found: str) -> Finding:
-    return Finding(about=about, grade="ok", found=found)
+def ok(about: str, detail: str) -> Finding:
+    return Finding(about=about, grade="ok", detail=detail)
 
 
-def warning(about: str, found: str, do: str) -> Finding:
-    return Finding(about=about, grade="warning", found=found, do=do)
+def warning(about: str, detail: str, do: str) -> Finding:
+    return Finding(about=about, grade="warning", detail=detail, do=do)
 
 
-def problem(about: str, found: str, do: str) -> Finding:
-    return Finding(about=about, grade="problem", found=found, do=do)
+def problem(about: str, detail: str, do: str) -> Finding:
+    return Finding(about=about, grade="problem", detail=detail, do=do)

@@ -25,21 +25,21 @@ SAME_TIME = 1.0
 DEADLINE_SHARE = 0.1
 
 
-def disks(found: Settings) -> Findings:
+def disks(config: Settings) -> Findings:
     """Room where the stack keeps its files and where models are kept."""
-    for name, folder in (("home", found.home), ("cache", found.cache)):
+    for name, folder in (("home", config.home), ("cache", config.cache)):
         there = next(path for path in (folder, *folder.parents) if path.exists())
         yield room(name, folder, shutil.disk_usage(there).free)
 
 
 def room(name: str, folder: Path, free: int) -> Finding:
     """What `free` bytes at `folder` mean."""
-    told = f"{free / GIB:.1f} GiB free at {folder}"
+    detail = f"{free / GIB:.1f} GiB free at {folder}"
     if free < NO_ROOM:
-        return problem(f"disk for {name}", told, f"make room, or set {name!r} to another folder")
+        return problem(f"disk for {name}", detail, f"make room, or set {name!r} to another folder")
     if free < LITTLE_ROOM:
-        return warning(f"disk for {name}", told, f"make room, or set {name!r} to another folder")
-    return ok(f"disk for {name}", told)
+        return warning(f"disk for {name}", detail, f"make room, or set {name!r} to another folder")
+    return ok(f"disk for {name}", detail)
 
 
 def clock(whose: str, skew: float, within: float, deadlines: Deadlines) -> Finding:
@@ -49,18 +49,18 @@ def clock(whose: str, skew: float, within: float, deadlines: Deadlines) -> Findi
     fresh for expired, one that is behind works on what nobody waits for.
     """
     about = f"clock against the {whose}'s"
-    told = f"{abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}, measured to {within:.1f} s"
+    detail = f"{abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}, measured to {within:.1f} s"
     shortest = min(deadlines.model_dump().values())
     if abs(skew) - within > max(SAME_TIME, DEADLINE_SHARE * shortest):
         return problem(
-            about, told, f"run NTP (chrony) on both; the shortest deadline is {shortest:g} s"
+            about, detail, f"run NTP (chrony) on both; the shortest deadline is {shortest:g} s"
         )
     if abs(skew) - within > SAME_TIME:
-        return warning(about, told, "run NTP (chrony) on both: deadlines are moments in time")
-    return ok(about, told)
+        return warning(about, detail, "run NTP (chrony) on both: deadlines are moments in time")
+    return ok(about, detail)
 
 
-def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: bool) -> Findings:
+def models(config: Settings, names: Mapping[str, ParticipantSettings], *, load: bool) -> Findings:
     """Whether the engine of each participant can be had on this machine; each engine once."""
     engines: dict[EngineSettings, list[str]] = {}
     for name, participant in names.items():
@@ -68,7 +68,7 @@ def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: b
     for engine, served in engines.items():
         about = f"model of {listed(served)}"
         loads = load and engine.kind != "openai"
-        yield _loaded(about, engine) if loads else look_at_model(about, engine, found.cache)
+        yield _loaded(about, engine) if loads else look_at_model(about, engine, config.cache)
 
 
 def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
@@ -79,8 +79,8 @@ def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
         return ok(about, f"{engine.kind}: nothing to load")
     if engine.model == QUICKSTART:
         there = (cache / "models").is_dir()
-        told = "is there" if there else "is fetched at the first start (98 MB)"
-        return ok(about, f"the quickstart model {told}")
+        state = "is there" if there else "is fetched at the first start (98 MB)"
+        return ok(about, f"the quickstart model {state}")
     path = Path(engine.model).expanduser()
     if path.is_dir() and not any(path.glob("*.json")):
         do = "name the folder that holds the weights and config.json"
@@ -97,10 +97,10 @@ def _loaded(about: str, engine: EngineSettings) -> Finding:
 
     started = time.monotonic()
     try:
-        found = load_engine(engine)
+        loaded = load_engine(engine)
     except (ColmError, OSError) as error:
         do = "correct its engine table in colm.toml; needed where the engine runs only"
         return problem(about, str(error), do)
-    seconds, told = time.monotonic() - started, f"{found.info}"
-    found.close()
-    return ok(about, f"loaded in {seconds:.1f} s: {told}")
+    seconds, info = time.monotonic() - started, f"{loaded.info}"
+    loaded.close()
+    return ok(about, f"loaded in {seconds:.1f} s: {info}")

@@ -21,16 +21,16 @@ logger = logging.getLogger(__name__)
 FATAL = {"broker", "migrations"}
 
 
-def preflight(found: Settings) -> None:
+def preflight(config: Settings) -> None:
     """Raises ColmError for what a coordinator must not start with; logs the rest.
 
     Waits for a broker that is away, but not for a database: queries wait for that one by query.
     """
-    raise_if_fatal(_database(found))
-    raise_if_fatal(machine.disks(found))
-    if not found.embedded:
-        with connect_with_retry(found) as connection:
-            raise_if_fatal([broker.version(connection), broker.consumer_timeout(found, None)])
+    raise_if_fatal(_database(config))
+    raise_if_fatal(machine.disks(config))
+    if not config.embedded:
+        with connect_with_retry(config) as connection:
+            raise_if_fatal([broker.version(connection), broker.consumer_timeout(config, None)])
 
 
 def raise_if_fatal(findings: Iterable[Finding]) -> None:
@@ -38,14 +38,14 @@ def raise_if_fatal(findings: Iterable[Finding]) -> None:
     for finding in findings:
         if finding.grade == "ok":
             continue
-        told = f"{finding.about}: {finding.found}; {finding.do}"
+        message = f"{finding.about}: {finding.detail}; {finding.do}"
         if finding.grade == "problem" and finding.about in FATAL:
-            raise ColmError(told)
-        logger.warning("%s", told)
+            raise ColmError(message)
+        logger.warning("%s", message)
 
 
-def _database(found: Settings) -> Findings:
+def _database(config: Settings) -> Findings:
     try:
-        yield from database.database(found)
+        yield from database.database(config)
     except TransientError as error:
         logger.warning("the database is not looked at: %s", error)

@@ -29,27 +29,27 @@ DRAIN = (
 )
 
 
-def wanted(found: Settings) -> tuple[Queue, ...]:
+def declared_queues(config: Settings) -> tuple[Queue, ...]:
     """Every queue that a coordinator with these settings declares on RabbitMQ."""
-    site = topology_of(found)
+    site = topology_of(config)
     return (*site.everything(), site.control(), site.parked(), *site.all_stops())
 
 
-def readers(found: Settings) -> Findings:
+def readers(config: Settings) -> Findings:
     """Each queue that somebody has to read: how many messages wait, and who reads it."""
-    site = topology_of(found)
+    site = topology_of(config)
     names = [q.name for q in site.everything() if q.name != site.dead().name]
     for name, waiting, consumers in queue_stats(names):
         if consumers:
             yield ok(name, f"{waiting} messages, {consumers} readers")
         else:
             role = name.removeprefix("colm.").split(".")
-            start = "colm coordinator" if len(role) == 1 else _command(found, role[-1])
+            start = "colm coordinator" if len(role) == 1 else _command(config, role[-1])
             yield warning(name, f"{waiting} messages, no reader", start)
 
 
-def _command(found: Settings, name: str) -> str:
-    return f"colm {'server' if name in found.servers else 'client'} {name}"
+def _command(config: Settings, name: str) -> str:
+    return f"colm {'server' if name in config.servers else 'client'} {name}"
 
 
 def drift(connection: pika.BlockingConnection, queues: Sequence[Queue]) -> Findings:
@@ -89,14 +89,14 @@ def drift(connection: pika.BlockingConnection, queues: Sequence[Queue]) -> Findi
         yield ok("queues", f"all {len(queues)} are there, with our arguments")
 
 
-def strangers(api: Management, queues: Sequence[Queue]) -> Findings:
+def unexpected(api: Management, queues: Sequence[Queue]) -> Findings:
     """Bindings that are missing or too many, and queues of ours that nobody here knows."""
-    found: Sequence[Mapping[str, Any]] = api.get("queues", api.vhost) or []
+    existing: Sequence[Mapping[str, Any]] = api.get("queues", api.vhost) or []
     bindings: Sequence[Mapping[str, Any]] = api.get("bindings", api.vhost) or []
-    known = {queue.name: queue for queue in queues}
-    there = {str(queue["name"]): queue for queue in found}
-    yield from _unknown({n: q for n, q in there.items() if n not in known})
-    yield from _bindings({n: q for n, q in known.items() if n in there}, bindings)
+    declared = {queue.name: queue for queue in queues}
+    there = {str(queue["name"]): queue for queue in existing}
+    yield from _unknown({n: q for n, q in there.items() if n not in declared})
+    yield from _bindings({n: q for n, q in declared.items() if n in there}, bindings)
 
 
 def _unknown(there: Mapping[str, Mapping[str, Any]]) -> Findings:
@@ -105,16 +105,16 @@ def _unknown(there: Mapping[str, Mapping[str, Any]]) -> Findings:
         if not name.startswith("colm."):
             continue
         lying = int(queue.get("messages", 0) or 0)
-        told = f"{lying} messages, and no {owner or kind!r} in this colm.toml"
+        detail = f"{lying} messages, and no {owner or kind!r} in this colm.toml"
         if owner and kind in OF_PARTICIPANTS:
             do = f"colm client remove {owner} --queues, or put {owner!r} back into colm.toml"
-            yield warning(f"queue {name}", f"left over: {told}", do)
+            yield warning(f"queue {name}", f"left over: {detail}", do)
         else:
-            yield warning(f"queue {name}", f"unknown: {told}", "delete it if nobody misses it")
+            yield warning(f"queue {name}", f"unknown: {detail}", "delete it if nobody misses it")
 
 
 def _bindings(queues: Mapping[str, Queue], bindings: Sequence[Mapping[str, Any]]) -> Findings:
-    wanted = {
+    expected = {
         (queue.exchange.name, name, queue.routing_key)
         for name, queue in queues.items()
         if queue.exchange.name
@@ -124,27 +124,27 @@ def _bindings(queues: Mapping[str, Queue], bindings: Sequence[Mapping[str, Any]]
         for b in bindings
         if b["source"] and b["destination_type"] == "queue"
     }
-    for exchange, name, key in sorted(wanted - made):
+    for exchange, name, key in sorted(expected - made):
         yield problem(
             f"queue {name}", f"is not bound to {exchange} as {key!r}: nothing reaches it",
             "colm coordinator binds it at its start",
         )  # fmt: skip
-    for exchange, name, key in sorted(made - wanted):
+    for exchange, name, key in sorted(made - expected):
         if name.startswith("colm.") or exchange.startswith("colm."):
             yield warning(
                 f"queue {name}", f"is bound to {exchange} as {key!r}, which is not ours",
                 "unbind it: it copies what others are sent",
             )  # fmt: skip
-    if wanted <= made:
-        yield ok("bindings", f"all {len(wanted)} are there")
+    if expected <= made:
+        yield ok("bindings", f"all {len(expected)} are there")
 
 
-def orphans(api: Management, found: Settings) -> Findings:
+def orphans(api: Management, config: Settings) -> Findings:
     """Users that were made for participants that are no longer configured."""
     from colm.workers.rabbitmq.users import accounts
 
     for account in accounts(api):
-        table = found.clients if account.role == "client" else found.servers
+        table = config.clients if account.role == "client" else config.servers
         if account.name not in table:
             yield warning(
                 f"user {account.user}",
@@ -153,10 +153,10 @@ def orphans(api: Management, found: Settings) -> Findings:
             )
 
 
-def socket(found: Settings) -> Finding:
+def socket(config: Settings) -> Finding:
     """The embedded broker's socket: whoever can open it can do everything."""
-    path = broker_socket(found.home)
-    if found.broker is not None and quote(str(path)) not in found.broker_url:
+    path = broker_socket(config.home)
+    if config.broker is not None and quote(str(path)) not in config.broker_url:
         return ok("embedded broker", "on a socket elsewhere")
     try:
         mode = path.stat().st_mode & 0o777

@@ -51,20 +51,20 @@ def surfaces_of(
     """A surface for each entry whose samples are complete; none where a judge would have to be
     asked about each of them. Queries that failed count as not right, as everywhere."""
     examples = {example.id: example for example in data.examples}
-    found: dict[str, tuple[Point, ...]] = {}
+    surfaces: dict[str, tuple[Point, ...]] = {}
     if config.grader.kind == "judge":
-        return found
+        return surfaces
     for entry in (entry for entry in config.entries if takes_all_stages(entry)):
         mine = [u for u in units if u.entry == entry.name]
         if not mine:
             continue
         tell(f"replaying {len(mine)} queries of {entry.name}")
         options = CopeOptions.model_validate(entry.options)
-        one = partial(_stored, engine, config, options, prices)
+        read_surface = partial(_stored, engine, config, options, prices)
         with ThreadPoolExecutor(GRADING_THREADS) as pool:
-            stored = list(pool.map(one, mine, [examples[u.example] for u in mine]))
-        found[entry.name] = tuple(whole_surface(stored, options.n, options.confidence))
-    return found
+            stored = list(pool.map(read_surface, mine, [examples[u.example] for u in mine]))
+        surfaces[entry.name] = tuple(whole_surface(stored, options.n, options.confidence))
+    return surfaces
 
 
 def _stored(
@@ -98,8 +98,8 @@ def state_of(engine: Engine, query_id: str) -> QueryState:
     decisions = []
     for entry in life.entries if life else ():
         match entry.what:
-            case Asked(query=asked):
-                query = asked
+            case Asked(query=recorded_query):
+                query = recorded_query
             case Step() as step:
                 steps[step.step_id] = (step, StepState(step=step, asked_at=entry.at))
             case StepOutcome(step_id=step_id, outcome=outcome) if outcome.status != "late":
@@ -108,8 +108,8 @@ def state_of(engine: Engine, query_id: str) -> QueryState:
                 decisions.append(decision)
     if query is None:
         raise LookupError(f"the record tells nothing of query {query_id}")
-    told = tuple(
+    step_states = tuple(
         StepState(step=step, asked_at=state.asked_at, outcome=outcomes.get(step_id))
         for step_id, (step, state) in steps.items()
     )
-    return QueryState(query=query, steps=told, decisions=tuple(decisions))
+    return QueryState(query=query, steps=step_states, decisions=tuple(decisions))

@@ -20,16 +20,16 @@ def load(settings: DataSettings) -> Dataset:
 
     Raises InvalidAsk where nothing can be read, or nothing is left.
     """
-    found = read(settings)
+    dataset = read(settings)
     chosen = sample(
-        part_of(found.examples, settings.part, settings.tuning_share),
+        part_of(dataset.examples, settings.part, settings.tuning_share),
         settings.limit,
         settings.seed,
     )
     if not chosen:
-        told = f": {describe_bad_rows(found.bad)}" if found.bad else ""
-        raise InvalidAsk(f"there is no example to ask in {settings.source}{told}")
-    return replace(found, examples=tuple(chosen))
+        note = f": {describe_bad_rows(dataset.bad)}" if dataset.bad else ""
+        raise InvalidAsk(f"there is no example to ask in {settings.source}{note}")
+    return replace(dataset, examples=tuple(chosen))
 
 
 def read(settings: DataSettings) -> Dataset:
@@ -58,8 +58,8 @@ def digest_of(config: RunConfig, data: Dataset) -> str:
     """
     if not any(entry.wants_visible_tests for entry in config.entries):
         return data.digest
-    shown = "\0".join(example.visible_tests for example in data.examples)
-    return hashlib.sha256(f"{data.digest}\n{shown}".encode()).hexdigest()
+    tests = "\0".join(example.visible_tests for example in data.examples)
+    return hashlib.sha256(f"{data.digest}\n{tests}".encode()).hexdigest()
 
 
 def describe_missing_tests(config: RunConfig, data: Dataset) -> str:
@@ -83,6 +83,6 @@ def describe_bad_rows(bad: tuple[BadRow, ...]) -> str:
     """In one line, which rows were left out and why; empty where none was."""
     if not bad:
         return ""
-    told = "; ".join(f"{row.where}: {row.reason}" for row in bad[:TOLD_ROWS])
+    rows = "; ".join(f"{row.where}: {row.reason}" for row in bad[:TOLD_ROWS])
     more = f"; and {len(bad) - TOLD_ROWS} more" if len(bad) > TOLD_ROWS else ""
-    return f"left out {len(bad)} rows ({told}{more})"
+    return f"left out {len(bad)} rows ({rows}{more})"

@@ -31,12 +31,12 @@ def check_source(source: str, *, as_json: bool) -> int:
     data, grader = _named(source)
     check = partial(runner.run, limits=limits_of(grader))
     with ThreadPoolExecutor(THREADS) as pool:
-        found = check_data(read(data), grader=grader.kind, check=check, mapped=pool.map)
+        checked = check_data(read(data), grader=grader.kind, check=check, mapped=pool.map)
     if as_json:
-        print_json({**asdict(found), "sound": found.sound})
+        print_json({**asdict(checked), "sound": checked.sound})
     else:
-        _show(found)
-    return 0 if found.sound else 1
+        _show(checked)
+    return 0 if checked.sound else 1
 
 
 def _named(source: str) -> tuple[DataSettings, GraderSettings]:
@@ -46,21 +46,23 @@ def _named(source: str) -> tuple[DataSettings, GraderSettings]:
     return DataSettings(source=absolute(source, Path.cwd())), GraderSettings()
 
 
-def _show(found: Checked) -> None:
+def _show(checked: Checked) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{found.name}: {found.examples} examples, {len(found.bad)} bad rows")
-    _lines(console, [f"{row.where}: {row.reason}" for row in found.bad])
-    console.print(f"{len(found.findings)} that their own grader judges wrongly")
-    _lines(console, [_told(one) for one in found.findings])
-    if found.without_solution:
-        console.print(f"{found.without_solution} programs without a solution to try the tests on")
-    if found.unread:
-        console.print(f"fields that nothing reads: {', '.join(found.unread)}")
+    console.print(f"{checked.name}: {checked.examples} examples, {len(checked.bad)} bad rows")
+    _lines(console, [f"{row.where}: {row.reason}" for row in checked.bad])
+    console.print(f"{len(checked.findings)} that their own grader judges wrongly")
+    _lines(console, [_line(finding) for finding in checked.findings])
+    if checked.without_solution:
+        console.print(f"{checked.without_solution} programs without a solution to try the tests on")
+    if checked.unread:
+        console.print(f"fields that nothing reads: {', '.join(checked.unread)}")
 
 
-def _told(one: Finding) -> str:
-    read = f", read as {one.extracted!r}" if one.extracted and one.status != "error" else ""
-    return f"{one.example} {one.question!r}: {one.text!r} is {one.status}{read}: {one.reason}"
+def _line(finding: Finding) -> str:
+    status = finding.status
+    read = f", read as {finding.extracted!r}" if finding.extracted and status != "error" else ""
+    graded = f"{finding.text!r} is {status}{read}: {finding.reason}"
+    return f"{finding.example} {finding.question!r}: {graded}"
 
 
 def _lines(console: Console, lines: Sequence[str]) -> None:

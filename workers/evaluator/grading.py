@@ -58,12 +58,12 @@ def limits_of(settings: GraderSettings) -> runner.Limits:
 
 def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bool) -> GradedAnswer:
     """Grade the text of an answer, and those of its `clients`; equal ones once."""
-    known: dict[str, Grade] = {}
+    grades: dict[str, Grade] = {}
 
     def once(text: str) -> Grade:
-        if text not in known:
-            known[text] = grade(planned, text)
-        return known[text]
+        if text not in grades:
+            grades[text] = grade(planned, text)
+        return grades[text]
 
     def status(text: str | None) -> str | None:
         return None if text is None else once(text).status
@@ -72,13 +72,13 @@ def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bo
         raise ValueError("an answer without a text cannot be graded")
     if planned.entry.by_likelihood:
         words = planned.entry.by_likelihood == "words"
-        told = answer.detail.get("choice_logprobs")
-        likeliest = grading.likeliest(planned.example, told, per_character=words)
+        logprobs = answer.detail.get("choice_logprobs")
+        likeliest = grading.likeliest(planned.example, logprobs, per_character=words)
         return GradedAnswer(answer=likeliest, clients={})
-    found = answer.clients.items() if clients else ()
+    texts = answer.clients.items() if clients else ()
     return GradedAnswer(
         answer=once(answer.answer),
-        clients={n: {"draft": status(c.draft), "refined": status(c.refined)} for n, c in found},
+        clients={n: {"draft": status(c.draft), "refined": status(c.refined)} for n, c in texts},
     )
 
 
@@ -105,5 +105,5 @@ def _judge(
     if standing.answer is None or standing.answer.answer is None:
         return Grade(status="error", reason=f"the judge gave no verdict: {standing.reason}")
     verdict = standing.answer.detail
-    one, other = verdict["orders"]
-    return grading.judged(verdict["verdict"], (one, other))
+    first, second = verdict["orders"]
+    return grading.judged(verdict["verdict"], (first, second))

@@ -72,18 +72,18 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
     What kind of answer it is, which every strategy can be told, is the example's own. Raises
     InvalidAsk where likelihoods are wanted and the example has no choices.
     """
-    asked = asked_by(config, planned.entry.name)
+    options = asked_by(config, planned.entry.name)
     if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
-        asked.setdefault("kind", planned.example.kind)
+        options.setdefault("kind", planned.example.kind)
     if planned.entry.wants_visible_tests:
-        asked |= tested_by(planned)
+        options |= tested_by(planned)
     if planned.entry.by_likelihood:
-        asked["choices"] = continuations(planned)
+        options["choices"] = continuations(planned)
     if planned.example.images:
-        asked["images"] = list(planned.example.images)
+        options["images"] = list(planned.example.images)
     own = () if config.share else (planned.entry.name,)
     return {
-        **asked,
+        **options,
         "seed": derive_seed("run", planned.seed, planned.example.id, *own),
         "lane": "overnight",
         "run": planned.run,

@@ -57,11 +57,11 @@ def place_order(config: RunConfig, name: str | None) -> str:
 def list_runs(*, as_json: bool) -> None:
     engine = connect(settings().database_url)
     now = datetime.now(UTC)
-    found = [(run, progress_of(engine, run.run, now)) for run in store.known_runs(engine, limit=50)]
+    runs = [(run, progress_of(engine, run.run, now)) for run in store.known_runs(engine, limit=50)]
     if as_json:
-        print_json([_told(run, progress) for run, progress in found])
+        print_json([_told(run, progress) for run, progress in runs])
     else:
-        Console().print(runs_table(found))
+        Console().print(runs_table(runs))
 
 
 def show_run(name: str, *, follow: bool, as_json: bool) -> int:
@@ -72,9 +72,9 @@ def show_run(name: str, *, follow: bool, as_json: bool) -> int:
         run = follow_run(engine, run)
     progress = progress_of(engine, run.run, datetime.now(UTC))
     if as_json:
-        told = _told(run, progress)
-        told["events"] = [asdict(event) for event in store.events(engine, run.run)]
-        print_json(told)
+        document = _told(run, progress)
+        document["events"] = [asdict(event) for event in store.events(engine, run.run)]
+        print_json(document)
     else:
         Console().print(run_picture(run, progress, datetime.now(UTC)))
     return 1 if follow and run.state == "failed" else 0
@@ -98,13 +98,13 @@ def changed(
 
 def whole_name(engine: Engine, name: str) -> str:
     """The run that `name` names or begins; raises CallerError when none or several do."""
-    known = [run.run for run in store.known_runs(engine)]
-    found = [run for run in known if run.startswith(name)]
-    if name in known:
+    names = [run.run for run in store.known_runs(engine)]
+    matches = [run for run in names if run.startswith(name)]
+    if name in names:
         return name
-    if len(found) == 1:
-        return found[0]
-    problem = f"{len(found)} runs begin with" if found else "no run begins with"
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"{len(matches)} runs begin with" if matches else "no run begins with"
     raise CallerError(f"{problem} {name!r}; 'colm run list' lists them")
 
 

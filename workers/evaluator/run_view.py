@@ -28,12 +28,12 @@ def run_picture(run: Run, progress: Progress, now: datetime) -> RenderableType:
     return Group(*parts)
 
 
-def runs_table(found: Sequence[tuple[Run, Progress]]) -> Table:
+def runs_table(runs: Sequence[tuple[Run, Progress]]) -> Table:
     """The latest runs, one a line."""
     table = Table(box=None, header_style="bold")
     for column in ("run", "state", "done", "of", "ordered", "note"):
         table.add_column(column, overflow="fold")
-    for run, progress in found:
+    for run, progress in runs:
         ordered = run.ordered_at.astimezone().strftime("%Y-%m-%d %H:%M")
         units = str(run.units) if run.units is not None else "?"
         table.add_row(

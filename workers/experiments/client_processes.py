@@ -89,8 +89,8 @@ class ClientsProcess:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
             return None
-        found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-        return int(found[0]) / 1024 if found else None
+        peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(peaks[0]) / 1024 if peaks else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +122,12 @@ def started(
     Raises ClientsGone where they do not start.
     """
     with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(_process(names, condition, url, folder)) for names in groups]
-        for process in found:
+        processes = [
+            stack.enter_context(_process(names, condition, url, folder)) for names in groups
+        ]
+        for process in processes:
             process.await_ready()
-        yield Clients(processes=tuple(found))
+        yield Clients(processes=tuple(processes))
 
 
 @contextlib.contextmanager

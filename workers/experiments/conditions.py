@@ -50,26 +50,28 @@ def run_conditions(
     name: str, order: Order, base: str | None, only: Sequence[str] | None, *, as_json: bool
 ) -> int:
     """Make the experiment's runs, one after the other, and report them; the exit status."""
-    one, base = narrowed(SURROUNDINGS[name], only), base or name
+    experiment, base = narrowed(SURROUNDINGS[name], only), base or name
     site = site_of(settings())
-    config, clients = config_of(one, site, order, Path.cwd())
+    config, clients = config_of(experiment, site, order, Path.cwd())
     _alone(clients)
     folder = Path(f"experiment-{base}")
     folder.mkdir(exist_ok=True)
     console = Console(stderr=True)
     engine = connect(settings().database_url)
     measured = _read(folder)
-    for condition in one.conditions:
+    for condition in experiment.conditions:
         run = f"{base}-{condition.name}"
-        known = measured.get(condition.name)
-        if known is not None and (TROUBLE in known or _state(engine, run) == "done"):
+        previous = measured.get(condition.name)
+        if previous is not None and (TROUBLE in previous or _state(engine, run) == "done"):
             continue
         console.print(f"run {run}", highlight=False)
-        found = _tried(condition, partial(_one, engine, run, config, condition, clients, folder))
-        measured = {**measured, condition.name: found}
+        result = _tried(
+            condition, partial(_run_condition, engine, run, config, condition, clients, folder)
+        )
+        measured = {**measured, condition.name: result}
         (folder / "conditions.json").write_text(json.dumps(measured, indent=1) + "\n")
-    data, numbers = _told(engine, base, one, measured)
-    tell(data, table_of(data, one.layout, measured=numbers), folder, as_json=as_json)
+    data, numbers = _merged_runs(engine, base, experiment, measured)
+    tell(data, table_of(data, experiment.layout, measured=numbers), folder, as_json=as_json)
     return 0
 
 
@@ -83,51 +85,57 @@ def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Ma
         return {TROUBLE: str(gone)}
 
 
-def _told(
-    engine: Engine, base: str, one: Surroundings, measured: Mapping[str, Mapping[str, Any]]
+def _merged_runs(
+    engine: Engine, base: str, experiment: Surroundings, measured: Mapping[str, Mapping[str, Any]]
 ) -> tuple[RunData, dict[str, dict[str, float | None]]]:
     """The conditions' runs as one, what could not be run among its notes; and the figures."""
-    told = {c.name: measured[c.name] for c in one.conditions}
-    notes = [f"{name}: {found[TROUBLE]}" for name, found in told.items() if TROUBLE in found]
+    results = {c.name: measured[c.name] for c in experiment.conditions}
+    notes = [f"{name}: {result[TROUBLE]}" for name, result in results.items() if TROUBLE in result]
     read = {
         name: read_run(engine, f"{base}-{name}")
-        for name in told
+        for name in results
         if _state(engine, f"{base}-{name}") is not None
     }
     done = {name: data for name, data in read.items() if data.units}
     if not done:
         raise ClientsGone("nothing was measured: " + "; ".join(notes))
     data = merged(done, base)
-    numbers = {name: dict(found) for name, found in told.items() if TROUBLE not in found}
+    numbers = {name: dict(result) for name, result in results.items() if TROUBLE not in result}
     return replace(data, notes=(*data.notes, *notes)), numbers
 
 
-def narrowed(one: Surroundings, only: Sequence[str] | None) -> Surroundings:
+def narrowed(experiment: Surroundings, only: Sequence[str] | None) -> Surroundings:
     """The experiment under the conditions that `only` names. Raises InvalidAsk."""
     if not only:
-        return one
-    found = []
+        return experiment
+    conditions = []
     for name in only:
-        condition = one.condition(name)
+        condition = experiment.condition(name)
         if condition is None:
-            known = [condition.name for condition in one.conditions]
-            hint = nearest(name, known) or f" (there are: {', '.join(known)})"
-            raise InvalidAsk(f"{one.name} has no condition {name!r}{hint}")
-        found.append(condition)
-    return replace(one, conditions=tuple(found))
+            names = [condition.name for condition in experiment.conditions]
+            hint = nearest(name, names) or f" (there are: {', '.join(names)})"
+            raise InvalidAsk(f"{experiment.name} has no condition {name!r}{hint}")
+        conditions.append(condition)
+    return replace(experiment, conditions=tuple(conditions))
 
 
 def config_of(
-    one: Surroundings, site: Site, order: Order, folder: Path
+    experiment: Surroundings, site: Site, order: Order, folder: Path
 ) -> tuple[RunConfig, Sequence[str]]:
     """The run of every condition, and the clients that it asks. One query at once by default."""
     values, chosen = values_of(site, order, folder)
     names = list(chosen.clients)
-    told = {"concurrency": 1, **values, "name": one.name, "clients": names, "entries": [ENTRY]}
-    return read_config(told), names
+    values_of_run = {
+        "concurrency": 1,
+        **values,
+        "name": experiment.name,
+        "clients": names,
+        "entries": [ENTRY],
+    }
+    return read_config(values_of_run), names
 
 
-def _one(
+def _run_condition(
     engine: Engine,
     run: str,
     config: RunConfig,
@@ -151,17 +159,17 @@ def _one(
         if ended.state != "done":
             raise ColmError(f"run {run} is {ended.state}: {ended.note}")
         memory = running.peak()
-    asked = (ended.units or 0) - before
+    queries = (ended.units or 0) - before
     return {
-        "KiB to broker": link.sent / 1024 / asked if asked else None,
-        "KiB from broker": link.received / 1024 / asked if asked else None,
+        "KiB to broker": link.sent / 1024 / queries if queries else None,
+        "KiB from broker": link.received / 1024 / queries if queries else None,
         "clients' peak MiB": memory,
     }
 
 
 def _state(engine: Engine, run: str) -> str | None:
-    known = {found.run: found.state for found in store.known_runs(engine)}
-    return known.get(run)
+    states = {run_row.run: run_row.state for run_row in store.known_runs(engine)}
+    return states.get(run)
 
 
 def _alone(clients: Sequence[str]) -> None:

@@ -40,11 +40,15 @@ class Order:
     share: bool | None = None
 
 
-def site_of(found: Settings) -> Site:
+def site_of(config: Settings) -> Site:
     """The participants of the settings that models answer for, and each one's model."""
     clients, servers = (
-        {name: model_of(one.engine) for name, one in kind.items() if one.engine.kind != "sandbox"}
-        for kind in (found.clients, found.servers)
+        {
+            name: model_of(participant.engine)
+            for name, participant in kind.items()
+            if participant.engine.kind != "sandbox"
+        }
+        for kind in (config.clients, config.servers)
     )
     return Site(clients=clients, servers=servers)
 
@@ -86,8 +90,8 @@ def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], S
     if order.servers:
         values["server"] = order.servers[0]
     for key in ("seeds", "concurrency", "share"):
-        if (said := getattr(order, key)) is not None:
-            values[key] = said
+        if (value := getattr(order, key)) is not None:
+            values[key] = value
     if order.limit is not None:
         values["data"] = {**values["data"], "limit": order.limit}
     return values, chosen
@@ -95,25 +99,27 @@ def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], S
 
 def layout_of(run: str, config: Mapping[str, Any]) -> Layout:
     """What the run was made for. Raises CallerError where it was made for no experiment."""
-    found = RunConfig.model_validate(config).experiment
-    if found is None:
+    experiment = RunConfig.model_validate(config).experiment
+    if experiment is None:
         raise CallerError(f"run {run} was made for no experiment: colm report {run}")
-    return _layout(found)
+    return _layout(experiment)
 
 
-def told_experiments(site: Site) -> list[dict[str, Any]]:
+def describe_experiments(site: Site) -> list[dict[str, Any]]:
     """Each experiment with the number of entries it has on this site, or why it cannot be made."""
-    told = []
-    for name, one in EXPERIMENTS.items():
+    documents = []
+    for name, experiment in EXPERIMENTS.items():
         try:
             entries, problem = len(plan_of(name, site)), ""
         except InvalidAsk as error:
             entries, problem = 0, str(error)
-        told.append({"name": name, "asks": one.asks, "entries": entries, "problem": problem})
+        documents.append(
+            {"name": name, "asks": experiment.asks, "entries": entries, "problem": problem}
+        )
     for name, other in SURROUNDINGS.items():
         entries, problem = len(other.conditions), ""
-        told.append({"name": name, "asks": other.asks, "entries": entries, "problem": problem})
-    return told
+        documents.append({"name": name, "asks": other.asks, "entries": entries, "problem": problem})
+    return documents
 
 
 def _values(order: Order, folder: Path) -> dict[str, Any]:
@@ -123,36 +129,39 @@ def _values(order: Order, folder: Path) -> dict[str, Any]:
     values = read_values(folder / Path(order.data).expanduser())
     if not isinstance(values.get("data"), dict):
         raise InvalidAsk(f"{order.data} has no [data] table: it says no data set to ask")
-    return {key: said for key, said in values.items() if key not in ("entries", "baselines")}
+    return {key: value for key, value in values.items() if key not in ("entries", "baselines")}
 
 
-def _chosen(known: Mapping[str, str], names: Sequence[str] | None, what: str) -> Mapping[str, str]:
+def _chosen(
+    available: Mapping[str, str], names: Sequence[str] | None, what: str
+) -> Mapping[str, str]:
     """Those of `known` that `names` lists, in its order; all where it lists none."""
     if not names:
-        return known
+        return available
     for name in names:
-        if name not in known:
-            raise InvalidAsk(f"no {what} is called {name!r}{nearest(name, list(known))}")
-    return {name: known[name] for name in names}
+        if name not in available:
+            raise InvalidAsk(f"no {what} is called {name!r}{nearest(name, list(available))}")
+    return {name: available[name] for name in names}
 
 
 def _settings(name: str, points: Sequence[Point]) -> dict[str, Any]:
-    one = EXPERIMENTS[name]
+    experiment = EXPERIMENTS[name]
     places = [
         {"entry": point.entry["name"], "series": point.series, "x": point.x, "label": point.label}
         for point in points
     ]
-    told = {field: getattr(one, field) for field in ("name", "asks", "axis", "against")}
-    return {**told, "places": places}
+    fields = {field: getattr(experiment, field) for field in ("name", "asks", "axis", "against")}
+    return {**fields, "places": places}
 
 
-def _layout(found: ExperimentSettings) -> Layout:
+def _layout(experiment: ExperimentSettings) -> Layout:
     return Layout(
-        name=found.name,
-        asks=found.asks,
-        axis=found.axis,
-        against=found.against,
+        name=experiment.name,
+        asks=experiment.asks,
+        axis=experiment.axis,
+        against=experiment.against,
         places={
-            one.entry: Place(series=one.series, x=one.x, label=one.label) for one in found.places
+            place.entry: Place(series=place.series, x=place.x, label=place.label)
+            for place in experiment.places
         },
     )

@@ -71,12 +71,12 @@ def tell(data: RunData, table: Table, folder: Path, *, as_json: bool) -> None:
 
 def read_experiment(engine: Engine, run: str) -> tuple[RunData, Table]:
     """An experiment's run and its table, however far it is. Raises ColmError if nothing is done."""
-    found = store.find(engine, run)
-    layout = layout_of(run, found.config)
+    row = store.find(engine, run)
+    layout = layout_of(run, row.config)
     data = read_run(engine, run)
     if not data.units:
         raise ColmError(f"nothing of run {run} is done yet: there is nothing to report")
-    data = replace(data, notes=(*data.notes, *_cautions(data, found.config)))
+    data = replace(data, notes=(*data.notes, *_cautions(data, row.config)))
     return data, table_of(data, layout)
 
 
