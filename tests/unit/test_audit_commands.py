@@ -58,7 +58,7 @@ def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(key_file(tmp_path).stat().st_mode) == 0o600
     assert keys.parse_public(public) == public
     key_file(tmp_path).chmod(0o640)
-    with pytest.raises(SettingsError, match="others may read the key"):
+    with pytest.raises(SettingsError, match="other users may read the key"):
         run("audit", "seal")
 
 
@@ -225,7 +225,7 @@ def test_a_coordinator_seals_by_itself_only_with_a_key(engine: Engine, tmp_path:
 
 @pytest.mark.parametrize("text", ["90", "d", "-1d", "1w", "", "1.5h"])
 def test_an_age_has_a_number_and_a_unit(text: str) -> None:
-    with pytest.raises(CallerError, match="is no age"):
+    with pytest.raises(CallerError, match="is not an age"):
         age(text)
     assert (age("90d"), age("2h"), age("5m")) == (
         timedelta(days=90), timedelta(hours=2), timedelta(minutes=5),

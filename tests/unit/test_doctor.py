@@ -175,7 +175,7 @@ def test_an_endpoint_is_asked_a_question_and_what_it_does_not_take_is_told() -> 
         found = look(base_url=endpoint.url)
         assert graded(found) == (
             "warning",
-            f"{endpoint.url} serves qwen; it does not take max_tokens, seed, system_role",
+            f"{endpoint.url} serves qwen; it rejects max_tokens, seed, system_role",
         )
         spared = 'omit = ["seed"], max_tokens_field = "max_completion_tokens", system_role = false'
         assert found.do.endswith(spared)

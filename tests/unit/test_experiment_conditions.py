@@ -128,6 +128,6 @@ def test_where_no_clients_could_start_it_is_said_why(tmp_path: Path) -> None:
     migrate.upgrade(url)
     engine = connect(url)
     small = narrowed(SURROUNDINGS["memory"], ["memory-8"])
-    with pytest.raises(ClientsGone, match="nothing was measured: memory-8: MemoryError"):
+    with pytest.raises(ClientsGone, match="no condition was measured: memory-8: MemoryError"):
         _merged_runs(engine, "small", small, {"memory-8": {"trouble": "MemoryError"}})
     engine.dispose()

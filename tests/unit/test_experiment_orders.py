@@ -102,15 +102,15 @@ def test_the_run_says_where_its_entries_stand_and_survives_json() -> None:
 
 def test_another_run_is_no_experiment() -> None:
     plain = {"data": {"source": "items.jsonl"}, "entries": [{"name": "alone"}]}
-    with pytest.raises(CallerError, match="made for no experiment: colm report night"):
+    with pytest.raises(CallerError, match="belongs to no experiment: use colm report night"):
         layout_of("night", plain)
 
 
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
-        ({"clients": ["adda"]}, "no client is called 'adda'; did you mean 'ada'"),
-        ({"servers": ["ada"]}, "no server is called 'ada'"),
+        ({"clients": ["adda"]}, "no client 'adda'; did you mean 'ada'"),
+        ({"servers": ["ada"]}, "no server 'ada'"),
         ({"seeds": [1, 1]}, "seeds names the same seed twice"),
         ({"clients": ["ada"]}, "needs 2 clients; 1 configured"),
         ({"data": "missing.toml"}, "missing.toml cannot be read"),

@@ -68,9 +68,9 @@ EXPIRED = Outcome(status="expired", at=NOW, error=StepError(kind="expired", reas
         (db_examples.completed(), True, False, "ok", "draft in 1.2 s"),
         (FAILED, True, False, "problem", "draft: ModelUnusable: no weights"),
         (None, False, False, "problem", "its step has not been sent"),
-        (None, True, True, "problem", "lies in colm.draft.alice and was not taken"),
-        (None, True, False, "problem", "took its step, and nothing came"),
-        (EXPIRED, True, False, "problem", "took its step, and nothing came"),
+        (None, True, True, "problem", "waits in colm.draft.alice"),
+        (None, True, False, "problem", "received its step and did not submit"),
+        (EXPIRED, True, False, "problem", "received its step and did not submit"),
     ],
 )
 def test_it_is_said_of_each_participant_where_its_step_got_stuck(

@@ -23,7 +23,7 @@ def key_path(config: Settings) -> Path:
 
 
 def site_key() -> SiteKey:
-    """The key of this site; SettingsError says how to make one."""
+    """The key of this site. Raises SettingsError, which says how to create one."""
     path = key_path(settings())
     key = keys.load(path)
     if key is None:

@@ -1,4 +1,4 @@
-"""`colm audit verify`: what is not as it was recorded, for people and for scripts."""
+"""Implementation of `colm audit verify`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from colm.workers.console import print_plain
 
 
 def verify_query(query: str, keys: Sequence[str], *, as_json: bool) -> bool:
-    """Whether nothing is wrong. Raises UnknownQuery where nothing is left of such a query."""
+    """Whether the query verifies. Raises UnknownQuery if nothing is left of it."""
     engine = connect(settings().database_url, pool_size=1)
     trust = _trust(keys, site=True)
     checked = check_query(engine, query, trust)
     if checked == Checked():
         checked = check_query(engine, whole_id(engine, query), trust)
     if checked == Checked():
-        raise UnknownQuery(f"the record knows nothing of {query!r}")
+        raise UnknownQuery(f"no query {query!r} is in the record")
     return _tell(checked, trust, as_json=as_json)
 
 
@@ -51,13 +51,13 @@ def verify_everything(keys: Sequence[str], *, as_json: bool) -> bool:
 
 
 def verify_bundle(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
-    """Needs no database and no settings: the keys to trust are those that are given."""
+    """Needs no database and no settings; trusts the given keys."""
     try:
         bundle = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ColmError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise BadMessage(f"{path} holds no JSON: {error}") from error
+        raise BadMessage(f"{path} is not JSON: {error}") from error
     trust = _trust(keys, site=False)
     remains, findings = bundle_findings(bundle, trust)
     checked = Checked(
@@ -104,10 +104,10 @@ def _summary(checked: Checked) -> Text:
         (checked.tombstones, "tombstones"),
         (checked.seals, "seals"),
     )
-    looked_at = ", ".join(f"{count} {what}" for count, what in counts if count)
+    checked_counts = ", ".join(f"{count} {what}" for count, what in counts if count)
     if checked.findings:
-        return Text(f"{len(checked.findings)} findings in {looked_at}", style="bold red")
-    return Text(f"as recorded: {looked_at or 'nothing'}", style="bold green")
+        return Text(f"{len(checked.findings)} findings in {checked_counts}", style="bold red")
+    return Text(f"as recorded: {checked_counts or 'nothing'}", style="bold green")
 
 
 def _notes(checked: Checked, trust: Trust) -> Iterable[str]:
@@ -116,7 +116,7 @@ def _notes(checked: Checked, trust: Trust) -> Iterable[str]:
     if checked.unsealed:
         yield f"unsealed: {checked.unsealed} queries have rows that no seal covers yet"
     if not trust.keys:
-        yield "no key to trust: signatures were held against the keys that they name; give --key"
+        yield "no trusted key: signatures were checked with the keys that they name; give --key"
 
 
 def _bar() -> Progress:

@@ -1,8 +1,7 @@
-"""What `colm client add` and its like print: a colm.toml to hand over, and what is left to do.
+"""Implementation of `colm client|server add|rotate|remove|list`.
 
-The file goes to standard output or to a file that only this user can read; everything else goes to
-standard error, so that `colm client add ada > ada.toml` holds the file and nothing else. It has the
-one secret that its participant needs: the password of its own user.
+The generated colm.toml goes to standard output or to a file of mode 0600; messages go to standard
+error. The file contains one secret: the password of the participant's RabbitMQ user.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from colm.workers.rabbitmq import users
 from colm.workers.rabbitmq.management_api import management_of
 
 HEAD = """\
-# CoLM's {role} {name!r}. Keep this file to yourself (chmod 600): it holds the password of its user.
+# CoLM's {role} {name!r}. Keep this file secret (chmod 600): it contains the user's password.
 # Save it as colm.toml where the {role} runs, or name it in COLM_CONFIG. Then: colm {role} {name}
 broker = {broker}
 """
 TLS = """
 [tls]
-# The authority that signed the broker's certificate; without it the system's are trusted.
+# The CA of the broker's certificate; default: the system's.
 # ca = "ca.pem"
 """
 ENGINE = """
@@ -56,7 +55,7 @@ def create_account(
     events: bool,
     management: str | None,
 ) -> None:
-    """Make the participant's user and queues, and hand out its settings."""
+    """Create the participant's user and queues, and write its settings."""
     config = settings()
     _check_name(role, name, config)
     account = users.account(role, name, user)
@@ -68,7 +67,7 @@ def create_account(
     table = config.clients if role == "client" else config.servers
     if name not in table:
         _tell(
-            f"the coordinators do not know {name!r} yet. Add this to their colm.toml and restart "
+            f"{name!r} is not in the coordinators' colm.toml. Add this and restart "
             f'them:\n\n[{role}s.{name}]\npersona = ""\ndomain = ""\n'
         )
 
@@ -83,7 +82,7 @@ def rotate_user(
     close: bool,
     management: str | None,
 ) -> None:
-    """Give the user a new password, and hand out the settings with it."""
+    """Set a new password, and write the settings with it."""
     config = settings()
     account = users.account(role, name, user)
     _check_free(write)
@@ -92,10 +91,10 @@ def rotate_user(
         password = users.rotate(broker, account, close=close)
     write_credentials(account, password, base, write)
     _tell(
-        f"the old password opens no connection from now on; {role} {name} must be started again "
-        "with the new one. " + ("Its connections were ended." if close else "What is connected "
-        "stays so until it ends; --close ends it.") + f" To have two passwords for a while: colm "
-        f"{role} add {name} --user OTHER, and later colm {role} remove {name} --user {account.user}"
+        f"the old password is invalid for new connections: restart {role} {name} with the new one. "
+        + ("Its connections were closed." if close else "Open connections stay; --close ends them.")
+        + f" For two valid passwords: colm {role} add {name} --user OTHER, and later colm {role} "
+        f"remove {name} --user {account.user}"
     )  # fmt: skip
 
 
@@ -108,18 +107,18 @@ def remove_user(
     force: bool,
     management: str | None,
 ) -> None:
-    """Take the user away, and say what is left to do."""
+    """Delete the user, and print the remaining steps."""
     config = settings()
     account = users.account(role, name, user)
     with management_of(config, management) as broker:
         messages = users.remove(broker, account, queues=queues, force=force)
     _tell(*messages)
     if name in (config.clients if role == "client" else config.servers):
-        _tell(f"take [{role}s.{name}] out of the coordinators' colm.toml and restart them")
+        _tell(f"remove [{role}s.{name}] from the coordinators' colm.toml and restart them")
 
 
 def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO) -> None:
-    """Print each user of the role: for whom it is, how often it is connected, whether known."""
+    """Print each user of the role: participant, connections, and whether it is configured."""
     config = settings()
     table = config.clients if role == "client" else config.servers
     with management_of(config, management) as broker:
@@ -135,7 +134,7 @@ def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO
         ]
         others = users.of_others(broker)
     if others:
-        _tell(f"not shown: {others} users of other sites, which have no right in this virtual host")
+        _tell(f"not listed: {others} users without permissions in this virtual host")
     if as_json:
         json.dump(rows, out, indent=2)
         out.write("\n")
@@ -146,7 +145,7 @@ def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO
 
 
 def settings_file(account: users.Account, password: str, base: str, config: Settings) -> str:
-    """The colm.toml of a participant, whose broker is at `base` (scheme, host, port, vhost)."""
+    """The text of a participant's colm.toml. `base`: scheme, host, port and virtual host."""
     parts = urlsplit(base)
     login = f"{quote(account.user, safe='')}:{quote(password, safe='')}"
     broker = parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
@@ -157,13 +156,13 @@ def settings_file(account: users.Account, password: str, base: str, config: Sett
     engine = _engine(table.get(account.name))
     text += ENGINE.format(role=account.role, name=account.name, engine=engine)
     if account.role == "client" and account.name in default_servers():
-        # Its file would else have the built-in server of the same name.
+        # The built-in server of the same name would conflict.
         text += "".join(f"\n[servers.{server}]\n" for server in config.servers)
     return text
 
 
 def _engine(participant: ParticipantSettings | None) -> str:
-    """The engine as the coordinators' file has it, as TOML; JSON's values are TOML's."""
+    """The engine table of the coordinators' colm.toml. JSON values are valid TOML."""
     if participant is None:
         return QUICKSTART
     values = participant.engine.model_dump(mode="json", exclude_defaults=True)
@@ -175,7 +174,7 @@ def _engine(participant: ParticipantSettings | None) -> str:
 
 
 def _address(config: Settings, address: str | None) -> str:
-    """Where the participant finds the broker, without a login, and with the virtual host."""
+    """The broker's URL for the participant: without a login, with the virtual host."""
     here = urlsplit(config.broker_url)
     if address is None:
         return here._replace(netloc=here.netloc.rpartition("@")[2]).geturl()
@@ -184,7 +183,7 @@ def _address(config: Settings, address: str | None) -> str:
     except ValueError as error:
         raise SettingsError(f"--address: {error}") from None
     if parts.scheme not in {"amqp", "amqps"} or not parts.host or parts.login is not None:
-        raise SettingsError("--address is of the form amqps://HOST:PORT, without a login")
+        raise SettingsError("--address must be amqps://HOST:PORT, without a login")
     port = "" if parts.port is None else f":{parts.port}"
     return here._replace(scheme=parts.scheme, netloc=parts.host + port).geturl()
 
@@ -195,22 +194,22 @@ def _check_name(role: Role, name: str, config: Settings) -> None:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
         raise SettingsError(
-            f"{name!r} is no name: 1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit"
+            f"{name!r} is not a valid name: 1 to 40 of a-z, 0-9, _ and -, first a letter or digit"
         ) from None
     if name in RESERVED:
-        raise SettingsError(f"{name!r} is a word of 'colm {role}' and no name; choose another")
+        raise SettingsError(f"{name!r} is a subcommand of 'colm {role}': choose another name")
     if name in other:
         raise SettingsError(f"{name!r} is a {'server' if role == 'client' else 'client'} already")
 
 
 def _check_free(path: Path | None) -> None:
-    """Before anything is made on the broker: a password that cannot be written would be lost."""
+    """Check the file before the user is created: a password that cannot be written is lost."""
     if path is None:
         return
     if path.exists():
-        raise ColmError(f"{path} exists already; it was left as it is")
+        raise ColmError(f"{path} exists already and was not changed")
     if not os.access(path.absolute().parent, os.W_OK):
-        raise ColmError(f"{path} cannot be written: its folder is missing or not yours")
+        raise ColmError(f"{path} cannot be written: its folder is missing or not writable")
 
 
 def write_credentials(account: users.Account, password: str, base: str, write: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""`colm ask`, `show`, `queries`: what a caller asks."""
+"""`colm ask`, `show`, `queries`, `cancel`."""
 
 from __future__ import annotations
 
@@ -32,15 +32,17 @@ def ask(
         str | None, typer.Option(help="The server to ask.", autocompletion=completion.servers)
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of guidance.")] = None,
-    select: Annotated[int | None, typer.Option(help="Let the server select k clients.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes every draw repeatable.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Per completion.")] = None,
+    select: Annotated[
+        int | None, typer.Option(help="The server selects this many clients.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Limit of each completion.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds for the whole query.")] = None,
     image: Annotated[
-        list[str] | None, typer.Option(help="A file that the question is about; repeat for more.")
+        list[str] | None, typer.Option(help="An image file for the question; repeat for more.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", help="Any other, as name=value.")
+        list[str] | None, typer.Option("--option", "-o", help="Any other option, as name=value.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +70,7 @@ def show(
     as_json: Json = False,
     prompts: Annotated[bool, typer.Option(help="Print every prompt in full.")] = False,
 ) -> None:
-    """Print the whole life of a query."""
+    """Print the recorded history of a query."""
     from colm.workers.cli.query_actions import show_query
 
     show_query(query, as_json=as_json, prompts=prompts)
@@ -96,12 +98,12 @@ def _standard_input() -> str:
 
 
 def _pairs(options: list[str]) -> dict[str, Any]:
-    """name=value as JSON where it is JSON, as text where it is not."""
+    """Parses name=value options. A value that is not JSON is text."""
     pairs: dict[str, Any] = {}
     for option in options:
         name, equals, text = option.partition("=")
         if not equals:
-            raise ColmError(f"--option {option!r} is not of the form name=value")
+            raise ColmError(f"--option {option!r} must be name=value")
         try:
             pairs[name] = json.loads(text)
         except ValueError:
@@ -111,9 +113,9 @@ def _pairs(options: list[str]) -> dict[str, Any]:
 
 def cancel(
     query: Query,
-    reason: Annotated[str, typer.Option(help="Recorded, and told to whoever waits.")] = "",
+    reason: Annotated[str, typer.Option(help="Recorded, and part of the caller's error.")] = "",
 ) -> None:
-    """End a query as failed and stop what is generated for it."""
+    """End a query as failed and stop its running steps."""
     from colm.workers.cli.query_actions import run_cancel
 
     typer.echo(run_cancel(query, reason))

@@ -1,4 +1,4 @@
-"""What the shell is offered for the names of a site; nothing where they cannot be looked up."""
+"""Shell completion of names; empty where they cannot be looked up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import get_args
 
 from colm.models.errors import ColmError
 
-#: The latest queries that are offered.
+#: Latest queries that are offered.
 LATEST = 200
 
 
 def _offered(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """Those of `names` that begin as what was typed: a shell must hear of no error."""
+    """Completes names that begin with the typed text. Errors give no completions."""
 
     @wraps(names)
     def offer(incomplete: str) -> list[str]:
@@ -23,7 +23,7 @@ def _offered(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
             return []
 
     offer.__annotations__ = {"incomplete": str, "return": list[str]}
-    del offer.__wrapped__  # typer would look at its signature
+    del offer.__wrapped__  # typer would read its signature
     return offer
 
 

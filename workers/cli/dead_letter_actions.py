@@ -1,7 +1,6 @@
-"""What `colm dead list|show|replay|drop` do: on RabbitMQ with what lies in its queues.
+"""Implementation of `colm dead list|show|replay|drop` on RabbitMQ's queues.
 
-The embedded broker keeps no dead letters: there the record's are shown, and nothing
-can be replayed.
+The embedded broker has no dead-letter queues: the record's are shown, and none can be replayed.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from colm.tasks.config.settings import settings
 from colm.workers.console import plain, print_json
 
 EMBEDDED = (
-    "the embedded broker keeps no dead letters: what a worker refused is in the record alone, and "
+    "the embedded broker has no dead-letter queues: rejected messages are only in the record and "
     "cannot be replayed; ask again, or use RabbitMQ"
 )
 
 
 def show_list(limit: int, *, as_json: bool) -> None:
-    """List both queues; on the embedded broker, the record's letters."""
+    """List the letters of both queues; on the embedded broker, of the record."""
     if settings().embedded:
         from colm.workers.cli.query_actions import list_dead_letters
 
-        sys.stderr.write(f"{EMBEDDED}. These are the record's:\n")
+        sys.stderr.write(f"{EMBEDDED}. Letters in the record:\n")
         list_dead_letters(min(limit, 10_000), texts=False, as_json=as_json)
         return
     letters = [letter for letter, _ in process_queue(_keep, limit=limit)]
@@ -41,7 +40,7 @@ def show_list(limit: int, *, as_json: bool) -> None:
 
 
 def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
-    """Print one letter. Raises CallerError where there is none of this id."""
+    """Print one letter. Raises CallerError for an unknown id."""
     if settings().embedded:
         from colm.workers.cli.query_actions import show_dead_letter
 
@@ -67,14 +66,14 @@ def replay_or_drop(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """Replay or drop the letters named, or all of them. Raises CallerError, NoConsumer, Overloaded.
+    """Replay or drop the given letters, or all. Raises CallerError, NoConsumer, Overloaded.
 
-    A letter that no coordinator has settled yet is not dropped: somebody waits for what it was.
+    A letter that no coordinator has recorded yet is not dropped: its caller still waits.
     """
     if settings().embedded:
         raise CallerError(EMBEDDED)
     if bool(ids) == every:
-        raise CallerError(f"name letters to {what}, or say --all")
+        raise CallerError(f"give the letters to {what}, or --all")
     selected = set(ids)
     skipped: list[str] = []
 
@@ -83,9 +82,9 @@ def replay_or_drop(
             return "keep"
         if reason is not None and reason not in letter.reason:
             return "keep"
-        unsettled = what == "drop" and not letter.recorded
-        homeless = what == "replay" and letter.exchange is None
-        if unsettled or (homeless and every):
+        unrecorded = what == "drop" and not letter.recorded
+        unroutable = what == "replay" and letter.exchange is None
+        if unrecorded or (unroutable and every):
             skipped.append(letter.letter_id)
             return "keep"
         return what
@@ -108,9 +107,9 @@ def _report(
         console.print(plain(f"{what}: {letter.letter_id}{where}"), soft_wrap=True)
     for letter_id in skipped:
         why = (
-            "nobody knows where it was published"
+            "its exchange is unknown"
             if what == "replay"
-            else "no coordinator has settled it yet; start 'colm coordinator'"
+            else "no coordinator has recorded it yet: start 'colm coordinator'"
         )
         console.print(plain(f"kept: {letter_id}: {why}"), soft_wrap=True)
     if not done and not skipped:
@@ -123,14 +122,14 @@ def _keep(_letter: DeadMessage) -> Verdict:
 
 def _missing(ids: Sequence[str], *, done: int = 0, what: str = "") -> str:
     rest = f"; {what} was done for {done} others" if done else ""
-    return f"there is no letter {', '.join(map(repr, ids))}{rest}; 'colm dead list' lists them"
+    return f"no letter {', '.join(map(repr, ids))}{rest}: see 'colm dead list'"
 
 
 def _as_document(letter: DeadMessage) -> dict[str, Any]:
     return {
         "letter": letter.letter_id,
         "at": letter.at.isoformat() if letter.at else None,
-        "state": "parked" if letter.queue == PARKED else "not settled yet",
+        "state": "parked" if letter.queue == PARKED else "not recorded yet",
         "task": letter.task,
         "reason": letter.reason,
         "exchange": letter.exchange,
@@ -143,7 +142,7 @@ def _content(letter: DeadMessage, *, texts: bool) -> dict[str, Any]:
     headers = {str(k): str(v)[:1_000] for k, v in (letter.properties.headers or {}).items()}
     content: dict[str, Any] = {"content_type": letter.properties.content_type}
     if not texts:
-        return {**content, "headers": sorted(headers), "body": "hidden; --texts shows it"}
+        return {**content, "headers": sorted(headers), "body": "hidden: use --texts"}
     body = letter.body.decode("utf-8", "backslashreplace")
     return {**content, "headers": headers, "body": body}
 

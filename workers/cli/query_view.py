@@ -1,4 +1,4 @@
-"""How a query looks on a terminal. Builds Rich renderables; prints nothing itself."""
+"""Rich renderables of queries and dead letters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STATUS_STYLE = {
 
 
 def progress_table(life: History, elapsed: float) -> RenderableType:
-    """One row a step, in the order asked, as far as the query has come."""
+    """One row a step, in the order asked."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("round", "step", "by", "status"):
         table.add_column(name)
@@ -86,7 +86,7 @@ def _figures(answer: Answer) -> RenderableType:
 
 
 def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
-    """Every entry of a query's life in the order in which it happened."""
+    """Every entry of a query's history in order."""
     started = life.entries[0].at
     for entry in life.entries:
         at = Text(f"{entry.seq:>3}  +{_since(started, entry.at)} s", style="dim")
@@ -188,7 +188,7 @@ def letters_table(letters: Sequence[StoredLetter]) -> Table:
 
 
 def _deciding(life: History) -> dict[str, Outcome]:
-    """Each step's outcome, late ones left out."""
+    """Each step's outcome, without late ones."""
     outcomes = [entry.what for entry in life.entries if isinstance(entry.what, StepOutcome)]
     return {o.step_id: o.outcome for o in outcomes if o.outcome.status != "late"}
 

@@ -16,7 +16,7 @@ from colm.workers.console import plain, print_json
 
 
 def show_reliability(queries: int, *, as_json: bool) -> None:
-    """Print what the latest answered queries say of each client."""
+    """Print each client's scores over the latest answered queries."""
     scores = reliabilities(client_parts(connect(settings().database_url), queries))
     if as_json:
         print_json([asdict(score) for score in scores])

@@ -1,4 +1,4 @@
-"""`colm replay`: a recorded query once more, step by step."""
+"""`colm replay`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from colm.workers.cli.options import Json, Query
 def replay(
     query: Query,
     decisions_only: Annotated[
-        bool, typer.Option("--decisions-only", help="Load no model: decide again, and no more.")
+        bool, typer.Option("--decisions-only", help="Only decide again; loads no model.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Decide and generate a recorded query again; say what is equal and what is not."""
+    """Decide and generate a recorded query again, and compare with the record."""
     from colm.workers.cli.replay_actions import run_replay
     from colm.workers.participant.process import load_engine
 

@@ -1,4 +1,4 @@
-"""What `colm replay` does: decides a recorded query again, and generates its steps again."""
+"""Implementation of `colm replay`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STYLE = {"equal": "green", "different": "yellow", "not run": "dim"}
 
 
 def run_replay(query: str, load: Load, *, decisions_only: bool, as_json: bool) -> int:
-    """Print what came of it; 1 if anything that was promised to be equal is different, else 0."""
+    """Print the comparison; 1 if a result that must be equal differs, else 0."""
     life = recorded_life(query)
     decisions = replay_decisions(life)
     console = Console()
@@ -46,21 +46,21 @@ def run_replay(query: str, load: Load, *, decisions_only: bool, as_json: bool) -
 
 
 def summary(compared: Iterable[Compared]) -> str:
-    """One line: how many steps came out how."""
+    """One line: the number of steps by result."""
     steps = list(compared)
     counts = {name: sum(step.result == name for step in steps) for name in STYLE}
     results = ", ".join(f"{count} {name}" for name, count in counts.items())
     broken = sum(step.broken for step in steps)
-    return f"{results}; {broken} of them against the promise"
+    return f"{results}; {broken} of them against a promise"
 
 
 def _print_decisions(decisions: Decisions, console: Console) -> None:
     if decisions.difference is not None:
         d = decisions.difference
-        line = f"decisions: DIFFERENT at entry {d.seq}: {d.recorded} is recorded, {d.decided} is"
-        console.print(plain(f"{line} decided now", "bold red"), soft_wrap=True)
+        line = f"decisions: DIFFERENT at entry {d.seq}: recorded {d.recorded}, now"
+        console.print(plain(f"{line} {d.decided}", "bold red"), soft_wrap=True)
     elif decisions.ended_early is not None:
-        line = f"decisions: {decisions.moves} moves equal, and then {decisions.ended_early}"
+        line = f"decisions: {decisions.moves} moves equal, then {decisions.ended_early}"
         console.print(plain(line), soft_wrap=True)
     else:
         console.print(plain(f"decisions: all {decisions.moves} moves equal", "green"))

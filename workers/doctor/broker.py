@@ -1,4 +1,4 @@
-"""RabbitMQ itself: its version, its alarms, its patience, its clock, and what our user may do."""
+"""RabbitMQ: version, alarms, limits, consumer_timeout, clock, and our user's permissions."""
 
 from __future__ import annotations
 
@@ -30,27 +30,26 @@ from colm.workers.rabbitmq.permission_probe import (
 )
 from colm.workers.rabbitmq.permissions import queue_names
 
-#: Versions that are supported: from the first, to before the second.
+#: The first supported version, and the first unsupported one.
 OLDEST, TOO_NEW = (3, 10), (5, 0)
-#: RabbitMQ's consumer_timeout unless it is set (seconds).
+#: RabbitMQ's default consumer_timeout (seconds).
 DEFAULT_CONSUMER_TIMEOUT = 1_800.0
 CONSUMER_TIMEOUT = "application:get_env(rabbit, consumer_timeout)."
 CTL_WITHIN = 30.0
-#: Below this a broker refuses questions and panels that are usual (bytes).
+#: A smaller limit rejects usual questions and panels (bytes).
 USUAL_MESSAGE = 2**20
-#: Connections and channels of one process each, as docs/security.md counts them, and what callers
-#: and operators may need beside them.
+#: Connections and channels of one process (see docs/security.md); of callers and operators.
 COORDINATOR_CONNECTIONS = 9
 PARTICIPANT_CONNECTIONS = 4
 PARTICIPANT_CHANNELS = 6
 OTHER_CONNECTIONS = 2
-#: Queues for remote control and Flower, beside those that a coordinator declares.
+#: Queues of remote control and Flower.
 OTHER_QUEUES = 2
 
 
 def version(connection: pika.BlockingConnection) -> Finding:
-    """Whether this RabbitMQ is one that CoLM is made for."""
-    # pika tells what the server said of itself nowhere else.
+    """Whether CoLM supports this version of RabbitMQ."""
+    # pika has no public access to the server properties.
     release = str(connection._impl.server_properties.get("version", "unknown"))
     numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
     if not OLDEST <= numbers < TOO_NEW:
@@ -59,13 +58,13 @@ def version(connection: pika.BlockingConnection) -> Finding:
 
 
 def alarms(api: Management) -> Finding:
-    """A node with too little memory or disk takes no messages until that has passed."""
+    """Memory and disk alarms: a node with one accepts no messages."""
     reply = api.check("health", "checks", "alarms")
     if reply.status_code == 200:
-        return ok("alarms", "none: there is memory and disk")
+        return ok("alarms", "none")
     resources = re.findall(r'"resource":\s*"(\w+)"', reply.text) or ["a resource"]
-    do = "free memory or disk on the broker's machine: until then it takes no messages"
-    return problem("alarms", f"the broker raised one for {', '.join(sorted(set(resources)))}", do)
+    do = "free memory or disk on the broker's machine: until then it accepts no messages"
+    return problem("alarms", f"raised for {', '.join(sorted(set(resources)))}", do)
 
 
 def broker_clock(api: Management, deadlines: Deadlines) -> Finding:
@@ -74,30 +73,30 @@ def broker_clock(api: Management, deadlines: Deadlines) -> Finding:
     date = api.check("overview").headers.get("date")
     after = time.time()
     if date is None:
-        return warning("clock against the broker's", "the broker told no time", "run NTP on both")
+        return warning("clock against the broker's", "the broker sent no date", "run NTP on both")
     theirs = parsedate_to_datetime(date).timestamp() + 0.5
     return clock("broker", (before + after) / 2 - theirs, 0.5 + (after - before) / 2, deadlines)
 
 
 def message_size(connection: pika.BlockingConnection) -> Finding:
-    """The broker's max_message_size against what CoLM may send."""
+    """The broker's max_message_size against CoLM's largest message."""
     return judge_message_size(largest_message(connection, MAX_BODY_BYTES))
 
 
 def judge_message_size(most: int | None) -> Finding:
-    """What it means that the broker takes `most` bytes; None is enough for every message."""
+    """The finding for a max_message_size of `most` bytes; None is no limit for us."""
     about = "max_message_size"
     if most is None:
-        return ok(about, f"enough for the {MAX_BODY_BYTES} bytes that a message may have")
-    detail = f"{most} bytes, and a message may have {MAX_BODY_BYTES}: larger ones fail"
+        return ok(about, f"at least the {MAX_BODY_BYTES} bytes of the largest message")
+    detail = f"{most} bytes; messages of up to {MAX_BODY_BYTES} bytes fail above it"
     do = f"max_message_size = {MAX_BODY_BYTES} or more in rabbitmq.conf"
     return (problem if most < USUAL_MESSAGE else warning)(about, detail, do)
 
 
 def limits(api: Management, config: Settings, queues: int, users: Sequence[str]) -> Findings:
-    """The limits of the virtual host, and of `users` that were made for participants.
+    """Limits of the virtual host and of `users`, the users of participants.
 
-    `queues` is how many a coordinator declares.
+    `queues` is the number of queues that a coordinator declares.
     """
     of_vhost = _limits(api.get("vhost-limits", api.vhost))
     processes = len(config.clients) + len(config.servers)
@@ -112,10 +111,10 @@ def limits(api: Management, config: Settings, queues: int, users: Sequence[str])
 
 
 def judge_limit(whose: str, limit: str, limits: Mapping[str, int], needed: int) -> Findings:
-    """Nothing for a limit that leaves room for what is needed, or is none."""
+    """A finding for a limit below `needed`."""
     most = limits.get(limit, -1)
     if 0 <= most < needed:
-        detail = f"{limit} of {whose} is {most}, and this site needs up to {needed}"
+        detail = f"{limit} of {whose} is {most}; this site needs up to {needed}"
         setting = (
             "set_user_limits USER" if whose.startswith("user") else "set_vhost_limits -p VHOST"
         )
@@ -123,7 +122,7 @@ def judge_limit(whose: str, limit: str, limits: Mapping[str, int], needed: int) 
 
 
 def _limits(reply: Any) -> Mapping[str, int]:
-    """The limits in what the API answers: a list with one entry, or with none."""
+    """The limits in a reply of the API: a list of at most one entry."""
     match reply:
         case [{"value": dict() as value}, *_]:
             return {str(name): int(most) for name, most in value.items()}
@@ -132,7 +131,7 @@ def _limits(reply: Any) -> Mapping[str, int]:
 
 
 def max_ack_delay(deadlines: Deadlines) -> float:
-    """How long a worker can hold a message unacked (seconds)."""
+    """The longest time that a worker holds a message unacked (seconds)."""
     stages: list[float] = [
         limit for stage, limit in deadlines.model_dump().items() if stage != "query"
     ]
@@ -140,39 +139,39 @@ def max_ack_delay(deadlines: Deadlines) -> float:
 
 
 def consumer_timeout(config: Settings, api: Management | None) -> Finding:
-    """RabbitMQ's consumer_timeout against our longest deadline."""
+    """RabbitMQ's consumer_timeout against the longest deadline."""
     return judge_consumer_timeout(_consumer_timeout(config, api), max_ack_delay(config.deadlines))
 
 
 def judge_consumer_timeout(timeout: float | None, longest: float) -> Finding:
-    """What a consumer_timeout of `timeout` seconds means; None could not be looked at."""
+    """The finding for a consumer_timeout in seconds; None is unknown."""
     about, detail = "consumer_timeout", f"a worker holds a message for up to {longest:.0f} s"
     do = (
         f"set consumer_timeout in rabbitmq.conf above {1000 * longest:.0f} ms, or lower [deadlines]"
     )
     if timeout is None:
         if longest >= DEFAULT_CONSUMER_TIMEOUT:
-            return warning(about, f"could not be looked at, is 1800 s by default, and {detail}", do)
+            return warning(about, f"unknown, 1800 s by default; {detail}", do)
         look = f"rabbitmqctl eval '{CONSUMER_TIMEOUT}'"
-        return ok(about, f"could not be looked at from here ({look}); {detail}, below its default")
+        return ok(about, f"unknown ({look}); {detail}, below the default")
     if timeout <= longest:
-        return problem(about, f"{timeout:.0f} s, and {detail}: it would be delivered twice", do)
-    return ok(about, f"{timeout:.0f} s, and {detail}")
+        return problem(about, f"{timeout:.0f} s; {detail}: it would be redelivered", do)
+    return ok(about, f"{timeout:.0f} s; {detail}")
 
 
 def read_consumer_timeout(output: str) -> float | None:
-    """The seconds in what `rabbitmqctl eval` prints; infinite where the timeout is off."""
+    """Parses the output of `rabbitmqctl eval`; infinite for a timeout that is off."""
     if match := re.search(r"\{ok,\s*(\d+)\}", output):
         return int(match[1]) / 1000
     return float("inf") if "undefined" in output else None
 
 
 def _consumer_timeout(config: Settings, api: Management | None) -> float | None:
-    """As the broker's node says, where that is this machine and we may ask it."""
+    """Asks the broker's node by rabbitmqctl if it runs on this machine."""
     host = urlsplit(config.broker_url).hostname
     control = shutil.which("rabbitmqctl")
     if control is None or api is None or host not in ("localhost", "127.0.0.1", "::1"):
-        return None  # without the node's name another node could be asked
+        return None  # without the node's name, rabbitmqctl could ask another node
     node = str((api.get("overview") or {}).get("node", ""))
     try:
         done = subprocess.run(
@@ -185,7 +184,7 @@ def _consumer_timeout(config: Settings, api: Management | None) -> float | None:
 
 
 def rights_of_coordinator(connection: pika.BlockingConnection) -> Finding:
-    """Whether our user may do what a coordinator, or an operator, has to."""
+    """Whether our user has the permissions of a coordinator."""
     missing = [] if may_declare(connection, "colm.draft.") else ["declare queues"]
     for exchange in (ASK, STEPS, GUIDANCE):
         if may_publish(connection, exchange, "colm.rights") is False:
@@ -195,13 +194,13 @@ def rights_of_coordinator(connection: pika.BlockingConnection) -> Finding:
     if missing:
         do = "rabbitmqctl set_permissions --vhost VHOST USER '.*' '.*' '.*', or --broker-only"
         return problem("permissions", f"this user may not {', nor '.join(missing)}", do)
-    return ok("permissions", "this user may do what a coordinator does")
+    return ok("permissions", "this user has a coordinator's permissions")
 
 
 def rights_of_participant(
     connection: pika.BlockingConnection, role: Role, name: str, others: Sequence[tuple[Role, str]]
 ) -> Findings:
-    """Whether our user may do what `name` has to, and nothing else that can be tried."""
+    """Whether our user has exactly the permissions of `name`, as far as they can be tried."""
     about = f"permissions as {role} {name}"
     own, key = queue_names(role, name), submission_key(role, name)
     missing = [f"read {queue}" for queue in own if may_read(connection, queue) is False]
@@ -213,16 +212,16 @@ def rights_of_participant(
         return
     more = _more(connection, [other for other in others if other != (role, name)])
     if more:
-        do = f"give it its own user, which may less: colm {role} add {name}"
+        do = f"create its own, restricted user: colm {role} add {name}"
         yield warning(about, f"this user may also {', '.join(more)}", do)
     else:
-        yield ok(about, "this user may do what it has to, and no more")
+        yield ok(about, "this user has exactly the permissions that it needs")
 
 
 def readable_by_us(
     connection: pika.BlockingConnection, participants: Sequence[tuple[Role, str]]
 ) -> list[tuple[Role, str]]:
-    """Those of `participants` whose first queue our user may read: whose user it is."""
+    """The participants whose first queue our user may read."""
     return [
         (role, name)
         for role, name in participants

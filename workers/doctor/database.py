@@ -1,4 +1,4 @@
-"""The record's database: reachable, new enough, migrated, writable, of one mind about the time."""
+"""The record's database: version, migrations, permissions, pooler, clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from colm.workers.doctor.machine import clock
 
 #: The oldest version that the tests run on.
 OLDEST_POSTGRES = 15
-#: What a coordinator's user may not do to the tables; empty where it may do all of it.
+#: Table privileges that a coordinator's user lacks.
 _LACKING = text(
     "SELECT c.relname || ' (' || p || ')' FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT']) p "
     "WHERE c.relname = ANY(:names) AND pg_table_is_visible(c.oid) "
@@ -25,7 +25,7 @@ _LACKING = text(
 
 
 def database(config: Settings) -> Findings:
-    """All there is to say about the database. Raises TransientError where it is away."""
+    """All findings on the database. Raises TransientError if it is unreachable."""
     try:
         pending = migrations(config)
     except TransientError:
@@ -33,7 +33,7 @@ def database(config: Settings) -> Findings:
             config.database_url
         ):
             raise
-        detail = "lends a connection for one statement, and CoLM needs transactions"
+        detail = "statement pooling; CoLM needs transactions"
         yield problem("connection pooler", detail, "set pool_mode = session or transaction")
         return
     yield pending
@@ -72,7 +72,7 @@ def postgres_version(where: str, version: int) -> Finding:
 
 
 def writable(connection: Connection, *, migrated: bool) -> Findings:
-    """Whether a coordinator could record anything here; nothing is written to find out."""
+    """Whether a coordinator could record here; writes nothing."""
     read_only = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')"
     standby, setting = connection.execute(text(read_only)).one()
     if standby or setting == "on":
@@ -84,19 +84,18 @@ def writable(connection: Connection, *, migrated: bool) -> Findings:
     lacking = list(connection.scalars(_LACKING, {"names": names})) if migrated else []
     if lacking:
         do = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ... TO this user"
-        detail = f"this user has no right to {', '.join(lacking[:5])}"
+        detail = f"this user lacks privileges on {', '.join(lacking[:5])}"
         yield problem("database is writable", detail, f"{do}; a caller's user needs SELECT only")
 
 
 def pooler(engine: Engine) -> Findings:
-    """What stands between us and the server, where something does."""
+    """The connection pooler in front of the server, if any."""
     match pooling(engine):
         case "session":
-            yield ok("connection pooler", "lends each connection for as long as it is used")
+            yield ok("connection pooler", "session pooling")
         case "transaction":
             yield warning(
                 "connection pooler",
-                "lends a connection for one transaction: who waits for an answer is not told of "
-                "it, and looks now and then instead",
+                "transaction pooling: LISTEN does not work, waiting callers poll instead",
                 "give callers that wait the database itself, or a pool with pool_mode = session",
             )

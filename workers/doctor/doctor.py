@@ -1,4 +1,4 @@
-"""`colm doctor`: looks at everything a query needs, and says what to do about what it finds."""
+"""`colm doctor`: checks everything that a query needs."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ START = "start it, or correct its address in colm.toml or the COLM_* variables"
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What to look at."""
+    """The checks to run."""
 
-    #: Without the database, which participants do not have.
+    #: Skip the database: participants have no access.
     broker_only: bool = False
-    #: As this participant, on its machine; None is as a coordinator, or as whoever the user is.
+    #: Check as this participant; None: as a coordinator, or by the user's permissions.
     participant: str | None = None
-    #: Load every model, instead of looking whether it is there.
+    #: Load every model.
     models: bool = False
-    #: Ask every participant a short question, which needs all of the site.
+    #: Ask every participant a short question.
     deep: bool = False
 
 
@@ -56,8 +56,8 @@ def run_doctor(scope: Scope, *, as_json: bool) -> int:
 
 
 def examine(scope: Scope) -> Iterator[Finding]:
-    """Every finding; a check that cannot be done is a finding too."""
-    config = settings()  # nothing can be looked at without them: their error is the command's
+    """Every finding. A check that fails to run is a finding too."""
+    config = settings()  # an error ends the command: every check needs them
     participants = _selected(config, scope.participant)
     if scope.deep and (scope.broker_only or scope.participant is not None):
         raise SettingsError("--deep looks at a whole site: leave out --broker-only and --for")
@@ -79,17 +79,19 @@ def examine(scope: Scope) -> Iterator[Finding]:
 
 
 def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
-    """The findings of a check; its failure to look is one, too."""
+    """The findings of a check, or one that it failed to run."""
     try:
         yield from check()
     except (ColmError, OperationalError, AMQPError, OSError) as error:
         detail = str(error) or repr(error)
-        says_it = isinstance(error, CallerError) or LIMIT in detail
-        yield problem(about, detail, "do what it says, then look again" if says_it else START)
+        actionable = isinstance(error, CallerError) or LIMIT in detail
+        yield problem(
+            about, detail, "follow the message, then run colm doctor again" if actionable else START
+        )
 
 
 def _selected(config: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:
-    """The participants to look at. Raises SettingsError for a name that is none."""
+    """The participants to check. Raises SettingsError for an unknown name."""
     tables: dict[tuple[Role, str], ParticipantSettings] = {}
     tables |= {("client", n): table for n, table in config.clients.items()}
     tables |= {("server", n): table for n, table in config.servers.items()}
@@ -110,7 +112,7 @@ def _settings(config: Settings) -> Findings:
         f"{config.shown_database}",
     )
     if config.broker_url.startswith("amqps") and not config.tls.verify:
-        detail = "tls.verify is off: whoever stands in between can read and change everything"
+        detail = "tls.verify is off: a man in the middle can read and change every message"
         yield warning("tls", detail, "set tls.ca to the authority of the broker's certificate")
 
 
@@ -126,7 +128,7 @@ def _rabbitmq(
         yield checks_broker.version(connection)
         api = _management(config, opened)
         if api is not None and (alarms := checks_broker.alarms(api)).grade == "problem":
-            yield alarms  # until it has passed the broker answers no publish
+            yield alarms  # the broker confirms no publish until the alarm clears
             return
         everybody = [*_selected(config, None)]
         if scope.participant is not None:
@@ -149,8 +151,8 @@ def _rabbitmq(
                 users = [account.user for account in accounts(api)]
                 yield from checks_broker.limits(api, config, len(queues), users)
         if api is None:
-            detail = "not looked at: alarms, bindings, left-over queues, the broker's clock"
-            yield ok("management", f"{detail} (COLM_MANAGEMENT would let doctor look)")
+            detail = "not checked: alarms, bindings, left-over queues, the broker's clock"
+            yield ok("management", f"{detail} (needs COLM_MANAGEMENT)")
             return
         yield alarms
         yield checks_broker.broker_clock(api, config.deadlines)

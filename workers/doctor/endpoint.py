@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: whether it has the model, and what it does not take."""
+"""An OpenAI-compatible endpoint: its model, and request fields that it rejects."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from colm.models.messages import Sampling, Turn
 from colm.models.urls import shown
 from colm.workers.doctor.findings import Finding, ok, problem, warning
 
-#: How long an endpoint may take to say which models it has, and to answer a question (seconds).
+#: Time limits of the list of models and of a question (seconds).
 LISTS_WITHIN, ANSWERS_WITHIN = 10.0, 30.0
-#: Statuses of a key that is wrong.
+#: Statuses of a wrong key.
 REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
-#: Everything that a request can hold, in few tokens.
+#: Uses every request field, in few tokens.
 TURNS = (
     Turn(role="system", content="You reply with one word."),
     Turn(role="user", content="Say yes."),
@@ -30,7 +30,7 @@ SAMPLING = Sampling(max_new_tokens=16, temperature=0.7, top_p=0.9, stop=("\n\n\n
 
 
 def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
-    """Whether the endpoint serves the model; it is asked one short question."""
+    """Whether the endpoint serves the model; sends one short question."""
     from colm.workers.participant.process import endpoint_secrets
 
     where = shown(str(engine.base_url))
@@ -40,7 +40,7 @@ def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
         client = OpenAIEngine(engine, api_key=key, secret_headers=headers)
     except httpx.HTTPStatusError as error:
         do = "correct base_url or the key that api_key_env names"
-        return problem(about, f"{where} answers {error.response.status_code}", do)
+        return problem(about, f"{where} replies {error.response.status_code}", do)
     except (ColmError, httpx.HTTPError) as error:
         return problem(about, f"{where}: {error}", "start the endpoint, or correct base_url")
     try:
@@ -53,7 +53,7 @@ def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
 
 
 def _served(engine: EngineSettings, key: str | None, headers: dict[str, str]) -> list[str] | None:
-    """The models that the endpoint lists; None where it keeps no such list."""
+    """The models that the endpoint lists; None without such a list."""
     reply = httpx.get(
         endpoint(str(engine.base_url), "/models"),
         **access_to(engine, key, headers),
@@ -70,7 +70,7 @@ def _served(engine: EngineSettings, key: str | None, headers: dict[str, str]) ->
 
 
 def _probe(about: str, where: str, engine: OpenAIEngine) -> Finding:
-    """What came of a question, and what the endpoint did not take of it."""
+    """The result of a question, and the fields that the endpoint rejected."""
     spared = engine.untaken
     request = GenerationRequest(
         request_id="doctor",
@@ -81,24 +81,24 @@ def _probe(about: str, where: str, engine: OpenAIEngine) -> Finding:
     try:
         engine.submit(request).result()
     except NoText:
-        pass  # so few tokens can all go into reasoning
+        pass  # reasoning can use up so few tokens
     except DeadlineExceeded:
-        detail = f"{where} has not answered a question within {ANSWERS_WITHIN:.0f} s"
-        return warning(about, detail, "see whether it is busy, or still loads the model")
+        detail = f"{where} did not answer within {ANSWERS_WITHIN:.0f} s"
+        return warning(about, detail, "check whether it is busy or still loading the model")
     except EngineError as error:
-        do = "if that does not pass: correct model, base_url, omit or extra_body of the engine"
+        do = "if it persists, correct model, base_url, omit or extra_body of the engine"
         return problem(about, f"{where}: {error}", do)
     detail = f"{where} serves {engine.info.model}"
     if refused := sorted(engine.untaken - spared):
-        detail += f"; it does not take {', '.join(refused)}"
+        detail += f"; it rejects {', '.join(refused)}"
         return warning(
-            about, detail, f"each process finds that out by itself; or set {_do(refused)}"
+            about, detail, f"each process detects this; to skip that, set {_do(refused)}"
         )
     return ok(about, detail)
 
 
 def _do(refused: Iterable[str]) -> str:
-    """The settings with which nothing is refused."""
+    """The settings that avoid the rejected fields."""
     omitted = [f'"{field}"' for field in refused if field not in (SYSTEM, "max_tokens")]
     return ", ".join(
         [

@@ -1,4 +1,4 @@
-"""What `colm doctor` and a starting coordinator have in common: findings, and what to do."""
+"""Findings of `colm doctor` and of a starting coordinator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Grade = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing looked at, and what to do when it is not well."""
+    """The result of one check, and what to do about it."""
 
     about: str
     grade: Grade
@@ -19,7 +19,6 @@ class Finding:
     do: str = ""
 
 
-#: What a check yields; one that cannot be made is a finding too.
 Findings = Iterator[Finding]
 
 

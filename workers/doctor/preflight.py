@@ -1,7 +1,6 @@
-"""What a coordinator looks at before it takes any work: the cheap checks of `colm doctor`.
+"""The checks of `colm doctor` that a starting coordinator makes.
 
-It does not start with a broker that it was not made for, or on a database that lacks migrations;
-queues with other arguments stop it when it declares them. Anything else is logged, with what to do.
+An unsupported broker or missing migrations stop it. Everything else is logged.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from colm.workers.rabbitmq.permission_probe import connect_with_retry
 
 logger = logging.getLogger(__name__)
 
-#: Findings with which nothing goes well; by what they are about.
+#: Subjects of findings that stop a coordinator.
 FATAL = {"broker", "migrations"}
 
 
 def preflight(config: Settings) -> None:
-    """Raises ColmError for what a coordinator must not start with; logs the rest.
+    """Raises ColmError for a fatal finding; logs the rest.
 
-    Waits for a broker that is away, but not for a database: queries wait for that one by query.
+    Waits for the broker, not for the database: each query waits for that one.
     """
     raise_if_fatal(_database(config))
     raise_if_fatal(machine.disks(config))
@@ -34,7 +33,7 @@ def preflight(config: Settings) -> None:
 
 
 def raise_if_fatal(findings: Iterable[Finding]) -> None:
-    """Log what is not well. Raises ColmError for a problem that is fatal."""
+    """Logs findings. Raises ColmError for a fatal problem."""
     for finding in findings:
         if finding.grade == "ok":
             continue
@@ -48,4 +47,4 @@ def _database(config: Settings) -> Findings:
     try:
         yield from database.database(config)
     except TransientError as error:
-        logger.warning("the database is not looked at: %s", error)
+        logger.warning("the database is not checked: %s", error)

@@ -1,4 +1,4 @@
-"""COPE's thresholds replayed on the samples of a run; nothing is generated, texts are graded."""
+"""Replays COPE's thresholds on the samples of a run; generates nothing."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ GRADING_THREADS = 2
 
 
 def takes_all_stages(entry: Entry) -> bool:
-    """Whether every query of the entry has samples of every stage, to be replayed."""
+    """Whether every query of the entry has samples of every stage."""
     if entry.strategy != "cope":
         return False
     options = CopeOptions.model_validate(entry.options)
-    if options.confidence == "perplexity":  # which t1 and t2 do not hold back
+    if options.confidence == "perplexity":  # t1 and t2 do not apply
         return False
     return (options.t1, options.t2, options.comparison) == (1.0, 1.0, ">")
 
@@ -48,8 +48,10 @@ def surfaces_of(
     prices: Mapping[str, Price],
     tell: Callable[[str], None],
 ) -> dict[str, tuple[Point, ...]]:
-    """A surface for each entry whose samples are complete; none where a judge would have to be
-    asked about each of them. Queries that failed count as not right, as everywhere."""
+    """A surface for each entry with complete samples; none for a judge as grader.
+
+    Failed queries count as not correct.
+    """
     examples = {example.id: example for example in data.examples}
     surfaces: dict[str, tuple[Point, ...]] = {}
     if config.grader.kind == "judge":
@@ -78,7 +80,7 @@ def _stored(
     kind = options.kind or example.kind
     try:
         state = state_of(engine, unit.query_id)
-    except LookupError:  # it could not be asked
+    except LookupError:  # it was never recorded
         return nothing_stored(unit.query_id, kind)
     check = partial(runner.run, limits=limits_of(config.grader))
 
@@ -90,7 +92,7 @@ def _stored(
 
 
 def state_of(engine: Engine, query_id: str) -> QueryState:
-    """A query as its strategy saw it in the end. Raises LookupError where there is none."""
+    """The final state of a query, as its strategy had it. Raises LookupError."""
     life = query_life(engine, query_id)
     query: Query | None = None
     steps: dict[str, tuple[Step, StepState]] = {}
@@ -107,7 +109,7 @@ def state_of(engine: Engine, query_id: str) -> QueryState:
             case Decision() as decision:
                 decisions.append(decision)
     if query is None:
-        raise LookupError(f"the record tells nothing of query {query_id}")
+        raise LookupError(f"query {query_id} is not in the record")
     step_states = tuple(
         StepState(step=step, asked_at=state.asked_at, outcome=outcomes.get(step_id))
         for step_id, (step, state) in steps.items()

@@ -1,7 +1,7 @@
-"""A run as its report wants it: read from the record, nothing generated.
+"""A run as its report needs it, read from the record.
 
-Questions and references come from the data once more, where it can still be read and is still the
-same; else from the record, which knows the questions only.
+Questions and references come from the data if it is readable and unchanged, else from the record,
+which has only the questions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from colm.workers.evaluator.cope_thresholds import surfaces_of
 from colm.workers.evaluator.data import digest_of, load
 from colm.workers.evaluator.run_control import newest_name, whole_name
 
-#: What the report calls the states of a unit.
+#: Unit states by their name in the report.
 STATUSES: Mapping[str, UnitStatus] = {
     "correct": "graded",
     "wrong": "graded",
@@ -54,12 +54,11 @@ STATUSES: Mapping[str, UnitStatus] = {
     "failed": "failed",
 }
 
-
 Tell = Callable[[str], None]
 
 
 def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunData:
-    """Everything that is to be told of a run, however far it is."""
+    """All data of a run, however far it is."""
     row = store.find(engine, run)
     config = RunConfig.model_validate(row.config)
     units = units_of(engine, run)
@@ -94,7 +93,7 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
 
 
 def _data(config: RunConfig, row: store.Run) -> tuple[Dataset | None, str | None]:
-    """The data that the run is on, or why there is none to be had."""
+    """The run's data, or why it is missing."""
     try:
         data = load(config.data)
     except InvalidAsk as error:
@@ -155,7 +154,7 @@ def _unit(engine: Engine, unit: Unit) -> UnitData:
         extracted=unit.extracted,
         reason=unit.reason,
         ledger=tuple(Spent.model_validate(line) for line in unit.ledger),
-        # Clients that nobody graded, as where a judge does, are neither right nor wrong.
+        # Ungraded clients, as with a judge, are neither right nor wrong.
         clients={
             name: _texts(client, unit.clients[name])
             for name, client in clients.items()
@@ -189,7 +188,7 @@ def described() -> str:
 
 
 def processor() -> str:
-    """The processor's model, where the system tells it."""
+    """The processor's model, where the system reports it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -203,7 +202,7 @@ def memory_gib() -> float:
 def write_report(
     run: str | None, before: str | None, folder: Path | None, *, as_json: bool
 ) -> None:
-    """Write the report of `run`, compared with `before` if given; or print its numbers as JSON.
+    """Write the report of `run`, compared with `before`; or print its numbers as JSON.
 
     None is the newest run.
     """
@@ -215,7 +214,7 @@ def write_report(
         read_run(engine, name, lambda words: console.print(words, style="dim")) for name in names
     ]
     if empty := [data.run for data in runs if not data.units]:
-        raise ColmError(f"nothing of run {empty[0]} is done yet: there is nothing to report")
+        raise ColmError(f"run {empty[0]} has no finished units yet")
     data, earlier = runs[0], runs[1] if len(runs) > 1 else None
     if as_json:
         changes = compare(earlier, data) if earlier else ()

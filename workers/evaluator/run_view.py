@@ -1,4 +1,4 @@
-"""A run as the terminal shows it."""
+"""Rich renderables of runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from colm.tasks.config.time_windows import in_window, next_opening, parse_window
 
 
 def run_picture(run: Run, progress: Progress, now: datetime) -> RenderableType:
-    """Everything that is to be seen of one run."""
+    """One run in full."""
     parts: list[RenderableType] = [_headline(run, progress, now)]
     if run.units:
         parts += [ProgressBar(total=run.units, completed=progress.done, width=60), ""]
@@ -43,7 +43,7 @@ def runs_table(runs: Sequence[tuple[Run, Progress]]) -> Table:
 
 
 def saved_words(sharing: Sharing) -> str:
-    """What generating equal steps once has saved."""
+    """What sharing equal steps has saved."""
     saved = sharing.prompt_tokens_saved + sharing.completion_tokens_saved
     return (
         f"{sharing.asked} steps asked, {sharing.generated} generated: sharing saved {saved} tokens"
@@ -51,7 +51,7 @@ def saved_words(sharing: Sharing) -> str:
 
 
 def time_left(run: Run, progress: Progress) -> timedelta | None:
-    """How long the rest takes at the pace of the last minutes; None where there is none."""
+    """The remaining time at the recent pace; None if unknown."""
     if run.units is None or not progress.recent_units or run.state != "open":
         return None
     pace = progress.recent_units / max(progress.recent_seconds, 1.0)
@@ -71,14 +71,14 @@ def _headline(run: Run, progress: Progress, now: datetime) -> Text:
 
 
 def _waiting(run: Run, now: datetime) -> str:
-    """What an open run that nobody works on waits for."""
+    """What an open run without an owner waits for."""
     if run.state != "open" or run.owner is not None:
         return ""
     window = parse_window(run.config["window"]) if run.config.get("window") else None
     if window is not None and not in_window(now, window):
         opens = next_opening(now, window).astimezone(window.zone)
         return f"asks nothing before {opens:%a %Y-%m-%d %H:%M %Z}"
-    return "no evaluator works on it: `colm evaluator`"
+    return "no evaluator works on it: start `colm evaluator`"
 
 
 def _entries(progress: Progress, order: Sequence[str]) -> Table:

@@ -1,11 +1,8 @@
-"""The clients' processes of an experiment: started under its condition, watched, and ended.
+"""The client processes of an experiment: started under its condition, watched, and ended.
 
-One for each engine, as `colm up` has them.
-
-A limit on memory is the kernel's RLIMIT_DATA, which needs no rights: what each process may have of
-writable memory of its own, reserved or used. That is its heap and its threads' stacks, weights
-that were converted while they were loaded, and the KV cache; not the program itself, nor weights
-that are read where they lie in a file.
+One process for each engine, as in `colm up`. The memory limit is RLIMIT_DATA, which needs no
+privileges. It covers private writable memory: heap, thread stacks, converted weights and KV cache;
+not the program, nor weights that are mapped from a file.
 """
 
 from __future__ import annotations
@@ -25,45 +22,45 @@ from colm.evaluation.experiments.conditions import Condition
 from colm.models.errors import CallerError, ClientsGone
 from colm.tasks.config.settings import environment_with
 
-#: Seconds that a clients' process is given to end.
+#: Time limit of a process to end (seconds).
 END_WITHIN: Final = 30.0
-#: And to start: to load its models, and to greet the broker over a slow network.
+#: Time limit to load the models and to connect over a slow network (seconds).
 READY_WITHIN: Final = 600.0
-#: How often it is looked at (seconds).
-LOOK_EVERY: Final = 0.5
+#: Poll interval (seconds).
+POLL_EVERY: Final = 0.5
 MIB: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientsProcess:
-    """A running process, and the log that it writes."""
+    """A running process and its log."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     @contextlib.contextmanager
     def watched(self, gone: Callable[[], object]) -> Iterator[None]:
-        """Call `gone` when the process ends in between. ClientsGone then, when the body ends."""
-        enough = threading.Event()
+        """Calls `gone` if the process ends, and raises ClientsGone at the end of the body."""
+        stopped = threading.Event()
 
         def look() -> None:
-            while not enough.wait(LOOK_EVERY):
+            while not stopped.wait(POLL_EVERY):
                 if self.process.poll() is not None:
                     gone()
                     return
 
-        watcher = threading.Thread(target=look, name="watches the clients", daemon=True)
+        watcher = threading.Thread(target=look, name="client watcher", daemon=True)
         watcher.start()
         try:
             yield
         finally:
-            enough.set()
+            stopped.set()
             watcher.join()
         if self.process.poll() is not None:
-            raise self.gone("went away in the middle")
+            raise self.gone("ended during the run")
 
     def await_ready(self) -> None:
-        """Until Celery says that it takes tasks. Raises ClientsGone where it does not."""
+        """Waits until Celery logs that it is ready. Raises ClientsGone."""
         give_up = time.monotonic() + READY_WITHIN
         while "ready." not in self.log.read_text(errors="replace"):
             if self.process.poll() is not None:
@@ -75,16 +72,16 @@ class ClientsProcess:
             time.sleep(0.1)
 
     def gone(self, what: str) -> ClientsGone:
-        """What to raise when the process has ended: how, its last words, and where the rest is."""
+        """The error for a process that ended, with its exit status and last log line."""
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()]
-        last = next((line for line in reversed(lines) if line), "it said nothing")
+        last = next((line for line in reversed(lines) if line), "no output")
         return ClientsGone(
             f"the clients {what} (exit status {self.process.returncode}): {last[:300]}"
-            f" ({self.log} has the rest)"
+            f" (see {self.log})"
         )
 
     def peak(self) -> float | None:
-        """The most memory that it has held (MiB); None where the system does not say."""
+        """Peak resident memory (MiB); None where the system does not report it."""
         try:
             status = Path(f"/proc/{self.process.pid}/status").read_text()
         except OSError:
@@ -101,14 +98,14 @@ class Clients:
 
     @contextlib.contextmanager
     def watched(self, gone: Callable[[], object]) -> Iterator[None]:
-        """Call `gone` when one ends in between. ClientsGone then, when the body ends."""
+        """Calls `gone` if a process ends, and raises ClientsGone at the end of the body."""
         with contextlib.ExitStack() as watches:
             for process in self.processes:
                 watches.enter_context(process.watched(gone))
             yield
 
     def peak(self) -> float | None:
-        """The sum of the most memory that each has held (MiB); None where one is not known."""
+        """The sum of the processes' peak memory (MiB); None if one is unknown."""
         peaks = [peak for process in self.processes if (peak := process.peak()) is not None]
         return sum(peaks) if len(peaks) == len(self.processes) else None
 
@@ -117,9 +114,9 @@ class Clients:
 def started(
     groups: Sequence[Sequence[str]], condition: Condition, url: str, folder: Path
 ) -> Iterator[Clients]:
-    """The clients, ready, under the condition, a process for each group; ended at the end.
+    """Client processes under the condition, one for each group, ready; ended at exit.
 
-    Raises ClientsGone where they do not start.
+    Raises ClientsGone if they do not start.
     """
     with contextlib.ExitStack() as stack:
         processes = [
@@ -157,9 +154,9 @@ def _process(
 
 
 def limit_memory(pid: int, mebibytes: int) -> None:
-    """Have the kernel refuse the process more. Raises CallerError where it cannot be told so."""
+    """Sets the kernel's limit. Raises CallerError on a system without one."""
     if sys.platform != "linux":
         raise CallerError("a limit on the clients' memory needs Linux")
     limit = mebibytes * MIB
-    with contextlib.suppress(ProcessLookupError):  # it has ended: that is told elsewhere
+    with contextlib.suppress(ProcessLookupError):  # it has ended, which await_ready reports
         resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))

@@ -1,8 +1,8 @@
-"""Experiments on what surrounds the clients: a run for each condition, with clients of its own.
+"""Experiments on the clients' environment: one run for each condition, with its own clients.
 
-The clients' processes are started here, behind a slow link, and ended with the run. What was
-measured of them lies in `conditions.json` of the experiment's folder: an experiment that was killed
-goes on with the condition that it was at, when the same command is given again.
+The client processes start here, behind an emulated network, and end with the run. Measurements are
+in `conditions.json` of the experiment's folder: the same command continues a killed experiment at
+its condition.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from colm.workers.experiments.plan import Order, site_of, values_of
 from colm.workers.experiments.report import tell
 from colm.workers.local_stack.stack import by_engine
 
-#: The one entry of each run.
+#: The entry of every run.
 ENTRY: Final = {"name": "colm", "strategy": "colm", "options": {"rounds": 1}}
-#: Where it is written why a condition could not be run to its end.
+#: Key of the reason why a condition did not run to its end.
 TROUBLE: Final = "trouble"
 
 
 def run_conditions(
     name: str, order: Order, base: str | None, only: Sequence[str] | None, *, as_json: bool
 ) -> int:
-    """Make the experiment's runs, one after the other, and report them; the exit status."""
+    """Runs the conditions one after another and reports them; the exit status."""
     experiment, base = narrowed(SURROUNDINGS[name], only), base or name
     site = site_of(settings())
     config, clients = config_of(experiment, site, order, Path.cwd())
@@ -76,7 +76,7 @@ def run_conditions(
 
 
 def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What was measured; or why clients with so little memory could not go on."""
+    """The measurements, or the error of clients with too little memory."""
     try:
         return measure()
     except ClientsGone as gone:
@@ -88,7 +88,7 @@ def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Ma
 def _merged_runs(
     engine: Engine, base: str, experiment: Surroundings, measured: Mapping[str, Mapping[str, Any]]
 ) -> tuple[RunData, dict[str, dict[str, float | None]]]:
-    """The conditions' runs as one, what could not be run among its notes; and the figures."""
+    """The conditions' runs as one, with failed conditions as notes; and the figures."""
     results = {c.name: measured[c.name] for c in experiment.conditions}
     notes = [f"{name}: {result[TROUBLE]}" for name, result in results.items() if TROUBLE in result]
     read = {
@@ -98,14 +98,14 @@ def _merged_runs(
     }
     done = {name: data for name, data in read.items() if data.units}
     if not done:
-        raise ClientsGone("nothing was measured: " + "; ".join(notes))
+        raise ClientsGone("no condition was measured: " + "; ".join(notes))
     data = merged(done, base)
     numbers = {name: dict(result) for name, result in results.items() if TROUBLE not in result}
     return replace(data, notes=(*data.notes, *notes)), numbers
 
 
 def narrowed(experiment: Surroundings, only: Sequence[str] | None) -> Surroundings:
-    """The experiment under the conditions that `only` names. Raises InvalidAsk."""
+    """The experiment under the conditions of `only`. Raises InvalidAsk."""
     if not only:
         return experiment
     conditions = []
@@ -122,7 +122,7 @@ def narrowed(experiment: Surroundings, only: Sequence[str] | None) -> Surroundin
 def config_of(
     experiment: Surroundings, site: Site, order: Order, folder: Path
 ) -> tuple[RunConfig, Sequence[str]]:
-    """The run of every condition, and the clients that it asks. One query at once by default."""
+    """The run's configuration and the clients that it asks. One query at once by default."""
     values, chosen = values_of(site, order, folder)
     names = list(chosen.clients)
     values_of_run = {
@@ -143,7 +143,7 @@ def _run_condition(
     clients: Sequence[str],
     folder: Path,
 ) -> dict[str, float | None]:
-    """Have a run worked on under a condition; what was measured beside it, for each query."""
+    """Evaluates one run under a condition; the measurements for each query."""
     if _state(engine, run) in ("cancelled", "failed"):
         raise ColmError(f"run {run} is {_state(engine, run)}: give the experiment another --name")
     groups = by_engine({name: settings().clients[name] for name in clients})
@@ -153,7 +153,7 @@ def _run_condition(
             place_order(config, run)
         else:
             before = len(read_run(engine, run).units)
-        # Else its steps would be waited for until their deadline.
+        # Steps of dead clients would otherwise wait for their deadline.
         with running.watched(lambda: changed(engine, run, "cancelled")):
             ended = follow_run(engine, store.find(engine, run))
         if ended.state != "done":
@@ -173,18 +173,18 @@ def _state(engine: Engine, run: str) -> str | None:
 
 
 def _alone(clients: Sequence[str]) -> None:
-    """Raises CallerError where a client runs already: its answers would come by another way."""
+    """Raises CallerError for a client that already runs: it would answer outside the condition."""
     queues = {topology().overnight(name).name: name for name in clients}
     if running := sorted(queues[name] for name in queues_with_consumers(queues)):
         raise CallerError(
-            f"{', '.join(running)}: these clients run already, and this experiment starts its "
-            "own; stop them, or name others with --clients"
+            f"{', '.join(running)}: these clients already run; this experiment starts its own: "
+            "stop them, or give others with --clients"
         )
 
 
 @contextlib.contextmanager
 def _link(condition: Condition) -> Iterator[tuple[NetworkProxy, str]]:
-    """A link to the site's broker, and the broker's URL through it."""
+    """A proxy to the site's broker, and the broker's URL through it."""
     url = settings().broker_url
     profile = Profile(
         name=condition.name,
@@ -192,7 +192,7 @@ def _link(condition: Condition) -> Iterator[tuple[NetworkProxy, str]]:
         bandwidth=condition.bandwidth,
         loss=condition.loss,
     )
-    # The path of a Unix socket must be short.
+    # Unix socket paths must be short.
     with tempfile.TemporaryDirectory(prefix="colm-") as short:
         target, listen = addresses(url, Path(short) / "link.sock")
         with NetworkProxy(listen=listen, target=target, profile=profile) as link:
@@ -200,7 +200,7 @@ def _link(condition: Condition) -> Iterator[tuple[NetworkProxy, str]]:
 
 
 def addresses(url: str, beside: Path) -> tuple[Address, Address]:
-    """Where the broker is, and where a link to it may listen. Raises CallerError over TLS."""
+    """The broker's address, and one for the proxy to listen on. Raises CallerError for TLS."""
     parts = urlsplit(url)
     if parts.scheme == "redis+socket":
         return unquote(parts.netloc + parts.path), str(beside)
@@ -208,7 +208,7 @@ def addresses(url: str, beside: Path) -> tuple[Address, Address]:
 
 
 def through(url: str, link: Address) -> str:
-    """The URL with the link's address in place of the broker's."""
+    """The URL with the proxy's address in place of the broker's."""
     parts = urlsplit(url)
     if isinstance(link, str):
         host = parse_qs(parts.query).get("virtual_host", ["0"])[0]

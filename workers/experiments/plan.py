@@ -1,7 +1,6 @@
-"""`colm experiment ...`: a plan made for this site becomes an ordinary run.
+"""An experiment as an ordinary run, planned for this site.
 
-Where each entry stands is written into the run's configuration: the report needs no settings, and
-is the same wherever the run is read.
+The run's configuration contains each entry's place in the table: a report needs no settings.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from colm.tasks.config.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the command line says of an experiment; None leaves it to the evaluation's file."""
+    """The command line of an experiment; None leaves a value to the evaluation's file."""
 
-    #: A data set, or an evaluation's TOML file, of which all but the entries is used.
+    #: A data set, or an evaluation's TOML file, whose entries are ignored.
     data: str
     clients: Sequence[str] | None = None
     servers: Sequence[str] | None = None
@@ -41,7 +40,7 @@ class Order:
 
 
 def site_of(config: Settings) -> Site:
-    """The participants of the settings that models answer for, and each one's model."""
+    """The participants with a model, and the model of each."""
     clients, servers = (
         {
             name: model_of(participant.engine)
@@ -54,7 +53,7 @@ def site_of(config: Settings) -> Site:
 
 
 def model_of(engine: EngineSettings) -> str:
-    """What two participants have in common if they are copies of one."""
+    """A text that is equal for participants with the same model."""
     if engine.kind == "scripted":
         return f"scripted {engine.reply}"
     return " ".join(filter(None, (engine.model, engine.base_url)))
@@ -63,7 +62,7 @@ def model_of(engine: EngineSettings) -> str:
 def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
     """The run of the experiment `name` on this site; paths are relative to `folder`.
 
-    Raises InvalidAsk where the site cannot, or the order is wrong.
+    Raises InvalidAsk for a site that lacks participants, or for a wrong order.
     """
     if name not in EXPERIMENTS:
         names = [*EXPERIMENTS, *SURROUNDINGS]
@@ -78,7 +77,7 @@ def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
 
 
 def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], Site]:
-    """What every run of the order says, and who of the site is asked. Raises InvalidAsk."""
+    """The configuration that all runs share, and its participants. Raises InvalidAsk."""
     values = _values(order, folder)
     clients = order.clients or values.get("clients")
     chosen = Site(
@@ -98,15 +97,15 @@ def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], S
 
 
 def layout_of(run: str, config: Mapping[str, Any]) -> Layout:
-    """What the run was made for. Raises CallerError where it was made for no experiment."""
+    """The layout of the run's table. Raises CallerError for a run without an experiment."""
     experiment = RunConfig.model_validate(config).experiment
     if experiment is None:
-        raise CallerError(f"run {run} was made for no experiment: colm report {run}")
+        raise CallerError(f"run {run} belongs to no experiment: use colm report {run}")
     return _layout(experiment)
 
 
 def describe_experiments(site: Site) -> list[dict[str, Any]]:
-    """Each experiment with the number of entries it has on this site, or why it cannot be made."""
+    """Each experiment with its number of entries on this site, or why it cannot be run."""
     documents = []
     for name, experiment in EXPERIMENTS.items():
         try:
@@ -123,24 +122,24 @@ def describe_experiments(site: Site) -> list[dict[str, Any]]:
 
 
 def _values(order: Order, folder: Path) -> dict[str, Any]:
-    """What the order's file says of the run, or a run of the data set alone."""
+    """The configuration in the order's file, or one of the data set alone."""
     if not order.data.endswith(".toml"):
         return {"data": {"source": absolute(order.data, folder)}}
     values = read_values(folder / Path(order.data).expanduser())
     if not isinstance(values.get("data"), dict):
-        raise InvalidAsk(f"{order.data} has no [data] table: it says no data set to ask")
+        raise InvalidAsk(f"{order.data} has no [data] table")
     return {key: value for key, value in values.items() if key not in ("entries", "baselines")}
 
 
 def _chosen(
     available: Mapping[str, str], names: Sequence[str] | None, what: str
 ) -> Mapping[str, str]:
-    """Those of `known` that `names` lists, in its order; all where it lists none."""
+    """The entries of `available` listed in `names`, in their order; all without `names`."""
     if not names:
         return available
     for name in names:
         if name not in available:
-            raise InvalidAsk(f"no {what} is called {name!r}{nearest(name, list(available))}")
+            raise InvalidAsk(f"no {what} {name!r}{nearest(name, list(available))}")
     return {name: available[name] for name in names}
 
 
