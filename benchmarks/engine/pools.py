@@ -1,9 +1,9 @@
-"""What a second pool of threads costs: why who loads a model makes none.
+"""The cost of a second thread pool: why models are loaded without one.
 
     python -m benchmarks.engine.pools [--quick] [--json PATH]
 
-A thread multiplies as a model does, many layers one after the other: once in a process whose main
-thread has multiplied before and so has a pool of its own, once in a process where it has not.
+A thread multiplies matrices as a model does, in a process whose main thread has a thread pool from
+an earlier multiplication, and in a process without one.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ CHILD = "from benchmarks.engine.pools import child; child()"
 
 
 def main() -> None:
-    options_parser = parser(__doc__)
-    options_parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    options_parser.add_argument(
-        "--repeats", type=int, help="processes of each kind; default: 5, or 2"
-    )
-    options = options_parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    arguments.add_argument("--repeats", type=int, help="processes of each kind; default: 5, or 2")
+    options = arguments.parse_args()
     measure(options).publish(options.json)
 
 
@@ -70,7 +68,7 @@ def _median_of_a_child(pool: str, threads: int) -> float:
 
 
 def child() -> None:
-    """Tells how long each of some passes takes, by the clock."""
+    """Prints the milliseconds of each pass."""
     pool, threads = sys.argv[1], int(sys.argv[2])
     torch.set_num_threads(threads)
     weights = [torch.randn(DEEP, WIDE) for _ in range(LAYERS)]

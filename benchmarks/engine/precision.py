@@ -1,10 +1,10 @@
-"""What bfloat16 and int8 cost this processor beside float32: which `dtype` is quick here.
+"""The cost of bfloat16 and int8 against float32 on this processor.
 
     python -m benchmarks.engine.precision [--quick] [--json PATH]
 
-One layer of a small model (1,024 by 4,096 weights) times as many rows as a batch or a prompt has
-tokens, in each precision in turn. Processor time, so that neighbours matter little. int8 is the
-engine's own layer, which also brings its inputs to eight bits.
+One layer of a small model (1,024 by 4,096 weights) times as many rows as a batch or prompt has
+tokens, in each precision in turn. CPU time, which neighbours hardly change. int8 is the engine's
+own layer, which also quantizes its inputs.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ Layer = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
-    options_parser = parser(__doc__)
-    options_parser.add_argument("--threads", type=int, default=1)
-    options_parser.add_argument(
-        "--repeats", type=int, help="products of each kind; default: 9, or 3"
-    )
-    options = options_parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--threads", type=int, default=1)
+    arguments.add_argument("--repeats", type=int, help="products of each kind; default: 9, or 3")
+    options = arguments.parse_args()
     measure(options).publish(options.json)
 
 
@@ -53,7 +51,7 @@ def measure(options: argparse.Namespace) -> Report:
 
 
 def _layers() -> dict[str, tuple[Layer, torch.dtype]]:
-    """The same layer in each precision, and that of its inputs."""
+    """The same layer in each precision, with the dtype of its inputs."""
     torch.manual_seed(0)
     exact = nn.Linear(WIDE, DEEP, bias=False)
     half = nn.Linear(WIDE, DEEP, bias=False, dtype=torch.bfloat16)
@@ -83,7 +81,7 @@ def _compare(
 
 
 def _milliseconds(layer: Layer, inputs: Tensor) -> float:
-    """Processor time of one product; the first of its kind, which prepares, is not counted."""
+    """CPU time of one product, after one that is not counted."""
     layer(inputs)
     start = time.process_time()
     layer(inputs)

@@ -1,4 +1,4 @@
-"""The quickstart model's weights with a turn that never ends, so that lengths are chosen."""
+"""The quickstart model without an end of turn, for completions of fixed length."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ NEVER_DRAWN = "<empty_output>"
 
 @contextmanager
 def endless_weights(cache: Path = Path("~/.cache/colm")) -> Iterator[Path]:
-    """A model folder whose completions all have exactly the length that is asked for.
+    """A copy of the quickstart model whose end-of-turn token is one that chats never generate.
 
-    It is the quickstart model, but for the token that ends a turn: one that chats never draw, in
-    all files that say so. Every system that reads the folder is held to the same lengths, by the
-    same means and without a switch of its own.
+    Every completion has exactly the requested length, for all systems that read the folder.
     """
     source = quickstart_folder(cache.expanduser())
     with tempfile.TemporaryDirectory(prefix="colm-endless-") as name:
@@ -41,7 +39,7 @@ def _token_id(folder: Path) -> int:
 
 
 def _change(path: Path, **values: Any) -> None:
-    """Put a changed copy in the place of the link."""
+    """Replaces the link by a changed copy."""
     content = json.loads(path.read_text()) | values
     path.unlink()
     path.write_text(json.dumps(content))

@@ -1,4 +1,4 @@
-"""What a benchmark ran on, as far as it explains the figures; nothing that names the machine."""
+"""The machine of a benchmark, without its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIBRARIES = ("celery", "kombu", "amqp", "pika", "sqlalchemy", "psycopg2-binary",
 
 
 def describe(libraries: Iterable[str] = LIBRARIES) -> dict[str, Any]:
-    """Processor, memory, system, Python and library versions, and how busy the machine is now."""
+    """Processor, memory, system, versions of Python and libraries, and the current load."""
     return {
         "cpu": processor(),
         "cores": len(os.sched_getaffinity(0)),

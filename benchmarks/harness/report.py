@@ -1,4 +1,4 @@
-"""What all benchmarks share: the command line, the table for people, the JSON for programs.
+"""Command line, tables and JSON of a benchmark.
 
 options = parser(__doc__).parse_args()
 report = Report("overhead", settings={"clients": 3})
@@ -26,22 +26,21 @@ from benchmarks.harness import machine
 from benchmarks.harness.stats import Interval, Summary, ratio_interval, ratio_of_medians, summarize
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A command line with what every benchmark takes; add a benchmark's own to it."""
-    options_parser = argparse.ArgumentParser(
+def parser(description: str | None, *, services: bool = False) -> argparse.ArgumentParser:
+    """The options of every benchmark. `services`: also --broker and --database."""
+    options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options_parser.add_argument(
-        "--quick", action="store_true", help="smaller samples, under 50 seconds"
-    )
-    options_parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="write the figures there, too"
-    )
-    return options_parser
+    options.add_argument("--quick", action="store_true", help="smaller samples, under 50 seconds")
+    options.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    if services:
+        options.add_argument("--broker", metavar="URL", help="amqp://, an unused virtual host")
+        options.add_argument("--database", metavar="URL", help="postgresql+psycopg2://, unused")
+    return options
 
 
 def progress() -> Progress:
-    """A progress bar on stderr, gone when it is done; silent where nobody watches a terminal."""
+    """A transient progress bar on stderr; silent without a terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -56,7 +55,7 @@ def progress() -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing that was measured."""
+    """One measured quantity."""
 
     name: str
     unit: str
@@ -65,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """One figure to watch from release to release."""
+    """A figure to compare between releases."""
 
     name: str
     value: float
@@ -92,23 +91,23 @@ class Report:
         return row
 
     def missing(self, name: str, reason: str) -> None:
-        """Say of what is not measured why it is not."""
+        """Adds a quantity that could not be measured, with the reason."""
         self.absent[name] = reason
 
     def compared(
         self, name: str, *, over: Sequence[float], under: Sequence[float], meaning: str
     ) -> float:
-        """Add a ratio of medians, with its interval."""
+        """Adds a ratio of medians with its interval."""
         value, interval = ratio_of_medians(over, under), ratio_interval(over, under)
         self.ratios.append(Ratio(name=name, value=value, interval=interval, meaning=meaning))
         return value
 
     def ratio(self, name: str, value: float, *, meaning: str) -> None:
-        """Add a ratio that is known already."""
+        """Adds a ratio without samples."""
         self.ratios.append(Ratio(name=name, value=value, interval=None, meaning=meaning))
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it; `ratios` maps a name to a number."""
+        """The report as JSON; `ratios` maps names to numbers."""
         return {
             "benchmark": self.benchmark,
             "ratios": {ratio.name: ratio.value for ratio in self.ratios},
@@ -122,7 +121,7 @@ class Report:
         }
 
     def publish(self, path: Path | None, console: Console | None = None) -> None:
-        """Print the tables, and write the document if `path` is given."""
+        """Prints the tables, and writes the JSON to `path`."""
         console = console or Console()
         console.print(self._results())
         if self.ratios:

@@ -1,4 +1,4 @@
-"""The site that a benchmark asks: real services and real worker processes."""
+"""The site under test: real services and worker processes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ THREADS = 16
 def running_site(
     *, clients: int, broker: str | None = None, database: str | None = None, grouped: bool = False
 ) -> Iterator[Stack]:
-    """A coordinator, a server and `clients` clients at work.
+    """A coordinator, a server and `clients` clients.
 
-    Each client is a process of its own, as if on a machine of its own, unless `grouped`.
+    Each client is its own process, as if on its own machine, unless `grouped`.
     """
     with running(site_file(clients, grouped=grouped), broker=broker, database=database) as stack:
         yield stack
@@ -36,10 +36,10 @@ def running_site(
 def running(
     site: str, *, broker: str | None = None, database: str | None = None
 ) -> Iterator[Stack]:
-    """The site that the text of a colm.toml describes, at work.
+    """The site of a colm.toml's text.
 
-    The services named by URL are used, and written to; the others are private and durable. The
-    site's settings become those of this process, which must not have asked under others before.
+    Services given by URL are used and written to; others are private and durable. The settings of
+    this process change to the site's, so call it before the first ask.
     """
     with ExitStack() as stacked:
         folder = Path(stacked.enter_context(tempfile.TemporaryDirectory(prefix="colm-benchmark-")))
@@ -72,7 +72,7 @@ def _engine(model: str) -> str:
 
 
 def _configure(**variables: str) -> None:
-    """Make `variables` all that says what CoLM's settings are, here and in child processes."""
+    """Makes `variables` the only COLM_* variables, here and in child processes."""
     for name in [name for name in os.environ if name.startswith("COLM_")]:
         del os.environ[name]
     os.environ.update(variables)
@@ -80,20 +80,20 @@ def _configure(**variables: str) -> None:
 
 
 def processor_seconds(stack: Stack) -> float:
-    """What the site's own processes have computed so far, without broker and database."""
+    """CPU time of the site's own processes so far, without broker and database."""
     pids = [child.process.pid for child in stack.children if child.process is not None]
     return sum(map(processor_seconds_of, pids))
 
 
 def processor_seconds_of(pid: int) -> float:
-    """What the process has computed so far."""
+    """CPU time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])  # utime and stime, as proc(5) counts from field 3
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def service_versions(config: Settings) -> dict[str, str]:
-    """RabbitMQ's and PostgreSQL's versions, and whether a commit reaches the disk."""
+    """Versions of RabbitMQ and PostgreSQL, and whether commits reach the disk."""
     with (
         closing(psycopg2.connect(plain(config.database_url))) as connection,
         connection.cursor() as cursor,

@@ -1,4 +1,4 @@
-"""Samples to figures. Pure."""
+"""Statistics of samples. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a table shows of some samples."""
+    """The figures of one quantity."""
 
     samples: int
     median: float
@@ -26,7 +26,7 @@ class Summary:
 
 
 class Interval(NamedTuple):
-    """Where a figure lies with 95 % confidence."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
@@ -44,7 +44,7 @@ def summarize(samples: Sequence[float]) -> Summary:
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
-    """Interpolated between the two samples that are nearest; never beyond the extremes."""
+    """Linear interpolation between the two nearest samples; within the extremes."""
     if len(samples) == 1:
         return samples[0]
     return statistics.quantiles(samples, n=100, method="inclusive")[percent - 1]
@@ -55,7 +55,7 @@ def ratio_of_medians(over: Sequence[float], under: Sequence[float]) -> float:
 
 
 def ratio_interval(over: Sequence[float], under: Sequence[float], *, seed: int = 0) -> Interval:
-    """How far `ratio_of_medians` is known, by drawing both sets of samples anew (a bootstrap)."""
+    """The bootstrap interval of `ratio_of_medians`."""
     draw = random.Random(seed)
     ratios = [
         ratio_of_medians(draw.choices(over, k=len(over)), draw.choices(under, k=len(under)))

@@ -1,10 +1,9 @@
-"""CoLM beside what it replaces: a script's serial calls, and a kit that loads per round.
+"""CoLM against the loops that it replaces.
 
-The same questions, prompts, weights and numbers of tokens, greedily: the published script's loop
-(select, drafts, synthesis, refinement by every client, one call after another), a loop that goes
-stage by stage over all questions, loading the model and running padded static batches, and CoLM:
-coordinator, server and clients on RabbitMQ and PostgreSQL, all questions in flight, everything
-recorded. In turn, so that whatever else the machine does falls on all alike.
+Equal questions, prompts, weights and numbers of tokens, greedy. The published script makes one call
+after another. The kit goes stage by stage over all questions, loads the model and runs padded
+static batches. CoLM runs coordinator, server and clients on RabbitMQ and PostgreSQL with all
+questions in flight, everything recorded. The systems run in turn: load of the machine hits all.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ SYSTEMS = ("reference script", "load per round", "CoLM")
 
 
 class Plan(NamedTuple):
-    """How much is measured."""
+    """The size of the measurement."""
 
     repeats: int
     questions: tuple[Question, ...]
@@ -78,19 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options_parser = parser(__doc__)
-    options_parser.add_argument(
-        "--broker", metavar="URL", help="amqp://, a virtual host for this alone"
-    )
-    options_parser.add_argument(
-        "--database", metavar="URL", help="postgresql+psycopg2://, for this alone"
-    )
-    options_parser.add_argument("--repeats", type=int)
-    options_parser.add_argument("--queries", type=int, help="in flight at once; default: 16")
-    options_parser.add_argument(
+    options = parser(__doc__, services=True)
+    options.add_argument("--repeats", type=int)
+    options.add_argument("--queries", type=int, help="in flight at once; default: 16")
+    options.add_argument(
         "--batch", type=int, default=16, help="of CoLM's engines and the kit alike"
     )
-    return options_parser
+    return options
 
 
 def _static_model(folder: Path) -> StaticModel:
@@ -100,7 +93,7 @@ def _static_model(folder: Path) -> StaticModel:
 
 
 def site_file(folder: Path, batch: int) -> str:
-    """The colm.toml of CoLM's site: the clients share a process, the server has its own."""
+    """The colm.toml: the clients share a process, the server has its own."""
     engine = f'{{ model = "{folder}", max_num_seqs = {batch} }}'
     stages = ("select", "draft", "synthesize", "refine", "query")
     lines = [
@@ -140,7 +133,7 @@ def measure(plan: Plan, stack: Stack, model: StaticModel, batch: int) -> dict[st
 
 
 def colm(work: Work, database_url: str) -> Tally:
-    """All questions in flight at once, from the first ask to the last answer."""
+    """All questions in flight, from the first ask to the last answer."""
     options = {"select": work.select, "rounds": work.rounds, "temperature": 0}
     tally = Tally()
     started = time.perf_counter()
@@ -161,7 +154,7 @@ def colm(work: Work, database_url: str) -> Tally:
 
 
 def calls_of(database_url: str, query_id: str) -> int:
-    """How many steps are recorded of a query."""
+    """The number of recorded steps of a query."""
     engine = connect(database_url, pool_size=1)
     try:
         life = history.query_life(engine, query_id)
@@ -185,7 +178,7 @@ def _settings(
 
 
 def fill(report: Report, tallies: dict[str, list[Tally]]) -> None:
-    """The rows and ratios of one run."""
+    """Adds the rows and ratios of one run."""
     for name, runs in tallies.items():
         report.measured(name, [run.seconds for run in runs], unit="s")
         rates = [run.completion_tokens / run.seconds for run in runs]

@@ -1,7 +1,7 @@
-"""The peers, as small as they can fairly be: plain transformers, the same weights and prompts.
+"""The peers in plain transformers, with the same weights and prompts.
 
-Both are given what their kind seldom has: sdpa attention, the precision of CoLM's engine, no
-pauses, one tokenizer for good, and no time for reading data or writing results.
+Both get sdpa attention and the precision of CoLM's engine, make no pauses, keep one tokenizer, and
+spend no time on reading data or writing results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from colm.models.engines.native.tokenizer import ChatTokenizer
 
 
 class StaticModel:
-    """Plain `generate` over a padded batch; weights are loaded and dropped on demand."""
+    """`generate` over a padded batch; weights are loaded and dropped on demand."""
 
     def __init__(self, folder: Path) -> None:
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped
@@ -41,7 +41,7 @@ class StaticModel:
         self._model = None
 
     def generate(self, calls: Sequence[Call], tally: Tally) -> list[str]:
-        """The completion of each call, each row done at its own length as if by an end of turn."""
+        """The completion of each call, cut at its own length."""
         prompts = [self._tokenizer.encode(call.messages) for call in calls]
         width = max(map(len, prompts))
         padded = [[self._pad] * (width - len(p)) + p for p in prompts]
@@ -63,7 +63,7 @@ class StaticModel:
 
 
 class _Lengths(StoppingCriteria):
-    """Each row is done when it has its own number of tokens; the batch goes on to the longest."""
+    """Ends each row at its own number of tokens; the batch runs to the longest."""
 
     def __init__(self, width: int, lengths: torch.Tensor) -> None:
         self._ends = width + lengths
@@ -73,7 +73,7 @@ class _Lengths(StoppingCriteria):
 
 
 def reference_script(work: Work, model: StaticModel) -> Tally:
-    """The published script's loop: question by question, one call at a time, model kept."""
+    """The published script's loop: one call at a time, model kept in memory."""
     tally = Tally()
     model.load()
     started = time.perf_counter()
@@ -89,10 +89,10 @@ def reference_script(work: Work, model: StaticModel) -> Tally:
 
 
 def load_per_round(work: Work, model: StaticModel, batch: int) -> Tally:
-    """The loop of kits for several models: stage by stage over all questions, one model at a time.
+    """The loop of kits for several models: stage by stage over all questions.
 
-    For each stage the model that speaks is loaded, its calls go through in padded batches of at
-    most `batch`, and it is dropped. A stage of all clients is one load: they have one model.
+    Each stage loads its model, runs its calls in padded batches of at most `batch`, and drops it.
+    All clients have one model, so that a stage of clients is one load.
     """
     tally = Tally()
     started = time.perf_counter()

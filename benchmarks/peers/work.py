@@ -1,4 +1,4 @@
-"""The questions that all systems are asked, and what a query of CoLM makes of one. Pure."""
+"""Questions and prompts of all systems. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PERSONAS = {
 
 
 class Question(NamedTuple):
-    """What is asked, and how many tokens every call for it generates."""
+    """A question, and the tokens of every completion for it."""
 
     text: str
     tokens: int
@@ -43,7 +43,7 @@ QUESTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every system is given."""
+    """The input of every system."""
 
     questions: tuple[Question, ...]
     roster: Roster
@@ -63,7 +63,7 @@ class Call:
 
 @dataclass
 class Tally:
-    """What one system did, and how long it took for that."""
+    """The work and time of one system."""
 
     seconds: float = 0.0
     #: Of these, spent on loading weights.
@@ -77,7 +77,7 @@ class Tally:
 
     @property
     def per_token(self) -> float:
-        """Milliseconds for a completion token: to compare by, should the tokens differ."""
+        """Milliseconds per completion token: comparable if the tokens differ."""
         return 1000 * self.seconds / self.completion_tokens
 
 
@@ -87,7 +87,7 @@ Query = Generator[list[Call], list[str], dict[str, str]]
 
 
 def query(work: Work, question: Question) -> Query:
-    """A whole query as the strategy `colm` asks it: the same prompts in the same order."""
+    """A query with the prompts of strategy `colm`, in its order."""
     clients = list(work.roster.clients.values())
     text = question.text
 

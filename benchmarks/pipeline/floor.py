@@ -1,8 +1,8 @@
-"""The least that a query's messages and commits cost, with nothing of CoLM around them.
+"""The bare cost of a query's messages and commits, without CoLM.
 
-One process, one thread, connections open: a hop is a confirmed, mandatory, persistent publish to a
-quorum queue, its delivery to a consumer that waits for it, and the consumer's ack; a commit is one
-INSERT that PostgreSQL has flushed to the disk. Each begins when the one before has ended.
+One process, one thread, open connections. A hop is a confirmed, mandatory, persistent publish to a
+quorum queue, its delivery to a waiting consumer, and the ack. A commit is one INSERT, flushed to
+the disk. They run one after another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROW_BYTES = 200
 
 
 class Work(NamedTuple):
-    """What a query needs of its broker and of its database."""
+    """The hops and commits of a query."""
 
     hops: int
     commits: int
@@ -47,7 +47,7 @@ class Spent(NamedTuple):
 
 
 class Floor:
-    """Does bare work on open connections. Not for more than one thread."""
+    """Bare hops and commits on open connections. Not thread-safe."""
 
     def __init__(
         self, publishing: BlockingChannel, consuming: BlockingChannel, cursor: Any
@@ -59,7 +59,7 @@ class Floor:
         consuming.basic_consume(QUEUE, self._on_message)
 
     def spend(self, work: Work) -> Spent:
-        """Do it, one thing after another."""
+        """Does the work, one operation after another."""
         started = time.perf_counter()
         for _ in range(work.hops):
             self._hop()
@@ -90,7 +90,7 @@ class Floor:
 
 @contextmanager
 def floor_on(broker_url: str, database_url: str) -> Iterator[Floor]:
-    """A queue and a table of its own, removed at the end."""
+    """A floor with its own queue and table, removed at the end."""
     parameters = pika.URLParameters(broker_url)
     with (
         closing(pika.BlockingConnection(parameters)) as publisher,

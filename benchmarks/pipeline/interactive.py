@@ -1,11 +1,11 @@
-"""What an evaluation that runs beside it costs a caller who waits.
+"""The cost of a concurrent evaluation for an interactive caller.
 
     python -m benchmarks.pipeline.interactive                # scripted engines, 0.5 s a step
     python -m benchmarks.pipeline.interactive --quick
     python -m benchmarks.pipeline.interactive --model FOLDER # this model as client and as server
 
 A site of one client and one server is asked question after question, in turn without a run and
-while an evaluation keeps `--concurrency` queries in flight, on the same site.
+while an evaluation has `--concurrency` queries in flight.
 """
 
 from __future__ import annotations
@@ -53,22 +53,16 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options_parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options_parser.add_argument("--quick", action="store_true", help="small samples")
-    options_parser.add_argument(
-        "--asks", type=int, help="in each of the two, one by one; default: 40"
-    )
-    options_parser.add_argument("--repeats", type=int, default=1, help="default: 1")
-    options_parser.add_argument("--concurrency", type=int, default=8, help="default: 8")
-    options_parser.add_argument("--batch", type=int, default=8, help="of each engine; default: 8")
-    options_parser.add_argument(
-        "--delay", type=float, default=0.5, help="of a scripted step (seconds)"
-    )
-    options_parser.add_argument(
-        "--model", help="a folder with weights, in place of scripted engines"
-    )
-    options_parser.add_argument("--tokens", type=int, default=32, help="at most, of a completion")
-    return options_parser
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--quick", action="store_true", help="small samples")
+    arguments.add_argument("--asks", type=int, help="in each of the two, one by one; default: 40")
+    arguments.add_argument("--repeats", type=int, default=1, help="default: 1")
+    arguments.add_argument("--concurrency", type=int, default=8, help="default: 8")
+    arguments.add_argument("--batch", type=int, default=8, help="of each engine; default: 8")
+    arguments.add_argument("--delay", type=float, default=0.5, help="of a scripted step (seconds)")
+    arguments.add_argument("--model", help="a folder with weights, in place of scripted engines")
+    arguments.add_argument("--tokens", type=int, default=32, help="at most, of a completion")
+    return arguments
 
 
 def _site(options: argparse.Namespace) -> str:
@@ -86,7 +80,7 @@ def _ask(options: argparse.Namespace) -> float:
 
 
 def _order(folder: Path, options: argparse.Namespace) -> str:
-    """Order a run that outlasts the measurement; its name, once it is at work."""
+    """Orders a run that outlasts the measurement; its name, once it runs."""
     items = folder / "items.jsonl"
     rows = ({"question": f"What is {n}?", "answer": str(n)} for n in range(20_000))
     items.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,8 +1,8 @@
-"""What CoLM adds to the broker and the database that it stands on.
+"""The overhead of CoLM over its broker and database.
 
 Engines that answer at once, a process for each client, a server, a coordinator, RabbitMQ, and
-PostgreSQL with fsync. Asking until the answer is there is timed in turn with the floor under it
-(benchmarks/floor.py), so that whatever else the machine does falls on both alike.
+PostgreSQL with fsync. Asks and the floor (floor.py) are timed in turn: load of the machine hits
+both.
 """
 
 from __future__ import annotations
@@ -43,19 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options_parser = parser(__doc__)
-    options_parser.add_argument(
-        "--broker", metavar="URL", help="amqp://, a virtual host for this alone"
-    )
-    options_parser.add_argument(
-        "--database", metavar="URL", help="postgresql+psycopg2://, for this alone"
-    )
-    options_parser.add_argument("--clients", type=int, default=3, help="default: 3")
-    options_parser.add_argument("--grouped", action="store_true", help="all clients in one process")
-    options_parser.add_argument("--asks", type=int, help="how many, one by one")
-    options_parser.add_argument("--bursts", type=int, help="how many, one by one")
-    options_parser.add_argument("--burst-size", type=int, help="queries in flight at once")
-    return options_parser
+    options = parser(__doc__, services=True)
+    options.add_argument("--clients", type=int, default=3, help="default: 3")
+    options.add_argument("--grouped", action="store_true", help="all clients in one process")
+    options.add_argument("--asks", type=int, help="how many, one by one")
+    options.add_argument("--bursts", type=int, help="how many, one by one")
+    options.add_argument("--burst-size", type=int, help="queries in flight at once")
+    return options
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -83,7 +77,7 @@ def _settings(
 
 
 def fill(report: Report, samples: Samples, whole: Work, critical: Work) -> None:
-    """The rows and ratios of one run."""
+    """Adds the rows and ratios of one run."""
     asks = _ms(samples.asks)
     all_of_it = _ms([spent.total for spent in samples.floor])
     chain = _ms([spent.total for spent in samples.critical])

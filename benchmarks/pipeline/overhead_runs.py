@@ -1,4 +1,4 @@
-"""Asks a site one by one and in bursts, in turn with the floor under it."""
+"""Asks one by one and in bursts, in turn with the floor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIVE_UP = 120
 
 
 class Plan(NamedTuple):
-    """How much is measured."""
+    """The size of the measurement."""
 
     asks: int
     bursts: int
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples:
-    """In seconds, but for the rates: queries per second."""
+    """Seconds; `rates` in queries per second."""
 
     asks: list[float] = field(default_factory=list)
     recorded: list[float] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Samples:
 
 
 def ask_once() -> Answer:
-    """Ask and wait. Raises where the query fails, or goes on without a participant."""
+    """Asks and waits. Raises for a failed or degraded query."""
     result = ask.delay(QUESTION, strategy="colm", rounds=1)
     answer = Answer.model_validate(result.get(timeout=GIVE_UP))
     if answer.degraded:
@@ -58,7 +58,7 @@ def ask_once() -> Answer:
 
 
 def count_work(database_url: str, query_id: str) -> tuple[Work, Work]:
-    """What a recorded query needed in all, and the longest chain of it that had to wait."""
+    """The work of a recorded query, and of its longest chain."""
     engine = connect(database_url, pool_size=1)
     try:
         life = history.query_life(engine, query_id)
@@ -70,12 +70,11 @@ def count_work(database_url: str, query_id: str) -> tuple[Work, Work]:
 
 
 def work_of(steps: Sequence[Step]) -> tuple[Work, Work]:
-    """All work of these steps, and the longest chain of it.
+    """The work of these steps, and of their longest chain.
 
-    A hop each for the ask, every step and every submission; a commit each for the ask and every
-    submission, which is recorded before anything follows from it. (What was dispatched is committed
-    in groups, beside the query's way.) Steps of one act in one round go on at the same time, so the
-    longest chain has one of them.
+    One hop each for the ask, every step and every submission; one commit each for the ask and every
+    submission. (Dispatches are committed in groups, off the query's path.) Steps of one act in one
+    round run concurrently: the longest chain has one of them.
     """
     stages = {(step.round, step.act) for step in steps}
     whole, critical = (Work(hops=1 + 2 * n, commits=1 + n) for n in (len(steps), len(stages)))
@@ -83,7 +82,7 @@ def work_of(steps: Sequence[Step]) -> tuple[Work, Work]:
 
 
 def measure(plan: Plan, stack: Stack, floor: Floor, whole: Work, critical: Work) -> Samples:
-    """At least one ask and one burst, then as many as the plan has and its time allows."""
+    """At least one ask and one burst; more as far as plan and time allow."""
     samples = Samples()
     for _ in range(WARM_UP):
         ask_once()

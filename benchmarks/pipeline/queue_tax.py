@@ -1,9 +1,8 @@
-"""What the queue and the record cost a busy engine.
+"""The cost of queue and record for a busy engine.
 
-The same requests of the same length, always more of them than the engine can hold: straight into an
-engine from as many threads as it has places, and through RabbitMQ, a coordinator, a client's worker
-with an equal engine, and PostgreSQL with fsync, every step and answer recorded. In turn, so that
-whatever else the machine does falls on both alike.
+Equal requests, always more than the engine's capacity: straight into an engine from as many threads
+as it has places, and through RabbitMQ, a coordinator, a client's worker with an equal engine, and
+PostgreSQL with fsync. In turn: load of the machine hits both.
 """
 
 from __future__ import annotations
@@ -44,29 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    options_parser = parser(__doc__)
-    options_parser.add_argument(
-        "--broker", metavar="URL", help="amqp://, a virtual host for this alone"
-    )
-    options_parser.add_argument(
-        "--database", metavar="URL", help="postgresql+psycopg2://, for this alone"
-    )
-    options_parser.add_argument("--requests", type=int, help="at once, in each repeat")
-    options_parser.add_argument("--tokens", type=int, help="that each request generates")
-    options_parser.add_argument("--repeats", type=int)
-    options_parser.add_argument(
-        "--batch", type=int, default=8, help="requests that generate together"
-    )
-    options_parser.add_argument(
+    options = parser(__doc__, services=True)
+    options.add_argument("--requests", type=int, help="at once, in each repeat")
+    options.add_argument("--tokens", type=int, help="that each request generates")
+    options.add_argument("--repeats", type=int)
+    options.add_argument("--batch", type=int, default=8, help="requests that generate together")
+    options.add_argument(
         "--threads",
         type=int,
         default=max(1, (os.cpu_count() or 1) // 2),
         help="CPU threads of either engine; default: half of the cores, the rest is the queue's",
     )
-    options_parser.add_argument(
-        "--dtype", default="auto", help="of either engine; default: the device's"
-    )
-    return options_parser
+    options.add_argument("--dtype", default="auto", help="of either engine; default: the device's")
+    return options
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -88,7 +77,7 @@ def _settings(options: argparse.Namespace, plan: Plan) -> dict[str, Any]:
 
 
 def site_file(folder: Path, options: argparse.Namespace) -> str:
-    """The colm.toml of a site with one client, which has the engine that is measured."""
+    """The colm.toml of a site with one client, which has the measured engine."""
     return f"""
 coordinator_threads = {THREADS}
 [deadlines]
@@ -106,14 +95,14 @@ max_num_seqs = {options.batch}
 
 
 def engine_settings(folder: Path, options: argparse.Namespace) -> EngineSettings:
-    """That client's engine, for this process."""
+    """The same engine for this process."""
     return EngineSettings(
         model=str(folder), dtype=options.dtype, threads=options.threads, max_num_seqs=options.batch
     )
 
 
 def fill(report: Report, samples: Samples) -> None:
-    """The rows and the ratio of one run."""
+    """Adds the rows and the ratio of one run."""
     report.measured("direct", samples.direct, unit="tokens/s")
     report.measured("queued", samples.queued, unit="tokens/s")
     report.measured("direct, processor time", _ms(samples.direct_computed), unit="ms/request")

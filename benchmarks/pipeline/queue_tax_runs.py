@@ -1,4 +1,4 @@
-"""Runs the same requests straight into an engine and through a whole site, in turn."""
+"""Runs equal requests straight into an engine and through a site, in turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _numbers = itertools.count(1)
 
 
 class Plan(NamedTuple):
-    """How much is measured."""
+    """The size of the measurement."""
 
     repeats: int
     requests: int
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples:
-    """Each repeat's figures; rates are completion tokens per second."""
+    """Figures of each repeat; rates in completion tokens per second."""
 
     direct: list[float] = field(default_factory=list)
     queued: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Samples:
 
 @contextmanager
 def loading(engine_settings: EngineSettings) -> Iterator[Future[Engine]]:
-    """An engine that is loaded in this process while other things start; closed at the end."""
+    """An engine, loaded in a thread; closed at the end."""
     with ThreadPoolExecutor(1) as pool:
         engine = pool.submit(load_engine, engine_settings)
         try:
@@ -66,7 +66,7 @@ def loading(engine_settings: EngineSettings) -> Iterator[Future[Engine]]:
 
 
 def measure(plan: Plan, stack: Stack, engine: Engine, client: Participant) -> Samples:
-    """At least one repeat of each, after one of each that does not count."""
+    """At least one repeat of each, after an uncounted one."""
     samples = Samples()
     warm_up = plan._replace(requests=engine.info.capacity, tokens=4)
     direct(warm_up, engine, client)
@@ -114,7 +114,7 @@ def question() -> str:
 
 
 def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]:
-    """Tokens generated, and seconds, with a thread for each place in the engine."""
+    """Generated tokens and seconds, with a thread for each place of the engine."""
     sampling = Sampling(max_new_tokens=plan.tokens, temperature=0, seed=0)
 
     def generate(text: str) -> int:
@@ -134,7 +134,7 @@ def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]
 
 
 def queued(plan: Plan) -> tuple[int, float]:
-    """The same through everything, from the first ask to the last answer."""
+    """The same through the site, from the first ask to the last answer."""
     started = time.perf_counter()
     results = [
         ask.delay(question(), strategy="single", max_new_tokens=plan.tokens, temperature=0)
@@ -145,7 +145,7 @@ def queued(plan: Plan) -> tuple[int, float]:
 
 
 def flushes(database_url: str) -> int:
-    """How often the server has flushed its log to the disk, as far as its statistics know."""
+    """Flushes of the server's log so far, by its statistics."""
     with (
         closing(psycopg2.connect(plain(database_url))) as connection,
         connection.cursor() as cursor,

@@ -1,12 +1,11 @@
-"""Whether months of recorded queries slow the ones of today: asks and `colm show` on a full record.
+"""Whether a large record slows queries and `colm show`.
 
     python -m benchmarks.pipeline.record_size         a million steps, PostgreSQL and SQLite
     python -m benchmarks.pipeline.record_size --steps 100000 --only postgresql
 
-Two databases on one server, an empty one and one that is filled with ended queries. Whole queries
-go through the record in turn on the one and on the other, without broker or engines: what else the
-machine does falls on both alike. At last the plans of all statements of a query's way are looked
-at: exit status 1 if one walks through a table.
+Whole queries go through the record, without broker or engines, in turn on an empty database and on
+one filled with ended queries. Then the plans of all statements are checked: exit status 1 for a
+table scan.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ Statement = tuple[str, Any]
 
 
 def ask(engine: Engine, query_id: str) -> Iterator[tuple[str, float]]:
-    """One query through the record, as coordinators take it there; what took how long (ms)."""
+    """Records one query as coordinators do; yields the time of each part (ms)."""
     record, now = SqlRecord(engine), datetime.now(UTC)
     query = a_query(query_id, now)
     began = time.perf_counter()
@@ -78,7 +77,7 @@ def ask(engine: Engine, query_id: str) -> Iterator[tuple[str, float]]:
 
 
 def reads(engine: Engine, query_id: str) -> dict[str, Callable[[], object]]:
-    """What people and coordinators look at while queries go on."""
+    """The reads of operators and coordinators."""
     record, trust = SqlRecord(engine), Trust(check=keys.check)
     soon = datetime.now(UTC) + timedelta(hours=1)
     return {
@@ -108,7 +107,7 @@ def _since(started: float) -> float:
 
 
 def walks(engine: Engine) -> list[str]:
-    """The statements of a query's way and of the reads that walk through a table, with the line."""
+    """The statements that scan a whole table, with the line of the plan."""
     statements: list[Statement] = []
 
     def note(_1: object, _2: object, sql: str, parameters: Any, *_: object) -> None:
@@ -140,7 +139,7 @@ def _walks(connection: Connection, line: str) -> bool:
 
 @contextmanager
 def databases(kind: str) -> Iterator[tuple[str, str]]:
-    """The URLs of two migrated databases, durable as a site's."""
+    """The URLs of two migrated, durable databases."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="colm-record-size-") as folder:
             urls = [f"sqlite:///{Path(folder) / name}.sqlite" for name in ("empty", "full")]
@@ -189,11 +188,11 @@ def _tell(report: Report, kind: str, steps: int, before: Samples, after: Samples
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    options_parser = parser(__doc__)
-    options_parser.add_argument("--steps", type=int, help=f"to fill with; default: {FULL_STEPS:,}")
-    options_parser.add_argument("--turns", type=int, help="queries asked on each database")
-    options_parser.add_argument("--only", choices=("postgresql", "sqlite"))
-    return options_parser.parse_args(arguments)
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, help=f"to fill with; default: {FULL_STEPS:,}")
+    options.add_argument("--turns", type=int, help="queries asked on each database")
+    options.add_argument("--only", choices=("postgresql", "sqlite"))
+    return options.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Months of recorded queries, made in minutes: true lives with true chains, inserted in bulk."""
+"""Fills a record with ended queries, with valid hash chains, in bulk."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def outcome_of(step: Step, at: datetime) -> Outcome:
 
 
 def moves(query: Query, at: datetime) -> Iterator[tuple[tuple[Step, ...], Ask | Finish]]:
-    """The steps that are answered, and the move that follows; none before the first move."""
+    """The answered steps and the move that follows; none before the first."""
     wake_at = at + timedelta(seconds=120)
     drafts = steps_of(query, "draft", *CLIENTS)
     synthesis = steps_of(query, "synthesize", "main")
@@ -109,7 +109,7 @@ def moves(query: Query, at: datetime) -> Iterator[tuple[tuple[Step, ...], Ask | 
 
 
 def fill(engine: Engine, queries: int) -> Iterator[int]:
-    """Insert that many ended queries, a second apart; yields how many were inserted each time."""
+    """Inserts `queries` ended queries, a second apart; yields the size of each batch."""
     template = _template()
     for first in range(0, queries, BATCH):
         last = min(first + BATCH, queries)
@@ -122,7 +122,7 @@ def fill(engine: Engine, queries: int) -> Iterator[int]:
 
 
 def chain_costs(queries: int) -> list[float]:
-    """Processor milliseconds that the hashes of a whole query's rows take, for each of several."""
+    """CPU milliseconds of hashing all rows of a query, repeated."""
     template, costs = _template(), []
     for _ in range(queries):
         started = time.process_time()
@@ -147,7 +147,7 @@ def _template() -> list[Link]:
 
 
 def _copy(template: Sequence[Link], number: int) -> tuple[list[Link], Fields]:
-    """The template's life under another id, at another time, chained; and its `progress`."""
+    """The template's rows under another id and time, chained; and its `progress`."""
     query_id, later = query_name(number), timedelta(seconds=number)
 
     def moved(value: Any) -> Any:

@@ -1,11 +1,10 @@
-"""How long a run of many examples takes to go on after a restart.
+"""The time from a restart of an evaluator to its first question.
 
     python -m benchmarks.pipeline.resume            # 10,000 examples, 3 entries, half of them done
     python -m benchmarks.pipeline.resume --quick    # 1,000 examples, one restart
 
-A private PostgreSQL holds a run, half of whose units are done, and a private RabbitMQ takes the
-questions; nobody answers. Measured is from the start of `colm evaluator` to the moment that its
-first question lies in the queue, seen by a reader of that queue: what a user waits for.
+A private PostgreSQL has a half-finished run; a private RabbitMQ takes the questions, which nothing
+consumes. Measured from the start of `colm evaluator` until its first question is in the queue.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ SITE = '[clients.ada.engine]\nkind = "scripted"\n[servers.main.engine]\nkind = "
 
 
 def main() -> None:
-    options_parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options_parser.add_argument("--quick", action="store_true", help="small samples")
-    options_parser.add_argument("--examples", type=int, help="default: 10,000")
-    options_parser.add_argument("--restarts", type=int, help="default: 5")
-    options = options_parser.parse_args()
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("--quick", action="store_true", help="small samples")
+    arguments.add_argument("--examples", type=int, help="default: 10,000")
+    arguments.add_argument("--restarts", type=int, help="default: 5")
+    options = arguments.parse_args()
     examples = options.examples or (1_000 if options.quick else 10_000)
     restarts = options.restarts or (1 if options.quick else 5)
     with ExitStack() as stack:
@@ -86,7 +85,7 @@ def _config(folder: Path, examples: int) -> RunConfig:
 
 
 def _half_done(database: str, config: RunConfig) -> None:
-    """Record the run as an evaluator would have that died half-way."""
+    """Records the run as a killed evaluator leaves it."""
     migrate.upgrade(database)
     engine = connect(database)
     store.order(engine, RUN, config.model_dump(mode="json"), datetime.now(UTC))
@@ -101,7 +100,7 @@ def _half_done(database: str, config: RunConfig) -> None:
 
 
 class First(NamedTuple):
-    """When an evaluator's first question was in the queue, since it was started."""
+    """The first question of an evaluator: time since its start."""
 
     seconds: float
     #: What it had computed until then; other processes of a busy machine do not count.
@@ -124,7 +123,7 @@ def _environment(folder: Path, broker: str, database: str) -> dict[str, str]:
 
 @contextmanager
 def _evaluator(environment: dict[str, str], broker: str) -> Iterator[First]:
-    """Start an evaluator, wait for its first question, and kill it."""
+    """Starts an evaluator, waits for its first question, and kills it."""
     with kombu.Connection(broker) as connection:
         channel = connection.default_channel
         queue = topology_of(Settings()).ask()(channel)

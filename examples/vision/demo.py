@@ -1,8 +1,8 @@
-"""`make demo-vlm`: one question about one image, through the whole of CoLM.
+"""`make demo-vlm`: one question about one image, through all of CoLM.
 
     python -m examples.vision.demo [MODELS] [--image FILE] [--question TEXT]
 
-Trains small models first where MODELS holds none; a few minutes, once.
+Trains small models first if MODELS has none; takes a few minutes, once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QUESTION = "does the image contain a triangle?"
 
 
 def run_demo(models: Path, question: Asked, console: Console) -> None:
-    """Stack up, the question through `tasks.ask.delay`, who saw what, stack down."""
+    """Starts the stack, asks through `tasks.ask.delay`, prints who saw what, stops the stack."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="colm-vision-") as folder:
         site = write_site(Path(folder), models / "client", models / "server")
@@ -62,7 +62,7 @@ def run_demo(models: Path, question: Asked, console: Console) -> None:
 
 
 def who_saw_what(life: History) -> Table:
-    """One row a step: who was asked, which image stood in the prompt, and what was said."""
+    """One row a step: participant, image in the prompt, reply."""
     table = Table("step", "by", "image", "said", box=None, pad_edge=False, header_style="bold")
     texts = dict(_said(life))
     for entry in life.entries:

@@ -1,9 +1,9 @@
-"""Evaluate collaboration between models that look at images, on the queue and on real images.
+"""Evaluates collaboration between vision-language models, on the queue and on real images.
 
     python -m examples.vision.run MODELS OUT [--items 200]
 
-MODELS is what `examples.vision.train` has made. OUT gets the data set, the site, the record and the
-report. Every strategy is asked the same questions about images that no model was trained on.
+MODELS is the output of `examples.vision.train`. OUT gets data set, site, record and report. All
+strategies are asked the same questions about images that no model was trained on.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ LOOK_EVERY = 0.5
 
 
 def write_questions(path: Path, items: int, seed: int = 0) -> Path:
-    """Write `items` test questions, drawn by `seed`; the folder that their images are in.
+    """Writes `items` test questions, drawn by `seed`; returns the folder of their images.
 
-    Questions about one image depend on each other: it is their cluster.
+    Questions about one image are a cluster: they depend on each other.
     """
     unseen = list(dict.fromkeys(easy_vqa("test")))
     drawn = random.Random(seed).sample(unseen, min(items, len(unseen)))
@@ -68,7 +68,7 @@ def write_questions(path: Path, items: int, seed: int = 0) -> Path:
 
 
 def evaluation_of(questions: Path, images: Path) -> RunConfig:
-    """Each participant alone, both variants of CoLM, and what costs as much without guidance."""
+    """Each participant alone, both variants of CoLM, and a control of equal cost."""
 
     def entry(name: str, strategy: str, **options: Any) -> dict[str, Any]:
         return {"name": name, "strategy": strategy, "options": {**PLAIN, **options}}
@@ -93,7 +93,7 @@ def evaluation_of(questions: Path, images: Path) -> RunConfig:
 
 
 def await_run(engine: Engine, run: str, stack: Stack, console: Console) -> None:
-    """Until the run has ended. ColmError where it failed."""
+    """Waits for the run's end. Raises ColmError for a failed run."""
     bar = Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console,
@@ -117,7 +117,7 @@ def await_run(engine: Engine, run: str, stack: Stack, console: Console) -> None:
 
 
 def report_text(data: RunData, analysis: Analysis, seconds: float) -> str:
-    """The run's numbers as tables of Markdown."""
+    """The run's figures as Markdown tables."""
     return "\n".join(
         [
             table("entry", "right", "accuracy", "calls", "median s", rows=_accuracies(analysis)),
@@ -140,7 +140,7 @@ def _accuracies(analysis: Analysis) -> Iterator[Sequence[str]]:
 
 
 def _changes(analysis: Analysis) -> Iterator[Sequence[str]]:
-    """What became of each client's wrong and right drafts; in the control, by chance."""
+    """Each client's changes from draft to refined answer, and those of the control."""
     for row in analysis.clients:
         change, beside = row.change, row.controlled
         above = beside.above_chance if beside else None

@@ -1,9 +1,8 @@
 """Small vision-language models, trained here: an Idefics3 of about a million weights.
 
-No pretrained one can be had from a package registry. These see 64 x 64 pixels of the package
-`easy-vqa` (one shape on a plain ground) and answer with one word. Trained longer, one of them knows
-more: a weak client and a strong server, of the same kind as the models of a real site. They are
-trained on the product's own prompts, and so have learned to read drafts and guidance.
+No package registry has a pretrained one. They see 64 x 64 pixels of the package `easy-vqa` (one
+shape on a plain ground) and answer with one word. Longer training makes a strong server of a weak
+client. They are trained on the product's own prompts, and so can read drafts and guidance.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def easy_vqa(split: str) -> list[Asked]:
 
 
 def make_processor(words: Sequence[str]) -> Any:
-    """Words apart from each other, and images of one size."""
+    """A word tokenizer and an image processor of one size."""
     vocabulary = [*SPECIAL, *sorted({*words, *FRAME}), *"?.,:<>/=\"'"]
     backend = Tokenizer(
         WordLevel({word: n for n, word in enumerate(vocabulary)}, unk_token="<unk>")
@@ -127,10 +126,9 @@ def make_model(processor: Any, seed: int) -> Any:
 
 
 class Lessons:
-    """Chats as the strategy `colm` makes them, with the right word at the end.
+    """Chats with the prompts of strategy `colm`, each ending in the right word.
 
-    Of the drafts and notes in them four in five are right: worth reading, not worth believing
-    without a look at the image.
+    Four in five drafts and notes in them are right.
     """
 
     RIGHT = 0.8
@@ -146,7 +144,7 @@ class Lessons:
         ]
 
     def batches(self, size: int) -> Iterator[list[tuple[Asked, list[Turn]]]]:
-        """Batches of one act each, as rows of a batch are padded to the longest."""
+        """Batches of one act each: rows are padded to the longest."""
         while True:
             act = self._dice.choices(("draft", "refine", "synthesize"), (3, 2, 1))[0]
             yield [
@@ -167,7 +165,7 @@ class Lessons:
                 return list(colm.synthesize(drafts, question.question))
 
     def _guess(self, question: Asked) -> str:
-        """What another may have said: of the right kind, and right as often as `RIGHT`."""
+        """Another participant's answer: of the right kind, right with probability `RIGHT`."""
         if self._dice.random() < self.RIGHT:
             return question.answer
         kind = next(kind for kind in self._kinds if question.answer in kind)
@@ -175,7 +173,7 @@ class Lessons:
 
 
 def chat_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """The turns as the processor wants them; the first of the user's shows the image."""
+    """The turns in the processor's format; the first user turn has the image."""
     chat, has_image = [], False
     for turn in turns:
         content: list[dict[str, str]] = [{"type": "text", "text": turn.content}]

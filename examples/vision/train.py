@@ -1,8 +1,8 @@
-"""Train a weak client and a stronger server to look at images.
+"""Trains a weak client and a stronger server to look at images.
 
     python -m examples.vision.train OUT [--client-steps 600] [--server-steps 3000]
 
-The same numbers give the same weights on the same machine. It takes some minutes on one core.
+Equal numbers give equal weights on one machine. Takes some minutes on one core.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def train(questions: list[Asked], processor: Any, steps: int, seed: int) -> Any:
 
 
 def accuracy(model: Any, processor: Any, questions: list[Asked], client: Any) -> float:
-    """The share of questions that it answers alone, by the draft's prompt."""
+    """The share of questions that it answers alone, with the draft's prompt."""
     right = 0
     for start in range(0, len(questions), BATCH):
         part = questions[start : start + BATCH]
@@ -70,7 +70,7 @@ def accuracy(model: Any, processor: Any, questions: list[Asked], client: Any) ->
 
 
 def _inputs(processor: Any, batch: list[tuple[Asked, list[Turn]]]) -> dict[str, Tensor]:
-    """Only the answer and the end of the turn are learned."""
+    """Only the answer and the end of turn count in the loss."""
     questions = [question for question, _ in batch]
     answers = [f"{question.answer}<end>" for question in questions]
     inputs = _encoded(processor, questions, [turns for _, turns in batch], answers)
@@ -103,7 +103,7 @@ def _picture(path: Path) -> Image.Image:
 
 
 def train_both(out: Path, client_steps: int, server_steps: int, *, threads: int = 1) -> None:
-    """Train the client and the server, and save each with its processor in a folder of `out`."""
+    """Trains client and server, and saves each with its processor in a folder of `out`."""
     torch.set_num_threads(threads)
     learned, unseen = easy_vqa("train"), easy_vqa("test")
     words = {word for question in learned for word in question.question.strip("?").split()}

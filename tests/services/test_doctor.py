@@ -31,7 +31,7 @@ def doctor(site: IsolatedSite, *options: str, broker: str | None = None) -> dict
         site.variables["COLM_BROKER"] = broker
     code, findings = site.python(
         "import json, subprocess, sys\n"
-        f"command = [sys.executable, '-m', 'workers', 'doctor', '--json', *{options!r}]\n"
+        f"command = [sys.executable, '-m', 'colm.workers', 'doctor', '--json', *{options!r}]\n"
         "done = subprocess.run(command,"
         " capture_output=True, text=True)\n"
         "print(json.dumps([done.returncode, json.loads(done.stdout)]))"
