@@ -21,7 +21,7 @@ from torch.nn import functional
 from benchmarks.harness.report import Report, parser, progress
 
 ROWS, WIDE, DEEP, LAYERS = 16, 1024, 4096, 24
-#: A child process runs this, tells its milliseconds one a line, and is told how to begin.
+#: The child process: arguments pool and threads; prints milliseconds, one a line.
 CHILD = "from benchmarks.engine.pools import child; child()"
 
 

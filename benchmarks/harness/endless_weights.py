@@ -11,7 +11,7 @@ from typing import Any
 
 from colm.workers.participant.quickstart_model import quickstart_folder
 
-#: A token of the vocabulary that marked empty output in its training on notebooks.
+#: An added token of the vocabulary, used only for notebooks in training.
 NEVER_DRAWN = "<empty_output>"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from colm.workers.evaluator.report import memory_gib, processor
 
-#: Libraries whose versions bear on every benchmark.
+#: Libraries that affect every benchmark.
 LIBRARIES = ("celery", "kombu", "amqp", "pika", "sqlalchemy", "psycopg2-binary", "pydantic")
 
 

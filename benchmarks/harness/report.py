@@ -68,7 +68,7 @@ class Ratio:
 
     name: str
     value: float
-    #: None where the ratio is not one of medians of samples.
+    #: None for a ratio without samples.
     interval: Interval | None
     meaning: str
 
@@ -81,7 +81,7 @@ class Report:
     settings: Mapping[str, Any]
     machine: dict[str, Any] = field(default_factory=machine.describe)
     rows: list[Row] = field(default_factory=list)
-    #: What could not be measured here, and why.
+    #: Unmeasured quantities with the reason.
     absent: dict[str, str] = field(default_factory=dict)
     ratios: list[Ratio] = field(default_factory=list)
 

@@ -16,7 +16,7 @@ from colm.workers.local_stack.stack import Stack
 from tests.provision import PostgresServer, RabbitMQServer
 from tests.provision.postgres import plain
 
-#: Tasks that the coordinator, and each participant's process, works on at once.
+#: Concurrent tasks of the coordinator and of each participant's process.
 THREADS = 16
 
 
@@ -59,7 +59,7 @@ def running(
 
 def site_file(clients: int, *, grouped: bool) -> str:
     """The colm.toml of a site whose engines answer at once."""
-    # Participants with equal engines share one process: a name of its own sets a client apart.
+    # Participants with equal engines share a process: another model name separates them.
     models = ["scripted" if grouped else f"scripted-{n}" for n in range(1, clients + 1)]
     tables = [f"[clients.c{n}]\n{_engine(model)}" for n, model in enumerate(models, start=1)]
     return "\n".join(
@@ -110,5 +110,5 @@ def service_versions(config: Settings) -> dict[str, str]:
 
 def _rabbitmq_version(url: str) -> str:
     with closing(pika.BlockingConnection(pika.URLParameters(url))) as connection:
-        # pika tells what the server said of itself nowhere else.
+        # pika has no public access to the server properties.
         return str(connection._impl.server_properties["version"])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: Below this many samples a 99th percentile would only be the largest of them under another name.
+#: With fewer samples the 99th percentile is the largest.
 ENOUGH_FOR_P99 = 20
 RESAMPLES = 1000
 
@@ -19,7 +19,7 @@ class Summary:
 
     samples: int
     median: float
-    #: None of fewer than ENOUGH_FOR_P99 samples.
+    #: None for fewer than ENOUGH_FOR_P99 samples.
     p99: float | None
     least: float
     most: float

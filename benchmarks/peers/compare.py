@@ -33,7 +33,7 @@ from colm.workers.local_stack.stack import Stack
 if TYPE_CHECKING:  # torch is imported once what it reads from the environment is set
     from benchmarks.peers.loops import StaticModel
 
-#: Far above what an answer takes where anything works (seconds).
+#: Timeout of an answer (seconds).
 GIVE_UP = 3600
 SYSTEMS = ("reference script", "load per round", "CoLM")
 

@@ -30,7 +30,7 @@ class StaticModel:
         self._tokenizer = ChatTokenizer(tokenizer)
         self._pad: int = tokenizer.pad_token_id
         self._model: Any = None
-        # What CoLM's own engine takes there.
+        # The default of CoLM's engine.
         self._dtype = torch_dtype("auto", torch.device("cpu"))
 
     def load(self) -> None:
@@ -96,21 +96,24 @@ def load_per_round(work: Work, model: StaticModel, batch: int) -> Tally:
     """
     tally = Tally()
     started = time.perf_counter()
-    open_ones = [(asking, next(asking)) for asking in (query(work, q) for q in work.questions)]
-    while open_ones:
+    open_queries = [(asking, next(asking)) for asking in (query(work, q) for q in work.questions)]
+    while open_queries:
         loading = time.perf_counter()
         model.load()
         tally.loading += time.perf_counter() - loading
         tally.loads += 1
-        calls = [call for _, calls_of_query in open_ones for call in calls_of_query]
+        calls = [call for _, calls_of_query in open_queries for call in calls_of_query]
         parts = [calls[n : n + batch] for n in range(0, len(calls), batch)]
         texts = iter([text for part in parts for text in model.generate(part, tally)])
         model.drop()
         replies = [
-            (asking, [next(texts) for _ in calls_of_query]) for asking, calls_of_query in open_ones
+            (asking, [next(texts) for _ in calls_of_query])
+            for asking, calls_of_query in open_queries
         ]
         moved = [(asking, _go_on(asking, reply, tally)) for asking, reply in replies]
-        open_ones = [(asking, calls_of_query) for asking, calls_of_query in moved if calls_of_query]
+        open_queries = [
+            (asking, calls_of_query) for asking, calls_of_query in moved if calls_of_query
+        ]
     tally.seconds = time.perf_counter() - started
     return tally
 

@@ -27,8 +27,8 @@ class Question(NamedTuple):
     tokens: int
 
 
-#: Each with a quarter of the tokens that the model itself took to answer it at temperature 0.7 (7
-#: to 330), so that lengths differ as they do; 12 is the least in which a server can name clients.
+#: Each with a quarter of the tokens of the model's own answer at temperature 0.7 (7 to 330); at
+#: least 12, in which a server can name clients.
 QUESTIONS = (
     Question("A bat and a ball cost 1.10, the bat 1 more than the ball. What costs the ball?", 46),
     Question("Why does ice float on water?", 12),
@@ -47,7 +47,7 @@ class Work:
 
     questions: tuple[Question, ...]
     roster: Roster
-    #: How many clients the server selects to draft.
+    #: Clients that the server selects.
     select: int
     rounds: int
 
@@ -66,7 +66,7 @@ class Tally:
     """The work and time of one system."""
 
     seconds: float = 0.0
-    #: Of these, spent on loading weights.
+    #: Of these, for loading weights.
     loading: float = 0.0
     loads: int = 0
     calls: int = 0
@@ -81,8 +81,7 @@ class Tally:
         return 1000 * self.seconds / self.completion_tokens
 
 
-#: Yields calls that may go on at the same time and is sent their texts; returns every client's
-#: answer.
+#: Yields concurrent calls and is sent their texts; returns each client's answer.
 Query = Generator[list[Call], list[str], dict[str, str]]
 
 

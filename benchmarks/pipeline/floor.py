@@ -20,7 +20,7 @@ from tests.provision.postgres import plain
 
 QUEUE = "colm.benchmark.floor"
 TABLE = "colm_benchmark_floor"
-#: About what a submission of a short answer weighs, headers included.
+#: About the size of a short submission with its headers.
 MESSAGE_BYTES = 1_000
 ROW_BYTES = 200
 
@@ -81,7 +81,7 @@ class Floor:
         self._consuming.basic_ack(self._delivered.pop())
 
     def _commit(self) -> None:
-        # Outside a transaction block the INSERT is its own commit: one round trip, not three.
+        # Autocommit: one round trip, not three.
         self._cursor.execute(f"INSERT INTO {TABLE} (body) VALUES (%s)", ["x" * ROW_BYTES])
 
     def _on_message(self, _channel: Any, method: Any, _properties: Any, _body: bytes) -> None:

@@ -17,8 +17,8 @@ import time
 import uuid
 from pathlib import Path
 
+from benchmarks.harness.report import Report, parser
 from benchmarks.harness.site import running
-from benchmarks.harness.stats import ratio_interval, ratio_of_medians, summarize
 from colm.db.connection import connect
 from colm.db.runs import store
 from colm.db.runs.units import done_units
@@ -44,17 +44,17 @@ def main() -> None:
                 beside += [_ask(options) for _ in range(asks)]
                 done += _done(run) - started
                 change_run(run, "cancelled")
-                _wait_until_given_back(run)
-    _tell("without a run", alone)
-    _tell(f"with {options.concurrency} overnight queries in flight", beside)
-    low, high = ratio_interval(beside, alone)
-    print(f"ratio of the medians {ratio_of_medians(beside, alone):.2f} ({low:.2f} to {high:.2f})")
-    print(f"units of the run that were done meanwhile: {done}")
+                _await_release(run)
+    values = {name: value for name, value in vars(options).items() if name != "json"}
+    report = Report("interactive", settings={**values, "units_meanwhile": done})
+    report.measured("without a run", [1000 * s for s in alone], unit="ms")
+    report.measured("beside a run", [1000 * s for s in beside], unit="ms")
+    report.compared("beside_vs_alone", over=beside, under=alone, meaning="ask to answer")
+    report.publish(options.json)
 
 
 def _parser() -> argparse.ArgumentParser:
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="small samples")
+    arguments = parser(__doc__)
     arguments.add_argument("--asks", type=int, help="in each of the two, one by one; default: 40")
     arguments.add_argument("--repeats", type=int, default=1, help="default: 1")
     arguments.add_argument("--concurrency", type=int, default=8, help="default: 8")
@@ -107,20 +107,11 @@ def _done(run: str) -> int:
         engine.dispose()
 
 
-def _wait_until_given_back(run: str) -> None:
+def _await_release(run: str) -> None:
     engine = connect(settings().database_url, pool_size=1)
     while store.find(engine, run).owner is not None:
         time.sleep(0.2)
     engine.dispose()
-
-
-def _tell(what: str, seconds: list[float]) -> None:
-    summary = summarize(seconds)
-    tail = f", 99th percentile {1000 * summary.p99:.0f}" if summary.p99 is not None else ""
-    print(
-        f"{what}: median {1000 * summary.median:.0f} ms{tail}, "
-        f"{1000 * summary.least:.0f} to {1000 * summary.most:.0f} ({summary.samples} asks)"
-    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmarks.pipeline.floor import Work, floor_on
 from benchmarks.pipeline.overhead_runs import Plan, Samples, ask_once, count_work, measure
 
 FULL = Plan(asks=500, bursts=10, burst_size=100, phase_seconds=180)
-#: The two phases and the start of the services fit into 50 seconds on a busy machine, too.
+#: Ends within 50 seconds on a busy machine too.
 QUICK = Plan(asks=60, bursts=3, burst_size=40, phase_seconds=12)
 
 

@@ -19,9 +19,9 @@ from colm.tasks import ask
 from colm.workers.local_stack.stack import Stack
 
 QUESTION = "A bat and a ball cost 1.10 together, the bat 1 more than the ball. What costs the ball?"
-#: Asks before the first that counts: connections open, caches fill.
+#: Uncounted asks, which open connections and fill caches.
 WARM_UP = 10
-#: Far above what an answer takes where anything works (seconds).
+#: Timeout of an answer (seconds).
 GIVE_UP = 120
 
 
@@ -44,7 +44,7 @@ class Samples:
     floor: list[Spent] = field(default_factory=list)
     critical: list[Spent] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
-    #: By the site's own processes, for one query of a burst.
+    #: CPU seconds of the site's processes for one query of a burst.
     computed: list[float] = field(default_factory=list)
 
 

@@ -24,9 +24,9 @@ from colm.workers.local_stack.stack import Stack
 from colm.workers.participant.process import load_engine
 from tests.provision.postgres import plain
 
-#: Far above what an answer takes where anything works (seconds).
+#: Timeout of an answer (seconds).
 GIVE_UP = 1800
-#: Numbers of questions: none is asked twice, so that no system finds an old prompt's cache.
+#: Numbers of questions; a repeated one would hit a prompt cache.
 _numbers = itertools.count(1)
 
 
@@ -46,10 +46,10 @@ class Samples:
 
     direct: list[float] = field(default_factory=list)
     queued: list[float] = field(default_factory=list)
-    #: Processor seconds for one request: of this process, and of CoLM's own processes.
+    #: CPU seconds of one request: of this process, and of CoLM's processes.
     direct_computed: list[float] = field(default_factory=list)
     queued_computed: list[float] = field(default_factory=list)
-    #: How often the database waited for the disk, for one request and in a second.
+    #: Log flushes of the database, per request and per second.
     flushes: list[float] = field(default_factory=list)
     flush_rates: list[float] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ def measure(plan: Plan, stack: Stack, engine: Engine, client: Participant) -> Sa
                 partial(_direct, plan, engine, client, samples),
                 partial(_queued, plan, stack, samples),
             ]
-            # Who is first changes: a machine that gets quieter all the while favours nobody.
+            # The order alternates: a drifting machine load affects both.
             for run in runs if number % 2 == 0 else reversed(runs):
                 run()
             if time.monotonic() > until:

@@ -33,7 +33,7 @@ from colm.models.strategies.base import Ask, Decision, Finish, Outcome
 #: Three drafts, one synthesis, three refinements.
 STEPS_A_QUERY = 7
 CLIENTS = ("ada", "bo", "cy")
-#: Queries that are inserted at once.
+#: Queries in one transaction.
 BATCH = 500
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _TEMPLATE = "query-template"

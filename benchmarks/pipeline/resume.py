@@ -9,7 +9,6 @@ consumes. Measured from the start of `colm evaluator` until its first question i
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -24,8 +23,8 @@ from typing import NamedTuple
 
 import kombu
 
+from benchmarks.harness.report import Report, parser
 from benchmarks.harness.site import processor_seconds_of
-from benchmarks.harness.stats import summarize
 from colm.db.connection import connect, transaction
 from colm.db.runs import store
 from colm.db.schema import migrate
@@ -43,8 +42,7 @@ SITE = '[clients.ada.engine]\nkind = "scripted"\n[servers.main.engine]\nkind = "
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--quick", action="store_true", help="small samples")
+    arguments = parser(__doc__)
     arguments.add_argument("--examples", type=int, help="default: 10,000")
     arguments.add_argument("--restarts", type=int, help="default: 5")
     options = arguments.parse_args()
@@ -62,16 +60,11 @@ def main() -> None:
             with _evaluator(environment, broker) as first:
                 taken.append(first.seconds)
                 computed.append(first.processor_seconds)
-                print(f"first question after {first.seconds:.2f} s", flush=True)
-    summary = summarize(taken)
-    print(
-        f"{examples} examples, {3 * examples} units, half of them done; {summary.samples} restarts"
-    )
-    print(
-        f"from the start of the process to its first question in the queue: median "
-        f"{summary.median:.2f} s, {summary.least:.2f} to {summary.most:.2f} s; CPU time: median "
-        f"{summarize(computed).median:.2f} s"
-    )
+    settings = {"examples": examples, "units": 3 * examples, "done": 0.5}
+    report = Report("resume", settings=settings)
+    report.measured("restart to first question", taken, unit="s")
+    report.measured("of it CPU time", computed, unit="s")
+    report.publish(options.json)
 
 
 def _config(folder: Path, examples: int) -> RunConfig:
@@ -103,13 +96,13 @@ class First(NamedTuple):
     """The first question of an evaluator: time since its start."""
 
     seconds: float
-    #: What it had computed until then; other processes of a busy machine do not count.
+    #: CPU time of the evaluator until then.
     processor_seconds: float
 
 
 def _environment(folder: Path, broker: str, database: str) -> dict[str, str]:
     (folder / "colm.toml").write_text(SITE)
-    # Without its caches Python would compile every module again in each start.
+    # Without bytecode caches every start would compile all modules.
     caches = "PYTHONDONTWRITEBYTECODE"
     variables = {k: v for k, v in os.environ.items() if not k.startswith("COLM_") and k != caches}
     return {
@@ -128,7 +121,7 @@ def _evaluator(environment: dict[str, str], broker: str) -> Iterator[First]:
         channel = connection.default_channel
         queue = topology_of(Settings()).ask()(channel)
         queue.declare()
-        queue.purge()  # what a killed evaluator had asked
+        queue.purge()  # questions of the killed evaluator
         started = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-m", "colm.workers", "evaluator"],

@@ -24,15 +24,15 @@ from colm.tasks.config.settings import settings
 from colm.workers.cli.ask_actions import answer_or_raise, ask_and_follow
 from colm.workers.cli.query_view import answer_view
 from examples.vision.site import running, write_site
-from examples.vision.small_vlm import Asked, easy_vqa
+from examples.vision.small_vlm import Question, easy_vqa
 from examples.vision.train import train_both
 
-#: Enough for questions of yes or no; `examples.vision.train` trains for longer.
+#: Enough for yes-or-no questions; `examples.vision.train` trains longer.
 CLIENT_STEPS, SERVER_STEPS = 300, 600
 QUESTION = "does the image contain a triangle?"
 
 
-def run_demo(models: Path, question: Asked, console: Console) -> None:
+def run_demo(models: Path, question: Question, console: Console) -> None:
     """Starts the stack, asks through `tasks.ask.delay`, prints who saw what, stops the stack."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="colm-vision-") as folder:
@@ -94,7 +94,7 @@ def main() -> None:
     if arguments.image is None:
         question = next(question for question in easy_vqa("test") if question.question == QUESTION)
     else:
-        question = Asked(arguments.question, "", arguments.image)
+        question = Question(arguments.question, "", arguments.image)
     run_demo(arguments.models, question, console)
 
 

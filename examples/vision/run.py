@@ -39,9 +39,9 @@ from colm.workers.local_stack.stack import Stack
 from examples.vision.site import CLIENTS, running, write_site
 from examples.vision.small_vlm import easy_vqa
 
-#: Words that the models have not learned would be added to the question without it.
+#: Without it, prompts would contain words that the models have not learned.
 PLAIN = {"format_hint": ""}
-#: Entries whose clients refine a draft, the control among them: as many calls, no guidance.
+#: Entries whose clients refine, with the control: as many calls, no guidance.
 REFINED = ("colm", "colm-no-synthesis", "resample")
 LOOK_EVERY = 0.5
 
@@ -81,7 +81,7 @@ def evaluation_of(questions: Path, images: Path) -> RunConfig:
             "entries": [
                 *[entry(name, "single", participant=name) for name in CLIENTS],
                 entry("server", "single", participant="main"),
-                # As `small_vlm` trains them to refine.
+                # As in the training of `small_vlm`.
                 entry("colm", "colm", rounds=1, restate=False),
                 entry("colm-no-synthesis", "colm", rounds=1, synthesis=False),
                 entry("resample", "resample", calls=2),

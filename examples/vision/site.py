@@ -26,7 +26,7 @@ model = "{model}"
 device = "cpu"
 dtype = "float32"
 """
-#: The clients are one model: at temperature 0 all three would say the same.
+#: The clients have one model: at temperature 0 their drafts would be equal.
 CLIENT_TEMPERATURE, SERVER_TEMPERATURE = 0.5, 0.0
 
 

@@ -39,13 +39,13 @@ TEMPLATE = (
     "{% if c.type == 'image' %}<image>{% else %}{{ c.text }}{% endif %}{% endfor %}<end>"
     "{% endfor %}{% if add_generation_prompt %}<start>assistant {% endif %}"
 )
-#: Words of the product's own prompts that are worth knowing apart from one another.
+#: Words of the product's prompts with their own token.
 FRAME = ("draft", "note", "question", "by", "system", "user", "assistant", "your", "guide")
 CLIENTS = tuple(Participant(name=name, role="client") for name in ("ada", "bo", "cy"))
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """One question of the data set."""
 
     question: str
@@ -53,14 +53,14 @@ class Asked:
     picture: Path
 
 
-def easy_vqa(split: str) -> list[Asked]:
+def easy_vqa(split: str) -> list[Question]:
     """The questions of "train" or "test"."""
     spec = find_spec("easy_vqa")
     if spec is None or spec.origin is None:
         raise SystemExit("pip install easy-vqa (1.0, MIT): its wheel holds the images")
     folder = Path(spec.origin).parent / "data" / split
     rows = json.loads((folder / "questions.json").read_text())
-    return [Asked(q, a, folder / "images" / f"{image}.png") for q, a, image in rows]
+    return [Question(q, a, folder / "images" / f"{image}.png") for q, a, image in rows]
 
 
 def make_processor(words: Sequence[str]) -> Any:
@@ -133,7 +133,7 @@ class Lessons:
 
     RIGHT = 0.8
 
-    def __init__(self, questions: Sequence[Asked], seed: int) -> None:
+    def __init__(self, questions: Sequence[Question], seed: int) -> None:
         self._asked = questions
         self._dice = random.Random(seed)
         self._words = sorted({question.answer for question in questions})
@@ -143,7 +143,7 @@ class Lessons:
             set(self._words) - {"yes", "no", "circle", "triangle", "rectangle"},
         ]
 
-    def batches(self, size: int) -> Iterator[list[tuple[Asked, list[Turn]]]]:
+    def batches(self, size: int) -> Iterator[list[tuple[Question, list[Turn]]]]:
         """Batches of one act each: rows are padded to the longest."""
         while True:
             act = self._dice.choices(("draft", "refine", "synthesize"), (3, 2, 1))[0]
@@ -152,7 +152,7 @@ class Lessons:
                 for question in self._dice.choices(self._asked, k=size)
             ]
 
-    def _chat(self, act: str, question: Asked) -> list[Turn]:
+    def _chat(self, act: str, question: Question) -> list[Turn]:
         client = self._dice.choice(CLIENTS)
         match act:
             case "draft":
@@ -164,7 +164,7 @@ class Lessons:
                 drafts = [colm.LabelledDraft(c, self._guess(question)) for c in CLIENTS]
                 return list(colm.synthesize(drafts, question.question))
 
-    def _guess(self, question: Asked) -> str:
+    def _guess(self, question: Question) -> str:
         """Another participant's answer: of the right kind, right with probability `RIGHT`."""
         if self._dice.random() < self.RIGHT:
             return question.answer

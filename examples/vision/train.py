@@ -23,8 +23,8 @@ from colm.models.messages import Turn
 from colm.models.prompts import colm
 from examples.vision.small_vlm import (
     CLIENTS,
-    Asked,
     Lessons,
+    Question,
     chat_of,
     easy_vqa,
     make_model,
@@ -35,7 +35,7 @@ BATCH = 32
 LEARNING_RATE = 1.5e-3
 
 
-def train(questions: list[Asked], processor: Any, steps: int, seed: int) -> Any:
+def train(questions: list[Question], processor: Any, steps: int, seed: int) -> Any:
     """A model after `steps` batches of lessons."""
     model = make_model(processor, seed)
     model.train()
@@ -53,7 +53,7 @@ def train(questions: list[Asked], processor: Any, steps: int, seed: int) -> Any:
     return model.eval()
 
 
-def accuracy(model: Any, processor: Any, questions: list[Asked], client: Any) -> float:
+def accuracy(model: Any, processor: Any, questions: list[Question], client: Any) -> float:
     """The share of questions that it answers alone, with the draft's prompt."""
     right = 0
     for start in range(0, len(questions), BATCH):
@@ -69,7 +69,7 @@ def accuracy(model: Any, processor: Any, questions: list[Asked], client: Any) ->
     return right / len(questions)
 
 
-def _inputs(processor: Any, batch: list[tuple[Asked, list[Turn]]]) -> dict[str, Tensor]:
+def _inputs(processor: Any, batch: list[tuple[Question, list[Turn]]]) -> dict[str, Tensor]:
     """Only the answer and the end of turn count in the loss."""
     questions = [question for question, _ in batch]
     answers = [f"{question.answer}<end>" for question in questions]
@@ -80,7 +80,7 @@ def _inputs(processor: Any, batch: list[tuple[Asked, list[Turn]]]) -> dict[str, 
 
 
 def _encoded(
-    processor: Any, questions: list[Asked], chats: list[list[Turn]], answers: list[str]
+    processor: Any, questions: list[Question], chats: list[list[Turn]], answers: list[str]
 ) -> dict[str, Tensor]:
     texts = [
         processor.apply_chat_template(chat_of(turns), add_generation_prompt=True) + answer
