@@ -43,7 +43,7 @@ def runs_table(runs: Sequence[tuple[Run, Progress]]) -> Table:
 
 
 def saved_words(sharing: Sharing) -> str:
-    """What sharing equal steps has saved."""
+    """The savings of sharing equal steps."""
     saved = sharing.prompt_tokens_saved + sharing.completion_tokens_saved
     return (
         f"{sharing.asked} steps asked, {sharing.generated} generated: sharing saved {saved} tokens"
@@ -71,7 +71,7 @@ def _headline(run: Run, progress: Progress, now: datetime) -> Text:
 
 
 def _waiting(run: Run, now: datetime) -> str:
-    """What an open run without an owner waits for."""
+    """The reason why an open run has no owner."""
     if run.state != "open" or run.owner is not None:
         return ""
     window = parse_window(run.config["window"]) if run.config.get("window") else None
