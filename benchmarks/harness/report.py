@@ -166,8 +166,5 @@ def _one_line(details: Mapping[str, Any]) -> str:
     parts = [
         f"{details['cpu']}, {details['cores']} cores, {details['memory_gib']} GiB, {details['os']}"
     ]
-    parts += [
-        f"Python {details['python']}",
-        f"load {details['load_before']}",
-    ]
+    parts += [f"Python {details['python']}", f"load {details['load_before']}"]
     return ", ".join(parts)

@@ -63,3 +63,7 @@ def ratio_interval(over: Sequence[float], under: Sequence[float], *, seed: int =
     ]
     cuts = statistics.quantiles(ratios, n=40, method="inclusive")
     return Interval(cuts[0], cuts[-1])
+
+
+def milliseconds(seconds: Sequence[float]) -> list[float]:
+    return [1000 * value for value in seconds]

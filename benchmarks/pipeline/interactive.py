@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.harness.report import Report, parser
 from benchmarks.harness.site import running
+from benchmarks.harness.stats import milliseconds
 from colm.db.connection import connect
 from colm.db.runs import store
 from colm.db.runs.units import done_units
@@ -47,8 +48,8 @@ def main() -> None:
                 _await_release(run)
     values = {name: value for name, value in vars(options).items() if name != "json"}
     report = Report("interactive", settings={**values, "units_meanwhile": done})
-    report.measured("without a run", [1000 * s for s in alone], unit="ms")
-    report.measured("beside a run", [1000 * s for s in beside], unit="ms")
+    report.measured("without a run", milliseconds(alone), unit="ms")
+    report.measured("beside a run", milliseconds(beside), unit="ms")
     report.compared("beside_vs_alone", over=beside, under=alone, meaning="ask to answer")
     report.publish(options.json)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.harness.report import Report, parser
 from benchmarks.harness.site import THREADS, running_site, service_versions
+from benchmarks.harness.stats import milliseconds
 from benchmarks.pipeline.floor import Work, floor_on
 from benchmarks.pipeline.overhead_runs import Plan, Samples, ask_once, count_work, measure
 
@@ -78,20 +79,20 @@ def _settings(
 
 def fill(report: Report, samples: Samples, whole: Work, critical: Work) -> None:
     """Adds the rows and ratios of one run."""
-    asks = _ms(samples.asks)
-    all_of_it = _ms([spent.total for spent in samples.floor])
-    chain = _ms([spent.total for spent in samples.critical])
+    asks = milliseconds(samples.asks)
+    all_of_it = milliseconds([spent.total for spent in samples.floor])
+    chain = milliseconds([spent.total for spent in samples.critical])
     hop = [spent.hopping / whole.hops for spent in samples.floor]
     commit = [spent.committing / whole.commits for spent in samples.floor]
 
     report.measured("ask to answer", asks, unit="ms")
-    report.measured("of it, accepted to decided", _ms(samples.recorded), unit="ms")
+    report.measured("of it, accepted to decided", milliseconds(samples.recorded), unit="ms")
     report.measured(f"floor: {whole}", all_of_it, unit="ms")
     report.measured(f"critical floor: {critical}", chain, unit="ms")
-    report.measured("one hop", _ms(hop), unit="ms")
-    report.measured("one commit", _ms(commit), unit="ms")
+    report.measured("one hop", milliseconds(hop), unit="ms")
+    report.measured("one commit", milliseconds(commit), unit="ms")
     report.measured("in bursts", samples.rates, unit="queries/s")
-    report.measured("in bursts, processor time", _ms(samples.computed), unit="ms/query")
+    report.measured("in bursts, processor time", milliseconds(samples.computed), unit="ms/query")
 
     report.compared(
         "ask_vs_floor",
@@ -107,14 +108,10 @@ def fill(report: Report, samples: Samples, whole: Work, critical: Work) -> None:
     )
     report.compared(
         "burst_query_vs_floor",
-        over=_ms([1 / rate for rate in samples.rates]),
+        over=milliseconds([1 / rate for rate in samples.rates]),
         under=all_of_it,
         meaning="time per query in a burst, to all hops and commits one after another",
     )
-
-
-def _ms(seconds: Sequence[float]) -> list[float]:
-    return [1000 * value for value in seconds]
 
 
 if __name__ == "__main__":

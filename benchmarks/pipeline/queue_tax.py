@@ -17,6 +17,7 @@ from benchmarks.harness import machine
 from benchmarks.harness.endless_weights import endless_weights
 from benchmarks.harness.report import Report, parser
 from benchmarks.harness.site import THREADS, running, service_versions
+from benchmarks.harness.stats import milliseconds
 from benchmarks.pipeline.queue_tax_runs import GIVE_UP, Plan, Samples, loading, measure
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.native.precision import cpu_dtype
@@ -105,8 +106,12 @@ def fill(report: Report, samples: Samples) -> None:
     """Adds the rows and the ratio of one run."""
     report.measured("direct", samples.direct, unit="tokens/s")
     report.measured("queued", samples.queued, unit="tokens/s")
-    report.measured("direct, processor time", _ms(samples.direct_computed), unit="ms/request")
-    report.measured("queued, processor time", _ms(samples.queued_computed), unit="ms/request")
+    report.measured(
+        "direct, processor time", milliseconds(samples.direct_computed), unit="ms/request"
+    )
+    report.measured(
+        "queued, processor time", milliseconds(samples.queued_computed), unit="ms/request"
+    )
     report.measured("queued, flushes to disk", samples.flushes, unit="/request")
     report.measured("queued, flush rate", samples.flush_rates, unit="flushes/s")
     report.compared(
@@ -116,10 +121,6 @@ def fill(report: Report, samples: Samples) -> None:
         meaning="tokens per second through the queue, to straight into the engine, repeat by"
         " repeat; aim 0.95",
     )
-
-
-def _ms(seconds: Sequence[float]) -> list[float]:
-    return [1000 * value for value in seconds]
 
 
 if __name__ == "__main__":

@@ -120,10 +120,7 @@ def direct(plan: Plan, engine: Engine, client: Participant) -> tuple[int, float]
     def generate(text: str) -> int:
         name = text.partition(":")[0]
         request = GenerationRequest(
-            request_id=name,
-            messages=colm.draft(client, text),
-            sampling=sampling,
-            conversation=name,
+            request_id=name, messages=colm.draft(client, text), sampling=sampling, conversation=name
         )
         return engine.submit(request).result(timeout=GIVE_UP).completion_tokens
 

@@ -125,9 +125,7 @@ def table_scans(engine: Engine) -> list[str]:
         for sql, parameters in {(s, repr(p)): (s, p) for s, p in statements}.values():
             plan = connection.exec_driver_sql(f"{explain} {sql}", parameters)
             lines = [str(row[-1]) for row in plan]
-            scans += [
-                f"{line.strip()} in {sql}" for line in lines if _is_scan(connection, line)
-            ]
+            scans += [f"{line.strip()} in {sql}" for line in lines if _is_scan(connection, line)]
     return sorted(set(scans))
 
 

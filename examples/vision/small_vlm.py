@@ -83,9 +83,7 @@ def make_processor(words: Sequence[str]) -> Any:
     )
     tokenizer.add_special_tokens({"additional_special_tokens": list(IMAGE_TOKENS)})
     images: Any = Idefics3ImageProcessorPil(
-        do_image_splitting=False,
-        size={"longest_edge": SIDE},
-        max_image_size={"longest_edge": SIDE},
+        do_image_splitting=False, size={"longest_edge": SIDE}, max_image_size={"longest_edge": SIDE}
     )
     places = (SIDE // PATCH) ** 2 // SHRINK**2
     return Idefics3Processor(images, tokenizer, image_seq_len=places, chat_template=TEMPLATE)

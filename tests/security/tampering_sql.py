@@ -24,11 +24,7 @@ Snapshot = list[tuple[Table, list[Fields]]]
 SEALED, ERASED, PURGED, FRESH = "query-0001", "query-0002", "query-0003", "query-0004"
 OTHER = "query-0005"
 #: Other values of columns that a constraint limits to a few.
-_ALLOWED = {
-    "outcomes.status": "late",
-    "attempts.kind": "alone",
-    "answers.status": "failed",
-}
+_ALLOWED = {"outcomes.status": "late", "attempts.kind": "alone", "answers.status": "failed"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,9 +68,7 @@ def test_strange_messages_crash_nothing_and_leave_no_row_that_should_not_exist(
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 def test_many_strange_messages_crash_nothing(
-    new_target: Callable[[], Target],
-    request: pytest.FixtureRequest,
-    figures: Callable[[str], None],
+    new_target: Callable[[], Target], request: pytest.FixtureRequest, figures: Callable[[str], None]
 ) -> None:
     counts, slowest = Counter[str](), 0.0
     for batch in range(request.config.getoption("--messages") // BATCH):

@@ -99,13 +99,7 @@ def rotate_user(
 
 
 def remove_user(
-    role: Role,
-    name: str,
-    user: str | None,
-    *,
-    queues: bool,
-    force: bool,
-    management: str | None,
+    role: Role, name: str, user: str | None, *, queues: bool, force: bool, management: str | None
 ) -> None:
     """Delete the user, and print the remaining steps."""
     config = settings()

@@ -1,4 +1,4 @@
-"""`colm ask`, `show`, `queries`, `cancel`."""
+"""`colm ask`, `show`, `queries`, `cancel`, `replay`, `reliability`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,42 @@ def queries(
     list_queries(limit, status, as_json=as_json)
 
 
+def cancel(
+    query: Query,
+    reason: Annotated[str, typer.Option(help="Recorded, and part of the caller's error.")] = "",
+) -> None:
+    """End a query as failed and stop its running steps."""
+    from colm.workers.cli.query_actions import run_cancel
+
+    typer.echo(run_cancel(query, reason))
+
+
+def replay(
+    query: Query,
+    decisions_only: Annotated[
+        bool, typer.Option("--decisions-only", help="Only decide again; loads no model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Decide and generate a recorded query again, and compare with the record."""
+    from colm.workers.cli.replay_actions import run_replay
+    from colm.workers.participant.process import load_engine
+
+    raise typer.Exit(run_replay(query, load_engine, decisions_only=decisions_only, as_json=as_json))
+
+
+def reliability(
+    queries: Annotated[
+        int, typer.Option(min=1, max=100_000, help="How many of the latest answered queries count.")
+    ] = 500,
+    as_json: Json = False,
+) -> None:
+    """Show each client's delivery, agreement, near-copies and speed, from the record."""
+    from colm.workers.cli.reliability_actions import show_reliability
+
+    show_reliability(queries, as_json=as_json)
+
+
 def _standard_input() -> str:
     try:
         return sys.stdin.read()
@@ -109,13 +145,3 @@ def _pairs(options: list[str]) -> dict[str, Any]:
         except ValueError:
             pairs[name] = text
     return pairs
-
-
-def cancel(
-    query: Query,
-    reason: Annotated[str, typer.Option(help="Recorded, and part of the caller's error.")] = "",
-) -> None:
-    """End a query as failed and stop its running steps."""
-    from colm.workers.cli.query_actions import run_cancel
-
-    typer.echo(run_cancel(query, reason))

@@ -58,13 +58,7 @@ def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
 
 
 def replay_or_drop(
-    what: Verdict,
-    ids: Sequence[str],
-    limit: int,
-    *,
-    every: bool,
-    reason: str | None,
-    as_json: bool,
+    what: Verdict, ids: Sequence[str], limit: int, *, every: bool, reason: str | None, as_json: bool
 ) -> None:
     """Replay or drop the given letters, or all. Raises CallerError, NoConsumer, Overloaded.
 

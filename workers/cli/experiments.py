@@ -13,8 +13,7 @@ from colm.models.errors import CallerError, ColmError
 from colm.workers.cli.options import Json, Run
 
 group = typer.Typer(
-    help="Run a comparison in one command: entries, run, table and plot.",
-    no_args_is_help=True,
+    help="Run a comparison in one command: entries, run, table and plot.", no_args_is_help=True
 )
 
 

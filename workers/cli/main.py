@@ -21,17 +21,11 @@ from colm.workers.cli import (
     experiments,
     participants,
     processes,
-    reliability,
-    replay,
     site,
     terminal,
 )
 
-app = typer.Typer(
-    name="colm",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="colm", no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 
 #: Libraries whose errors mean a broker, database or endpoint; any other error gets a traceback.
@@ -66,8 +60,8 @@ for command in (
     ask.ask,
     ask.show,
     ask.queries,
-    replay.replay,
-    reliability.reliability,
+    ask.replay,
+    ask.reliability,
     audit.purge,
     audit.erase,
     ask.cancel,

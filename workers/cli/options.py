@@ -10,12 +10,10 @@ from colm.workers.cli import completion
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Query = Annotated[
-    str,
-    typer.Argument(help="A query id or its beginning.", autocompletion=completion.queries),
+    str, typer.Argument(help="A query id or its beginning.", autocompletion=completion.queries)
 ]
 Run = Annotated[
-    str,
-    typer.Argument(help="A run's name or its beginning.", autocompletion=completion.runs),
+    str, typer.Argument(help="A run's name or its beginning.", autocompletion=completion.runs)
 ]
 Clients = Annotated[
     list[str],

@@ -14,8 +14,7 @@ from colm.workers.cli import completion, processes
 from colm.workers.cli.options import Json
 
 Name = Annotated[
-    str,
-    typer.Argument(help="The participant's name.", autocompletion=completion.participants),
+    str, typer.Argument(help="The participant's name.", autocompletion=completion.participants)
 ]
 User = Annotated[
     str | None, typer.Option(help="The user on the broker; default: colm-NAME.", metavar="USER")

@@ -39,10 +39,7 @@ def server(
     )
 
 
-def client(
-    names: Clients,
-    threads: Threads = None,
-) -> None:
+def client(names: Clients, threads: Threads = None) -> None:
     """Run a client worker: one engine for one or more clients."""
     from colm.workers.participant.process import run_clients
 

@@ -24,9 +24,7 @@ def demo(
     run_demo(question, rounds)
 
 
-def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("colm.toml"),
-) -> None:
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("colm.toml")) -> None:
     """Write a commented colm.toml with every default."""
     from colm.workers.cli.config_template import TEMPLATE
 
@@ -99,8 +97,7 @@ def doctor(
     deep: Annotated[
         bool,
         typer.Option(
-            "--deep",
-            help="Ask every participant a short question; it stays in the record.",
+            "--deep", help="Ask every participant a short question; it stays in the record."
         ),
     ] = False,
     as_json: Json = False,
