@@ -133,7 +133,7 @@ def test_letters_are_replayed_and_dropped_by_their_reason(
 
 def test_a_letter_that_is_not_settled_is_not_dropped(channel: BlockingChannel, site: Site) -> None:
     publish(channel, DEAD, "any", id="unsettled-1", task="colm.ask")
-    assert "no coordinator has settled it" in site.colm("dead", "drop", "--all")
+    assert "no coordinator has recorded it" in site.colm("dead", "drop", "--all")
     (letter,) = listed(site)
     assert letter["letter"] == "unsettled-1"
 
