@@ -1,7 +1,7 @@
 # The entry points. Each works from a fresh clone, and makes what it needs first.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vlm up flower test test-all test-unit check bench pin clean
+.PHONY: help demo demo-vlm up flower test test-all test-unit chaos check bench pin clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,10 +35,14 @@ test: $(VENV)/dev-installed ## Check everything, and test it on real services
 
 test-all: $(VENV)/dev-installed ## The same with every long test, embedded twin and fault, and coverage
 	@scripts/install-services
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) -m "not exhaustive" --cov --cov-report=term
 
 test-unit: $(VENV)/dev-installed ## Run the tests that need no service, model or patience
 	$(BIN)/python -m pytest -m "not (postgres or rabbitmq or model or gpu or slow)"
+
+chaos: $(VENV)/dev-installed ## Inject every fault at every stage, in waves of 240 queries (hours)
+	@scripts/install-services
+	$(BIN)/python -m pytest tests/chaos --queries 240
 
 check: $(VENV)/dev-installed ## Format, lint, types and the floors between packages
 	$(BIN)/ruff format --check
@@ -48,7 +52,8 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 
 bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
-	@set -e; for program in overhead precision pools queue_tax engine peers record_size tampering; do \
+	@set -e; for program in pipeline.overhead engine.precision engine.pools \
+			pipeline.queue_tax engine.throughput peers.compare pipeline.record_size; do \
 		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt

@@ -1,1 +1,1 @@
-"""Programs that measure CoLM: `python -m benchmarks.NAME [--quick] [--json PATH]`."""
+"""Benchmarks: `python -m benchmarks.FOLDER.PROGRAM [--quick] [--json PATH]`."""

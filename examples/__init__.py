@@ -1,1 +1,1 @@
-"""Programs that show the product at work; not installed with it."""
+"""Example programs; not installed."""

@@ -46,6 +46,27 @@ _LENDER = pytest.StashKey[Lender]()
 _TURNS = pytest.StashKey[Turns]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("colm")
+    group.addoption("--messages", type=int, default=20_000, help="of the nightly fuzz test")
+    group.addoption("--queries", type=int, default=50, help="in a wave of tests/chaos")
+
+
+@pytest.fixture
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Adds a text to the terminal summary, also from a process of pytest-xdist."""
+    return lambda text: record_property("figures", text)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    results = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    reports = [report for report in results if report.when == "call"]
+    texts = [text for r in reports for name, text in r.user_properties if name == "figures"]
+    if texts:
+        terminalreporter.section("figures")
+        terminalreporter.write_line("\n".join(texts))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Called by pytest-xdist in the process that controls the others, once for each of those."""

@@ -1,1 +1,1 @@
-"""Small vision-language models made on the spot, and the real pipeline over real images."""
+"""Small vision-language models, trained here, in the real pipeline."""

@@ -1,8 +1,8 @@
-"""`make demo-vlm`: one question about one image, through the whole of CoLM.
+"""`make demo-vlm`: one question about one image, through all of CoLM.
 
     python -m examples.vision.demo [MODELS] [--image FILE] [--question TEXT]
 
-Trains small models first where MODELS holds none; a few minutes, once.
+Trains small models first if MODELS has none; takes a few minutes, once.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from colm.tasks.config.settings import settings
 from colm.workers.cli.ask_actions import answer_or_raise, ask_and_follow
 from colm.workers.cli.query_view import answer_view
 from examples.vision.site import running, write_site
-from examples.vision.small_vlm import Asked, easy_vqa
+from examples.vision.small_vlm import Question, easy_vqa
 from examples.vision.train import train_both
 
-#: Enough for questions of yes or no; `examples.vision.train` trains for longer.
+#: Enough for yes-or-no questions; `examples.vision.train` trains longer.
 CLIENT_STEPS, SERVER_STEPS = 300, 600
 QUESTION = "does the image contain a triangle?"
 
 
-def run_demo(models: Path, one: Asked, console: Console) -> None:
-    """Stack up, the question through `tasks.ask.delay`, who saw what, stack down."""
+def run_demo(models: Path, question: Question, console: Console) -> None:
+    """Starts the stack, asks through `tasks.ask.delay`, prints who saw what, stops the stack."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="colm-vision-") as folder:
         site = write_site(Path(folder), models / "client", models / "server")
         with running(site, console) as stack:
             console.print(f"ready after {time.monotonic() - started:.1f} s")
             console.print(
-                f'\n[bold]tasks.ask.delay[/]("{escape(one.question)}",'
-                f' images=["{escape(one.picture.name)}"], rounds=1)\n'
+                f'\n[bold]tasks.ask.delay[/]("{escape(question.question)}",'
+                f' images=["{escape(question.picture.name)}"], rounds=1)\n'
             )
             engine = connect(settings().database_url)
             trained = {"format_hint": "", "restate": False}  # as `small_vlm` words its chats
             query_id = ask_and_follow(
                 engine,
-                one.question,
-                {"rounds": 1, "images": [str(one.picture)], **trained, "seed": 7},
+                question.question,
+                {"rounds": 1, "images": [str(question.picture)], **trained, "seed": 7},
                 console,
                 meanwhile=stack.watch,
             )
@@ -57,19 +57,19 @@ def run_demo(models: Path, one: Asked, console: Console) -> None:
             engine.dispose()
     assert life is not None, "it was answered"
     console.print(who_saw_what(life))
-    if one.answer:
-        console.print(f"right is: {one.answer}", highlight=False)
+    if question.answer:
+        console.print(f"right is: {question.answer}", highlight=False)
 
 
 def who_saw_what(life: History) -> Table:
-    """One row a step: who was asked, which image stood in the prompt, and what was said."""
+    """One row a step: participant, image in the prompt, reply."""
     table = Table("step", "by", "image", "said", box=None, pad_edge=False, header_style="bold")
-    said = dict(_said(life))
+    texts = dict(_said(life))
     for entry in life.entries:
         if isinstance(entry.what, Step):
             step = entry.what
             images = [name[:12] for turn in step.messages for name in turn.images]
-            words = escape(said.get(step.step_id, ""))
+            words = escape(texts.get(step.step_id, ""))
             table.add_row(step.act, step.participant, ", ".join(images) or "none", words)
     return table
 
@@ -85,17 +85,17 @@ def main() -> None:
     options.add_argument("models", type=Path, nargs="?", default=Path(".cache/vision"))
     options.add_argument("--image", type=Path, help="default: one that was not trained on")
     options.add_argument("--question", default=QUESTION, help="about your own image")
-    given = options.parse_args()
+    arguments = options.parse_args()
     console = Console()
     console.rule("[bold]CoLM[/]: small models look at an image together", style="dim")
-    if not all((given.models / name / "config.json").exists() for name in ("client", "server")):
+    if not all((arguments.models / name / "config.json").exists() for name in ("client", "server")):
         console.print("no pretrained model is small enough: training two, once", style="dim")
-        train_both(given.models, CLIENT_STEPS, SERVER_STEPS)
-    if given.image is None:
-        one = next(one for one in easy_vqa("test") if one.question == QUESTION)
+        train_both(arguments.models, CLIENT_STEPS, SERVER_STEPS)
+    if arguments.image is None:
+        question = next(question for question in easy_vqa("test") if question.question == QUESTION)
     else:
-        one = Asked(given.question, "", given.image)
-    run_demo(given.models, one, console)
+        question = Question(arguments.question, "", arguments.image)
+    run_demo(arguments.models, question, console)
 
 
 if __name__ == "__main__":

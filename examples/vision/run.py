@@ -1,9 +1,9 @@
-"""Evaluate collaboration between models that look at images, on the queue and on real images.
+"""Evaluates collaboration between vision-language models, on the queue and on real images.
 
     python -m examples.vision.run MODELS OUT [--items 200]
 
-MODELS is what `examples.vision.train` has made. OUT gets the data set, the site, the record and the
-report. Every strategy is asked the same questions about images that no model was trained on.
+MODELS is the output of `examples.vision.train`. OUT gets data set, site, record and report. All
+strategies are asked the same questions about images that no model was trained on.
 """
 
 from __future__ import annotations
@@ -39,36 +39,36 @@ from colm.workers.local_stack.stack import Stack
 from examples.vision.site import CLIENTS, running, write_site
 from examples.vision.small_vlm import easy_vqa
 
-#: Words that the models have not learned would be added to the question without it.
+#: Without it, prompts would contain words that the models have not learned.
 PLAIN = {"format_hint": ""}
-#: Entries whose clients refine a draft, the control among them: as many calls, no guidance.
+#: Entries whose clients refine, with the control: as many calls, no guidance.
 REFINED = ("colm", "colm-no-synthesis", "resample")
 LOOK_EVERY = 0.5
 
 
 def write_questions(path: Path, items: int, seed: int = 0) -> Path:
-    """Write `items` test questions, drawn by `seed`; the folder that their images are in.
+    """Writes `items` test questions, drawn by `seed`; returns the folder of their images.
 
-    Questions about one image depend on each other: it is their cluster.
+    Questions about one image are a cluster: they depend on each other.
     """
     unseen = list(dict.fromkeys(easy_vqa("test")))
     drawn = random.Random(seed).sample(unseen, min(items, len(unseen)))
     rows = [
         {
-            "question": one.question,
-            "answer": one.answer,
+            "question": question.question,
+            "answer": question.answer,
             "kind": "vqa",
-            "images": one.picture.name,
-            "cluster": one.picture.stem,
+            "images": question.picture.name,
+            "cluster": question.picture.stem,
         }
-        for one in drawn
+        for question in drawn
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return unseen[0].picture.parent
 
 
 def evaluation_of(questions: Path, images: Path) -> RunConfig:
-    """Each participant alone, both variants of CoLM, and what costs as much without guidance."""
+    """Each participant alone, both variants of CoLM, and a control of equal cost."""
 
     def entry(name: str, strategy: str, **options: Any) -> dict[str, Any]:
         return {"name": name, "strategy": strategy, "options": {**PLAIN, **options}}
@@ -81,7 +81,7 @@ def evaluation_of(questions: Path, images: Path) -> RunConfig:
             "entries": [
                 *[entry(name, "single", participant=name) for name in CLIENTS],
                 entry("server", "single", participant="main"),
-                # As `small_vlm` trains them to refine.
+                # As in the training of `small_vlm`.
                 entry("colm", "colm", rounds=1, restate=False),
                 entry("colm-no-synthesis", "colm", rounds=1, synthesis=False),
                 entry("resample", "resample", calls=2),
@@ -93,38 +93,38 @@ def evaluation_of(questions: Path, images: Path) -> RunConfig:
 
 
 def await_run(engine: Engine, run: str, stack: Stack, console: Console) -> None:
-    """Until the run has ended. ColmError where it failed."""
+    """Waits for the run's end. Raises ColmError for a failed run."""
     bar = Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console,
     )  # fmt: skip
     with bar:
-        shown = bar.add_task("queries", total=None)
+        task = bar.add_task("queries", total=None)
         while True:
             stack.watch()
             try:
-                found = store.find(engine, run)
+                row = store.find(engine, run)
             except CallerError:  # the coordinator has not read the order yet
                 time.sleep(LOOK_EVERY)
                 continue
             done = progress_of(engine, run, datetime.now(UTC)).done
-            bar.update(shown, completed=done, total=found.units)
-            if found.state not in ("open", "paused"):
+            bar.update(task, completed=done, total=row.units)
+            if row.state not in ("open", "paused"):
                 break
             time.sleep(LOOK_EVERY)
-    if found.state != "done":
-        raise ColmError(f"run {run} is {found.state}: {found.note}")
+    if row.state != "done":
+        raise ColmError(f"run {run} is {row.state}: {row.note}")
 
 
-def told_of(data: RunData, found: Analysis, seconds: float) -> str:
-    """The run's numbers as tables of Markdown."""
+def report_text(data: RunData, analysis: Analysis, seconds: float) -> str:
+    """The run's figures as Markdown tables."""
     return "\n".join(
         [
-            table("entry", "right", "accuracy", "calls", "median s", rows=_accuracies(found)),
+            table("entry", "right", "accuracy", "calls", "median s", rows=_accuracies(analysis)),
             "",
             table(
                 "entry", "client", "drafts right", "refined right", "recovery",
-                "regression", "recovery above the control, points", rows=_changes(found),
+                "regression", "recovery above the control, points", rows=_changes(analysis),
             ),
             "",
             f"{len(data.examples)} questions, {len(data.units)} queries, {data.steps_generated}"
@@ -133,15 +133,15 @@ def told_of(data: RunData, found: Analysis, seconds: float) -> str:
     )  # fmt: skip
 
 
-def _accuracies(found: Analysis) -> Iterator[Sequence[str]]:
-    for row in found.entries:
+def _accuracies(analysis: Analysis) -> Iterator[Sequence[str]]:
+    for row in analysis.entries:
         calls, right = f"{row.cost.calls / row.n:.1f}", f"{row.right} of {row.n}"
         yield row.name, right, interval(row.accuracy), calls, f"{row.seconds:.2f}"
 
 
-def _changes(found: Analysis) -> Iterator[Sequence[str]]:
-    """What became of each client's wrong and right drafts; in the control, by chance."""
-    for row in found.clients:
+def _changes(analysis: Analysis) -> Iterator[Sequence[str]]:
+    """Each client's changes from draft to refined answer, and those of the control."""
+    for row in analysis.clients:
         change, beside = row.change, row.controlled
         above = beside.above_chance if beside else None
         if row.entry in REFINED:
@@ -157,23 +157,23 @@ def main() -> None:
     options.add_argument("models", type=Path, help="a folder that holds client and server")
     options.add_argument("out", type=Path)
     options.add_argument("--items", type=int, default=200)
-    given = options.parse_args()
+    arguments = options.parse_args()
     console = Console()
-    site = write_site(given.out, given.models / "client", given.models / "server")
-    questions = given.out / "questions.jsonl"
-    config = evaluation_of(questions, write_questions(questions, given.items))
+    site = write_site(arguments.out, arguments.models / "client", arguments.models / "server")
+    questions = arguments.out / "questions.jsonl"
+    config = evaluation_of(questions, write_questions(questions, arguments.items))
     started = time.monotonic()
     with running(site, console) as stack:
         engine = connect(settings().database_url)
         run = str(evaluate.delay(config).id)
         await_run(engine, run, stack, console)
     data = read_run(engine, run)
-    found = analyse(data)
-    files = write(data, given.out / "report")
+    analysis = analyse(data)
+    files = write(data, arguments.out / "report")
     engine.dispose()
-    told = told_of(data, found, time.monotonic() - started)
-    (given.out / "summary.md").write_text(told + "\n")
-    console.print(told, highlight=False, soft_wrap=True)
+    text = report_text(data, analysis, time.monotonic() - started)
+    (arguments.out / "summary.md").write_text(text + "\n")
+    console.print(text, highlight=False, soft_wrap=True)
     console.print(f"wrote {files.html}", highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""A site on this machine whose participants see with the models of `examples.vision.train`."""
+"""A site on this machine with the models of `examples.vision.train`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ model = "{model}"
 device = "cpu"
 dtype = "float32"
 """
-#: The clients are one model: at temperature 0 all three would say the same.
+#: The clients have one model: at temperature 0 their drafts would be equal.
 CLIENT_TEMPERATURE, SERVER_TEMPERATURE = 0.5, 0.0
 
 
 def write_site(folder: Path, client: Path, server: Path) -> Path:
-    """Write the site's colm.toml into `folder`: three weak clients, a strong server."""
+    """Writes the site's colm.toml into `folder`: three weak clients, a strong server."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = [(f"clients.{name}", client, CLIENT_TEMPERATURE) for name in CLIENTS]
     tables.append(("servers.main", server, SERVER_TEMPERATURE))
@@ -46,9 +46,9 @@ def write_site(folder: Path, client: Path, server: Path) -> Path:
 
 @contextmanager
 def running(site: Path, console: Console) -> Iterator[Stack]:
-    """The site that `site`, a colm.toml, describes, up on its embedded broker.
+    """The site of a colm.toml, running on its embedded broker.
 
-    Its settings become those of this process and of the processes that it starts.
+    The settings of this process and its children become the site's.
     """
     for name in [name for name in os.environ if name.startswith("COLM_")]:
         del os.environ[name]

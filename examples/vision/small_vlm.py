@@ -1,9 +1,8 @@
 """Small vision-language models, trained here: an Idefics3 of about a million weights.
 
-No pretrained one can be had from a package registry. These see 64 x 64 pixels of the package
-`easy-vqa` (one shape on a plain ground) and answer with one word. Trained longer, one of them knows
-more: a weak client and a strong server, of the same kind as the models of a real site. They are
-trained on the product's own prompts, and so have learned to read drafts and guidance.
+No package registry has a pretrained one. They see 64 x 64 pixels of the package `easy-vqa` (one
+shape on a plain ground) and answer with one word. Longer training makes a strong server of a weak
+client. They are trained on the product's own prompts, and so can read drafts and guidance.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ TEMPLATE = (
     "{% if c.type == 'image' %}<image>{% else %}{{ c.text }}{% endif %}{% endfor %}<end>"
     "{% endfor %}{% if add_generation_prompt %}<start>assistant {% endif %}"
 )
-#: Words of the product's own prompts that are worth knowing apart from one another.
+#: Words of the product's prompts with their own token.
 FRAME = ("draft", "note", "question", "by", "system", "user", "assistant", "your", "guide")
 CLIENTS = tuple(Participant(name=name, role="client") for name in ("ada", "bo", "cy"))
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """One question of the data set."""
 
     question: str
@@ -54,18 +53,18 @@ class Asked:
     picture: Path
 
 
-def easy_vqa(split: str) -> list[Asked]:
+def easy_vqa(split: str) -> list[Question]:
     """The questions of "train" or "test"."""
-    found = find_spec("easy_vqa")
-    if found is None or found.origin is None:
+    spec = find_spec("easy_vqa")
+    if spec is None or spec.origin is None:
         raise SystemExit("pip install easy-vqa (1.0, MIT): its wheel holds the images")
-    folder = Path(found.origin).parent / "data" / split
+    folder = Path(spec.origin).parent / "data" / split
     rows = json.loads((folder / "questions.json").read_text())
-    return [Asked(q, a, folder / "images" / f"{image}.png") for q, a, image in rows]
+    return [Question(q, a, folder / "images" / f"{image}.png") for q, a, image in rows]
 
 
 def make_processor(words: Sequence[str]) -> Any:
-    """Words apart from each other, and images of one size."""
+    """A word tokenizer and an image processor of one size."""
     vocabulary = [*SPECIAL, *sorted({*words, *FRAME}), *"?.,:<>/=\"'"]
     backend = Tokenizer(
         WordLevel({word: n for n, word in enumerate(vocabulary)}, unk_token="<unk>")
@@ -84,9 +83,7 @@ def make_processor(words: Sequence[str]) -> Any:
     )
     tokenizer.add_special_tokens({"additional_special_tokens": list(IMAGE_TOKENS)})
     images: Any = Idefics3ImageProcessorPil(
-        do_image_splitting=False,
-        size={"longest_edge": SIDE},
-        max_image_size={"longest_edge": SIDE},
+        do_image_splitting=False, size={"longest_edge": SIDE}, max_image_size={"longest_edge": SIDE}
     )
     places = (SIDE // PATCH) ** 2 // SHRINK**2
     return Idefics3Processor(images, tokenizer, image_seq_len=places, chat_template=TEMPLATE)
@@ -127,56 +124,58 @@ def make_model(processor: Any, seed: int) -> Any:
 
 
 class Lessons:
-    """Chats as the strategy `colm` makes them, with the right word at the end.
+    """Chats with the prompts of strategy `colm`, each ending in the right word.
 
-    Of the drafts and notes in them four in five are right: worth reading, not worth believing
-    without a look at the image.
+    Four in five drafts and notes in them are right.
     """
 
     RIGHT = 0.8
 
-    def __init__(self, asked: Sequence[Asked], seed: int) -> None:
-        self._asked = asked
+    def __init__(self, questions: Sequence[Question], seed: int) -> None:
+        self._asked = questions
         self._dice = random.Random(seed)
-        self._words = sorted({one.answer for one in asked})
+        self._words = sorted({question.answer for question in questions})
         self._kinds = [
             {"yes", "no"},
             {"circle", "triangle", "rectangle"},
             set(self._words) - {"yes", "no", "circle", "triangle", "rectangle"},
         ]
 
-    def batches(self, size: int) -> Iterator[list[tuple[Asked, list[Turn]]]]:
-        """Batches of one act each, as rows of a batch are padded to the longest."""
+    def batches(self, size: int) -> Iterator[list[tuple[Question, list[Turn]]]]:
+        """Batches of one act each: rows are padded to the longest."""
         while True:
             act = self._dice.choices(("draft", "refine", "synthesize"), (3, 2, 1))[0]
-            yield [(one, self._chat(act, one)) for one in self._dice.choices(self._asked, k=size)]
+            yield [
+                (question, self._chat(act, question))
+                for question in self._dice.choices(self._asked, k=size)
+            ]
 
-    def _chat(self, act: str, one: Asked) -> list[Turn]:
+    def _chat(self, act: str, question: Question) -> list[Turn]:
         client = self._dice.choice(CLIENTS)
         match act:
             case "draft":
-                return list(colm.draft(client, one.question))
+                return list(colm.draft(client, question.question))
             case "refine":
-                own, note = self._guess(one), self._guess(one)
-                return list(colm.refine(client, one.question, own, note, relevant=True))
+                own, note = self._guess(question), self._guess(question)
+                return list(colm.refine(client, question.question, own, note, relevant=True))
             case _:
-                drafts = [colm.LabelledDraft(c, self._guess(one)) for c in CLIENTS]
-                return list(colm.synthesize(drafts, one.question))
+                drafts = [colm.LabelledDraft(c, self._guess(question)) for c in CLIENTS]
+                return list(colm.synthesize(drafts, question.question))
 
-    def _guess(self, one: Asked) -> str:
-        """What another may have said: of the right kind, and right as often as `RIGHT`."""
+    def _guess(self, question: Question) -> str:
+        """Another participant's answer: of the right kind, right with probability `RIGHT`."""
         if self._dice.random() < self.RIGHT:
-            return one.answer
-        kind = next(kind for kind in self._kinds if one.answer in kind)
-        return self._dice.choice(sorted(kind - {one.answer}))
+            return question.answer
+        kind = next(kind for kind in self._kinds if question.answer in kind)
+        return self._dice.choice(sorted(kind - {question.answer}))
 
 
 def chat_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    """The turns as the processor wants them; the first of the user's shows the image."""
-    chat, shown = [], False
+    """The turns in the processor's format; the first user turn has the image."""
+    chat, has_image = [], False
     for turn in turns:
         content: list[dict[str, str]] = [{"type": "text", "text": turn.content}]
-        if turn.role == "user" and not shown:
-            content, shown = [{"type": "image"}, *content], True
+        if turn.role == "user" and not has_image:
+            content, has_image = [{"type": "image"}, *content], True
         chat.append({"role": turn.role, "content": content})
     return chat

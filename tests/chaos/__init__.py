@@ -9,5 +9,5 @@
     record.py    what must hold afterwards, asked of the database in plain SQL
     matrix.py    one fault on one wave of queries; its row of the table
 
-`python -m benchmarks.reliability` runs all of it; the tests here run a part.
+`make test-all` injects a selection, `make chaos` all.
 """

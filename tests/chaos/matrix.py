@@ -58,6 +58,18 @@ class Row:
             found["statuses"] = self.statuses
         return found
 
+    @property
+    def line(self) -> str:
+        """The figures of one injection."""
+        again = (
+            f"{self.tokens_again} tokens again ({self.tokens_again / max(self.tokens_once, 1):.1%})"
+        )
+        return (
+            f"{self.fault} ({self.stage}): {self.in_flight} in flight, {len(self.wrong.lost)} lost,"
+            f" {self.wrong.recorded_twice} recorded twice, {self.late} late, {again},"
+            f" down {self.down_s:.1f} s, recovered after {self.recover_s:.1f} s"
+        )
+
 
 def inject(site: ChaosSite, fault: Fault, stage: str, count: int) -> Row:
     """Ask `count` questions, break the site at `stage`, lift it, and see how all of it ended."""

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 import pika
 
 from colm.db.schema import migrate
+from colm.workers.experiments.network_proxy import NetworkProxy
 from tests.chaos.journal import Journal
-from tests.chaos.proxy import Proxy
 from tests.chaos.record import Database
 from tests.journeys.site import COLM, REPOSITORY, Site
 from tests.provision import PostgresServer, RabbitMQServer, ServiceBroken
@@ -124,8 +124,8 @@ class ChaosSite(Site):
         super().__init__(folder, broker=self.rabbitmq.url, database=database)
         self.small_disk = small_disk
         self.children: dict[str, Child] = {}
-        self.broker_proxies = {name: Proxy(self.rabbitmq.port) for name in BEHIND_PROXY}
-        self.database_proxy = Proxy(self.postgres.port)
+        self.broker_proxies = {name: _proxy_to(self.rabbitmq.port) for name in BEHIND_PROXY}
+        self.database_proxy = _proxy_to(self.postgres.port)
         self._entered = ExitStack()
         self._journal = Journal(folder / "journal")
         #: Whether `tend` starts processes again, and which it did.
@@ -320,7 +320,11 @@ def _as(user: str, url: str) -> str:
     return parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port}").geturl()
 
 
-def _through(url: str, proxy: Proxy) -> str:
+def _proxy_to(port: int) -> NetworkProxy:
+    return NetworkProxy(target=("127.0.0.1", port))
+
+
+def _through(url: str, proxy: NetworkProxy) -> str:
     parts = urlsplit(url)
     login = parts.netloc.rpartition("@")[0]
     return parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}").geturl()

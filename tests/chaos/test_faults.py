@@ -1,24 +1,25 @@
-"""Nothing accepted is lost, nothing recorded twice, whatever dies: a part of the matrix.
+"""Nothing accepted is lost and nothing is recorded twice, whichever part of a site fails.
 
-All of it: `python -m benchmarks.reliability`.
+`make test-all` injects the faults of SELECTION; `make chaos` all of them, at each stage.
+`pytest tests/chaos -k "the broker" --queries 240` selects faults by name and the size of a wave.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.chaos.campaign import Broken, Campaign
-from tests.chaos.faults import FAULTS
+from tests.chaos.campaign import Broken, Campaign, cases
+from tests.chaos.faults import Fault
 
 pytestmark = [
     *(pytest.mark.chaos, pytest.mark.nightly, pytest.mark.alone, pytest.mark.slow),
     *(pytest.mark.rabbitmq, pytest.mark.postgres),
 ]
 
-#: Enough that each stage lasts for seconds.
-QUERIES = 50
 #: Every service and every kind of process once, at another stage each; then cuts and refusals.
-SELECTION = [
+SELECTION = {
     ("kill one of two coordinators", "accepting"),
     ("kill all coordinators", "refining"),
     ("kill coordinators between commit and publish", "drafting"),
@@ -30,20 +31,37 @@ SELECTION = [
     ("reset the connections of a worker", "refining"),
     ("database turns read-only", "drafting"),
     ("freeze a client while another process does its steps", "drafting"),
-]
+}
 
 
-@pytest.mark.parametrize(("name", "stage"), SELECTION)
+def _parameters() -> list[object]:
+    return [
+        pytest.param(
+            fault,
+            stage,
+            marks=[] if (fault.name, stage) in SELECTION else pytest.mark.exhaustive,
+            id=f"{fault.name}, {stage}",
+        )
+        for fault, stage in cases()
+    ]
+
+
+@pytest.mark.parametrize(("fault", "stage"), _parameters())
 def test_every_query_in_flight_ends_once_and_nothing_is_recorded_twice(
-    campaign: Campaign, name: str, stage: str
+    campaign: Campaign,
+    fault: Fault,
+    stage: str,
+    pytestconfig: pytest.Config,
+    figures: Callable[[str], None],
 ) -> None:
-    fault = FAULTS[name]
-    if why := fault.missing():
-        pytest.skip(f"NOT TESTED: {why}")
+    if reason := fault.missing():
+        pytest.skip(f"NOT TESTED: {reason}")
+    queries = pytestconfig.getoption("--queries")
 
-    (row,) = campaign.run([(fault, stage)], QUERIES)
+    (row,) = campaign.run([(fault, stage)], queries)
 
     assert not isinstance(row, Broken), row
+    figures(row.line)
     assert row.problems == {}
-    assert row.accepted == QUERIES
+    assert row.accepted == queries
     assert row.in_flight > 0

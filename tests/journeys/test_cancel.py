@@ -33,7 +33,7 @@ def test_a_cancelled_query_ends_with_its_reason_and_its_steps_stop_within_a_seco
     assert "asked by mistake" in text
     site.wait_until(lambda: str(site.life(query)).count("'late'") == 2)
     assert set(outcomes(site.life(query)).values()) == {"expired"}
-    assert "had ended already: failed" in site.colm("cancel", query)
+    assert "has already ended: failed" in site.colm("cancel", query)
     assert "no query" in site.colm("cancel", "no-such-query", status=1)
 
 

@@ -127,4 +127,4 @@ def test_clients_that_run_already_are_not_measured(site: Site) -> None:
     ready(site)
     order = ["experiment", "run", "threads", "--data", "items.jsonl"]
     site.wait_until(lambda: (site.folder / "client-ada-bo.log").read_text().count("ready.") > 0)
-    assert "ada, bo: these clients run already" in site.colm(*order, status=1)
+    assert "ada, bo: these clients already run" in site.colm(*order, status=1)

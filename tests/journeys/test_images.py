@@ -84,7 +84,7 @@ def test_an_image_is_asked_about_and_recorded_by_its_name(site: Site) -> None:
 
     asked = ("--by", "its caller", "--reason", "asked")
     shared = site.colm("erase", answer["query_id"], *asked)
-    assert "1 images stay: other queries show them" in shared
+    assert "1 images stay: other queries refer to them" in shared
     assert "removed 0 images" in site.colm("erase", by_command["query_id"], *asked)  # put just now
 
     name, told = site.error_of(f"ask.delay('What?', images=[{str(site.folder / 'no.png')!r}])")

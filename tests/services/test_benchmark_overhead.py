@@ -17,7 +17,15 @@ def test_the_overhead_benchmark_measures_asks_bursts_and_the_floor(
     services = ["--broker", rabbitmq_url, "--database", empty_postgres_url]
     size = ["--asks", "3", "--bursts", "1", "--burst-size", "4"]
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.overhead", *services, *size, "--json", str(path)],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.pipeline.overhead",
+            *services,
+            *size,
+            "--json",
+            str(path),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -23,7 +23,7 @@ from colm.workers.doctor import database
 from colm.workers.doctor.doctor import START, attempt
 from colm.workers.doctor.findings import Finding
 from colm.workers.doctor.preflight import preflight
-from tests.chaos.proxy import Proxy
+from colm.workers.experiments.network_proxy import NetworkProxy
 from tests.provision import Lent, PostgresServer, ServiceMissing
 from tests.provision.pgbouncer import PgBouncer, program
 from tests.provision.postgres import plain
@@ -74,7 +74,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_how_to_make_one_
     with pytest.raises(SettingsError, match="createdb"):
         preflight(found)
     (told,) = attempt("database", lambda: database.database(found))
-    assert (told.grade, "createdb" in told.found) == ("problem", True)
+    assert (told.grade, "createdb" in told.detail) == ("problem", True)
     assert told.do != START
 
 
@@ -203,7 +203,7 @@ def test_doctor_is_not_content_with_a_database_in_which_nothing_can_be_recorded(
     )
     reader = make_url(postgres_url).set(username="colm_reader", password="pw")
     told = about_database(reader.render_as_string(hide_password=False))
-    assert "INSERT" in told["database is writable"].found
+    assert "INSERT" in told["database is writable"].detail
     execute(postgres_url, "DROP OWNED BY colm_reader", "DROP ROLE colm_reader")
 
 
@@ -221,7 +221,7 @@ def test_after_a_failover_nobody_stays_with_the_old_primary_that_is_up_and_read_
 ) -> None:
     with PostgresServer() as old, PostgresServer() as new:
         execute(new.url, f"ALTER ROLE postgres PASSWORD '{make_url(old.url).password}'")
-        with Proxy(old.port) as address:
+        with NetworkProxy(target=("127.0.0.1", old.port)) as address:
             url = make_url(old.url).set(port=address.port).render_as_string(hide_password=False)
             moved = make_url(url).set(port=new.port).render_as_string(hide_password=False)
             for each in (old.url, moved):
@@ -239,7 +239,7 @@ def test_after_a_failover_nobody_stays_with_the_old_primary_that_is_up_and_read_
                 "ALTER SYSTEM SET default_transaction_read_only = on",
                 "SELECT pg_reload_conf()",
             )
-            address.target = new.port
+            address.target = ("127.0.0.1", new.port)
 
             pauses: list[float] = []
             retry_transient(

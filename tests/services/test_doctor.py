@@ -36,8 +36,8 @@ def doctor(site: IsolatedSite, *options: str, broker: str | None = None) -> dict
     assert all(f["do"] for f in findings if f["grade"] != "ok")
     told: dict[str, dict[str, str]] = {}
     for finding in sorted(findings, key=lambda f: ["ok", "warning", "problem"].index(f["grade"])):
-        before = told.get(finding["about"], {"found": "", "do": ""})
-        told[finding["about"]] = {**finding, "found": f"{before['found']} {finding['found']}"}
+        before = told.get(finding["about"], {"detail": "", "do": ""})
+        told[finding["about"]] = {**finding, "detail": f"{before['detail']} {finding['detail']}"}
     return told
 
 
@@ -63,8 +63,8 @@ def test_a_site_that_is_well_has_no_problem_and_is_looked_at_in_every_part(
         "consumer_timeout", "clock against the database's", "clock against the broker's",
         "disk for home", "model of a, ab",
     }  # fmt: skip
-    assert "RabbitMQ" in told["broker"]["found"]
-    assert "PostgreSQL" in told["database"]["found"]
+    assert "RabbitMQ" in told["broker"]["detail"]
+    assert "PostgreSQL" in told["database"]["detail"]
 
 
 def test_drift_left_overs_and_missing_bindings_are_found(site: IsolatedSite) -> None:
@@ -79,9 +79,9 @@ def test_drift_left_overs_and_missing_bindings_are_found(site: IsolatedSite) -> 
 
     told = doctor(site)
 
-    assert "is missing" in told["queue colm.refine.ab"]["found"]
-    assert "is not bound to colm.steps" in told["queue colm.draft.ab"]["found"]
-    assert "other arguments" in told["queue colm.draft.a"]["found"]
+    assert "is missing" in told["queue colm.refine.ab"]["detail"]
+    assert "is not bound to colm.steps" in told["queue colm.draft.ab"]["detail"]
+    assert "other arguments" in told["queue colm.draft.a"]["detail"]
     assert "colm client remove gone" in told["queue colm.draft.gone"]["do"]
     log = site.folder / "coordinator.log"
     log.unlink()
@@ -102,12 +102,12 @@ def test_a_participants_own_user_may_do_what_it_has_to_and_the_coordinators_more
 
     other = doctor(site, "--for", "ab", broker=own)["permissions as client ab"]
     assert other["grade"] == "problem"
-    assert "read colm.draft.ab" in other["found"]
-    assert "submit" not in other["found"]
+    assert "read colm.draft.ab" in other["detail"]
+    assert "submit" not in other["detail"]
 
     wide = doctor(site, "--for", "a")["permissions as client a"]
     assert wide["grade"] == "warning"
-    assert "submit as ab" in wide["found"]
+    assert "submit as ab" in wide["detail"]
 
     assert doctor(site, broker=own)["permissions"]["grade"] == "problem"
 
@@ -131,7 +131,7 @@ def test_an_alarm_of_the_broker_is_a_problem(tmp_path: Path, postgres_url: str) 
         ):
             told = doctor(site)["alarms"]
             assert told["grade"] == "problem"
-            assert "memory" in told["found"]
+            assert "memory" in told["detail"]
 
 
 def test_no_password_is_shown_by_doctor_or_logged_by_a_process(site: IsolatedSite) -> None:

@@ -70,7 +70,7 @@ def test_a_message_that_no_queue_takes_is_dead_and_no_publisher_hears_of_it(
     (letter,) = listed(site)
     assert letter["letter"] == "strange-0001"
     assert letter["reason"] == "unroutable: no queue reads 'draft.nobody' on colm.steps"
-    assert letter["state"] == "not settled yet"
+    assert letter["state"] == "not recorded yet"
     channel.queue_delete(DEAD)
     with pytest.raises(pika.exceptions.UnroutableError):  # no dead letters either: it is told
         publish(channel, "colm.steps", "draft.nobody", id="strange-0002", task="colm.draft")
@@ -96,7 +96,7 @@ def test_a_letter_is_shown_without_its_text_unless_asked(
     assert "Why?" not in site.colm("dead", "show", "letter-01")
     shown = json.loads(site.colm("dead", "show", "letter-01", "--texts", "--json"))
     assert shown["body"] == '[["Why?"], {}, {}]'
-    assert "there is no letter 'letter-02'" in site.colm("dead", "show", "letter-02", status=1)
+    assert "no letter 'letter-02'" in site.colm("dead", "show", "letter-02", status=1)
 
 
 def test_a_replayed_letter_goes_where_it_was_first_published_as_it_was(
@@ -127,13 +127,13 @@ def test_letters_are_replayed_and_dropped_by_their_reason(
     assert "cannot be replayed" in site.colm("dead", "replay", "homeless", status=1)
     site.colm("dead", "drop", "--all")
     assert listed(site) == []
-    assert "name letters to drop, or say --all" in site.colm("dead", "drop", status=1)
-    assert "there is no letter 'x'" in site.colm("dead", "drop", "x", status=1)
+    assert "give the letters to drop, or --all" in site.colm("dead", "drop", status=1)
+    assert "no letter 'x'" in site.colm("dead", "drop", "x", status=1)
 
 
 def test_a_letter_that_is_not_settled_is_not_dropped(channel: BlockingChannel, site: Site) -> None:
     publish(channel, DEAD, "any", id="unsettled-1", task="colm.ask")
-    assert "no coordinator has settled it" in site.colm("dead", "drop", "--all")
+    assert "no coordinator has recorded it" in site.colm("dead", "drop", "--all")
     (letter,) = listed(site)
     assert letter["letter"] == "unsettled-1"
 

@@ -22,8 +22,8 @@ from colm.db.schema import migrate
 from colm.models.errors import TransientError
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
+from colm.workers.experiments.network_proxy import NetworkProxy
 from colm.workers.result_backend import RecordBackend
-from tests.chaos.proxy import Proxy
 from tests.provision import PostgresServer
 
 _LISTENING = text(
@@ -159,7 +159,7 @@ def test_a_timeout_is_kept_while_the_host_takes_bytes_and_answers_nothing(
     engine: Engine, backend: Callable[[str], RecordBackend], postgres_url: str
 ) -> None:
     url = make_url(postgres_url)
-    with Proxy(int(url.port or 5432)) as proxy:
+    with NetworkProxy(target=("127.0.0.1", int(url.port or 5432))) as proxy:
         there = url.set(host="127.0.0.1", port=proxy.port)
         waits = backend(there.render_as_string(hide_password=False))
         with pytest.raises(CeleryTimeoutError):

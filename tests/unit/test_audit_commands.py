@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from benchmarks.tampering_work import behind_our_back
 from colm.db.audit.checkpoints import count_uncovered
 from colm.db.connection import connect
 from colm.db.reads.answers import answer_of
@@ -22,6 +21,7 @@ from colm.workers.audit import checkpoints as audit
 from colm.workers.audit import keys
 from colm.workers.audit.retention import age
 from colm.workers.cli import main
+from tests.security.tampering_sql import behind_our_back
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import ANY_TEXT, a_query, record_whole_life
 
@@ -227,7 +227,7 @@ def test_a_coordinator_signs_checkpoints_by_itself_only_with_a_key(
 
 @pytest.mark.parametrize("text", ["90", "d", "-1d", "1w", "", "1.5h"])
 def test_an_age_has_a_number_and_a_unit(text: str) -> None:
-    with pytest.raises(CallerError, match="is no age"):
+    with pytest.raises(CallerError, match="is not an age"):
         age(text)
     assert (age("90d"), age("2h"), age("5m")) == (
         timedelta(days=90), timedelta(hours=2), timedelta(minutes=5),

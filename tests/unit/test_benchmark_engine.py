@@ -1,4 +1,4 @@
-"""The work that `benchmarks.engine` gives to engines, and the file it makes for llama.cpp."""
+"""The work that `engine.throughput` gives to engines, and the file it makes for llama.cpp."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import gguf
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.engine_llama import write_gguf
-from benchmarks.engine_work import NEW_TOKENS, PROMPT_TOKENS, Call, mixed, run_flow, run_stages
+from benchmarks.engine.llama_server import write_gguf
+from benchmarks.engine.work import NEW_TOKENS, PROMPT_TOKENS, Call, mixed, run_flow, run_stages
 from colm.models.messages import Turn
 from tests.unit.engines_tiny import tiny_tokenizer
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import SYSTEMS, fill, site_file
-from benchmarks.peers_loops import StaticModel, load_per_round, reference_script
-from benchmarks.peers_weights import NEVER_DRAWN, endless_weights
-from benchmarks.peers_work import PERSONAS, QUESTIONS, Call, Question, Tally, Work, query
-from benchmarks.reporting import Report
+from benchmarks.harness.endless_weights import NEVER_DRAWN, endless_weights
+from benchmarks.harness.report import Report
+from benchmarks.peers.compare import SYSTEMS, fill, site_file
+from benchmarks.peers.loops import StaticModel, load_per_round, reference_script
+from benchmarks.peers.work import PERSONAS, QUESTIONS, Call, Question, Tally, Work, query
 from colm.models.messages import Sampling, Turn, derive_seed
 from colm.models.roster import Roster
 from colm.tasks.config.settings import load

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from benchmarks.record_size import ask, walks
-from benchmarks.record_size_fill import STEPS_A_QUERY, fill, query_name
+from benchmarks.pipeline.record_size import ask, table_scans
+from benchmarks.pipeline.record_size_fill import STEPS_A_QUERY, fill, query_name
 from colm.db.audit.verify_all import AuditResult, check_everything
 from colm.db.connection import connect, snapshot
 from colm.db.integrity.signatures import Trust
@@ -32,7 +32,7 @@ class FilledContract:
         assert asked is not None
         kinds = [[type(entry.what).__name__ for entry in life.entries] for life in (filled, asked)]
         assert kinds[0] == kinds[1]
-        assert walks(engine) == []
+        assert table_scans(engine) == []
         engine.dispose()
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import machine
-from benchmarks.asking import work_of
-from benchmarks.figures import percentile, ratio_interval, ratio_of_medians, summarize
-from benchmarks.floor import Work
-from benchmarks.reporting import Report, parser
-from benchmarks.rig import site_file
+from benchmarks.harness import machine
+from benchmarks.harness.report import Report, parser
+from benchmarks.harness.site import site_file
+from benchmarks.harness.stats import percentile, ratio_interval, ratio_of_medians, summarize
+from benchmarks.pipeline.floor import Work
+from benchmarks.pipeline.overhead_runs import work_of
 from colm.models.messages import Act, Step
 from colm.tasks.config.settings import load
 

@@ -83,7 +83,7 @@ def test_init_writes_the_template_and_overwrites_nothing(
     assert path.read_text() == TEMPLATE
     path.write_text("mine = 1")
     message = fails(capsys, monkeypatch, "init", str(path))
-    assert message == f"ColmError: {path} exists already; it was left as it is\n"
+    assert message == f"ColmError: {path} exists already and was not changed\n"
     assert tomllib.loads(path.read_text()) == {"mine": 1}
 
 
@@ -99,8 +99,8 @@ def test_init_where_nothing_can_be_written_says_so_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["ask", "Why?", "-o", "rounds"], "ColmError: --option 'rounds' is not of the form name="),
-        (["ask", ""], "InvalidAsk: invalid request: question"),
+        (["ask", "Why?", "-o", "rounds"], "ColmError: --option 'rounds' must be name="),
+        (["ask", ""], "InvalidAsk: this cannot be asked: question"),
         (
             ["ask", "Why?", "-o", "rouns=2"],
             "InvalidAsk: strategy 'colm' has no option 'rouns'; did",
@@ -108,7 +108,7 @@ def test_init_where_nothing_can_be_written_says_so_in_one_line(
         (["ask", "Why?", "--strategy", "[/red]"], "InvalidAsk: invalid request: strategy"),
         (["ask", "Why?", "-o", "[/bold]=1"], "has no option '[/bold]'"),
         (["ask", "Why?", "--rounds", "0"], "InvalidAsk: strategy 'colm' cannot use rounds"),
-        (["queries", "--status", "opne"], "CallerError: there is no status 'opne'; did you mean"),
+        (["queries", "--status", "opne"], "CallerError: no status 'opne'; did you mean"),
         (["client", "zoe"], "SettingsError: no [clients.zoe] is configured"),
         (["server", "mian"], "SettingsError: no [servers.mian] is configured; did you mean 'main'"),
     ],

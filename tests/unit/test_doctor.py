@@ -33,7 +33,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 def graded(found: Finding) -> tuple[str, str]:
     assert found.do or found.grade == "ok", found
-    return found.grade, found.found
+    return found.grade, found.detail
 
 
 class Connection:
@@ -53,7 +53,7 @@ class Connection:
 def test_a_broker_that_colm_is_not_made_for_is_a_problem(version: str, grade: str) -> None:
     found: Any = broker.version(Connection(version))
     assert graded(found)[0] == grade
-    assert version in found.found
+    assert version in found.detail
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_broker_that_colm_is_not_made_for_is_a_problem(version: str, grade: st
 def test_a_consumer_timeout_below_our_longest_hold_is_a_problem(
     timeout: float | None, longest: float, grade: str
 ) -> None:
-    assert graded(broker.judge_patience(timeout, longest))[0] == grade
+    assert graded(broker.judge_consumer_timeout(timeout, longest))[0] == grade
 
 
 def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query() -> None:
@@ -81,7 +81,7 @@ def test_the_longest_hold_is_a_stage_or_the_wait_for_a_service_and_not_the_query
 def test_a_broker_that_takes_small_messages_is_not_well(most: int | None, grade: str) -> None:
     found = broker.judge_message_size(most)
     assert graded(found)[0] == grade
-    assert most is None or str(most) in found.found
+    assert most is None or str(most) in found.detail
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_what_rabbitmqctl_prints_is_read(told: str, seconds: float | None) -> No
 def test_clocks_are_judged_by_the_shortest_deadline(skew: float, within: float, grade: str) -> None:
     found = machine.clock("database", skew, within, DEADLINES)
     assert graded(found)[0] == grade
-    assert ("ahead" if skew > 0 else "behind") in found.found
+    assert ("ahead" if skew > 0 else "behind") in found.detail
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_an_endpoint_is_asked_a_question_and_what_it_does_not_take_is_told() -> 
         found = look(base_url=endpoint.url)
         assert graded(found) == (
             "warning",
-            f"{endpoint.url} serves qwen; it does not take max_tokens, seed, system_role",
+            f"{endpoint.url} serves qwen; it rejects max_tokens, seed, system_role",
         )
         spared = 'omit = ["seed"], max_tokens_field = "max_completion_tokens", system_role = false'
         assert found.do.endswith(spared)
@@ -214,14 +214,14 @@ def test_models_are_loaded_when_asked_for_and_each_engine_once(
     tables = {**found.clients, **found.servers}
     first, second = machine.models(found, tables, load=True)
     assert (first.about, first.grade) == ("model of a, b", "ok")
-    assert first.found.startswith("loaded in ")
+    assert first.detail.startswith("loaded in ")
     assert (second.about, second.grade) == ("model of main", "problem")
-    assert "missing" in second.found
+    assert "missing" in second.detail
 
 
 def test_queues_that_nobody_knows_and_bindings_of_strangers_are_told() -> None:
     found = Settings(broker="amqp://host/colm")
-    queues = checks_topology.wanted(found)
+    queues = checks_topology.declared_queues(found)
     bindings = [
         {"source": q.exchange.name, "destination": q.name, "destination_type": "queue",
          "routing_key": q.routing_key}
@@ -234,7 +234,7 @@ def test_queues_that_nobody_knows_and_bindings_of_strangers_are_told() -> None:
     answers = {"queues": there, "bindings": bindings}
     api: Any = type("Api", (), {"vhost": "colm", "get": lambda _, what, __: answers[what]})()
 
-    told = {f.about: (f.grade, f.do) for f in checks_topology.strangers(api, queues)}
+    told = {f.about: (f.grade, f.do) for f in checks_topology.unexpected(api, queues)}
 
     assert told["queue colm.draft.gone"][0] == "warning"
     assert "colm client remove gone --queues" in told["queue colm.draft.gone"][1]

@@ -234,7 +234,7 @@ def test_doctor_tells_of_a_template_that_cannot_ask_a_question(folder: Path) -> 
     (found,) = machine.models(Settings(), {"ada": ada}, load=True)
 
     assert (found.about, found.grade) == ("model of ada", "problem")
-    assert "chat template fails: ZeroDivisionError" in found.found
+    assert "chat template fails: ZeroDivisionError" in found.detail
 
 
 def _with_own_code(folder: Path, code: str) -> None:

@@ -152,10 +152,10 @@ def test_how_many_show_no_tests_is_told_and_all_of_them_are_a_mistake(data: Data
 
     assert (
         describe_missing_tests(ordered(), data)
-        == "1 of 3 examples have no visible tests: by vote there"
+        == "1 of 3 examples have no visible tests: confidence by vote"
     )
     assert describe_missing_tests(ordered(confidence="vote"), bare) == ""
-    with pytest.raises(InvalidAsk, match=r"'cope' is confident by tests, and no example of func"):
+    with pytest.raises(InvalidAsk, match=r"'cope' needs visible tests: no example of func"):
         describe_missing_tests(ordered(), bare)
 
 

@@ -247,7 +247,7 @@ def test_anyone_can_check_a_set_by_one_command(tmp_path: Path) -> None:
     assert code == 1
     assert "1 examples, 1 bad rows" in told
     assert "bad.jsonl:2: 'answer' holds no value" in told
-    assert "fields that nothing reads: source" in told
+    assert "unread fields: source" in told
     code, told = run(str(order), "--json")
     found = json.loads(told)
     assert (code, found["sound"], len(found["bad"])) == (1, False, 1)

@@ -71,7 +71,7 @@ def test_a_process_that_goes_away_is_lost_at_once_and_raised_at_the_end(tmp_path
             process.kill()
             assert lost.wait(10)
 
-    with pytest.raises(ClientsGone, match=r"in the middle \(exit status -9\): took a step"):
+    with pytest.raises(ClientsGone, match=r"ended during the run \(exit status -9\): took a step"):
         die()
     process.communicate()
 
@@ -107,7 +107,7 @@ def test_of_several_processes_the_memory_is_added_and_each_is_missed(tmp_path: P
             waiting[1].kill()
             assert lost.wait(10)
 
-    with pytest.raises(ClientsGone, match="in the middle"):
+    with pytest.raises(ClientsGone, match="ended during the run"):
         lose_the_second()
     assert clients.peak() is None, "what one has held is not known any more"
     for process in waiting:

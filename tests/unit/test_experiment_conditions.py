@@ -13,7 +13,13 @@ from colm.evaluation.experiments.catalogue import Site
 from colm.evaluation.experiments.conditions import ENVIRONMENT_EXPERIMENTS
 from colm.evaluation.experiments.report import as_json, cells, merged, table_of
 from colm.models.errors import CallerError, ClientsGone, InvalidAsk
-from colm.workers.experiments.conditions import _told, addresses, config_of, narrowed, through
+from colm.workers.experiments.conditions import (
+    _merged_runs,
+    addresses,
+    config_of,
+    narrowed,
+    through,
+)
 from colm.workers.experiments.plan import Order
 from tests.unit.evaluation_runs import ENTRIES, simulated
 
@@ -122,6 +128,6 @@ def test_where_no_clients_could_start_it_is_said_why(tmp_path: Path) -> None:
     migrate.upgrade(url)
     engine = connect(url)
     small = narrowed(ENVIRONMENT_EXPERIMENTS["memory"], ["memory-8"])
-    with pytest.raises(ClientsGone, match="nothing was measured: memory-8: MemoryError"):
-        _told(engine, "small", small, {"memory-8": {"trouble": "MemoryError"}})
+    with pytest.raises(ClientsGone, match="no condition was measured: memory-8: MemoryError"):
+        _merged_runs(engine, "small", small, {"memory-8": {"trouble": "MemoryError"}})
     engine.dispose()

@@ -14,7 +14,13 @@ from colm.models.errors import CallerError, InvalidAsk
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import ParticipantSettings, Settings
 from colm.tasks.evaluations import ask_options
-from colm.workers.experiments.plan import Order, config_of, layout_of, site_of, told_experiments
+from colm.workers.experiments.plan import (
+    Order,
+    config_of,
+    describe_experiments,
+    layout_of,
+    site_of,
+)
 
 SITE = Site(
     clients={"ada": "small", "bo": "small", "cy": "other"}, servers={"main": "big", "poor": "tiny"}
@@ -102,15 +108,15 @@ def test_the_run_says_where_its_entries_stand_and_survives_json() -> None:
 
 def test_another_run_is_no_experiment() -> None:
     plain = {"data": {"source": "items.jsonl"}, "entries": [{"name": "alone"}]}
-    with pytest.raises(CallerError, match="made for no experiment: colm report night"):
+    with pytest.raises(CallerError, match="belongs to no experiment: use colm report night"):
         layout_of("night", plain)
 
 
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
-        ({"clients": ["adda"]}, "no client is called 'adda'; did you mean 'ada'"),
-        ({"servers": ["ada"]}, "no server is called 'ada'"),
+        ({"clients": ["adda"]}, "no client 'adda'; did you mean 'ada'"),
+        ({"servers": ["ada"]}, "no server 'ada'"),
         ({"seeds": [1, 1]}, "seeds names the same seed twice"),
         ({"clients": ["ada"]}, "needs 2 clients; 1 configured"),
         ({"data": "missing.toml"}, "missing.toml cannot be read"),
@@ -159,7 +165,7 @@ def test_the_site_is_that_of_the_settings_without_what_is_no_model() -> None:
 
 def test_the_list_says_what_a_site_lacks() -> None:
     few = Site(clients={"ada": "small"}, servers={"main": "big"})
-    told = {one["name"]: one for one in told_experiments(few)}
+    told = {one["name"]: one for one in describe_experiments(few)}
 
     assert told["number-of-clients"]["entries"] == 2
     assert told["number-of-clients"]["problem"] == ""

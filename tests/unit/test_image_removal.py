@@ -117,7 +117,7 @@ def test_an_erasure_removes_what_no_other_query_shows(record: SqlRecord, kept: F
     age(kept)
     told = erase("query-0001")
     assert "removed 1 images" in told
-    assert "1 images stay: other queries show them" in told
+    assert "1 images stay: other queries refer to them" in told
     assert there(kept) == {TREE.image_id, SEA.image_id}
     assert "removed 1 images" in erase("query-0002")
     assert there(kept) == {SEA.image_id}, "no query of these showed it"
@@ -143,7 +143,7 @@ def test_an_open_query_keeps_its_images(record: SqlRecord, kept: FolderStore) ->
     age(kept)
     with pytest.raises(CallerError, match="is open"):
         erase("query-0001")
-    assert "other queries show them" in erase("query-0002")
+    assert "other queries refer to them" in erase("query-0002")
     assert SIGN.image_id in there(kept)
 
 
@@ -164,5 +164,5 @@ def test_a_purge_removes_old_images_that_no_query_shows(
     assert "images" not in run("purge", "--older-than", "1000d")[1]
     age(kept)
     kept.hold(SEA.image_id)
-    assert "removed 1 images" in run("purge", "--older-than", "0m")[1]
+    assert "removed 1 unreferenced images" in run("purge", "--older-than", "0m")[1]
     assert there(kept) == {TREE.image_id, SEA.image_id}

@@ -20,7 +20,7 @@ from colm.tasks.config.settings import settings
 from colm.workers.doctor import probe
 from colm.workers.doctor.doctor import Scope, examine
 from colm.workers.doctor.findings import Finding
-from colm.workers.doctor.probe import Asked, plan, told_of
+from colm.workers.doctor.probe import ProbeQuery, plan, probe_findings
 from tests.unit import db_examples
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
@@ -68,9 +68,9 @@ EXPIRED = Outcome(status="expired", at=NOW, error=StepError(kind="expired", reas
         (db_examples.completed(), True, False, "ok", "draft in 1.2 s"),
         (FAILED, True, False, "problem", "draft: ModelUnusable: no weights"),
         (None, False, False, "problem", "its step has not been sent"),
-        (None, True, True, "problem", "lies in colm.draft.alice and was not taken"),
-        (None, True, False, "problem", "took its step, and nothing came"),
-        (EXPIRED, True, False, "problem", "took its step, and nothing came"),
+        (None, True, True, "problem", "waits in colm.draft.alice"),
+        (None, True, False, "problem", "received its step and did not submit"),
+        (EXPIRED, True, False, "problem", "received its step and did not submit"),
     ],
 )
 def test_it_is_said_of_each_participant_where_its_step_got_stuck(
@@ -88,14 +88,14 @@ def test_it_is_said_of_each_participant_where_its_step_got_stuck(
     def lies_in(asked: Step) -> str | None:
         return f"colm.{asked.act}.{asked.participant}" if lies else None
 
-    asked = Asked(query_id=ID, participants=("alice", "oracle"))
-    told = list(told_of(answer_of(engine, ID), query_history(engine, ID), asked, lies_in))
+    asked = ProbeQuery(query_id=ID, participants=("alice", "oracle"))
+    told = list(probe_findings(answer_of(engine, ID), query_history(engine, ID), asked, lies_in))
     engine.dispose()
     whole, alice, oracle = told
     assert (whole.grade, whole.about) == ("problem", "probe")
-    assert f"{ID}: open" in whole.found
+    assert f"{ID}: open" in whole.detail
     assert (alice.about, alice.grade) == ("probe of alice", grade)
-    assert words in alice.found
+    assert words in alice.detail
     assert (oracle.grade, oracle.about) == ("warning", "probe of oracle")
     assert all(finding.do for finding in told if finding.grade != "ok")
 
@@ -109,8 +109,10 @@ def test_a_probe_that_was_answered_is_well_and_counts_for_nobodys_reliability(
         life.apply(db_examples.asking(step), NOW)
         life.add_outcome(step, db_examples.completed())
         life.apply(db_examples.finishing(ID), NOW)
-    asked = Asked(query_id=ID, participants=("alice",))
-    told = list(told_of(answer_of(engine, ID), query_history(engine, ID), asked, lambda _: None))
+    asked = ProbeQuery(query_id=ID, participants=("alice",))
+    told = list(
+        probe_findings(answer_of(engine, ID), query_history(engine, ID), asked, lambda _: None)
+    )
     assert [finding.grade for finding in told] == ["ok", "ok"]
     assert client_parts(engine, 10) == []
     engine.dispose()
@@ -146,5 +148,5 @@ def test_a_participant_that_nobody_runs_is_told_and_not_waited_for(
     environment(COLM_DATABASE=sqlite_url, COLM_BROKER="amqp://127.0.0.1:1/colm")
     told = {finding.about: finding for finding in probed(monkeypatch, ["colm.ask"])}
     assert told["probe of ada"].do == "start 'colm client ada'"
-    assert "colm.synthesize.main" in told["probe of main"].found
+    assert "colm.synthesize.main" in told["probe of main"].detail
     assert "probe" not in told

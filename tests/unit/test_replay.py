@@ -50,16 +50,16 @@ def test_float32_is_promised_to_be_equal_greedy_or_drawn_with_its_seed() -> None
 @pytest.mark.parametrize(
     ("recorded", "now", "why"),
     [
-        ({"model": "other"}, {}, "recorded with model other, and configured is m"),
+        ({"model": "other"}, {}, "recorded with model other, configured is m"),
         ({"engine": "openai"}, {}, "recorded with engine openai"),
         ({"dtype": "bfloat16"}, {}, "recorded with dtype bfloat16"),
-        ({"device": "cuda:0"}, {}, "recorded with device cuda, and configured is cpu"),
+        ({"device": "cuda:0"}, {}, "recorded with device cuda, configured is cpu"),
         (
             {"dtype": "bfloat16", "batch_size": 3},
             {"dtype": "bfloat16"},
-            "can depend on its batch (it shared one of 3)",
+            "can depend on its batch (here of 3)",
         ),
-        ({"engine": "openai"}, {"engine": "openai"}, "the engine openai promises nothing"),
+        ({"engine": "openai"}, {"engine": "openai"}, "the engine openai is not reproducible"),
     ],
 )
 def test_what_is_not_promised_says_why(
@@ -135,7 +135,7 @@ def test_other_replies_models_and_participants_are_told(history: History) -> Non
     other = list(replay_steps(history, configured(reply="otherwise"), ScriptedEngine))
     assert all(step.broken for step in other)
     model = list(replay_steps(history, configured(model="bigger"), ScriptedEngine))
-    assert {step.why for step in model} == {"recorded with model none, and configured is bigger"}
+    assert {step.why for step in model} == {"recorded with model none, configured is bigger"}
     alone = {"ada": configured()["ada"]}
     found = {s.step_id: s for s in replay_steps(history, alone, ScriptedEngine)}
     assert found["query-0001.1.draft.bo.0"].why == "no 'bo' is configured here"

@@ -197,7 +197,9 @@ def test_without_a_name_the_newest_run_is_reported(
     engine: Engine, config: dict[str, Any], tmp_path: Path, environment: SetEnvironment
 ) -> None:
     environment(COLM_DATABASE=engine.url.render_as_string(hide_password=False))
-    with pytest.raises(CallerError, match="no run is in the record: `colm evaluate FILE`"):
+    with pytest.raises(
+        CallerError, match="the record has no run: order one with `colm evaluate FILE`"
+    ):
         write_report(None, None, tmp_path / "none", as_json=False)
     order(engine, config)
     store.order(engine, "older", config, NOW - timedelta(days=1))
@@ -210,7 +212,7 @@ def test_nothing_done_is_nothing_to_report(
 ) -> None:
     store.order(engine, "night", config, NOW)
     environment(COLM_DATABASE=engine.url.render_as_string(hide_password=False))
-    with pytest.raises(ColmError, match="nothing of run night is done yet"):
+    with pytest.raises(ColmError, match="run night has no finished units yet"):
         write_report("night", None, None, as_json=True)
 
 

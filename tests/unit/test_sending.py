@@ -207,7 +207,7 @@ def test_a_question_is_sent_once_it_can_be_asked_and_its_record_can_be_read(
 def test_a_query_that_ends_is_followed_to_its_end(
     engine: Engine, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ask_actions, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(ask_actions, "POLL_EVERY", 0.0)
     record = SqlRecord(engine)
 
     def meanwhile() -> None:
@@ -228,4 +228,4 @@ def test_whoever_stops_watching_is_told_that_the_query_goes_on(
     with pytest.raises(type(error)) as caught:
         ask_and_follow(engine, "Why?", {}, console, meanwhile=meanwhile)
     told = f"{caught.value}{console.file.getvalue()}"  # type: ignore[attr-defined]  # StringIO's
-    assert f"Query {sent[0]} goes on: 'colm show {sent[0]}' tells how" in told
+    assert f"Query {sent[0]} continues: see 'colm show {sent[0]}'" in told

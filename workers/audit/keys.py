@@ -22,12 +22,12 @@ from colm.db.audit.checkpoints import Checkpoint
 from colm.models.errors import SettingsError
 from colm.tasks.config.paths import make_private
 
-#: How a public key begins as text.
+#: Prefix of a public key as text.
 PREFIX = "ed25519:"
 
 
 class SiteKey:
-    """The key in a file. Keeps `colm.db.integrity.signatures.Signer`."""
+    """The key in a file. Implements `colm.db.integrity.signatures.Signer`."""
 
     def __init__(self, path: Path, private: Ed25519PrivateKey) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class SiteKey:
 
 
 def create(path: Path) -> SiteKey:
-    """A new key in a new file of mode 0600. Raises SettingsError where none can be made."""
+    """A new key in a new file of mode 0600. Raises SettingsError if it cannot be created."""
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         serialization.Encoding.PEM,
@@ -58,14 +58,14 @@ def create(path: Path) -> SiteKey:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise SettingsError(f"the key {path} cannot be made: {error.strerror}") from error
+        raise SettingsError(f"the key {path} cannot be created: {error.strerror}") from error
     return SiteKey(path, private)
 
 
 def load(path: Path) -> SiteKey | None:
-    """The key in the file, None where there is no file.
+    """The key in the file; None without a file.
 
-    Raises SettingsError for a file that others may read, or that holds no Ed25519 key.
+    Raises SettingsError for a file that others may read or that has no Ed25519 key.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -75,18 +75,20 @@ def load(path: Path) -> SiteKey | None:
     except OSError as error:
         raise SettingsError(f"the key {path} cannot be read: {error.strerror}") from error
     if mode & 0o077:
-        raise SettingsError(f"others may read the key {path}: chmod 600 it, and consider a new one")
+        raise SettingsError(
+            f"other users may read the key {path}: chmod 600 it, and consider a new one"
+        )
     try:
         private = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise SettingsError(f"{path} holds no key that can be read: {error}") from error
+        raise SettingsError(f"{path} contains no readable key: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
-        raise SettingsError(f"{path} holds a key, but no Ed25519 key")
+        raise SettingsError(f"{path} contains a key that is not Ed25519")
     return SiteKey(path, private)
 
 
 def check(key: str, statement: bytes, signature: str) -> bool:
-    """Whether the owner of the public key has signed `statement`. Keeps `CheckSignature`."""
+    """Whether the key's owner signed `statement`. Implements `CheckSignature`."""
     try:
         raw = base64.b64decode(key.removeprefix(PREFIX), validate=True)
         Ed25519PublicKey.from_public_bytes(raw).verify(
@@ -98,14 +100,14 @@ def check(key: str, statement: bytes, signature: str) -> bool:
 
 
 def parse_public(text: str) -> str:
-    """`text` as a public key; raises SettingsError."""
+    """Parses a public key. Raises SettingsError."""
     try:
         Ed25519PublicKey.from_public_bytes(
             base64.b64decode(text.removeprefix(PREFIX), validate=True)
         )
     except (ValueError, binascii.Error) as error:
         raise SettingsError(
-            f"{text!r} is no public key; 'colm audit key' prints the site's: {PREFIX}..."
+            f"{text!r} is not a public key: 'colm audit key' prints one, {PREFIX}..."
         ) from error
     return PREFIX + text.removeprefix(PREFIX)
 
@@ -123,8 +125,8 @@ def latest(path: Path) -> tuple[int, str] | None:
     noted = _latest_file(path)
     with contextlib.suppress(FileNotFoundError):
         try:
-            found = json.loads(noted.read_text())
-            return int(found["number"]), str(found["hash"])
+            document = json.loads(noted.read_text())
+            return int(document["number"]), str(document["hash"])
         except (ValueError, TypeError, KeyError) as error:
             raise SettingsError(f"{noted} is damaged: {error!r}") from error
     return None

@@ -1,9 +1,8 @@
-"""Feeds the recorded outcomes of a query to its strategy, and compares what it decides. Pure.
+"""Feeds the recorded outcomes of a query to its strategy, and compares the decisions. Pure.
 
-A strategy is a function of the record and of the moment it is asked at. Both are recorded: the
-moment of an outcome, and the time of the rows that a wake-up left. So the whole life of a query can
-be decided again, and has to come out the same, row by row. What no strategy decided is taken as it
-is: a query that a caller cancelled, a step given up because it killed its workers.
+A strategy is a function of the record and of the time. Both are recorded, so that every decision
+can be made again and compared row by row. Rows that no strategy decided are accepted as they are: a
+caller's cancellation, a step abandoned because it killed its workers.
 """
 
 from __future__ import annotations
@@ -30,13 +29,12 @@ from colm.models.strategies.base import Ask, Decision, Finish, Move, QueryState,
 
 Row = tuple[str, Any]
 
-#: What ends a query and is no decision of its strategy.
-CANCELLED = "it was cancelled by somebody"
+CANCELLED = "it was cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Where the strategy decides otherwise than it is recorded to have decided."""
+    """The first decision that differs from the record."""
 
     seq: int
     recorded: str
@@ -45,12 +43,12 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What came of deciding a query again."""
+    """The result of deciding a query again."""
 
-    #: Moves that were made again.
+    #: Repeated moves.
     moves: int
     difference: Difference | None = None
-    #: Why nothing more could be decided again; None where all of it was.
+    #: Why the replay stopped early; None if it did not.
     ended_early: str | None = None
 
 
@@ -65,7 +63,7 @@ def replay_decisions(history: History) -> Decisions:
 
 
 class _Walk:
-    """The state so far, and the entries that are still to come."""
+    """The state so far, and the remaining entries."""
 
     def __init__(self, query: Query, entries: list[HistoryEntry]) -> None:
         self.state = QueryState(query=query)
@@ -73,59 +71,61 @@ class _Walk:
         self.moves = 0
 
     def run(self) -> Decisions:
-        """Every move, at the moments at which the record says that one was made."""
+        """Makes every move at its recorded time."""
         ended, difference = self._decide(self.state.query.asked_at)
         while self.entries and ended is None and difference is None:
             entry = self.entries[0]
             if isinstance(entry.what, StepOutcome) and entry.what.outcome.status != "expired":
                 self.entries.pop(0)
-                if entry.what.outcome.status == "late" or self._ended():
-                    continue  # nobody was asked
+                if entry.what.outcome.status == "late" or self._has_ended():
+                    continue  # no decision follows
                 self._take(entry)
                 ended, difference = self._decide(entry.at)
                 continue
             ended, difference = self._decide(entry.at)
             if self.entries and self.entries[0] is entry and ended is None:
-                told = _told(_row(entry))
+                detail = _describe(_row(entry))
                 if _cancelled(self.entries, entry.at):
                     ended = CANCELLED
                 else:
-                    difference = Difference(seq=entry.seq, recorded=told, decided="nothing")
+                    difference = Difference(seq=entry.seq, recorded=detail, decided="nothing")
         return Decisions(moves=self.moves, difference=difference, ended_early=ended)
 
-    def _ended(self) -> bool:
+    def _has_ended(self) -> bool:
         return not any(isinstance(entry.what, QueryEnded) for entry in self.entries)
 
     def _decide(self, now: datetime) -> tuple[str | None, Difference | None]:
         move = next_move(self.state, now)
         self.moves += 1
-        for wanted in _rows(move, self.state):
+        for decided in _rows(move, self.state):
             entry = self.entries[0] if self.entries else None
-            found = _row(entry) if entry else ("nothing", None)
+            recorded = _row(entry) if entry else ("nothing", None)
             if _cancelled(self.entries, now):
                 return CANCELLED, None
-            if entry is None or found != wanted:
+            if entry is None or recorded != decided:
                 return None, Difference(
-                    seq=entry.seq if entry else 0, recorded=_told(found), decided=_told(wanted)
+                    seq=entry.seq if entry else 0,
+                    recorded=_describe(recorded),
+                    decided=_describe(decided),
                 )
             self.entries.pop(0)
             self._take(entry)
         return None, self._left_over(now)
 
     def _left_over(self, now: datetime) -> Difference | None:
-        """A row of this moment that the strategy did not decide."""
+        """A row of this time that the strategy did not decide."""
         entry = self.entries[0] if self.entries else None
         if entry is None or entry.at != now or isinstance(entry.what, StepOutcome):
             return None
         if _cancelled(self.entries, now):
             return None
-        return Difference(seq=entry.seq, recorded=_told(_row(entry)), decided="nothing")
+        return Difference(seq=entry.seq, recorded=_describe(_row(entry)), decided="nothing")
 
     def _take(self, entry: HistoryEntry) -> None:
         match entry.what:
             case Step() as step:
-                asked = StepState(step=step, asked_at=entry.at)
-                self.state = replace(self.state, steps=(*self.state.steps, asked))
+                state = StepState(step=step, asked_at=entry.at)
+                self.state = replace(self.state, steps=(*self.state.steps, state))
             case StepOutcome(step_id=step_id, outcome=outcome):
                 steps = tuple(
                     replace(s, outcome=outcome) if s.step.step_id == step_id and s.open else s
@@ -138,7 +138,7 @@ class _Walk:
 
 
 def _rows(move: Move, state: QueryState) -> Iterator[Row]:
-    """The rows that a move leaves, in the order in which a life records them."""
+    """The rows of a move, in the order of recording."""
     if not isinstance(move, (Ask, Finish)):
         return
     for close in move.closes:
@@ -149,9 +149,9 @@ def _rows(move: Move, state: QueryState) -> Iterator[Row]:
         yield "answer", storable_json(move.answer.model_dump(mode="json"))
         return
     rounds = {s.step.round for s in state.steps}
-    known = {s.step.step_id for s in state.steps}
+    step_ids = {s.step.step_id for s in state.steps}
     for step in move.steps:
-        if step.step_id not in known:
+        if step.step_id not in step_ids:
             if step.round not in rounds:
                 rounds.add(step.round)
                 yield "round", step.round
@@ -179,8 +179,8 @@ def _step(step: Step) -> Row:
 
 
 def _decision(decision: Decision) -> Row:
-    told = [decision.kind, decision.round, decision.reason, decision.detail]
-    return "decision", storable_json(told)
+    fields = [decision.kind, decision.round, decision.reason, decision.detail]
+    return "decision", storable_json(fields)
 
 
 def _cancelled(entries: list[HistoryEntry], now: datetime) -> bool:
@@ -190,7 +190,7 @@ def _cancelled(entries: list[HistoryEntry], now: datetime) -> bool:
     return any((end.reason or "").startswith("cancelled") for end in ends)
 
 
-def _told(row: Row) -> str:
+def _describe(row: Row) -> str:
     """A row in a few words, without its texts."""
     name, value = row
     match name, value:
@@ -199,7 +199,7 @@ def _told(row: Row) -> str:
         case "decision", [kind, number, *_]:
             return f"decision {kind} of round {number}"
         case "answer", dict():
-            return f"the answer of {value['chosen'] or 'nobody'} ({value['status']})"
+            return f"the answer of {value['chosen'] or 'none'} ({value['status']})"
         case (("expired" | "completed" | "failed"), [step_id, _]):
             return f"{name}: {step_id}"
     return f"{name} {value}" if isinstance(value, int) else name

@@ -1,4 +1,4 @@
-"""Generates the steps of a recorded query again and compares them with what is recorded."""
+"""Generates the steps of a recorded query again and compares the texts."""
 
 from __future__ import annotations
 
@@ -17,57 +17,57 @@ from colm.workers.participant.step_images import refetch_step_images
 
 Load = Callable[[EngineSettings], Engine]
 
-#: Characters shown on either side of the first difference.
+#: Characters printed before and after the first difference.
 AROUND = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """A step that was generated again."""
+    """The comparison of one step."""
 
     step_id: str
     result: Literal["equal", "different", "not run"]
-    #: Why equality is not promised, or why it was not run; None where equality is promised.
+    #: Why equality is not promised, or the step not run; None: equality is promised.
     why: str | None
-    #: Characters that are equal before the first difference.
+    #: Equal characters before the first difference.
     same_characters: int | None = None
     recorded: str | None = None
     replayed: str | None = None
 
     @property
     def broken(self) -> bool:
-        """Whether something was promised that did not hold."""
+        """Whether a promised equality does not hold."""
         return self.result == "different" and self.why is None
 
 
 def not_promised(step: Step, recorded: Completion, info: EngineInfo) -> str | None:
-    """Why the same text is not promised; None where it is.
+    """Why an equal text is not promised; None if it is.
 
-    Promised is float32, greedy, with the recorded engine, model and kind of device; a draw with a
-    seed only by the engine whose generator is its own on every batch; and the scripted engine.
+    Promised are greedy float32 with the recorded engine, model and kind of device, the scripted
+    engine, and seeded sampling on an engine whose generator does not depend on the batch.
     """
     for name in ("engine", "model", "dtype", "device"):
         was, now = getattr(recorded, name), getattr(info, name)
         if name == "device":  # cuda:1 computes as cuda:0 does
             was, now = was.partition(":")[0], now.partition(":")[0]
         if was != now:
-            return f"recorded with {name} {was or 'unknown'}, and configured is {now or 'unknown'}"
+            return f"recorded with {name} {was or 'unknown'}, configured is {now or 'unknown'}"
     if info.engine == "scripted":
         return None
     if info.engine not in ("transformers", "paged"):
-        return f"the engine {info.engine} promises nothing"
+        return f"the engine {info.engine} is not reproducible"
     if recorded.dtype != "float32":
-        shared = f" (it shared one of {recorded.batch_size})" if recorded.batch_size > 1 else ""
+        shared = f" (here of {recorded.batch_size})" if recorded.batch_size > 1 else ""
         return f"in {recorded.dtype} a completion can depend on its batch{shared}"
     if step.sampling.temperature > 0 and step.sampling.seed is None:
-        return "it was drawn without a seed"
+        return "it was sampled without a seed"
     if step.sampling.temperature > 0 and info.engine != "transformers":
-        return f"the engine {info.engine} draws with a generator that is not the step's own"
+        return f"the engine {info.engine} shares its random generator between steps"
     return None
 
 
 def compare(step: Step, recorded: Completion, again: Completion, info: EngineInfo) -> Compared:
-    """What a second generation shows, and whether it was promised to be the same."""
+    """Compares a second generation, and whether equality was promised."""
     pairs = zip(recorded.text, again.text, strict=False)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     why = not_promised(step, recorded, info)
@@ -87,7 +87,7 @@ def compare(step: Step, recorded: Completion, again: Completion, info: EngineInf
 def replay_steps(
     history: History, participants: Mapping[str, ParticipantSettings], load: Load
 ) -> Iterator[Compared]:
-    """Every step of the query again, one after another, each engine loaded once.
+    """Generates every step again, one after another; each engine is loaded once.
 
     A step without a completion, or without a participant here, is not run.
     """
@@ -115,7 +115,7 @@ def _cannot(
     if erased:
         return "its texts are erased"
     if step.step_id not in done:
-        return "no completion of it is recorded"
+        return "it has no recorded completion"
     if step.participant not in participants:
         return f"no {step.participant!r} is configured here"
     return None
@@ -139,7 +139,7 @@ def _on(
 
 
 def _again(step: Step, recorded: Completion, engine: Engine) -> Compared:
-    """The step alone: nothing shares its batch, and nothing is kept from another query."""
+    """Generates the step alone, without a batch and without cached prefixes."""
     try:
         images = refetch_step_images(step)
     except (ImageUnavailable, TransientError, CallerError) as error:
@@ -160,9 +160,9 @@ def _again(step: Step, recorded: Completion, engine: Engine) -> Compared:
 
 
 def _completions(history: History) -> dict[str, Completion]:
-    found = [entry.what for entry in history.entries if isinstance(entry.what, StepOutcome)]
+    outcomes = [entry.what for entry in history.entries if isinstance(entry.what, StepOutcome)]
     return {
-        told.step_id: told.outcome.completion
-        for told in found
-        if told.outcome.completion is not None and told.outcome.status == "completed"
+        outcome.step_id: outcome.outcome.completion
+        for outcome in outcomes
+        if outcome.outcome.completion is not None and outcome.outcome.status == "completed"
     }

@@ -1,4 +1,4 @@
-"""`colm purge` and `colm erase`: letting go of what must not be kept, without losing the proof."""
+"""Implementation of `colm purge` and `colm erase`."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
 
 def age(text: str) -> timedelta:
-    """90d, 12h, 30m. Raises CallerError for anything else."""
+    """Parses 90d, 12h or 30m. Raises CallerError."""
     match = re.fullmatch(r"(\d{1,7})([dhm])", text.strip())
     if match is None:
-        raise CallerError(f"{text!r} is no age: say 90d, 12h or 30m")
+        raise CallerError(f"{text!r} is not an age: use 90d, 12h or 30m")
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
 def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool, images: bool) -> None:
-    """Batch by batch; what was interrupted is gone on with by the same command."""
+    """Works in batches; the same command continues an interrupted purge."""
     before = datetime.now(UTC) - age(older_than)
     engine = connect(settings().database_url, pool_size=1)
     count = purge.count_ended_before(engine, before)
     if dry_run:
-        typer.echo(f"{count} queries ended before {before:%Y-%m-%d %X} UTC; none was removed")
+        typer.echo(f"{count} queries ended before {before:%Y-%m-%d %X} UTC; dry run, none removed")
         return
     key = _key()
     if key is not None and count:
         checkpoint_all(engine, key)
     removed = _purge(engine, before, batch, reason, key, count)
     letters = 0
-    while found := purge.purge_dead_letters(engine, before, batch):
-        letters += found
+    while removed_letters := purge.purge_dead_letters(engine, before, batch):
+        letters += removed_letters
     typer.echo(f"removed {removed} queries and {letters} dead letters of no query")
     _settle(engine, changed=bool(removed or letters))
     if images:
@@ -70,13 +70,13 @@ def _purge(
 def erase_texts(
     query: str | None, run: str | None, asked_by: str, reason: str, *, images: bool
 ) -> None:
-    """What was erased before is not erased again; images that had to stay then may go now."""
+    """Skips texts that are erased already; images kept by an earlier run may go now."""
     engine, key = connect(settings().database_url, pool_size=1), _key()
     ids = [query] if query is not None else ended_of_run(engine, run or "")
     erased, rows = 0, 0
     with _bar() as bar:
         for query_id in bar.track(ids, description="erasing texts"):
-            found = erase(
+            erased_rows = erase(
                 engine,
                 query_id,
                 asked_by=asked_by,
@@ -84,7 +84,7 @@ def erase_texts(
                 now=datetime.now(UTC),
                 signer=key,
             )
-            erased, rows = erased + bool(found), rows + found
+            erased, rows = erased + bool(erased_rows), rows + erased_rows
     typer.echo(f"erased the texts of {erased} queries, in {rows} rows")
     if images:
         remove_of(engine, ids, datetime.now(UTC))
@@ -92,11 +92,11 @@ def erase_texts(
 
 
 def _settle(engine: Engine, *, changed: bool) -> None:
-    """Have the freed bytes forgotten, or say what is left to do."""
+    """Frees disk space, or prints what is left to do."""
     if changed and engine.dialect.name == "postgresql":
         typer.echo("PostgreSQL keeps old versions of rows on disk until VACUUM", err=True)
     elif changed and not compact(engine):
-        typer.echo("a reader kept the database's log from being emptied: run this again", err=True)
+        typer.echo("a reader prevented truncating the write-ahead log: run this again", err=True)
 
 
 def _key() -> SiteKey | None:

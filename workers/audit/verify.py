@@ -1,4 +1,4 @@
-"""`colm audit verify`: what is not as it was recorded, for people and for scripts."""
+"""Implementation of `colm audit verify`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from colm.workers.console import print_plain
 
 
 def verify_query(query: str, keys: Sequence[str], *, as_json: bool) -> bool:
-    """Whether nothing is wrong. Raises UnknownQuery where nothing is left of such a query."""
+    """Whether the query verifies. Raises UnknownQuery if nothing is left of it."""
     engine = connect(settings().database_url, pool_size=1)
     trust = _trust(keys, site=True)
     checked = check_query(engine, query, trust)
@@ -57,7 +57,7 @@ def verify_export(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
     except OSError as error:
         raise ColmError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise BadMessage(f"{path} holds no JSON: {error}") from error
+        raise BadMessage(f"{path} is not JSON: {error}") from error
     trust = _trust(keys, site=False)
     rows, found = check_export(document, trust)
     checked = AuditResult(
@@ -74,9 +74,9 @@ def verify_export(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
 
 
 def _trust(keys: Sequence[str], *, site: bool) -> Trust:
-    given = {audit_keys.parse_public(key) for key in keys}
+    trusted = {audit_keys.parse_public(key) for key in keys}
     own = audit_keys.load(key_path(settings())) if site else None
-    return Trust(check=audit_keys.check, keys=frozenset(given | ({own.key} if own else set())))
+    return Trust(check=audit_keys.check, keys=frozenset(trusted | ({own.key} if own else set())))
 
 
 def _tell(checked: AuditResult, trust: Trust, *, as_json: bool) -> bool:
@@ -104,10 +104,10 @@ def _summary(checked: AuditResult) -> Text:
         (checked.tombstones, "tombstones"),
         (checked.checkpoints, "checkpoints"),
     )
-    looked_at = ", ".join(f"{count} {what}" for count, what in counts if count)
+    checked_counts = ", ".join(f"{count} {what}" for count, what in counts if count)
     if checked.findings:
-        return Text(f"{len(checked.findings)} findings in {looked_at}", style="bold red")
-    return Text(f"as recorded: {looked_at or 'nothing'}", style="bold green")
+        return Text(f"{len(checked.findings)} findings in {checked_counts}", style="bold red")
+    return Text(f"as recorded: {checked_counts or 'nothing'}", style="bold green")
 
 
 def _notes(checked: AuditResult, trust: Trust) -> Iterable[str]:
@@ -116,7 +116,7 @@ def _notes(checked: AuditResult, trust: Trust) -> Iterable[str]:
     if checked.uncovered:
         yield f"uncovered: {checked.uncovered} queries have rows that no checkpoint covers yet"
     if not trust.keys:
-        yield "no key to trust: signatures were held against the keys that they name; give --key"
+        yield "no trusted key: signatures were checked with the keys that they name; give --key"
 
 
 def _bar() -> Progress:

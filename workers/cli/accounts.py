@@ -1,8 +1,7 @@
-"""What `colm client add` and its like print: a colm.toml to hand over, and what is left to do.
+"""Implementation of `colm client|server add|rotate|remove|list`.
 
-The file goes to standard output or to a file that only this user can read; everything else goes to
-standard error, so that `colm client add ada > ada.toml` holds the file and nothing else. It has the
-one secret that its participant needs: the password of its own user.
+The generated colm.toml goes to standard output or to a file of mode 0600; messages go to standard
+error. The file contains one secret: the password of the participant's RabbitMQ user.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from colm.workers.rabbitmq import users
 from colm.workers.rabbitmq.management_api import management_of
 
 HEAD = """\
-# CoLM's {role} {name!r}. Keep this file to yourself (chmod 600): it holds the password of its user.
+# CoLM's {role} {name!r}. Keep this file secret (chmod 600): it contains the user's password.
 # Save it as colm.toml where the {role} runs, or name it in COLM_CONFIG. Then: colm {role} {name}
 broker = {broker}
 """
 TLS = """
 [tls]
-# The authority that signed the broker's certificate; without it the system's are trusted.
+# The CA of the broker's certificate; default: the system's.
 # ca = "ca.pem"
 """
 ENGINE = """
@@ -56,19 +55,19 @@ def create_account(
     events: bool,
     management: str | None,
 ) -> None:
-    """Make the participant's user and queues, and hand out its settings."""
-    found = settings()
-    _check_name(role, name, found)
-    wanted = users.account(role, name, user)
+    """Create the participant's user and queues, and write its settings."""
+    config = settings()
+    _check_name(role, name, config)
+    account = users.account(role, name, user)
     _check_free(write)
-    with management_of(found, management) as broker:
-        base = _address(found, address)
-        password = users.add(broker, wanted, events=events)
-    write_credentials(wanted, password, base, write)
-    table = found.clients if role == "client" else found.servers
+    with management_of(config, management) as broker:
+        base = _address(config, address)
+        password = users.add(broker, account, events=events)
+    write_credentials(account, password, base, write)
+    table = config.clients if role == "client" else config.servers
     if name not in table:
         _tell(
-            f"the coordinators do not know {name!r} yet. Add this to their colm.toml and restart "
+            f"{name!r} is not in the coordinators' colm.toml. Add this and restart "
             f'them:\n\n[{role}s.{name}]\npersona = ""\ndomain = ""\n'
         )
 
@@ -83,46 +82,40 @@ def rotate_user(
     close: bool,
     management: str | None,
 ) -> None:
-    """Give the user a new password, and hand out the settings with it."""
-    found = settings()
-    wanted = users.account(role, name, user)
+    """Set a new password, and write the settings with it."""
+    config = settings()
+    account = users.account(role, name, user)
     _check_free(write)
-    with management_of(found, management) as broker:
-        base = _address(found, address)
-        password = users.rotate(broker, wanted, close=close)
-    write_credentials(wanted, password, base, write)
+    with management_of(config, management) as broker:
+        base = _address(config, address)
+        password = users.rotate(broker, account, close=close)
+    write_credentials(account, password, base, write)
     _tell(
-        f"the old password opens no connection from now on; {role} {name} must be started again "
-        "with the new one. " + ("Its connections were ended." if close else "What is connected "
-        "stays so until it ends; --close ends it.") + f" To have two passwords for a while: colm "
-        f"{role} add {name} --user OTHER, and later colm {role} remove {name} --user {wanted.user}"
+        f"the old password is invalid for new connections: restart {role} {name} with the new one. "
+        + ("Its connections were closed." if close else "Open connections stay; --close ends them.")
+        + f" For two valid passwords: colm {role} add {name} --user OTHER, and later colm {role} "
+        f"remove {name} --user {account.user}"
     )  # fmt: skip
 
 
 def remove_user(
-    role: Role,
-    name: str,
-    user: str | None,
-    *,
-    queues: bool,
-    force: bool,
-    management: str | None,
+    role: Role, name: str, user: str | None, *, queues: bool, force: bool, management: str | None
 ) -> None:
-    """Take the user away, and say what is left to do."""
-    found = settings()
-    wanted = users.account(role, name, user)
-    with management_of(found, management) as broker:
-        told = users.remove(broker, wanted, queues=queues, force=force)
-    _tell(*told)
-    if name in (found.clients if role == "client" else found.servers):
-        _tell(f"take [{role}s.{name}] out of the coordinators' colm.toml and restart them")
+    """Delete the user, and print the remaining steps."""
+    config = settings()
+    account = users.account(role, name, user)
+    with management_of(config, management) as broker:
+        messages = users.remove(broker, account, queues=queues, force=force)
+    _tell(*messages)
+    if name in (config.clients if role == "client" else config.servers):
+        _tell(f"remove [{role}s.{name}] from the coordinators' colm.toml and restart them")
 
 
 def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO) -> None:
-    """Print each user of the role: for whom it is, how often it is connected, whether known."""
-    found = settings()
-    table = found.clients if role == "client" else found.servers
-    with management_of(found, management) as broker:
+    """Print each user of the role: participant, connections, and whether it is configured."""
+    config = settings()
+    table = config.clients if role == "client" else config.servers
+    with management_of(config, management) as broker:
         rows = [
             {
                 "user": a.user,
@@ -135,86 +128,86 @@ def list_users(role: Role, management: str | None, *, as_json: bool, out: TextIO
         ]
         others = users.of_others(broker)
     if others:
-        _tell(f"not shown: {others} users of other sites, which have no right in this virtual host")
+        _tell(f"not listed: {others} users without permissions in this virtual host")
     if as_json:
         json.dump(rows, out, indent=2)
         out.write("\n")
         return
     for row in rows:
-        known = "" if row["configured"] else ", not in this colm.toml"
-        out.write(f"{row['user']}: {role} {row['name']}, {row['connections']} connections{known}\n")
+        note = "" if row["configured"] else ", not in this colm.toml"
+        out.write(f"{row['user']}: {role} {row['name']}, {row['connections']} connections{note}\n")
 
 
-def settings_file(wanted: users.Account, password: str, base: str, found: Settings) -> str:
-    """The colm.toml of a participant, whose broker is at `base` (scheme, host, port, vhost)."""
+def settings_file(account: users.Account, password: str, base: str, config: Settings) -> str:
+    """The text of a participant's colm.toml. `base`: scheme, host, port and virtual host."""
     parts = urlsplit(base)
-    login = f"{quote(wanted.user, safe='')}:{quote(password, safe='')}"
+    login = f"{quote(account.user, safe='')}:{quote(password, safe='')}"
     broker = parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
-    text = HEAD.format(role=wanted.role, name=wanted.name, broker=json.dumps(broker))
+    text = HEAD.format(role=account.role, name=account.name, broker=json.dumps(broker))
     if parts.scheme == "amqps":
         text += TLS
-    table = found.clients if wanted.role == "client" else found.servers
-    engine = _engine(table.get(wanted.name))
-    text += ENGINE.format(role=wanted.role, name=wanted.name, engine=engine)
-    if wanted.role == "client" and wanted.name in default_servers():
-        # Its file would else have the built-in server of the same name.
-        text += "".join(f"\n[servers.{server}]\n" for server in found.servers)
+    table = config.clients if account.role == "client" else config.servers
+    engine = _engine(table.get(account.name))
+    text += ENGINE.format(role=account.role, name=account.name, engine=engine)
+    if account.role == "client" and account.name in default_servers():
+        # The built-in server of the same name would conflict.
+        text += "".join(f"\n[servers.{server}]\n" for server in config.servers)
     return text
 
 
 def _engine(participant: ParticipantSettings | None) -> str:
-    """The engine as the coordinators' file has it, as TOML; JSON's values are TOML's."""
+    """The engine table of the coordinators' colm.toml. JSON values are valid TOML."""
     if participant is None:
         return QUICKSTART
-    given = participant.engine.model_dump(mode="json", exclude_defaults=True)
+    values = participant.engine.model_dump(mode="json", exclude_defaults=True)
     lines = []
-    for key, value in given.items():
+    for key, value in values.items():
         value = redact(value) if isinstance(value, str) else value
         lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) or QUICKSTART
 
 
-def _address(found: Settings, address: str | None) -> str:
-    """Where the participant finds the broker, without a login, and with the virtual host."""
-    here = urlsplit(found.broker_url)
+def _address(config: Settings, address: str | None) -> str:
+    """The broker's URL for the participant: without a login, with the virtual host."""
+    here = urlsplit(config.broker_url)
     if address is None:
         return here._replace(netloc=here.netloc.rpartition("@")[2]).geturl()
     try:
-        given = split(address)
+        parts = split(address)
     except ValueError as error:
         raise SettingsError(f"--address: {error}") from None
-    if given.scheme not in {"amqp", "amqps"} or not given.host or given.login is not None:
-        raise SettingsError("--address is of the form amqps://HOST:PORT, without a login")
-    port = "" if given.port is None else f":{given.port}"
-    return here._replace(scheme=given.scheme, netloc=given.host + port).geturl()
+    if parts.scheme not in {"amqp", "amqps"} or not parts.host or parts.login is not None:
+        raise SettingsError("--address must be amqps://HOST:PORT, without a login")
+    port = "" if parts.port is None else f":{parts.port}"
+    return here._replace(scheme=parts.scheme, netloc=parts.host + port).geturl()
 
 
-def _check_name(role: Role, name: str, found: Settings) -> None:
-    other = found.servers if role == "client" else found.clients
+def _check_name(role: Role, name: str, config: Settings) -> None:
+    other = config.servers if role == "client" else config.clients
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
         raise SettingsError(
-            f"{name!r} is no name: 1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit"
+            f"{name!r} is not a valid name: 1 to 40 of a-z, 0-9, _ and -, first a letter or digit"
         ) from None
     if name in RESERVED:
-        raise SettingsError(f"{name!r} is a word of 'colm {role}' and no name; choose another")
+        raise SettingsError(f"{name!r} is a subcommand of 'colm {role}': choose another name")
     if name in other:
         raise SettingsError(f"{name!r} is a {'server' if role == 'client' else 'client'} already")
 
 
 def _check_free(path: Path | None) -> None:
-    """Before anything is made on the broker: a password that cannot be written would be lost."""
+    """Check the file before the user is created: a password that cannot be written is lost."""
     if path is None:
         return
     if path.exists():
-        raise ColmError(f"{path} exists already; it was left as it is")
+        raise ColmError(f"{path} exists already and was not changed")
     if not os.access(path.absolute().parent, os.W_OK):
-        raise ColmError(f"{path} cannot be written: its folder is missing or not yours")
+        raise ColmError(f"{path} cannot be written: its folder is missing or not writable")
 
 
-def write_credentials(wanted: users.Account, password: str, base: str, write: Path | None) -> None:
-    text = settings_file(wanted, password, base, settings())
+def write_credentials(account: users.Account, password: str, base: str, write: Path | None) -> None:
+    text = settings_file(account, password, base, settings())
     if write is None:
         sys.stdout.write(text)
         sys.stdout.flush()

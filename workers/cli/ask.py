@@ -1,4 +1,4 @@
-"""`colm ask`, `show`, `queries`: what a caller asks."""
+"""`colm ask`, `show`, `queries`, `cancel`, `replay`, `reliability`."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ def ask(
         str | None, typer.Option(help="The server to ask.", autocompletion=completion.servers)
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of guidance.")] = None,
-    select: Annotated[int | None, typer.Option(help="Let the server select k clients.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes every draw repeatable.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Per completion.")] = None,
+    select: Annotated[
+        int | None, typer.Option(help="The server selects this many clients.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Limit of each completion.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds for the whole query.")] = None,
     image: Annotated[
-        list[str] | None, typer.Option(help="A file that the question is about; repeat for more.")
+        list[str] | None, typer.Option(help="An image file for the question; repeat for more.")
     ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", help="Any other, as name=value.")
+        list[str] | None, typer.Option("--option", "-o", help="Any other option, as name=value.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Ask a question and follow it to its answer."""
     from colm.workers.cli.ask_actions import run_ask
 
-    given = {
+    options = {
         "strategy": strategy,
         "clients": client or None,
         "server": server,
@@ -60,7 +62,7 @@ def ask(
         **_pairs(option or []),
     }
     text = _standard_input() if question == "-" else question
-    run_ask(text, {k: v for k, v in given.items() if v is not None}, as_json=as_json)
+    run_ask(text, {k: v for k, v in options.items() if v is not None}, as_json=as_json)
 
 
 def show(
@@ -68,7 +70,7 @@ def show(
     as_json: Json = False,
     prompts: Annotated[bool, typer.Option(help="Print every prompt in full.")] = False,
 ) -> None:
-    """Print the whole life of a query."""
+    """Print the recorded history of a query."""
     from colm.workers.cli.query_actions import show_query
 
     show_query(query, as_json=as_json, prompts=prompts)
@@ -88,6 +90,42 @@ def queries(
     list_queries(limit, status, as_json=as_json)
 
 
+def cancel(
+    query: Query,
+    reason: Annotated[str, typer.Option(help="Recorded, and part of the caller's error.")] = "",
+) -> None:
+    """End a query as failed and stop its running steps."""
+    from colm.workers.cli.query_actions import run_cancel
+
+    typer.echo(run_cancel(query, reason))
+
+
+def replay(
+    query: Query,
+    decisions_only: Annotated[
+        bool, typer.Option("--decisions-only", help="Only decide again; loads no model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Decide and generate a recorded query again, and compare with the record."""
+    from colm.workers.cli.replay_actions import run_replay
+    from colm.workers.engine_loader import load_engine
+
+    raise typer.Exit(run_replay(query, load_engine, decisions_only=decisions_only, as_json=as_json))
+
+
+def reliability(
+    queries: Annotated[
+        int, typer.Option(min=1, max=100_000, help="How many of the latest answered queries count.")
+    ] = 500,
+    as_json: Json = False,
+) -> None:
+    """Show each client's delivery, agreement, near-copies and speed, from the record."""
+    from colm.workers.cli.reliability_actions import show_reliability
+
+    show_reliability(queries, as_json=as_json)
+
+
 def _standard_input() -> str:
     try:
         return sys.stdin.read()
@@ -96,24 +134,14 @@ def _standard_input() -> str:
 
 
 def _pairs(options: list[str]) -> dict[str, Any]:
-    """name=value as JSON where it is JSON, as text where it is not."""
+    """Parses name=value options. A value that is not JSON is text."""
     pairs: dict[str, Any] = {}
     for option in options:
         name, equals, text = option.partition("=")
         if not equals:
-            raise ColmError(f"--option {option!r} is not of the form name=value")
+            raise ColmError(f"--option {option!r} must be name=value")
         try:
             pairs[name] = json.loads(text)
         except ValueError:
             pairs[name] = text
     return pairs
-
-
-def cancel(
-    query: Query,
-    reason: Annotated[str, typer.Option(help="Recorded, and told to whoever waits.")] = "",
-) -> None:
-    """End a query as failed and stop what is generated for it."""
-    from colm.workers.cli.query_actions import run_cancel
-
-    typer.echo(run_cancel(query, reason))

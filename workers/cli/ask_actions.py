@@ -1,4 +1,4 @@
-"""Asking from a terminal: publish, follow the steps as they are recorded, return the answer."""
+"""Implementation of `colm ask`: publish, follow the recorded steps, print the answer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from colm.workers.cli.query_view import answer_view, progress_table
 from colm.workers.console import print_json
 from colm.workers.result_wait import raise_if_no_consumer
 
-#: How often a watched query is looked at (seconds).
-LOOK_EVERY = 0.1
+#: Poll interval of a followed query (seconds).
+POLL_EVERY = 0.1
 
 
 def ask_and_follow(
@@ -34,49 +34,49 @@ def ask_and_follow(
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> str:
-    """Ask, show the steps live on `console` until the query has ended; returns the query's id.
+    """Ask, show the steps live on `console` until the query ends, return its id.
 
-    Raises ColmError where the question is unusable or nobody listens. `meanwhile` is called with
-    every look.
+    `meanwhile` is called at every poll. Raises ColmError for an invalid question or without a
+    coordinator.
     """
-    # What cannot be asked, and a record that cannot be read, are told of before anything is sent.
-    make_request(question, {name: said for name, said in options.items() if name != "images"})
+    # An invalid question and an unreadable record raise before anything is published.
+    make_request(question, {name: value for name, value in options.items() if name != "images"})
     answers.has_ended(engine, "")
     query_id = str(uuid.uuid4())
     ask.apply_async((question,), dict(options), task_id=query_id)
     try:
         _follow(engine, query_id, console, meanwhile)
     except TransientError as error:
-        raise TransientError(f"{error}. {_goes_on(query_id)}") from error
+        raise TransientError(f"{error}. {_continues(query_id)}") from error
     except KeyboardInterrupt:
-        console.print(_goes_on(query_id), highlight=False)
+        console.print(_continues(query_id), highlight=False)
         raise
     return query_id
 
 
-def _goes_on(query_id: str) -> str:
-    return f"Query {query_id} goes on: 'colm show {query_id}' tells how"
+def _continues(query_id: str) -> str:
+    return f"Query {query_id} continues: see 'colm show {query_id}'"
 
 
 def _follow(engine: Engine, query_id: str, console: Console, meanwhile: Callable[[], None]) -> None:
     started = time.monotonic()
     check_at = started + settings().limits.no_consumer_timeout
-    # Where output is kept in a file a live picture would be a mess; there the last one is enough.
+    # A file gets the last state only.
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
             meanwhile()
-            standing = answers.answer_of(engine, query_id)
-            if standing.status in ("answered", "failed", "refused"):
+            state = answers.answer_of(engine, query_id)
+            if state.status in ("answered", "failed", "refused"):
                 break
             if time.monotonic() >= check_at:
-                raise_if_no_consumer(standing)
+                raise_if_no_consumer(state)
                 check_at = time.monotonic() + settings().limits.no_consumer_timeout
-            looked = time.monotonic()
-            if standing.status != "unknown" and console.is_terminal:
-                live.update(_picture(engine, query_id, started))
-            # To look at a query of many steps is not to take what its steps need.
-            time.sleep(max(LOOK_EVERY, 4 * (time.monotonic() - looked)))
-    console.print(_picture(engine, query_id, started))
+            polled_at = time.monotonic()
+            if state.status != "unknown" and console.is_terminal:
+                live.update(_progress(engine, query_id, started))
+            # Polling a query of many steps must not take their processor time.
+            time.sleep(max(POLL_EVERY, 4 * (time.monotonic() - polled_at)))
+    console.print(_progress(engine, query_id, started))
 
 
 def answer_or_raise(query_id: str) -> Answer:
@@ -84,7 +84,7 @@ def answer_or_raise(query_id: str) -> Answer:
     return Answer.model_validate(ask.AsyncResult(query_id).get(timeout=60))
 
 
-def _picture(engine: Engine, query_id: str, started: float) -> Any:
+def _progress(engine: Engine, query_id: str, started: float) -> Any:
     life = history.query_history(engine, query_id)
     return progress_table(life, time.monotonic() - started) if life else ""
 

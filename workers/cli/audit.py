@@ -1,4 +1,4 @@
-"""`colm audit`, `purge`, `erase`: proving what happened, and letting it go."""
+"""`colm audit`, `purge`, `erase`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Keys = Annotated[
 
 @group.command()
 def key(as_json: Json = False) -> None:
-    """Print this site's public key; make the key where there is none."""
+    """Print this site's public key; create the key if it is missing."""
     from colm.workers.cli.audit_actions import show_key
 
     show_key(as_json=as_json)
@@ -89,7 +89,7 @@ def purge(
     reason: Annotated[str, typer.Option(help="Kept with each tombstone.")] = "retention",
     keep_images: KeepImages = False,
 ) -> None:
-    """Remove queries that ended long ago, leaving a tombstone of each, and images without one."""
+    """Remove old queries, leave a tombstone for each, and remove unused images."""
     from colm.workers.audit.retention import purge_older
 
     purge_older(older_than, batch, reason, dry_run=dry_run, images=not keep_images)
@@ -108,7 +108,7 @@ def erase(
     reason: Annotated[str, typer.Option(help="Why; kept for ever.")] = "",
     keep_images: KeepImages = False,
 ) -> None:
-    """Erase texts and images of a query for good; that it was asked and answered stays provable."""
+    """Erase a query's texts and images for good; that it was answered stays provable."""
     from colm.workers.audit.retention import erase_texts
 
     if (query is None) == (run is None):

@@ -19,9 +19,9 @@ from colm.workers.audit.checkpoints import checkpoint_all, key_path, site_key
 
 def show_key(*, as_json: bool) -> None:
     path = key_path(settings())
-    found = keys.load(path)
-    made = found is None
-    key = found or keys.create(path)
+    existing = keys.load(path)
+    made = existing is None
+    key = existing or keys.create(path)
     if as_json:
         typer.echo(json.dumps({"key": key.key, "path": str(path), "made": made}))
         return

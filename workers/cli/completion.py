@@ -1,19 +1,22 @@
-"""What the shell is offered for the names of a site; nothing where they cannot be looked up."""
+"""Shell completion of names; empty where they cannot be looked up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from colm.models.errors import ColmError
 
-#: The latest queries that are offered.
+if TYPE_CHECKING:  # completion imports only the modules of its names
+    from colm.tasks.config.settings import Settings
+
+#: Latest queries that are offered.
 LATEST = 200
 
 
 def _offered(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """Those of `names` that begin as what was typed: a shell must hear of no error."""
+    """Completes names that begin with the typed text. Errors give no completions."""
 
     @wraps(names)
     def offer(incomplete: str) -> list[str]:
@@ -23,48 +26,46 @@ def _offered(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
             return []
 
     offer.__annotations__ = {"incomplete": str, "return": list[str]}
-    del offer.__wrapped__  # typer would look at its signature
+    del offer.__wrapped__  # typer would read its signature
     return offer
+
+
+def _settings() -> Settings:
+    from colm.tasks.config.settings import settings
+
+    return settings()
 
 
 @_offered
 def runs() -> Iterable[str]:
     from colm.db.connection import connect
-    from colm.db.runs import store as recorded
-    from colm.tasks.config.settings import settings
+    from colm.db.runs import store
 
-    return [run.run for run in recorded.list_runs(connect(settings().database_url), limit=LATEST)]
+    return [run.run for run in store.list_runs(connect(_settings().database_url), limit=LATEST)]
 
 
 @_offered
 def queries() -> Iterable[str]:
     from colm.db.connection import connect
     from colm.db.reads.answers import recent_queries
-    from colm.tasks.config.settings import settings
 
-    found = recent_queries(connect(settings().database_url), LATEST)
-    return [query.query_id for query in found]
+    latest = recent_queries(connect(_settings().database_url), LATEST)
+    return [query.query_id for query in latest]
 
 
 @_offered
 def clients() -> Iterable[str]:
-    from colm.tasks.config.settings import settings
-
-    return settings().clients
+    return _settings().clients
 
 
 @_offered
 def servers() -> Iterable[str]:
-    from colm.tasks.config.settings import settings
-
-    return settings().servers
+    return _settings().servers
 
 
 @_offered
 def participants() -> Iterable[str]:
-    from colm.tasks.config.settings import settings
-
-    return [*settings().clients, *settings().servers]
+    return [*_settings().clients, *_settings().servers]
 
 
 @_offered

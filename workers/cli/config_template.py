@@ -1,26 +1,24 @@
-"""The `colm.toml` that `colm init` writes: every table explained, equal to the defaults."""
+"""The commented colm.toml of `colm init`; its values are the defaults."""
 
 TEMPLATE = """\
-# CoLM's settings. Every value here is the default; delete what you do not change.
+# CoLM's settings. Every value is the default; delete lines that you do not change.
 # A variable overrides one value: COLM_BROKER, COLM_DEADLINES__DRAFT, COLM_CLIENTS__ADA__DOMAIN, ...
 
-# Leave both out for the embedded stack of 'colm up' (a private broker and a SQLite file).
+# Without both, 'colm up' runs the embedded stack (a private broker and a SQLite file).
 # broker = "amqp://colm:password@rabbitmq.example:5672/colm"
 # database = "postgresql+psycopg2://colm:password@postgres.example/colm"
 
-# RabbitMQ's management API, for 'colm client add' and 'colm doctor'. Better in COLM_MANAGEMENT.
+# RabbitMQ's management API, for 'colm client add' and 'colm doctor'. Prefer COLM_MANAGEMENT.
 # management = "http://admin:password@rabbitmq.example:15672"
 
-# Where the embedded stack keeps its files, and where models are kept.
+# Folders of the embedded stack and of models.
 # home = "~/.local/state/colm"      # or colm in XDG_STATE_HOME
 # cache = "~/.cache/colm"           # or colm in XDG_CACHE_HOME
 
-# Threads of each coordinator process.
-coordinator_threads = 4
-# true shows questions in Flower; false shows only their length.
-show_texts = false
+coordinator_threads = 4   # of each process
+show_texts = false        # true: Flower shows questions; false: only their length
 
-# --- Clients: small models that draft and refine. The name is the id and names the queues. --------
+# --- Clients: small models that draft and refine. Queues are named after them. -------------------
 [clients.ada]
 persona = "You are a careful mathematician who checks every step."
 domain = "mathematics and logic"
@@ -33,7 +31,7 @@ domain = "engineering"
 persona = "You are a curious scientist who asks what the evidence says."
 domain = "natural science"
 
-# Every participant may have its own sampling and engine:
+# Sampling and engine of a participant:
 # [clients.cy.sampling]
 # max_new_tokens = 256
 # temperature = 0.7
@@ -48,14 +46,14 @@ domain = "natural science"
 # threads = 2
 # max_num_seqs = 8
 # kv_cache_tokens = 32768
-# trust_remote_code = false          # true runs code that lies in the model's folder
+# trust_remote_code = false          # true runs code from the model's folder
 #
 # [clients.cy.engine]                # any OpenAI-compatible endpoint
 # kind = "openai"
 # model = "qwen2.5-7b-instruct"
 # base_url = "http://127.0.0.1:8000/v1"
-# api_key_env = "MY_API_KEY"         # the NAME of the variable that holds the key
-# omit = ["seed"]                    # fields that the endpoint does not take; 'colm doctor' tells
+# api_key_env = "MY_API_KEY"         # NAME of the environment variable with the key
+# omit = ["seed"]                    # fields that the endpoint rejects: see 'colm doctor'
 
 # --- Servers: large models that select and synthesize. The first is the default. -----------------
 [servers.main]
@@ -63,7 +61,7 @@ domain = "natural science"
 [servers.main.sampling]
 temperature = 0.3
 
-# --- How long each stage and the whole query may take (seconds). ---------------------------------
+# --- Deadlines of each stage and of the whole query (seconds). -----------------------------------
 [deadlines]
 select = 60
 draft = 120
@@ -76,7 +74,7 @@ judge = 120
 check = 60
 query = 900
 
-# --- Default options of the strategies; a caller's own go before these. --------------------------
+# --- Default options of the strategies; a caller's options override them. ------------------------
 [strategies.colm]
 rounds = 2
 server_sees_question = true
@@ -99,12 +97,12 @@ level = "info"
 max_bytes = 10000000
 backups = 2
 
-# --- Evaluations that 'celery -A colm.tasks beat' orders by the clock. ---------------------------
+# --- Evaluations that 'celery -A colm.tasks beat' orders on a schedule. --------------------------
 # [schedules.night]
 # evaluate = "evaluation.toml"
 # when = "weekdays 22:00"                  # UTC, or with a zone: "weekdays 22:00 Europe/Berlin"
 
-# --- Where images lie; for a site of several machines, the address of `colm images`. --------------
+# --- Images: a folder, or the URL of `colm images` for a site of several machines. ---------------
 [images]
 # url = "http://images.example:8700"
 # secret_file = "/etc/colm/images.secret"  # shared by callers, coordinators and `colm images`
@@ -117,10 +115,10 @@ max_pixels = 40000000
 # key = "/etc/colm/audit.key"  # instead of audit.key in home
 checkpoint_minutes = 60
 
-# --- For amqps:// and https://. Paths of PEM files; without ca the system's authorities count. ----
+# --- TLS of amqps:// and https://: PEM files; without ca the system's CAs are trusted. ------------
 [tls]
 # ca = "/etc/colm/ca.pem"
-# certificate = "/etc/colm/this.pem"  # only where the broker asks for one
+# certificate = "/etc/colm/this.pem"  # if the broker requires one
 # key = "/etc/colm/this.key"
 verify = true
 """

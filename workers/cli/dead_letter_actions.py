@@ -1,7 +1,6 @@
-"""What `colm dead list|show|replay|drop` do: on RabbitMQ with what lies in its queues.
+"""Implementation of `colm dead list|show|replay|drop` on RabbitMQ's queues.
 
-The embedded broker keeps no dead letters: there the record's are shown, and nothing
-can be replayed.
+The embedded broker has no dead-letter queues: the record's are shown, and none can be replayed.
 """
 
 from __future__ import annotations
@@ -20,98 +19,94 @@ from colm.tasks.broker.topology import PARKED
 from colm.workers.console import plain, print_json
 
 EMBEDDED = (
-    "the embedded broker keeps no dead letters: what a worker refused is in the record alone, and "
+    "the embedded broker has no dead-letter queues: rejected messages are only in the record and "
     "cannot be replayed; ask again, or use RabbitMQ"
 )
 
 
 def show_list(limit: int, *, as_json: bool) -> None:
-    """List both queues; on the embedded broker, the record's letters."""
+    """List the letters of both queues; on the embedded broker, of the record."""
     if not broker().dead_letters:
         from colm.workers.cli.query_actions import list_dead_letters
 
-        sys.stderr.write(f"{EMBEDDED}. These are the record's:\n")
+        sys.stderr.write(f"{EMBEDDED}. Letters in the record:\n")
         list_dead_letters(min(limit, 10_000), texts=False, as_json=as_json)
         return
-    found = [letter for letter, _ in process_queue(_keep, limit=limit)]
+    letters = [letter for letter, _ in process_queue(_keep, limit=limit)]
     if as_json:
-        print_json([_told(letter) for letter in found])
+        print_json([_as_document(letter) for letter in letters])
     else:
-        Console().print(_table(found))
+        Console().print(_table(letters))
 
 
 def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
-    """Print one letter. Raises CallerError where there is none of this id."""
+    """Print one letter. Raises CallerError for an unknown id."""
     if not broker().dead_letters:
         from colm.workers.cli.query_actions import show_dead_letter
 
         show_dead_letter(letter_id, texts=texts, as_json=as_json)
         return
-    found = [e for e, _ in process_queue(_keep, limit=limit) if e.letter_id == letter_id]
-    if not found:
+    letters = [e for e, _ in process_queue(_keep, limit=limit) if e.letter_id == letter_id]
+    if not letters:
         raise CallerError(_missing([letter_id]))
-    told = [_told(letter) | _inside(letter, texts=texts) for letter in found]
+    documents = [_as_document(letter) | _content(letter, texts=texts) for letter in letters]
     if as_json:
-        print_json(told[0])
+        print_json(documents[0])
         return
-    for name, value in told[0].items():
+    for name, value in documents[0].items():
         Console().print(plain(f"{name:>12}  {value}"), soft_wrap=True)
 
 
 def replay_or_drop(
-    what: Verdict,
-    ids: Sequence[str],
-    limit: int,
-    *,
-    every: bool,
-    reason: str | None,
-    as_json: bool,
+    what: Verdict, ids: Sequence[str], limit: int, *, every: bool, reason: str | None, as_json: bool
 ) -> None:
-    """Replay or drop the letters named, or all of them. Raises CallerError, NoConsumer, Overloaded.
+    """Replay or drop the given letters, or all. Raises CallerError, NoConsumer, Overloaded.
 
-    A letter that no coordinator has settled yet is not dropped: somebody waits for what it was.
+    A letter that no coordinator has recorded yet is not dropped: its caller still waits.
     """
     if not broker().dead_letters:
         raise CallerError(EMBEDDED)
     if bool(ids) == every:
-        raise CallerError(f"name letters to {what}, or say --all")
-    wanted = set(ids)
-    kept: list[str] = []
+        raise CallerError(f"give the letters to {what}, or --all")
+    selected = set(ids)
+    skipped: list[str] = []
 
     def decide(letter: DeadMessage) -> Verdict:
-        if not every and letter.letter_id not in wanted:
+        if not every and letter.letter_id not in selected:
             return "keep"
         if reason is not None and reason not in letter.reason:
             return "keep"
-        unsettled = what == "drop" and not letter.recorded
-        homeless = what == "replay" and letter.exchange is None
-        if unsettled or (homeless and every):
-            kept.append(letter.letter_id)
+        unrecorded = what == "drop" and not letter.recorded
+        unroutable = what == "replay" and letter.exchange is None
+        if unrecorded or (unroutable and every):
+            skipped.append(letter.letter_id)
             return "keep"
         return what
 
     done = [letter for letter, verdict in process_queue(decide, limit=limit) if verdict == what]
-    if missing := sorted(wanted - {e.letter_id for e in done} - set(kept)):
+    if missing := sorted(selected - {e.letter_id for e in done} - set(skipped)):
         raise CallerError(_missing(missing, done=len(done), what=what))
-    _report(what, done, kept, as_json=as_json)
+    _report(what, done, skipped, as_json=as_json)
 
 
-def _report(what: str, done: Sequence[DeadMessage], kept: Sequence[str], *, as_json: bool) -> None:
+def _report(
+    what: str, done: Sequence[DeadMessage], skipped: Sequence[str], *, as_json: bool
+) -> None:
     if as_json:
-        print_json({what: [_told(letter) for letter in done], "kept": list(kept)})
+        print_json({what: [_as_document(letter) for letter in done], "kept": list(skipped)})
         return
     console = Console()
     for letter in done:
         where = f" to {letter.routing_key} on {letter.exchange}" if what == "replay" else ""
         console.print(plain(f"{what}: {letter.letter_id}{where}"), soft_wrap=True)
-    for letter_id in kept:
+    for letter_id in skipped:
         why = (
-            "nobody knows where it was published"
+            "its exchange is unknown"
             if what == "replay"
-            else "no coordinator has settled it yet; start 'colm coordinator'"
+            else "no coordinator has recorded it yet: start 'colm coordinator'"
         )
         console.print(plain(f"kept: {letter_id}: {why}"), soft_wrap=True)
-    if not done and not kept:
+    if not done and not skipped:
         console.print("nothing to do")
 
 
@@ -121,14 +116,14 @@ def _keep(_letter: DeadMessage) -> Verdict:
 
 def _missing(ids: Sequence[str], *, done: int = 0, what: str = "") -> str:
     rest = f"; {what} was done for {done} others" if done else ""
-    return f"there is no letter {', '.join(map(repr, ids))}{rest}; 'colm dead list' lists them"
+    return f"no letter {', '.join(map(repr, ids))}{rest}: see 'colm dead list'"
 
 
-def _told(letter: DeadMessage) -> dict[str, Any]:
+def _as_document(letter: DeadMessage) -> dict[str, Any]:
     return {
         "letter": letter.letter_id,
         "at": letter.at.isoformat() if letter.at else None,
-        "state": "parked" if letter.queue == PARKED else "not settled yet",
+        "state": "parked" if letter.queue == PARKED else "not recorded yet",
         "task": letter.task,
         "reason": letter.reason,
         "exchange": letter.exchange,
@@ -137,13 +132,13 @@ def _told(letter: DeadMessage) -> dict[str, Any]:
     }
 
 
-def _inside(letter: DeadMessage, *, texts: bool) -> dict[str, Any]:
+def _content(letter: DeadMessage, *, texts: bool) -> dict[str, Any]:
     headers = {str(k): str(v)[:1_000] for k, v in (letter.properties.headers or {}).items()}
-    told: dict[str, Any] = {"content_type": letter.properties.content_type}
+    content: dict[str, Any] = {"content_type": letter.properties.content_type}
     if not texts:
-        return {**told, "headers": sorted(headers), "body": "hidden; --texts shows it"}
+        return {**content, "headers": sorted(headers), "body": "hidden: use --texts"}
     body = letter.body.decode("utf-8", "backslashreplace")
-    return {**told, "headers": headers, "body": body}
+    return {**content, "headers": headers, "body": body}
 
 
 def _table(letters: Sequence[DeadMessage]) -> Table:
@@ -151,9 +146,9 @@ def _table(letters: Sequence[DeadMessage]) -> Table:
     for name in ("letter", "at (UTC)", "state", "task", "from", "reason"):
         table.add_column(name, overflow="fold")
     for letter in letters:
-        told = _told(letter)
+        document = _as_document(letter)
         at = f"{letter.at:%m-%d %H:%M:%S}" if letter.at else ""
         origin = f"{letter.routing_key or '?'} on {letter.exchange or '?'}"
-        row = (letter.letter_id, at, told["state"], letter.task, origin, letter.reason)
+        row = (letter.letter_id, at, document["state"], letter.task, origin, letter.reason)
         table.add_row(*map(plain, row))
     return table

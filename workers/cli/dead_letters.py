@@ -1,4 +1,4 @@
-"""`colm dead`: messages given up on; to look at, to send on their way again, or to drop."""
+"""`colm dead`: list, show, replay and drop dead letters."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import typer
 
 from colm.workers.cli.options import Json
 
-group = typer.Typer(
-    help="Look at dead letters, messages given up on; replay or drop them.", no_args_is_help=True
-)
+group = typer.Typer(help="List, show, replay and drop dead letters.", no_args_is_help=True)
 
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Letters of each queue.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `list` shows them.")]
-All = Annotated[bool, typer.Option("--all", help="Every letter, or every one that --reason names.")]
-Reason = Annotated[str | None, typer.Option(help="Only letters whose reason holds this text.")]
-Texts = Annotated[bool, typer.Option("--texts", help="Show what the messages say, too.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Letters read from each queue.")]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of `colm dead list`.")
+]
+All = Annotated[bool, typer.Option("--all", help="All letters, or all that match --reason.")]
+Reason = Annotated[str | None, typer.Option(help="Only letters whose reason contains this text.")]
+Texts = Annotated[bool, typer.Option("--texts", help="Also show the message bodies.")]
 
 
 @group.command("list")
 def list_letters(limit: Limit = 1_000, as_json: Json = False) -> None:
-    """List the dead letters on the broker, oldest first; nothing else need be running."""
+    """List the dead letters on the broker, oldest first; needs only the broker."""
     from colm.workers.cli.dead_letter_actions import show_list
 
     show_list(limit, as_json=as_json)
@@ -29,12 +29,12 @@ def list_letters(limit: Limit = 1_000, as_json: Json = False) -> None:
 
 @group.command("show")
 def show_letter(
-    letter: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")],
+    letter: Annotated[str, typer.Argument(metavar="ID", help="An id of `colm dead list`.")],
     texts: Texts = False,
     limit: Limit = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Show one dead letter; without its text unless --texts."""
+    """Show one dead letter, without its text unless --texts."""
     from colm.workers.cli.dead_letter_actions import show_one
 
     show_one(letter, limit, texts=texts, as_json=as_json)
@@ -48,7 +48,7 @@ def replay_letters(
     limit: Limit = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Publish dead letters again where they were first published, and remove them."""
+    """Publish dead letters again to their first exchange, and remove them."""
     from colm.workers.cli.dead_letter_actions import replay_or_drop
 
     replay_or_drop("replay", ids or [], limit, every=every, reason=reason, as_json=as_json)
@@ -62,7 +62,7 @@ def drop_letters(
     limit: Limit = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Remove dead letters that the record holds already."""
+    """Remove dead letters that are in the record."""
     from colm.workers.cli.dead_letter_actions import replay_or_drop
 
     replay_or_drop("drop", ids or [], limit, every=every, reason=reason, as_json=as_json)

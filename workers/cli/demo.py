@@ -1,4 +1,4 @@
-"""`colm demo`: the whole of CoLM on one question, on this machine, with a real model."""
+"""`colm demo`: one question through the embedded stack, with a real model."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from colm.workers.cli.ask_actions import answer_or_raise, ask_and_follow
 from colm.workers.cli.query_view import answer_view
 from colm.workers.local_stack.stack import Stack
 
-#: Keeps the demo short on two slow cores.
+#: Short enough for two slow cores.
 MAX_NEW_TOKENS = 112
 
 
 def run_demo(question: str, rounds: int) -> None:
-    """Stack up, question through `tasks.ask.delay`, answer shown, stack down."""
+    """Start the stack, ask through `tasks.ask.delay`, show the answer, stop the stack."""
     console = Console()
     logging.basicConfig(level=logging.WARNING)
-    found = new_stack_settings()
+    config = new_stack_settings()
     started = time.monotonic()
     console.rule("[bold]CoLM[/]: small models share a large one", style="dim")
     console.print(
-        f"bringing up a broker, a coordinator, {len(found.servers)} server and "
-        f"{len(found.clients)} clients (logs in {escape(str(found.home / 'logs'))})"
+        f"starting a broker, a coordinator, {len(config.servers)} server and "
+        f"{len(config.clients)} clients (logs in {escape(str(config.home / 'logs'))})"
     )
-    with Stack(settings=found, tell=partial(console.print, markup=False)) as stack:
-        with console.status("waiting for every queue to have a reader"):
+    with Stack(settings=config, tell=partial(console.print, markup=False)) as stack:
+        with console.status("waiting for a consumer on every queue"):
             stack.wait_until_ready()
         console.print(f"ready after {time.monotonic() - started:.1f} s")
         console.print(f'\n[bold]tasks.ask.delay[/]("{escape(question)}", rounds={rounds})\n')
         query_id = ask_and_follow(
-            connect(found.database_url),
+            connect(config.database_url),
             question,
             {"rounds": rounds, "max_new_tokens": MAX_NEW_TOKENS, "seed": 7},
             console,
@@ -49,7 +49,7 @@ def run_demo(question: str, rounds: int) -> None:
         )
         console.print(answer_view(answer_or_raise(query_id)))
     console.rule(style="dim")
-    console.print(f"stopped after {time.monotonic() - started:.1f} s. Look further:")
+    console.print(f"stopped after {time.monotonic() - started:.1f} s. Further commands:")
     console.print(_further(query_id))
 
 
@@ -58,10 +58,10 @@ def _further(query_id: str) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     for command, what in (
-        (f"{colm} show {query_id[:8]} --prompts", "the whole life of this query"),
+        (f"{colm} show {query_id[:8]} --prompts", "the history of this query"),
         (f"{colm} queries", "every query in the record"),
-        (f"{colm} up", "keep the stack running; ask.delay() from any shell"),
-        (f"{colm} ask 'your question'", "ask it, while the stack runs"),
+        (f"{colm} up", "run the stack, for ask.delay() from any shell"),
+        (f"{colm} ask 'your question'", "ask while the stack runs"),
         (f"{colm} init", "write colm.toml: your own clients and models"),
     ):
         table.add_row(f"  [bold]{escape(command)}[/]", what)
@@ -69,7 +69,7 @@ def _further(query_id: str) -> Table:
 
 
 def _this_command() -> str:
-    """How this program was called, as short as it can be typed here."""
+    """The shortest command that runs this program from here."""
     called = Path(sys.argv[0])
     if called.name != "colm":
         return "colm"

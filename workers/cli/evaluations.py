@@ -1,4 +1,4 @@
-"""`colm evaluate`, `evaluator`, `run ...`: evaluations, ordered, worked on and watched."""
+"""`colm evaluate`, `evaluator`, `report` and `run ...`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ run = typer.Typer(
 
 
 def evaluate(
-    config: Annotated[
-        str, typer.Argument(help="What to evaluate: a TOML file; or a data set, to --check it.")
-    ],
+    config: Annotated[str, typer.Argument(help="A TOML file; with --check also a data set.")],
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: file and time.")
     ] = None,
     follow: Annotated[bool, typer.Option(help="Show the progress until the run ends.")] = True,
     check: Annotated[
-        bool, typer.Option("--check", help="Only hold the data against its own answers.")
+        bool, typer.Option("--check", help="Only grade the data set's own answers.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Order an evaluation of strategies on a data set; a running evaluator does it."""
+    """Order an evaluation of strategies on a data set; a running evaluator works on it."""
     if check:
         from colm.workers.evaluator.dataset_check import check_source
 
@@ -40,7 +38,7 @@ def evaluate(
 
 
 def evaluator() -> None:
-    """Run an evaluator: works on the runs that were ordered, until it is stopped."""
+    """Run an evaluator: works on ordered runs until it is stopped."""
     from colm.workers.evaluator.process import run_evaluator
     from colm.workers.process_log import log_to_stderr
 
@@ -52,13 +50,13 @@ def report(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="A run's name, or the beginning of one; default: the newest.",
+            help="A run's name or its beginning; default: the newest.",
             autocompletion=completion.runs,
         ),
     ] = None,
     before: Annotated[
         str | None,
-        typer.Argument(help="An earlier run, to compare it with.", autocompletion=completion.runs),
+        typer.Argument(help="An earlier run to compare with.", autocompletion=completion.runs),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A folder; default: report-RUN.")
@@ -85,7 +83,7 @@ def list_runs(as_json: Json = False) -> None:
 @run.command()
 def show(
     run: Run,
-    follow: Annotated[bool, typer.Option("--follow", help="Until the run ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Wait until the run ends.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a run's progress: done, right, tokens, time left, and what sharing saved."""
@@ -96,7 +94,7 @@ def show(
 
 @run.command()
 def pause(run: Run) -> None:
-    """Ask nothing more for a run; what is in flight ends."""
+    """Ask no further queries of a run; running queries end."""
     from colm.workers.evaluator.run_control import change_run
 
     change_run(run, "paused")
@@ -104,7 +102,7 @@ def pause(run: Run) -> None:
 
 @run.command()
 def resume(run: Run) -> None:
-    """Go on with a run that is paused or failed; what is done is not done again."""
+    """Continue a run that is paused or failed; finished queries are not repeated."""
     from colm.workers.evaluator.run_control import change_run
 
     change_run(run, "resumed")
@@ -112,7 +110,7 @@ def resume(run: Run) -> None:
 
 @run.command()
 def cancel(run: Run) -> None:
-    """End a run for good; what is done stays."""
+    """End a run for good; its results stay."""
     from colm.workers.evaluator.run_control import change_run
 
     change_run(run, "cancelled")

@@ -1,4 +1,4 @@
-"""`colm experiment ...`: comparisons that are made by one command each."""
+"""`colm experiment ...`: a whole comparison in one command."""
 
 from __future__ import annotations
 
@@ -13,58 +13,65 @@ from colm.models.errors import CallerError, ColmError
 from colm.workers.cli.options import Json, Run
 
 group = typer.Typer(
-    help="Make a comparison by one command: its entries, its run, a table and a plot.",
-    no_args_is_help=True,
+    help="Run a comparison in one command: entries, run, table and plot.", no_args_is_help=True
 )
 
 
 @group.command("list")
 def list_experiments(as_json: Json = False) -> None:
-    """List the experiments, and which of them this site can make."""
+    """List the experiments, and whether this site can run them."""
     from rich.console import Console
     from rich.table import Table
 
     from colm.tasks.config.settings import settings
     from colm.workers.console import print_plain
-    from colm.workers.experiments.plan import site_of, told_experiments
+    from colm.workers.experiments.plan import describe_experiments, site_of
 
-    told = told_experiments(site_of(settings()))
+    experiments = describe_experiments(site_of(settings()))
     if as_json:
-        print_plain(told)
+        print_plain(experiments)
         return
     table = Table(box=None, header_style="bold")
     table.add_column("experiment", no_wrap=True)
     for column in ("asks", "on this site"):
         table.add_column(column, overflow="fold")
-    for one in told:
-        table.add_row(one["name"], one["asks"], one["problem"] or f"{one['entries']} entries")
+    for experiment in experiments:
+        table.add_row(
+            experiment["name"],
+            experiment["asks"],
+            experiment["problem"] or f"{experiment['entries']} entries",
+        )
     Console().print(table)
 
 
 @group.command("run")
 def run_experiment(
-    name: Annotated[str, typer.Argument(help="The experiment; colm experiment list.")],
+    name: Annotated[str, typer.Argument(help="A name of `colm experiment list`.")],
     data: Annotated[
         str,
-        typer.Option(help="A data set, or an evaluation's TOML file: all but its entries is used."),
+        typer.Option(help="A data set, or an evaluation's TOML file, whose entries are ignored."),
     ],
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many examples.")] = None,
-    seeds: Annotated[str | None, typer.Option(help="As in 0,1,2: each asks all again.")] = None,
-    clients: Annotated[str | None, typer.Option(help="These, in this order: ada,bo.")] = None,
-    servers: Annotated[str | None, typer.Option(help="These, in this order.")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Queries at once.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The largest number of examples.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="As in 0,1,2: each repeats the run.")] = None,
+    clients: Annotated[str | None, typer.Option(help="Clients in order, as in ada,bo.")] = None,
+    servers: Annotated[str | None, typer.Option(help="Servers in order.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Queries in flight.")] = None,
     share: Annotated[
         bool | None, typer.Option("--share/--no-share", help="Generate equal steps once.")
     ] = None,
     conditions: Annotated[
         str | None,
-        typer.Option(help="network, threads, memory: only these; the first is the baseline."),
+        typer.Option(
+            help="Only these conditions (network, threads, memory); the first is the baseline."
+        ),
     ] = None,
     run_name: Annotated[str | None, typer.Option("--name", help="The run's name.")] = None,
-    follow: Annotated[bool, typer.Option(help="Until the run ends; then report it.")] = True,
+    follow: Annotated[bool, typer.Option(help="Wait for the run's end and report it.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Order an experiment as one run, show its progress, then its table; write its plot."""
+    """Order an experiment as one run, follow it, print its table and write its plot."""
     from colm.workers.experiments.plan import Order
 
     order = Order(
@@ -83,7 +90,7 @@ def run_experiment(
             from colm.workers.experiments.conditions import run_conditions
 
             if not follow:
-                raise CallerError(f"{name} starts clients of its own: it cannot be left alone")
+                raise CallerError(f"{name} starts its own clients: it needs --follow")
             raise typer.Exit(
                 run_conditions(name, order, run_name, _names(conditions), as_json=as_json)
             )
@@ -100,7 +107,7 @@ def report_experiment(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show an experiment's table, and write it with its plot as HTML, JSON and PNG."""
+    """Print an experiment's table; write it with its plot as HTML, JSON and PNG."""
     with _explained():
         from colm.workers.experiments.report import report_experiment as report
 
@@ -109,7 +116,7 @@ def report_experiment(
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Statistics and plots are an extra; without it, say so."""
+    """Names the missing extra: statistics and plots are optional dependencies."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -124,4 +131,4 @@ def _numbers(text: str | None) -> list[int] | None:
     try:
         return None if text is None else [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise CallerError(f"--seeds {text!r} is not of the form 0,1,2") from error
+        raise CallerError(f"--seeds {text!r} must be numbers, as in 0,1,2") from error

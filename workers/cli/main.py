@@ -1,4 +1,4 @@
-"""The `colm` command: the list of its commands, which are in `colm.workers.commands`."""
+"""The `colm` command. Each command imports its implementation when it runs."""
 
 from __future__ import annotations
 
@@ -21,29 +21,23 @@ from colm.workers.cli import (
     experiments,
     participants,
     processes,
-    reliability,
-    replay,
     site,
     terminal,
 )
 
-app = typer.Typer(
-    name="colm",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(name="colm", no_args_is_help=True, pretty_exceptions_enable=False)
 errors = Console(stderr=True)
 
-#: Libraries whose errors tell of a broker, a database or an endpoint, and of no fault of ours.
+#: Libraries whose errors mean a broker, database or endpoint; any other error gets a traceback.
 OF_SERVICES = {"amqp", "httpcore", "httpx", "kombu", "pika", "psycopg2", "redis"}
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(show: bool) -> None:
+    if show:
         try:
             typer.echo(f"colm {version('colm')}")
         except PackageNotFoundError:
-            typer.echo("colm, not installed: it runs from its source")
+            typer.echo("colm, not installed: runs from source")
         raise typer.Exit
 
 
@@ -66,8 +60,8 @@ for command in (
     ask.ask,
     ask.show,
     ask.queries,
-    replay.replay,
-    reliability.reliability,
+    ask.replay,
+    ask.reliability,
     audit.purge,
     audit.erase,
     ask.cancel,
@@ -91,19 +85,19 @@ app.add_typer(experiments.group, name="experiment")
 
 
 def main() -> None:
-    """Run the command line; what went wrong is one line that says what to do, exit status 1."""
+    """Run the command line. An error is one line that says what to do, with exit status 1."""
     terminal.prepare()
-    status, trouble = _run()
+    status, message = _run()
     fault = terminal.unwritten(sys.stdout)
     if fault is not None and not isinstance(fault, BrokenPipeError):
-        trouble = f"standard output cannot be written: {fault.strerror}"
-    if trouble is not None:
-        _complain(trouble)
-    sys.exit(1 if trouble or fault else status)
+        message = f"standard output cannot be written: {fault.strerror}"
+    if message is not None:
+        _print_error(message)
+    sys.exit(1 if message or fault else status)
 
 
 def _run() -> tuple[int | str | None, str | None]:
-    """The exit status of the command, and what went wrong in one line with markup."""
+    """The exit status of the command, and its error as one line with markup."""
     try:
         app()
     except SystemExit as ended:
@@ -111,20 +105,20 @@ def _run() -> tuple[int | str | None, str | None]:
     except KeyboardInterrupt:
         return 130, None
     except (ColmError, OSError) as error:
-        return 1, _told(error)
+        return 1, _message(error)
     except Exception as error:
         if str(error) == "Could not determine home directory.":  # pathlib's
-            return 1, _told(ColmError("this user has no home folder: set HOME"))
+            return 1, _message(ColmError("this user has no home folder: set HOME"))
         if type(error).__module__.partition(".")[0] not in OF_SERVICES:
             raise
-        return 1, _told(error)
+        return 1, _message(error)
     return 0, None
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     words = str(error) or repr(error)
     if isinstance(error, OSError) and error.strerror:
-        # Without a name it was written to something that is open: most of all to standard output.
+        # Without a file name the error is of an open file: most often standard output.
         unnamed = "standard output, or a file, cannot be written" if _full(error) else ""
         words = ": ".join(filter(None, [error.filename or unnamed, error.strerror]))
     return f"[bold red]{type(error).__name__}:[/] {escape(words)}"
@@ -134,7 +128,7 @@ def _full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def _complain(trouble: str) -> None:
+def _print_error(message: str) -> None:
     with contextlib.suppress(OSError):
-        errors.print(trouble, highlight=False, soft_wrap=True)
+        errors.print(message, highlight=False, soft_wrap=True)
     terminal.unwritten(sys.stderr)

@@ -1,4 +1,4 @@
-"""`colm client` and `colm server`: run a participant, or care for its user on the broker."""
+"""`colm client` and `colm server`: run a participant or manage its RabbitMQ user."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from colm.workers.cli import completion, processes
 from colm.workers.cli.options import Json
 
 Name = Annotated[
-    str,
-    typer.Argument(help="The participant's name.", autocompletion=completion.participants),
+    str, typer.Argument(help="The participant's name.", autocompletion=completion.participants)
 ]
 User = Annotated[
     str | None, typer.Option(help="The user on the broker; default: colm-NAME.", metavar="USER")
@@ -25,21 +24,21 @@ Api = Annotated[
     typer.Option(
         "--management",
         metavar="URL",
-        help="RabbitMQ's management API with an administrator's login. Better in "
-        "COLM_MANAGEMENT: a command line can be seen by every user of the machine.",
+        help="RabbitMQ's management API with an administrator's login. Prefer "
+        "COLM_MANAGEMENT: other users of the machine can read command lines.",
     ),
 ]
 Write = Annotated[
-    Path | None, typer.Option(help="Write the colm.toml here, for this user only to read.")
+    Path | None, typer.Option(help="Write the colm.toml to this file, with mode 0600.")
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="amqps://HOST:PORT by which it reaches the broker; default: as here."),
+    typer.Option(help="The broker's amqps://HOST:PORT for this participant; default: as here."),
 ]
 
 
 class RunByDefault(TyperGroup):
-    """`colm client ada` means `colm client run ada`."""
+    """Makes `colm client ada` mean `colm client run ada`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] != "--help"):
@@ -49,11 +48,11 @@ class RunByDefault(TyperGroup):
 
 def group(role: Role) -> typer.Typer:
     """The commands of one role."""
-    told = {
-        "client": "Run a client worker, or add, rotate, remove, list the users of clients.",
-        "server": "Run a server worker, or add, rotate, remove, list the users of servers.",
+    help_texts = {
+        "client": "Run a client worker, or manage the RabbitMQ users of clients.",
+        "server": "Run a server worker, or manage the RabbitMQ users of servers.",
     }
-    commands = typer.Typer(cls=RunByDefault, help=told[role], add_completion=False)
+    commands = typer.Typer(cls=RunByDefault, help=help_texts[role], add_completion=False)
     commands.command("run")(processes.client if role == "client" else processes.server)
     for command in (_add, _rotate, _remove, _list):
         commands.command(command.__name__.strip("_"))(command(role))
@@ -66,9 +65,7 @@ def _add(role: Role) -> Any:
         user: User = None,
         address: Address = None,
         write: Write = None,
-        flower: Annotated[
-            bool, typer.Option(help="Whether it may show its tasks in Flower.")
-        ] = True,
+        flower: Annotated[bool, typer.Option(help="Allow its events in Flower.")] = True,
         management: Api = None,
     ) -> None:
         from colm.workers.cli.accounts import create_account
@@ -76,8 +73,8 @@ def _add(role: Role) -> Any:
         create_account(role, name, user, address, write, events=flower, management=management)
 
     add.__doc__ = (
-        f"Give a {role} its own user on RabbitMQ, with rights to its own queues only.\n\n"
-        "Prints its colm.toml, with the password, once; it is kept nowhere else."
+        f"Create a {role}'s RabbitMQ user, with permissions for its own queues only.\n\n"
+        "Prints its colm.toml with the password, which is stored nowhere else."
     )
     return add
 
@@ -89,7 +86,7 @@ def _rotate(role: Role) -> Any:
         address: Address = None,
         write: Write = None,
         close: Annotated[
-            bool, typer.Option("--close", help="End what is connected with the old password.")
+            bool, typer.Option("--close", help="Close connections that use the old password.")
         ] = False,
         management: Api = None,
     ) -> None:
@@ -97,7 +94,7 @@ def _rotate(role: Role) -> Any:
 
         rotate_user(role, name, user, address, write, close=close, management=management)
 
-    rotate.__doc__ = f"Give a {role}'s user a new password, and print its colm.toml with it."
+    rotate.__doc__ = f"Set a new password for a {role}'s user, and print its colm.toml."
     return rotate
 
 
@@ -107,7 +104,7 @@ def _remove(role: Role) -> Any:
         user: User = None,
         queues: Annotated[bool, typer.Option("--queues", help="Delete its queues too.")] = False,
         force: Annotated[
-            bool, typer.Option("--force", help="Even where messages wait in them.")
+            bool, typer.Option("--force", help="Even if messages wait in them.")
         ] = False,
         management: Api = None,
     ) -> None:
@@ -115,7 +112,7 @@ def _remove(role: Role) -> Any:
 
         remove_user(role, name, user, queues=queues, force=force, management=management)
 
-    remove.__doc__ = f"Delete a {role}'s user and end its connections; its queues are kept."
+    remove.__doc__ = f"Delete a {role}'s user and close its connections; its queues stay."
     return remove
 
 
@@ -125,5 +122,5 @@ def _list(role: Role) -> Any:
 
         list_users(role, management, as_json=as_json, out=sys.stdout)
 
-    list_.__doc__ = f"List the users that were made for {role}s, and who is connected."
+    list_.__doc__ = f"List the users of {role}s and their connections."
     return list_

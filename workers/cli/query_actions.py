@@ -1,4 +1,4 @@
-"""`colm show`, `colm queries`, `colm dead`: what the record says, for people and for scripts."""
+"""Implementation of `colm show`, `queries`, `cancel` and `dead recorded`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from colm.workers.console import plain, print_json
 
 
 def recorded_life(query: str) -> history.History:
-    """All that is recorded of a query, or of the one whose id begins so. Raises UnknownQuery."""
+    """The history of a query, by its id or the beginning of it. Raises UnknownQuery."""
     engine = connect(settings().database_url)
     life = history.query_history(engine, whole_id(engine, query))
     if life is None:
@@ -40,32 +40,32 @@ def show_query(query: str, *, as_json: bool, prompts: bool) -> None:
 
 
 def list_queries(limit: int, status: str | None, *, as_json: bool) -> None:
-    known = get_args(answers.Status)
-    if status is not None and status not in known:
-        raise CallerError(f"there is no status {status!r}{nearest(status, known)}")
+    statuses = get_args(answers.Status)
+    if status is not None and status not in statuses:
+        raise CallerError(f"no status {status!r}{nearest(status, statuses)}")
     engine = connect(settings().database_url)
-    found = answers.recent_queries(engine, limit, status)  # type: ignore[arg-type]  # checked above
+    states = answers.recent_queries(engine, limit, status)  # type: ignore[arg-type]  # checked above
     if as_json:
-        print_json(found)
+        print_json(states)
     else:
-        Console().print(queries_table(found))
+        Console().print(queries_table(states))
 
 
 def list_dead_letters(limit: int, *, texts: bool, as_json: bool) -> None:
-    found = answers.dead_letters(connect(settings().database_url), limit)
+    letters = answers.dead_letters(connect(settings().database_url), limit)
     if as_json:
-        print_json([_hidden(letter, texts=texts) for letter in found])
+        print_json([_hidden(letter, texts=texts) for letter in letters])
     else:
-        Console().print(letters_table(found))
+        Console().print(letters_table(letters))
 
 
 def show_dead_letter(message_id: str, *, texts: bool, as_json: bool) -> None:
-    """Print a letter of the record. Raises CallerError where there is none of this id."""
+    """Print a recorded letter. Raises CallerError for an unknown id."""
     latest = answers.dead_letters(connect(settings().database_url), ABBREVIATED_AMONG)
-    found = [letter for letter in latest if letter.message_id == message_id]
-    if not found:
-        raise CallerError(f"no letter {message_id!r}; 'colm dead recorded' lists them")
-    letter = _hidden(found[0], texts=texts)
+    letters = [letter for letter in latest if letter.message_id == message_id]
+    if not letters:
+        raise CallerError(f"no letter {message_id!r}: see 'colm dead recorded'")
+    letter = _hidden(letters[0], texts=texts)
     if as_json:
         print_json(letter)
         return
@@ -74,36 +74,32 @@ def show_dead_letter(message_id: str, *, texts: bool, as_json: bool) -> None:
 
 
 def _hidden(letter: DeadLetter, *, texts: bool) -> DeadLetter:
-    return letter if texts else replace(letter, body="hidden; --texts shows it")
+    return letter if texts else replace(letter, body="hidden: use --texts")
 
 
-#: How long a coordinator may take (seconds), and how often the record is looked at.
+#: Time limit for a coordinator, and the poll interval (seconds).
 WITHIN = 15.0
-
-
-LOOK_EVERY = 0.05
+POLL_EVERY = 0.05
 
 
 def run_cancel(query: str, reason: str) -> str:
-    """What became of it, in words. Raises UnknownQuery, or NoConsumer where nobody acts on it."""
+    """The result as text. Raises UnknownQuery, or NoConsumer without a coordinator."""
     engine = connect(settings().database_url)
     query_id = whole_id(engine, query)
     before = answers.answer_of(engine, query_id)
     if before.status == "unknown":
-        raise UnknownQuery(
-            f"no query {query!r} is in the record; if it was asked just now, try again"
-        )
+        raise UnknownQuery(f"no query {query!r} is in the record: try again if it was just asked")
     if before.status != "open":
-        return f"query {query_id} had ended already: {before.status}"
+        return f"query {query_id} has already ended: {before.status}"
     cancel.delay(query_id, reason)
     give_up = time.monotonic() + WITHIN
-    while (found := answers.answer_of(engine, query_id)).status == "open":
+    while (state := answers.answer_of(engine, query_id)).status == "open":
         if time.monotonic() > give_up:
             raise NoConsumer(
-                f"the wish to cancel query {query_id} was sent, but no coordinator has acted on it "
-                "yet: start 'colm coordinator'. It is kept, and acted on then"
+                f"query {query_id} is not cancelled yet: no coordinator has read the request. "
+                "Start 'colm coordinator', which then cancels it"
             )
-        time.sleep(LOOK_EVERY)
-    return f"query {query_id} has ended: {found.status}" + (
-        f", {found.reason}" if found.reason else ""
+        time.sleep(POLL_EVERY)
+    return f"query {query_id} has ended: {state.status}" + (
+        f", {state.reason}" if state.reason else ""
     )

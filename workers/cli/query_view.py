@@ -1,4 +1,4 @@
-"""How a query looks on a terminal. Builds Rich renderables; prints nothing itself."""
+"""Rich renderables of queries and dead letters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATUS_STYLE = {
 
 
 def progress_table(life: History, elapsed: float) -> RenderableType:
-    """One row a step, in the order asked, as far as the query has come."""
+    """One row a step, in the order asked."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("round", "step", "by", "status"):
         table.add_column(name)
@@ -87,7 +87,7 @@ def _figures(answer: Answer) -> RenderableType:
 
 
 def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
-    """Every entry of a query's life in the order in which it happened."""
+    """Every entry of a query's history in order."""
     started = life.entries[0].at
     for entry in life.entries:
         at = Text(f"{entry.seq:>3}  +{_since(started, entry.at)} s", style="dim")
@@ -100,8 +100,8 @@ def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
 def _headline(entry: HistoryEntry) -> Text:
     match entry.what:
         case QueryAsked(strategy=strategy):
-            told = plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
-            return Text.assemble(("asked", "bold"), told)
+            details = plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
+            return Text.assemble(("asked", "bold"), details)
         case RoundStarted(round=number):
             return Text(f"round {number}", style="bold")
         case Step() as step:
@@ -169,10 +169,10 @@ def queries_table(states: Iterable[AnswerState]) -> Table:
         seconds = (
             f"{(s.ended_at - s.asked_at).total_seconds():.1f}" if s.ended_at and s.asked_at else ""
         )
-        asked = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
+        asked_at = f"{s.asked_at:%m-%d %H:%M:%S}" if s.asked_at else ""
         status = Text(s.status, style=STATUS_STYLE[s.status])
         question = " ".join((s.question or "").split())[:80]
-        head = (plain(s.query_id[:8]), asked, plain(s.strategy or ""))
+        head = (plain(s.query_id[:8]), asked_at, plain(s.strategy or ""))
         table.add_row(*head, status, seconds, plain(question))
     return table
 
@@ -189,15 +189,15 @@ def letters_table(letters: Sequence[DeadLetter]) -> Table:
 
 
 def _deciding(life: History) -> dict[str, Outcome]:
-    """Each step's outcome, late ones left out."""
-    found = [entry.what for entry in life.entries if isinstance(entry.what, StepOutcome)]
-    return {o.step_id: o.outcome for o in found if o.outcome.status != "late"}
+    """Each step's outcome, without late ones."""
+    outcomes = [entry.what for entry in life.entries if isinstance(entry.what, StepOutcome)]
+    return {o.step_id: o.outcome for o in outcomes if o.outcome.status != "late"}
 
 
 def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
     status = outcome.status if outcome else "working"
-    shown = f"[{STATUS_STYLE[status]}]{status}[/]"
-    head = (str(step.round), step.act, step.participant, shown)
+    cell = f"[{STATUS_STYLE[status]}]{status}[/]"
+    head = (str(step.round), step.act, step.participant, cell)
     completion = outcome.completion if outcome else None
     if completion is None:
         return (*head, "", "", "", "")
@@ -212,8 +212,8 @@ def _step_row(step: Step, outcome: Outcome | None) -> tuple[str, ...]:
 
 
 def _panel(title: str, text: str, style: str) -> Panel:
-    shown = plain(text.strip() or "(empty)")
-    return Panel(shown, title=plain(title), title_align="left", style=style)
+    body = plain(text.strip() or "(empty)")
+    return Panel(body, title=plain(title), title_align="left", style=style)
 
 
 def _since(start: datetime, at: datetime) -> str:

@@ -16,22 +16,22 @@ from colm.workers.console import plain, print_json
 
 
 def show_reliability(queries: int, *, as_json: bool) -> None:
-    """Print what the latest answered queries say of each client."""
-    found = reliabilities(client_parts(connect(settings().database_url), queries))
+    """Print each client's scores over the latest answered queries."""
+    scores = reliabilities(client_parts(connect(settings().database_url), queries))
     if as_json:
-        print_json([asdict(told) for told in found])
+        print_json([asdict(score) for score in scores])
     else:
-        Console().print(_table(found))
+        Console().print(_table(scores))
 
 
-def _table(found: Sequence[Reliability]) -> Table:
+def _table(scores: Sequence[Reliability]) -> Table:
     table = Table(box=None, header_style="bold")
     for name in (
         "client", "asked", "completed", "failed", "expired", "late", "agreement", "near-copies",
         "changed", "seconds", "reliability",
     ):  # fmt: skip
         table.add_column(name, justify="left" if name == "client" else "right")
-    for r in found:
+    for r in scores:
         low, high = r.delivered_low, r.delivered_high
         interval = ""
         if low is not None and high is not None:

@@ -1,4 +1,4 @@
-"""`colm demo`, `init`, `up`, `migrate`, `flower`, `doctor`: a site and its care."""
+"""`colm demo`, `init`, `up`, `migrate`, `flower`, `doctor`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from colm.workers.cli.options import Json
 
 
 def demo(
-    question: Annotated[str, typer.Argument(help="What to ask.")] = (
+    question: Annotated[str, typer.Argument(help="The question.")] = (
         "Why does ice float on water?"
     ),
     rounds: Annotated[int, typer.Option(min=1, max=8)] = 1,
 ) -> None:
-    """Bring up the embedded stack, ask one question, show everything, and stop."""
+    """Start the embedded stack, ask one question, show every step, and stop."""
     from colm.workers.cli.demo import run_demo
 
     run_demo(question, rounds)
 
 
-def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("colm.toml"),
-) -> None:
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("colm.toml")) -> None:
     """Write a commented colm.toml with every default."""
     from colm.workers.cli.config_template import TEMPLATE
 
@@ -34,7 +32,7 @@ def init(
         with path.open("x", encoding="utf-8") as file:
             file.write(TEMPLATE)
     except FileExistsError:
-        raise ColmError(f"{path} exists already; it was left as it is") from None
+        raise ColmError(f"{path} exists already and was not changed") from None
     except OSError as error:
         raise ColmError(f"{path} cannot be written: {error.strerror}") from error
     typer.echo(f"wrote {path}")
@@ -46,7 +44,7 @@ def up(
         str | None, typer.Option(help="postgresql+psycopg2://...; default: a SQLite file.")
     ] = None,
 ) -> None:
-    """Run everything on this machine until Ctrl-C; a process that dies is started again."""
+    """Run all processes on this machine until Ctrl-C; a process that dies is restarted."""
     from colm.workers.cli.site_actions import run_stack
 
     run_stack(broker, database)
@@ -58,10 +56,10 @@ def migrate() -> None:
     from colm.tasks.config.paths import make_home
     from colm.tasks.config.settings import settings
 
-    found = settings()
-    if found.database is None:
-        make_home(found.home)
-    url = found.database_url
+    config = settings()
+    if config.database is None:
+        make_home(config.home)
+    url = config.database_url
     pending = migrations.pending(url)
     migrations.upgrade(url)
     typer.echo("\n".join(f"applied {name}" for name in pending) or "nothing to do")
@@ -69,7 +67,7 @@ def migrate() -> None:
 
 def flower(
     port: Annotated[int, typer.Option(min=0, max=65_535)] = 5555,
-    address: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     broker_api: Annotated[
         str | None, typer.Option(help="http://user:password@host:15672/api/ for queue lengths.")
     ] = None,
@@ -82,30 +80,29 @@ def flower(
 
 def doctor(
     broker_only: Annotated[
-        bool, typer.Option("--broker-only", help="Leave out the database: participants have none.")
+        bool, typer.Option("--broker-only", help="Skip the database: participants have no access.")
     ] = False,
     participant: Annotated[
         str | None,
         typer.Option(
             "--for",
             metavar="NAME",
-            help="As this client or server.",
+            help="Check as this client or server.",
             autocompletion=completion.participants,
         ),
     ] = None,
     models: Annotated[
-        bool, typer.Option("--models", help="Load each model, which takes its time and memory.")
+        bool, typer.Option("--models", help="Load each model; takes time and memory.")
     ] = False,
     deep: Annotated[
         bool,
         typer.Option(
-            "--deep",
-            help="Send one short question through the whole site; it stays in the record.",
+            "--deep", help="Ask every participant a short question; it stays in the record."
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check settings, database, broker, queues, rights, clocks, models; say what to do."""
+    """Check settings, database, broker, queues, permissions, clocks and models."""
     from colm.workers.doctor.doctor import Scope, run_doctor
 
     scope = Scope(broker_only=broker_only, participant=participant, models=models, deep=deep)

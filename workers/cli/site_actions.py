@@ -1,4 +1,4 @@
-"""`colm up`."""
+"""Implementation of `colm up` and `colm flower`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from colm.workers.local_stack.stack import Stack
 from colm.workers.supervisor import stop_event
 from colm.workers.tcp_port import check_port_free
 
-#: How often the children are looked at (seconds).
-LOOK_EVERY = 0.25
+#: Poll interval of the child processes (seconds).
+POLL_EVERY = 0.25
 
 
 def run_stack(broker: str | None, database: str | None) -> None:
@@ -31,18 +31,18 @@ def run_stack(broker: str | None, database: str | None) -> None:
     stop = stop_event()
     with Stack(settings=new_stack_settings(), tell=partial(_say, console, markup=False)) as stack:
         _say(console, _running(stack))
-        with _waiting(console, "waiting for every queue to have a reader"):
+        with _waiting(console, "waiting for a consumer on every queue"):
             stack.wait_until_ready(stopped=stop.is_set)
         if not stop.is_set():
             _say(console, "ready: [bold]colm ask 'your question'[/] from any shell; Ctrl-C stops")
-        while not stop.wait(LOOK_EVERY):
+        while not stop.wait(POLL_EVERY):
             stack.watch()
         _say(console, "stopping")
     _say(console, "stopped")
 
 
 def _say(console: Console, what: RenderableType, **how: Any) -> None:
-    """Print it where that is possible: a stack does not end because its output's disk is full."""
+    """Prints where possible: a full disk behind standard output does not end the stack."""
     with contextlib.suppress(OSError):
         console.print(what, **how)
 
@@ -52,7 +52,7 @@ def _waiting(console: Console, why: str) -> contextlib.AbstractContextManager[ob
 
 
 def _running(stack: Stack) -> Table:
-    found = stack.settings
+    config = stack.settings
     table = Table(box=None, header_style="bold")
     for name in ("process", "pid", "log"):
         table.add_column(name)
@@ -63,20 +63,19 @@ def _running(stack: Stack) -> Table:
     for child in stack.children:
         pid = child.process.pid if child.process else ""
         table.add_row(child.name, str(pid), escape(str(child.log_path)))
-    table.caption = f"record in {escape(found.shown_database)}"
+    table.caption = f"record in {escape(config.shown_database)}"
     return table
 
 
 def run_flower(port: int, address: str, broker_api: str | None) -> None:
-    """Serve Flower until it is stopped. Raises ColmError where it cannot listen or be configured.
+    """Serve Flower until it is stopped. Raises ColmError if it cannot start.
 
-    It answers /metrics and /healthcheck without any password: listen on loopback, or put a proxy
-    that asks for one before it.
+    /metrics and /healthcheck need no password: listen on loopback or use an authenticating proxy.
     """
     remove_service_links("FLOWER_")
     check_port_free(address, port)
     arguments = ["flower", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
-    # Flower leaves the arguments out of its list unless they are asked for.
+    # Flower's default columns lack kwargs.
     arguments.append("--tasks_columns=name,state,kwargs,result,received,runtime,worker")
     if broker_api:
         try:

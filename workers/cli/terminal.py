@@ -1,4 +1,4 @@
-"""What a command writes to, whatever that is: a terminal of any encoding, a full disk, nothing."""
+"""Standard streams of any kind: any encoding, a full disk, closed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-#: What stands for the characters that we print ourselves, where an encoding lacks them.
+#: ASCII replacements of the characters that our own output uses.
 PLAIN = {
     "\N{HORIZONTAL ELLIPSIS}": "...", "\N{MIDDLE DOT}": "-", "\N{EN DASH}": "-",
     "\N{EM DASH}": "-", "\N{RIGHTWARDS ARROW}": "->", "\N{BULLET}": "*",
@@ -17,8 +17,8 @@ PLAIN = {
 
 
 def prepare() -> None:
-    """Let every standard stream be there, and write what its encoding lacks in another way."""
-    # A file that is opened next would take the place of a closed stream, and get what is written.
+    """Opens closed standard streams, and replaces characters that an encoding lacks."""
+    # The next opened file would get the descriptor of a closed stream, and its output.
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -35,18 +35,24 @@ def prepare() -> None:
 
 
 def unwritten(stream: object) -> OSError | None:
-    """Why what was printed to the stream cannot be written; it is given up then."""
+    """The error of flushing the stream, which is then redirected to /dev/null."""
     if not isinstance(stream, io.TextIOWrapper):
         return None
     try:
         stream.flush()
     except OSError as error:
-        # Python flushes it once more at its end, and would fail again.
+        # Python flushes again at exit, and would fail again.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
         return error
     return None
+
+
+def is_unicode(stream: object) -> bool:
+    """Whether the stream's encoding has every character."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    return codecs.lookup(encoding).name.startswith("utf")
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The record's database: reachable, new enough, migrated, writable, of one mind about the time."""
+"""The record's database: version, migrations, permissions, pooler, clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from colm.workers.doctor.machine import clock
 
 #: The oldest version that the tests run on.
 OLDEST_POSTGRES = 15
-#: What a coordinator's user may not do to the tables; empty where it may do all of it.
+#: Table privileges that a coordinator's user lacks.
 _LACKING = text(
     "SELECT c.relname || ' (' || p || ')' FROM pg_class c, unnest(ARRAY['SELECT', 'INSERT']) p "
     "WHERE c.relname = ANY(:names) AND pg_table_is_visible(c.oid) "
@@ -24,21 +24,23 @@ _LACKING = text(
 )
 
 
-def database(found: Settings) -> Findings:
-    """All there is to say about the database. Raises TransientError where it is away."""
+def database(config: Settings) -> Findings:
+    """All findings on the database. Raises TransientError if it is unreachable."""
     try:
-        pending = migrations(found)
+        pending = migrations(config)
     except TransientError:
-        if found.database_url.startswith("sqlite") or not refuses_transactions(found.database_url):
+        if config.database_url.startswith("sqlite") or not refuses_transactions(
+            config.database_url
+        ):
             raise
-        told = "lends a connection for one statement, and CoLM needs transactions"
-        yield problem("connection pooler", told, "set pool_mode = session or transaction")
+        detail = "statement pooling; CoLM needs transactions"
+        yield problem("connection pooler", detail, "set pool_mode = session or transaction")
         return
     yield pending
-    if found.database_url.startswith("sqlite"):
-        yield ok("database", f"{found.shown_database}, on this machine")
+    if config.database_url.startswith("sqlite"):
+        yield ok("database", f"{config.shown_database}, on this machine")
         return
-    engine = connect(found.database_url, pool_size=2, application_name="colm doctor")
+    engine = connect(config.database_url, pool_size=2, application_name="colm doctor")
     try:
         with snapshot(engine) as connection:
             number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
@@ -49,14 +51,14 @@ def database(found: Settings) -> Findings:
         yield from (*limits, *pooler(engine))
     finally:
         engine.dispose()
-    yield postgres_version(found.shown_database, number // 10_000)
+    yield postgres_version(config.shown_database, number // 10_000)
     took = (after - before).total_seconds()
     skew = (before - theirs).total_seconds() + took / 2
-    yield clock("database", skew, took / 2, found.deadlines)
+    yield clock("database", skew, took / 2, config.deadlines)
 
 
-def migrations(found: Settings) -> Finding:
-    pending = migrate.pending(found.database_url)
+def migrations(config: Settings) -> Finding:
+    pending = migrate.pending(config.database_url)
     if pending:
         return problem("migrations", f"the database lacks {', '.join(pending)}", "colm migrate")
     return ok("migrations", "nothing to migrate")
@@ -70,7 +72,7 @@ def postgres_version(where: str, version: int) -> Finding:
 
 
 def writable(connection: Connection, *, migrated: bool) -> Findings:
-    """Whether a coordinator could record anything here; nothing is written to find out."""
+    """Whether a coordinator could record here; writes nothing."""
     read_only = "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')"
     standby, setting = connection.execute(text(read_only)).one()
     if standby or setting == "on":
@@ -82,19 +84,18 @@ def writable(connection: Connection, *, migrated: bool) -> Findings:
     lacking = list(connection.scalars(_LACKING, {"names": names})) if migrated else []
     if lacking:
         do = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ... TO this user"
-        told = f"this user has no right to {', '.join(lacking[:5])}"
-        yield problem("database is writable", told, f"{do}; a caller's user needs SELECT only")
+        detail = f"this user lacks privileges on {', '.join(lacking[:5])}"
+        yield problem("database is writable", detail, f"{do}; a caller's user needs SELECT only")
 
 
 def pooler(engine: Engine) -> Findings:
-    """What stands between us and the server, where something does."""
+    """The connection pooler in front of the server, if any."""
     match pool_mode(engine):
         case "session":
-            yield ok("connection pooler", "lends each connection for as long as it is used")
+            yield ok("connection pooler", "session pooling")
         case "transaction":
             yield warning(
                 "connection pooler",
-                "lends a connection for one transaction: who waits for an answer is not told of "
-                "it, and looks now and then instead",
+                "transaction pooling: LISTEN does not work, waiting callers poll instead",
                 "give callers that wait the database itself, or a pool with pool_mode = session",
             )

@@ -1,4 +1,4 @@
-"""`colm doctor`: looks at everything a query needs, and says what to do about what it finds."""
+"""`colm doctor`: checks everything that a query needs."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ START = "start it, or correct its address in colm.toml or the COLM_* variables"
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What to look at."""
+    """The checks to run."""
 
-    #: Without the database, which participants do not have.
+    #: Skip the database: participants have no access.
     broker_only: bool = False
-    #: As this participant, on its machine; None is as a coordinator, or as whoever the user is.
+    #: Check as this participant; None: as a coordinator, or by the user's permissions.
     participant: str | None = None
-    #: Load every model, instead of looking whether it is there.
+    #: Load every model.
     models: bool = False
-    #: Ask every participant a short question, which needs all of the site.
+    #: Ask every participant a short question.
     deep: bool = False
 
 
@@ -57,113 +57,115 @@ def run_doctor(scope: Scope, *, as_json: bool) -> int:
 
 
 def examine(scope: Scope) -> Iterator[Finding]:
-    """Every finding; a check that cannot be done is a finding too."""
-    found = settings()  # nothing can be looked at without them: their error is the command's
-    asked = _asked(found, scope.participant)
+    """Every finding. A check that fails to run is a finding too."""
+    config = settings()  # an error ends the command: every check needs them
+    participants = _selected(config, scope.participant)
     if scope.deep and (scope.broker_only or scope.participant is not None):
         raise SettingsError("--deep looks at a whole site: leave out --broker-only and --for")
     participant = scope.broker_only or scope.participant is not None
-    yield from _settings(found)
-    yield from attempt("disks", partial(machine.disks, found))
+    yield from _settings(config)
+    yield from attempt("disks", partial(machine.disks, config))
     if not participant:
-        yield from attempt("database", partial(database.database, found))
-    amqp = broker_of(found).amqp
-    check_broker = partial(_rabbitmq, scope=scope, asked=asked) if amqp else _embedded
-    yield from attempt("broker", partial(check_broker, found))
+        yield from attempt("database", partial(database.database, config))
+    amqp = broker_of(config).amqp
+    check_broker = partial(_rabbitmq, scope=scope, participants=participants) if amqp else _embedded
+    yield from attempt("broker", partial(check_broker, config))
     if scope.participant is None:
-        yield from attempt("queues", partial(checks_topology.readers, found))
-    named = {name: table for (_, name), table in asked.items()}
-    yield from attempt("models", partial(machine.models, found, named, load=scope.models))
+        yield from attempt("queues", partial(checks_topology.readers, config))
+    named = {name: table for (_, name), table in participants.items()}
+    yield from attempt("models", partial(machine.models, config, named, load=scope.models))
     if scope.deep:
-        yield from attempt("probe", partial(probe, found))
+        yield from attempt("probe", partial(probe, config))
 
 
 def attempt(about: str, check: Callable[[], Iterable[Finding]]) -> Findings:
-    """The findings of a check; its failure to look is one, too."""
+    """The findings of a check, or one that it failed to run."""
     try:
         yield from check()
     except (ColmError, OperationalError, AMQPError, OSError) as error:
-        told = str(error) or repr(error)
-        says_it = isinstance(error, CallerError) or LIMIT in told
-        yield problem(about, told, "do what it says, then look again" if says_it else START)
+        detail = str(error) or repr(error)
+        actionable = isinstance(error, CallerError) or LIMIT in detail
+        yield problem(
+            about, detail, "follow the message, then run colm doctor again" if actionable else START
+        )
 
 
-def _asked(found: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:
-    """The participants to look at. Raises SettingsError for a name that is none."""
+def _selected(config: Settings, name: str | None) -> dict[tuple[Role, str], ParticipantSettings]:
+    """The participants to check. Raises SettingsError for an unknown name."""
     tables: dict[tuple[Role, str], ParticipantSettings] = {}
-    tables |= {("client", n): table for n, table in found.clients.items()}
-    tables |= {("server", n): table for n, table in found.servers.items()}
+    tables |= {("client", n): table for n, table in config.clients.items()}
+    tables |= {("server", n): table for n, table in config.servers.items()}
     if name is None:
         return tables
-    kept = {key: table for key, table in tables.items() if key[1] == name}
-    if not kept:
-        names = [known for _, known in tables]
+    selected = {key: table for key, table in tables.items() if key[1] == name}
+    if not selected:
+        names = [participant for _, participant in tables]
         raise SettingsError(f"there is no participant {name!r}{nearest(name, names)}")
-    return kept
+    return selected
 
 
-def _settings(found: Settings) -> Findings:
+def _settings(config: Settings) -> Findings:
     yield ok(
         "settings",
-        f"{len(found.clients)} clients, {len(found.servers)} servers, {broker_of(found).name}, "
-        f"{found.shown_database}",
+        f"{len(config.clients)} clients, {len(config.servers)} servers, {broker_of(config).name}, "
+        f"{config.shown_database}",
     )
-    if found.broker_url.startswith("amqps") and not found.tls.verify:
-        told = "tls.verify is off: whoever stands in between can read and change everything"
-        yield warning("tls", told, "set tls.ca to the authority of the broker's certificate")
+    if config.broker_url.startswith("amqps") and not config.tls.verify:
+        detail = "tls.verify is off: a man in the middle can read and change every message"
+        yield warning("tls", detail, "set tls.ca to the authority of the broker's certificate")
 
 
-def _embedded(found: Settings) -> Findings:
-    yield checks_topology.socket(found)
+def _embedded(config: Settings) -> Findings:
+    yield checks_topology.socket(config)
 
 
 def _rabbitmq(
-    found: Settings, scope: Scope, asked: dict[tuple[Role, str], ParticipantSettings]
+    config: Settings, scope: Scope, participants: dict[tuple[Role, str], ParticipantSettings]
 ) -> Findings:
     with ExitStack() as opened:
         connection = opened.enter_context(connected())
         yield checks_broker.version(connection)
-        api = _management(found, opened)
+        api = _management(config, opened)
         if api is not None and (alarms := checks_broker.alarms(api)).grade == "problem":
-            yield alarms  # until it has passed the broker answers no publish
+            yield alarms  # the broker confirms no publish until the alarm clears
             return
-        everybody = [*_asked(found, None)]
+        everybody = [*_selected(config, None)]
         if scope.participant is not None:
-            own = [*asked]
+            own = [*participants]
         elif scope.broker_only:
             own = checks_broker.readable_by_us(connection, everybody)
         else:
             own = []
         for role, name in own:
             yield from checks_broker.rights_of_participant(connection, role, name, everybody)
-        yield checks_broker.consumer_timeout(found, api)
+        yield checks_broker.consumer_timeout(config, api)
         yield checks_broker.message_size(connection)
         if not own:
             yield checks_broker.rights_of_coordinator(connection)
-            queues = checks_topology.wanted(found)
+            queues = checks_topology.declared_queues(config)
             yield from checks_topology.drift(connection, queues)
             if api is not None:
-                yield from checks_topology.strangers(api, queues)
-                yield from checks_topology.orphans(api, found)
+                yield from checks_topology.unexpected(api, queues)
+                yield from checks_topology.orphans(api, config)
                 users = [account.user for account in accounts(api)]
-                yield from checks_broker.limits(api, found, len(queues), users)
+                yield from checks_broker.limits(api, config, len(queues), users)
         if api is None:
-            told = "not looked at: alarms, bindings, left-over queues, the broker's clock"
-            yield ok("management", f"{told} (COLM_MANAGEMENT would let doctor look)")
+            detail = "not checked: alarms, bindings, left-over queues, the broker's clock"
+            yield ok("management", f"{detail} (needs COLM_MANAGEMENT)")
             return
         yield alarms
-        yield checks_broker.broker_clock(api, found.deadlines)
+        yield checks_broker.broker_clock(api, config.deadlines)
 
 
-def _management(found: Settings, opened: ExitStack) -> Management | None:
-    return None if found.management is None else opened.enter_context(management_of(found))
+def _management(config: Settings, opened: ExitStack) -> Management | None:
+    return None if config.management is None else opened.enter_context(management_of(config))
 
 
 def _print(findings: Iterable[Finding]) -> None:
     console = Console()
     for f in findings:
         console.print(
-            f"[{STYLE[f.grade]}]{f.grade:>8}[/]  {escape(f.about)}: {escape(f.found)}"
+            f"[{STYLE[f.grade]}]{f.grade:>8}[/]  {escape(f.about)}: {escape(f.detail)}"
             + (f"\n          → {escape(f.do)}" if f.do else ""),
             highlight=False,
             soft_wrap=True,

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: whether it has the model, and what it does not take."""
+"""An OpenAI-compatible endpoint: its model, and request fields that it rejects."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from colm.models.errors import ColmError, DeadlineExceeded, EngineError, NoText
 from colm.models.messages import Sampling, Turn
 from colm.models.urls import redact
 from colm.workers.doctor.findings import Finding, ok, problem, warning
-from colm.workers.engine_loader import endpoint_secrets
 
-#: How long an endpoint may take to say which models it has, and to answer a question (seconds).
+#: Time limits of the list of models and of a question (seconds).
 LISTS_WITHIN, ANSWERS_WITHIN = 10.0, 30.0
-#: Statuses of a key that is wrong.
+#: Statuses of a wrong key.
 REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
-#: Everything that a request can hold, in few tokens.
+#: Uses every request field, in few tokens.
 TURNS = (
     Turn(role="system", content="You reply with one word."),
     Turn(role="user", content="Say yes."),
@@ -31,28 +30,30 @@ SAMPLING = Sampling(max_new_tokens=16, temperature=0.7, top_p=0.9, stop=("\n\n\n
 
 
 def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
-    """Whether the endpoint serves the model; it is asked one short question."""
+    """Whether the endpoint serves the model; sends one short question."""
+    from colm.workers.engine_loader import endpoint_secrets
+
     where = redact(str(engine.base_url))
     try:
         key, headers = endpoint_secrets(engine)
         served = _served(engine, key, headers)
-        found = OpenAIEngine(engine, api_key=key, secret_headers=headers)
+        client = OpenAIEngine(engine, api_key=key, secret_headers=headers)
     except httpx.HTTPStatusError as error:
         do = "correct base_url or the key that api_key_env names"
-        return problem(about, f"{where} answers {error.response.status_code}", do)
+        return problem(about, f"{where} replies {error.response.status_code}", do)
     except (ColmError, httpx.HTTPError) as error:
         return problem(about, f"{where}: {error}", "start the endpoint, or correct base_url")
     try:
         if served is not None and engine.model not in served:
             do = f"set model to one of: {', '.join(served[:10])}"
             return problem(about, f"{where} does not serve {engine.model!r}", do)
-        return _asked(about, where, found)
+        return _probe(about, where, client)
     finally:
-        found.close()
+        client.close()
 
 
 def _served(engine: EngineSettings, key: str | None, headers: dict[str, str]) -> list[str] | None:
-    """The models that the endpoint lists; None where it keeps no such list."""
+    """The models that the endpoint lists; None without such a list."""
     reply = httpx.get(
         endpoint(str(engine.base_url), "/models"),
         **access_to(engine, key, headers),
@@ -68,8 +69,8 @@ def _served(engine: EngineSettings, key: str | None, headers: dict[str, str]) ->
         return None
 
 
-def _asked(about: str, where: str, engine: OpenAIEngine) -> Finding:
-    """What came of a question, and what the endpoint did not take of it."""
+def _probe(about: str, where: str, engine: OpenAIEngine) -> Finding:
+    """The result of a question, and the fields that the endpoint rejected."""
     spared = engine.untaken
     request = GenerationRequest(
         request_id="doctor",
@@ -80,22 +81,24 @@ def _asked(about: str, where: str, engine: OpenAIEngine) -> Finding:
     try:
         engine.submit(request).result()
     except NoText:
-        pass  # so few tokens can all go into reasoning
+        pass  # reasoning can use up so few tokens
     except DeadlineExceeded:
-        told = f"{where} has not answered a question within {ANSWERS_WITHIN:.0f} s"
-        return warning(about, told, "see whether it is busy, or still loads the model")
+        detail = f"{where} did not answer within {ANSWERS_WITHIN:.0f} s"
+        return warning(about, detail, "check whether it is busy or still loading the model")
     except EngineError as error:
-        do = "if that does not pass: correct model, base_url, omit or extra_body of the engine"
+        do = "if it persists, correct model, base_url, omit or extra_body of the engine"
         return problem(about, f"{where}: {error}", do)
-    told = f"{where} serves {engine.info.model}"
+    detail = f"{where} serves {engine.info.model}"
     if refused := sorted(engine.untaken - spared):
-        told += f"; it does not take {', '.join(refused)}"
-        return warning(about, told, f"each process finds that out by itself; or set {_do(refused)}")
-    return ok(about, told)
+        detail += f"; it rejects {', '.join(refused)}"
+        return warning(
+            about, detail, f"each process detects this; to skip that, set {_do(refused)}"
+        )
+    return ok(about, detail)
 
 
 def _do(refused: Iterable[str]) -> str:
-    """The settings with which nothing is refused."""
+    """The settings that avoid the rejected fields."""
     omitted = [f'"{field}"' for field in refused if field not in (SYSTEM, "max_tokens")]
     return ", ".join(
         [

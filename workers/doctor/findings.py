@@ -1,4 +1,4 @@
-"""What `colm doctor` and a starting coordinator have in common: findings, and what to do."""
+"""Findings of `colm doctor` and of a starting coordinator."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ Grade = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing looked at, and what to do when it is not well."""
+    """The result of one check, and what to do about it."""
 
     about: str
     grade: Grade
-    found: str
+    detail: str
     do: str = ""
 
 
-#: What a check yields; one that cannot be made is a finding too.
 Findings = Iterator[Finding]
 
 
-def ok(about: str, found: str) -> Finding:
-    return Finding(about=about, grade="ok", found=found)
+def ok(about: str, detail: str) -> Finding:
+    return Finding(about=about, grade="ok", detail=detail)
 
 
-def warning(about: str, found: str, do: str) -> Finding:
-    return Finding(about=about, grade="warning", found=found, do=do)
+def warning(about: str, detail: str, do: str) -> Finding:
+    return Finding(about=about, grade="warning", detail=detail, do=do)
 
 
-def problem(about: str, found: str, do: str) -> Finding:
-    return Finding(about=about, grade="problem", found=found, do=do)
+def problem(about: str, detail: str, do: str) -> Finding:
+    return Finding(about=about, grade="problem", detail=detail, do=do)

@@ -1,4 +1,4 @@
-"""This machine: room on its disks, its clock against another's, and the models it is to load."""
+"""This machine: free disk space, clock, models."""
 
 from __future__ import annotations
 
@@ -16,62 +16,62 @@ from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
 from colm.workers.quickstart_model import QUICKSTART
 
 GIB = 2**30
-#: Free room below which a disk is a worry, and below which it is a problem (bytes).
+#: Free space below which a disk is a warning, and a problem (bytes).
 LITTLE_ROOM, NO_ROOM = 2 * GIB, GIB // 5
-#: A difference between clocks that nobody minds (seconds).
+#: An acceptable clock difference (seconds).
 SAME_TIME = 1.0
-#: The share of the shortest deadline that a wrong clock may take.
+#: The largest clock difference, as a share of the shortest deadline.
 DEADLINE_SHARE = 0.1
 
 
-def disks(found: Settings) -> Findings:
-    """Room where the stack keeps its files and where models are kept."""
-    for name, folder in (("home", found.home), ("cache", found.cache)):
+def disks(config: Settings) -> Findings:
+    """Free space in `home` and `cache`."""
+    for name, folder in (("home", config.home), ("cache", config.cache)):
         there = next(path for path in (folder, *folder.parents) if path.exists())
         yield room(name, folder, shutil.disk_usage(there).free)
 
 
 def room(name: str, folder: Path, free: int) -> Finding:
-    """What `free` bytes at `folder` mean."""
-    told = f"{free / GIB:.1f} GiB free at {folder}"
+    """The finding for `free` bytes at `folder`."""
+    detail = f"{free / GIB:.1f} GiB free at {folder}"
     if free < NO_ROOM:
-        return problem(f"disk for {name}", told, f"make room, or set {name!r} to another folder")
+        return problem(f"disk for {name}", detail, f"free space, or set {name!r} to another folder")
     if free < LITTLE_ROOM:
-        return warning(f"disk for {name}", told, f"make room, or set {name!r} to another folder")
-    return ok(f"disk for {name}", told)
+        return warning(f"disk for {name}", detail, f"free space, or set {name!r} to another folder")
+    return ok(f"disk for {name}", detail)
 
 
 def clock(whose: str, skew: float, within: float, deadlines: Deadlines) -> Finding:
-    """What it means that this machine's clock is `skew` seconds ahead, give or take `within`.
+    """The finding for a clock that is `skew` seconds ahead, measured to `within` seconds.
 
-    Deadlines are moments by the coordinator's clock: a participant that is ahead takes what is
-    fresh for expired, one that is behind works on what nobody waits for.
+    Deadlines are times of the coordinator's clock. A participant whose clock is ahead treats fresh
+    steps as expired; one that is behind works on expired ones.
     """
     about = f"clock against the {whose}'s"
-    told = f"{abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}, measured to {within:.1f} s"
+    detail = f"{abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}, measured to {within:.1f} s"
     shortest = min(deadlines.model_dump().values())
     if abs(skew) - within > max(SAME_TIME, DEADLINE_SHARE * shortest):
         return problem(
-            about, told, f"run NTP (chrony) on both; the shortest deadline is {shortest:g} s"
+            about, detail, f"run NTP (chrony) on both; the shortest deadline is {shortest:g} s"
         )
     if abs(skew) - within > SAME_TIME:
-        return warning(about, told, "run NTP (chrony) on both: deadlines are moments in time")
-    return ok(about, told)
+        return warning(about, detail, "run NTP (chrony) on both: deadlines are absolute times")
+    return ok(about, detail)
 
 
-def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: bool) -> Findings:
-    """Whether the engine of each participant can be had on this machine; each engine once."""
+def models(config: Settings, names: Mapping[str, ParticipantSettings], *, load: bool) -> Findings:
+    """Whether each engine is available on this machine; equal engines are checked once."""
     engines: dict[EngineSettings, list[str]] = {}
     for name, participant in names.items():
         engines.setdefault(participant.engine, []).append(name)
     for engine, served in engines.items():
         about = f"model of {list_names(served)}"
         loads = load and engine.kind != "openai"
-        yield _loaded(about, engine) if loads else look_at_model(about, engine, found.cache)
+        yield _loaded(about, engine) if loads else look_at_model(about, engine, config.cache)
 
 
 def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
-    """Whether the engine's files or endpoint are there, without loading anything."""
+    """Whether the engine's files or endpoint exist, without loading a model."""
     if engine.kind == "openai":
         from colm.workers.doctor.endpoint import look_at_endpoint  # loads httpx
 
@@ -80,17 +80,17 @@ def look_at_model(about: str, engine: EngineSettings, cache: Path) -> Finding:
         return ok(about, f"{engine.kind}: nothing to load")
     if engine.model == QUICKSTART:
         there = (cache / "models").is_dir()
-        told = "is there" if there else "is fetched at the first start (98 MB)"
-        return ok(about, f"the quickstart model {told}")
+        state = "is cached" if there else "is downloaded at the first start (98 MB)"
+        return ok(about, f"the quickstart model {state}")
     path = Path(engine.model).expanduser()
     if path.is_dir() and not any(path.glob("*.json")):
-        do = "name the folder that holds the weights and config.json"
-        return problem(about, f"{path} holds no model", do)
+        do = "set model to the folder of the weights and config.json"
+        return problem(about, f"{path} contains no model", do)
     if path.exists():
-        return ok(about, f"{path} is there (--models loads it)")
+        return ok(about, f"{path} exists (--models loads it)")
     if path.is_absolute() or path.suffix.lower() == ".gguf" or engine.model.startswith((".", "~")):
-        return warning(about, f"{path} is not on this machine", "needed where the engine runs only")
-    return ok(about, f"{engine.model} is looked for at the hub (--models loads it)")
+        return warning(about, f"{path} is not on this machine", "needed only where the engine runs")
+    return ok(about, f"{engine.model} is loaded from the hub (--models loads it)")
 
 
 def _loaded(about: str, engine: EngineSettings) -> Finding:
@@ -98,10 +98,10 @@ def _loaded(about: str, engine: EngineSettings) -> Finding:
 
     started = time.monotonic()
     try:
-        found = load_engine(engine)
+        loaded = load_engine(engine)
     except (ColmError, OSError) as error:
-        do = "correct its engine table in colm.toml; needed where the engine runs only"
+        do = "correct its engine table in colm.toml; needed only where the engine runs"
         return problem(about, str(error), do)
-    seconds, told = time.monotonic() - started, f"{found.info}"
-    found.close()
-    return ok(about, f"loaded in {seconds:.1f} s: {told}")
+    seconds, info = time.monotonic() - started, f"{loaded.info}"
+    loaded.close()
+    return ok(about, f"loaded in {seconds:.1f} s: {info}")

@@ -1,7 +1,6 @@
-"""What a coordinator looks at before it takes any work: the cheap checks of `colm doctor`.
+"""The checks of `colm doctor` that a starting coordinator makes.
 
-It does not start with a broker that it was not made for, or on a database that lacks migrations;
-queues with other arguments stop it when it declares them. Anything else is logged, with what to do.
+An unsupported broker or missing migrations stop it. Everything else is logged.
 """
 
 from __future__ import annotations
@@ -18,35 +17,35 @@ from colm.workers.rabbitmq.permission_probe import connect_with_retry
 
 logger = logging.getLogger(__name__)
 
-#: Findings with which nothing goes well; by what they are about.
+#: Subjects of findings that stop a coordinator.
 FATAL = {"broker", "migrations"}
 
 
-def preflight(found: Settings) -> None:
-    """Raises ColmError for what a coordinator must not start with; logs the rest.
+def preflight(config: Settings) -> None:
+    """Raises ColmError for a fatal finding; logs the rest.
 
-    Waits for a broker that is away, but not for a database: queries wait for that one by query.
+    Waits for the broker, not for the database: each query waits for that one.
     """
-    raise_if_fatal(_database(found))
-    raise_if_fatal(machine.disks(found))
-    if broker_of(found).amqp:
-        with connect_with_retry(found) as connection:
-            raise_if_fatal([broker.version(connection), broker.consumer_timeout(found, None)])
+    raise_if_fatal(_database(config))
+    raise_if_fatal(machine.disks(config))
+    if broker_of(config).amqp:
+        with connect_with_retry(config) as connection:
+            raise_if_fatal([broker.version(connection), broker.consumer_timeout(config, None)])
 
 
 def raise_if_fatal(findings: Iterable[Finding]) -> None:
-    """Log what is not well. Raises ColmError for a problem that is fatal."""
+    """Logs findings. Raises ColmError for a fatal problem."""
     for finding in findings:
         if finding.grade == "ok":
             continue
-        told = f"{finding.about}: {finding.found}; {finding.do}"
+        message = f"{finding.about}: {finding.detail}; {finding.do}"
         if finding.grade == "problem" and finding.about in FATAL:
-            raise ColmError(told)
-        logger.warning("%s", told)
+            raise ColmError(message)
+        logger.warning("%s", message)
 
 
-def _database(found: Settings) -> Findings:
+def _database(config: Settings) -> Findings:
     try:
-        yield from database.database(found)
+        yield from database.database(config)
     except TransientError as error:
-        logger.warning("the database is not looked at: %s", error)
+        logger.warning("the database is not checked: %s", error)

@@ -1,4 +1,4 @@
-"""The queues as they are against the queues as our settings want them."""
+"""The broker's queues and bindings against those of the settings."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
 from colm.workers.rabbitmq.management_api import Management
 from colm.workers.rabbitmq.permission_probe import ACCESS_REFUSED, PRECONDITION_FAILED, refusal
 
-#: Kinds of queues that belong to one participant each, as in colm.draft.ada.
+#: Kinds of queues of one participant, as in colm.draft.ada.
 OF_PARTICIPANTS = ("draft", "refine", "synthesize", "overnight", "cancel")
 DRAIN = (
     "let it run empty, delete it (management page, or rabbitmqctl delete_queue) and start a "
-    "coordinator; or give [limits] the values that it was made with"
+    "coordinator; or set [limits] to the values of its declaration"
 )
 
 
-def wanted(found: Settings) -> tuple[Queue, ...]:
+def declared_queues(config: Settings) -> tuple[Queue, ...]:
     """Every queue that a coordinator with these settings declares on RabbitMQ."""
-    site = topology_of(found)
+    site = topology_of(config)
     return (*site.everything(), site.control(), site.parked(), *site.all_step_cancellations())
 
 
-def readers(found: Settings) -> Findings:
-    """Each queue that somebody has to read: how many messages wait, and who reads it."""
-    site = topology_of(found)
+def readers(config: Settings) -> Findings:
+    """For each queue that needs a consumer: its messages and its consumers."""
+    site = topology_of(config)
     names = [q.name for q in site.everything() if q.name != site.dead().name]
     for name, waiting, consumers in queue_stats(names):
         if consumers:
-            yield ok(name, f"{waiting} messages, {consumers} readers")
+            yield ok(name, f"{waiting} messages, {consumers} consumers")
         else:
             role = name.removeprefix("colm.").split(".")
-            start = "colm coordinator" if len(role) == 1 else _command(found, role[-1])
-            yield warning(name, f"{waiting} messages, no reader", start)
+            start = "colm coordinator" if len(role) == 1 else _command(config, role[-1])
+            yield warning(name, f"{waiting} messages, no consumer", start)
 
 
-def _command(found: Settings, name: str) -> str:
-    return f"colm {'server' if name in found.servers else 'client'} {name}"
+def _command(config: Settings, name: str) -> str:
+    return f"colm {'server' if name in config.servers else 'client'} {name}"
 
 
 def drift(connection: pika.BlockingConnection, queues: Sequence[Queue]) -> Findings:
-    """Each queue that is missing, or was declared with other arguments than ours.
+    """Queues that are missing or were declared with other arguments.
 
-    Declaring a queue again as it is changes nothing, and tells. Who may not declare cannot tell.
+    Declaring an existing queue again compares its arguments. That needs the permission to declare.
     """
     wrong = 0
     for queue in queues:
@@ -65,7 +65,7 @@ def drift(connection: pika.BlockingConnection, queues: Sequence[Queue]) -> Findi
         if code == NOT_FOUND:
             wrong += 1
             yield problem(
-                f"queue {queue.name}", "is missing", "colm coordinator declares it at its start"
+                f"queue {queue.name}", "is missing", "start colm coordinator, which declares it"
             )
             continue
         code = refusal(
@@ -78,25 +78,23 @@ def drift(connection: pika.BlockingConnection, queues: Sequence[Queue]) -> Findi
             ),
         )
         if code == ACCESS_REFUSED:
-            yield ok("queues", "this user may not look at their arguments; a coordinator's may")
+            yield ok("queues", "this user may not compare their arguments; a coordinator's may")
             return
         if code == PRECONDITION_FAILED:
             wrong += 1
-            yield problem(
-                f"queue {queue.name}", "was declared with other arguments than ours", DRAIN
-            )
+            yield problem(f"queue {queue.name}", "was declared with other arguments", DRAIN)
     if not wrong:
-        yield ok("queues", f"all {len(queues)} are there, with our arguments")
+        yield ok("queues", f"all {len(queues)} exist with these arguments")
 
 
-def strangers(api: Management, queues: Sequence[Queue]) -> Findings:
-    """Bindings that are missing or too many, and queues of ours that nobody here knows."""
-    found: Sequence[Mapping[str, Any]] = api.get("queues", api.vhost) or []
+def unexpected(api: Management, queues: Sequence[Queue]) -> Findings:
+    """Missing or extra bindings, and CoLM queues that these settings do not declare."""
+    existing: Sequence[Mapping[str, Any]] = api.get("queues", api.vhost) or []
     bindings: Sequence[Mapping[str, Any]] = api.get("bindings", api.vhost) or []
-    known = {queue.name: queue for queue in queues}
-    there = {str(queue["name"]): queue for queue in found}
-    yield from _unknown({n: q for n, q in there.items() if n not in known})
-    yield from _bindings({n: q for n, q in known.items() if n in there}, bindings)
+    declared = {queue.name: queue for queue in queues}
+    there = {str(queue["name"]): queue for queue in existing}
+    yield from _unknown({n: q for n, q in there.items() if n not in declared})
+    yield from _bindings({n: q for n, q in declared.items() if n in there}, bindings)
 
 
 def _unknown(there: Mapping[str, Mapping[str, Any]]) -> Findings:
@@ -104,17 +102,17 @@ def _unknown(there: Mapping[str, Mapping[str, Any]]) -> Findings:
         kind, _, owner = name.removeprefix("colm.").partition(".")
         if not name.startswith("colm."):
             continue
-        lying = int(queue.get("messages", 0) or 0)
-        told = f"{lying} messages, and no {owner or kind!r} in this colm.toml"
+        waiting = int(queue.get("messages", 0) or 0)
+        detail = f"{waiting} messages, and no {owner or kind!r} in this colm.toml"
         if owner and kind in OF_PARTICIPANTS:
             do = f"colm client remove {owner} --queues, or put {owner!r} back into colm.toml"
-            yield warning(f"queue {name}", f"left over: {told}", do)
+            yield warning(f"queue {name}", f"left over: {detail}", do)
         else:
-            yield warning(f"queue {name}", f"unknown: {told}", "delete it if nobody misses it")
+            yield warning(f"queue {name}", f"unknown: {detail}", "delete it if it is unused")
 
 
 def _bindings(queues: Mapping[str, Queue], bindings: Sequence[Mapping[str, Any]]) -> Findings:
-    wanted = {
+    expected = {
         (queue.exchange.name, name, queue.routing_key)
         for name, queue in queues.items()
         if queue.exchange.name
@@ -124,27 +122,27 @@ def _bindings(queues: Mapping[str, Queue], bindings: Sequence[Mapping[str, Any]]
         for b in bindings
         if b["source"] and b["destination_type"] == "queue"
     }
-    for exchange, name, key in sorted(wanted - made):
+    for exchange, name, key in sorted(expected - made):
         yield problem(
-            f"queue {name}", f"is not bound to {exchange} as {key!r}: nothing reaches it",
-            "colm coordinator binds it at its start",
+            f"queue {name}", f"is not bound to {exchange} as {key!r}: it receives nothing",
+            "start colm coordinator, which binds it",
         )  # fmt: skip
-    for exchange, name, key in sorted(made - wanted):
+    for exchange, name, key in sorted(made - expected):
         if name.startswith("colm.") or exchange.startswith("colm."):
             yield warning(
-                f"queue {name}", f"is bound to {exchange} as {key!r}, which is not ours",
-                "unbind it: it copies what others are sent",
+                f"queue {name}", f"is bound to {exchange} as {key!r}, which CoLM does not declare",
+                "unbind it: it copies messages for others",
             )  # fmt: skip
-    if wanted <= made:
-        yield ok("bindings", f"all {len(wanted)} are there")
+    if expected <= made:
+        yield ok("bindings", f"all {len(expected)} exist")
 
 
-def orphans(api: Management, found: Settings) -> Findings:
-    """Users that were made for participants that are no longer configured."""
+def orphans(api: Management, config: Settings) -> Findings:
+    """Users of participants that are no longer configured."""
     from colm.workers.rabbitmq.users import accounts
 
     for account in accounts(api):
-        table = found.clients if account.role == "client" else found.servers
+        table = config.clients if account.role == "client" else config.servers
         if account.name not in table:
             yield warning(
                 f"user {account.user}",
@@ -153,15 +151,15 @@ def orphans(api: Management, found: Settings) -> Findings:
             )
 
 
-def socket(found: Settings) -> Finding:
-    """The embedded broker's socket: whoever can open it can do everything."""
-    path = broker_socket(found.home)
-    if found.broker is not None and quote(str(path)) not in found.broker_url:
-        return ok("embedded broker", "on a socket elsewhere")
+def socket(config: Settings) -> Finding:
+    """The embedded broker's socket: access to it is access to everything."""
+    path = broker_socket(config.home)
+    if config.broker is not None and quote(str(path)) not in config.broker_url:
+        return ok("embedded broker", "on another socket")
     try:
         mode = path.stat().st_mode & 0o777
     except OSError as error:
         raise ColmError(f"{path}: {error.strerror}; start 'colm up'") from error
     if mode & 0o077:
-        return problem("embedded broker", f"others may open {path}", f"chmod 700 {path}")
-    return ok("embedded broker", f"{path}, for this user alone")
+        return problem("embedded broker", f"other users may open {path}", f"chmod 700 {path}")
+    return ok("embedded broker", f"{path}, accessible to this user only")

@@ -1,4 +1,4 @@
-"""COPE's thresholds replayed on the samples of a run; nothing is generated, texts are graded."""
+"""Replays COPE's thresholds on the samples of a run; generates nothing."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ GRADING_THREADS = 2
 
 
 def takes_all_stages(entry: Entry) -> bool:
-    """Whether every query of the entry has samples of every stage, to be replayed."""
+    """Whether every query of the entry has samples of every stage."""
     if entry.strategy != "cope":
         return False
     options = CopeOptions.model_validate(entry.options)
-    if options.confidence == "perplexity":  # which t1 and t2 do not hold back
+    if options.confidence == "perplexity":  # t1 and t2 do not apply
         return False
     return (options.t1, options.t2, options.comparison) == (1.0, 1.0, ">")
 
@@ -48,23 +48,25 @@ def threshold_sweeps(
     prices: Mapping[str, TokenPrice],
     tell: Callable[[str], None],
 ) -> dict[str, tuple[ThresholdPoint, ...]]:
-    """A surface for each entry whose samples are complete; none where a judge would have to be
-    asked about each of them. Queries that failed count as not right, as everywhere."""
+    """A threshold sweep for each entry with complete samples; none for a judge as grader.
+
+    Failed queries count as not correct.
+    """
     examples = {example.id: example for example in data.examples}
-    found: dict[str, tuple[ThresholdPoint, ...]] = {}
+    sweeps: dict[str, tuple[ThresholdPoint, ...]] = {}
     if config.grader.kind == "judge":
-        return found
+        return sweeps
     for entry in (entry for entry in config.entries if takes_all_stages(entry)):
         mine = [u for u in units if u.entry == entry.name]
         if not mine:
             continue
         tell(f"replaying {len(mine)} queries of {entry.name}")
         options = CopeOptions.model_validate(entry.options)
-        one = partial(_stored, engine, config, options, prices)
+        read_samples = partial(_stored, engine, config, options, prices)
         with ThreadPoolExecutor(GRADING_THREADS) as pool:
-            stored = list(pool.map(one, mine, [examples[u.example] for u in mine]))
-        found[entry.name] = tuple(full_sweep(stored, options.n, options.confidence))
-    return found
+            stored = list(pool.map(read_samples, mine, [examples[u.example] for u in mine]))
+        sweeps[entry.name] = tuple(full_sweep(stored, options.n, options.confidence))
+    return sweeps
 
 
 def _stored(
@@ -78,7 +80,7 @@ def _stored(
     kind = options.kind or example.kind
     try:
         state = state_of(engine, unit.query_id)
-    except LookupError:  # it could not be asked
+    except LookupError:  # it was never recorded
         return nothing_stored(unit.query_id, kind)
     check = partial(runner.run, limits=limits_of(config.grader))
 
@@ -90,7 +92,7 @@ def _stored(
 
 
 def state_of(engine: Engine, query_id: str) -> QueryState:
-    """A query as its strategy saw it in the end. Raises LookupError where there is none."""
+    """The final state of a query, as its strategy had it. Raises LookupError."""
     life = query_history(engine, query_id)
     query: Query | None = None
     steps: dict[str, tuple[Step, StepState]] = {}
@@ -98,8 +100,8 @@ def state_of(engine: Engine, query_id: str) -> QueryState:
     decisions = []
     for entry in life.entries if life else ():
         match entry.what:
-            case QueryAsked(query=asked):
-                query = asked
+            case QueryAsked(query=recorded_query):
+                query = recorded_query
             case Step() as step:
                 steps[step.step_id] = (step, StepState(step=step, asked_at=entry.at))
             case StepOutcome(step_id=step_id, outcome=outcome) if outcome.status != "late":
@@ -107,9 +109,9 @@ def state_of(engine: Engine, query_id: str) -> QueryState:
             case Decision() as decision:
                 decisions.append(decision)
     if query is None:
-        raise LookupError(f"the record tells nothing of query {query_id}")
-    told = tuple(
+        raise LookupError(f"query {query_id} is not in the record")
+    step_states = tuple(
         StepState(step=step, asked_at=state.asked_at, outcome=outcomes.get(step_id))
         for step_id, (step, state) in steps.items()
     )
-    return QueryState(query=query, steps=told, decisions=tuple(decisions))
+    return QueryState(query=query, steps=step_states, decisions=tuple(decisions))

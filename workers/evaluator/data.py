@@ -1,4 +1,4 @@
-"""The examples of a run: read where the evaluator runs, and chosen as its configuration says."""
+"""The examples of a run: loaded and sampled as its configuration says."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from colm.evaluation.data.formats import Columns
 from colm.models.errors import InvalidAsk
 from colm.tasks.config.run_config import DataSettings, RunConfig
 
-#: How many bad rows are told of one by one.
-TOLD_ROWS = 5
+#: Bad rows that are described one by one.
+DESCRIBED_ROWS = 5
 
 
 def load(settings: DataSettings) -> Dataset:
-    """The data that the settings name, and of it the part and the number that they ask for.
+    """The examples of `settings`: its part, limited to its number.
 
-    Raises InvalidAsk where nothing can be read, or nothing is left.
+    Raises InvalidAsk for unreadable data and for data without examples.
     """
-    found = read(settings)
+    dataset = read(settings)
     chosen = sample(
-        part_of(found.examples, settings.part, settings.tuning_share),
+        part_of(dataset.examples, settings.part, settings.tuning_share),
         settings.limit,
         settings.seed,
     )
     if not chosen:
-        told = f": {describe_bad_rows(found.bad)}" if found.bad else ""
-        raise InvalidAsk(f"there is no example to ask in {settings.source}{told}")
-    return replace(found, examples=tuple(chosen))
+        note = f": {describe_bad_rows(dataset.bad)}" if dataset.bad else ""
+        raise InvalidAsk(f"no example to ask in {settings.source}{note}")
+    return replace(dataset, examples=tuple(chosen))
 
 
 def read(settings: DataSettings) -> Dataset:
-    """All of the data that the settings name. Raises InvalidAsk where nothing can be read."""
+    """All examples of the data. Raises InvalidAsk if it is unreadable."""
     columns = Columns(choices=settings.choices, first=settings.first)
     return datasets.load(
         settings.source,
@@ -52,20 +52,20 @@ def read(settings: DataSettings) -> Dataset:
 
 
 def digest_of(config: RunConfig, data: Dataset) -> str:
-    """Changes whenever what the run asks does: visible tests count where an entry is tried on them.
+    """A digest of everything that the run asks.
 
-    Ids do not depend on visible tests, and runs without such an entry need not care.
+    Visible tests count only for runs with an entry that uses them: ids do not depend on them.
     """
     if not any(entry.wants_visible_tests for entry in config.entries):
         return data.digest
-    shown = "\0".join(example.visible_tests for example in data.examples)
-    return hashlib.sha256(f"{data.digest}\n{shown}".encode()).hexdigest()
+    tests = "\0".join(example.visible_tests for example in data.examples)
+    return hashlib.sha256(f"{data.digest}\n{tests}".encode()).hexdigest()
 
 
 def describe_missing_tests(config: RunConfig, data: Dataset) -> str:
-    """In one line, how many examples show no tests, where an entry is confident by them.
+    """One line on examples without visible tests, for an entry with confidence by tests.
 
-    Raises InvalidAsk where none shows any.
+    Raises InvalidAsk if no example has any.
     """
     testing = [entry.name for entry in config.entries if entry.wants_visible_tests]
     without = sum(not example.visible_tests for example in data.examples)
@@ -73,16 +73,15 @@ def describe_missing_tests(config: RunConfig, data: Dataset) -> str:
         return ""
     if without == len(data.examples):
         raise InvalidAsk(
-            f"entry {testing[0]!r} is confident by tests, and no example of {config.data.source} "
-            "has visible tests"
+            f"entry {testing[0]!r} needs visible tests: no example of {config.data.source} has any"
         )
-    return f"{without} of {len(data.examples)} examples have no visible tests: by vote there"
+    return f"{without} of {len(data.examples)} examples have no visible tests: confidence by vote"
 
 
 def describe_bad_rows(bad: tuple[BadRow, ...]) -> str:
-    """In one line, which rows were left out and why; empty where none was."""
+    """One line on the rows that were left out; empty for none."""
     if not bad:
         return ""
-    told = "; ".join(f"{row.where}: {row.reason}" for row in bad[:TOLD_ROWS])
-    more = f"; and {len(bad) - TOLD_ROWS} more" if len(bad) > TOLD_ROWS else ""
-    return f"left out {len(bad)} rows ({told}{more})"
+    rows = "; ".join(f"{row.where}: {row.reason}" for row in bad[:DESCRIBED_ROWS])
+    more = f"; and {len(bad) - DESCRIBED_ROWS} more" if len(bad) > DESCRIBED_ROWS else ""
+    return f"left out {len(bad)} rows ({rows}{more})"

@@ -1,4 +1,4 @@
-"""`colm evaluate --check`: hold a data set against its own answers; nothing is ordered or asked."""
+"""`colm evaluate --check`: grades a data set's own answers; asks nothing."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from colm.workers.console import print_json
 from colm.workers.evaluator.data import read
 from colm.workers.evaluator.grading import limits_of
 
-#: Programs that run at once, and rows and findings that are shown; `--json` has all.
+#: Concurrent programs, and printed rows and findings; `--json` has all.
 THREADS = 2
-SHOWN = 20
+PRINTED = 20
 
 
 def check_source(source: str, *, as_json: bool) -> int:
-    """Check all of a data set, or of the one that an evaluation's TOML file names; the exit status.
+    """Checks a whole data set, or the one of an evaluation's TOML file; the exit status.
 
-    The file's grader is used, and its limits on programs. Its part and limit are not: the whole set
-    is checked. Raises InvalidAsk where nothing can be read.
+    Uses the file's grader and its limits, and ignores its part and limit. Raises InvalidAsk for
+    unreadable data.
     """
     data, grader = _named(source)
     check = partial(runner.run, limits=limits_of(grader))
     with ThreadPoolExecutor(THREADS) as pool:
-        found = check_data(read(data), grader=grader.kind, check=check, mapped=pool.map)
+        checked = check_data(read(data), grader=grader.kind, check=check, mapped=pool.map)
     if as_json:
-        print_json({**asdict(found), "sound": found.sound})
+        print_json({**asdict(checked), "sound": checked.sound})
     else:
-        _show(found)
-    return 0 if found.sound else 1
+        _show(checked)
+    return 0 if checked.sound else 1
 
 
 def _named(source: str) -> tuple[DataSettings, GraderSettings]:
@@ -46,25 +46,27 @@ def _named(source: str) -> tuple[DataSettings, GraderSettings]:
     return DataSettings(source=absolute(source, Path.cwd())), GraderSettings()
 
 
-def _show(found: DataCheck) -> None:
+def _show(checked: DataCheck) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{found.name}: {found.examples} examples, {len(found.bad)} bad rows")
-    _lines(console, [f"{row.where}: {row.reason}" for row in found.bad])
-    console.print(f"{len(found.findings)} that their own grader judges wrongly")
-    _lines(console, [_told(one) for one in found.findings])
-    if found.without_solution:
-        console.print(f"{found.without_solution} programs without a solution to try the tests on")
-    if found.unread:
-        console.print(f"fields that nothing reads: {', '.join(found.unread)}")
+    console.print(f"{checked.name}: {checked.examples} examples, {len(checked.bad)} bad rows")
+    _lines(console, [f"{row.where}: {row.reason}" for row in checked.bad])
+    console.print(f"{len(checked.findings)} whose own answer is graded wrong")
+    _lines(console, [_line(finding) for finding in checked.findings])
+    if checked.without_solution:
+        console.print(f"{checked.without_solution} programs without a solution to test")
+    if checked.unread:
+        console.print(f"unread fields: {', '.join(checked.unread)}")
 
 
-def _told(one: DataFinding) -> str:
-    read = f", read as {one.extracted!r}" if one.extracted and one.status != "error" else ""
-    return f"{one.example} {one.question!r}: {one.text!r} is {one.status}{read}: {one.reason}"
+def _line(finding: DataFinding) -> str:
+    status = finding.status
+    read = f", read as {finding.extracted!r}" if finding.extracted and status != "error" else ""
+    graded = f"{finding.text!r} is {status}{read}: {finding.reason}"
+    return f"{finding.example} {finding.question!r}: {graded}"
 
 
 def _lines(console: Console, lines: Sequence[str]) -> None:
-    for line in lines[:SHOWN]:
+    for line in lines[:PRINTED]:
         console.print(f"  {line}")
-    if len(lines) > SHOWN:
-        console.print(f"  and {len(lines) - SHOWN} more: --json has all")
+    if len(lines) > PRINTED:
+        console.print(f"  and {len(lines) - PRINTED} more: --json has all")

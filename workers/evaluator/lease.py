@@ -1,4 +1,4 @@
-"""The lease of a run: one evaluator owns it, and renews its ownership in a thread."""
+"""The lease of a run: one evaluator owns it and renews its ownership in a thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RENEW_EVERY = 1.0
 
 @dataclass(kw_only=True)
 class RunLease:
-    """Renews the ownership of a run, in its own thread, and knows what is to be done now."""
+    """Renews the ownership of a run in a thread, and derives the current orders."""
 
     engine: Engine
     run: str
@@ -39,7 +39,7 @@ class RunLease:
     _renewed: float = field(default_factory=time.monotonic)
 
     def orders(self) -> Orders:
-        """Paused runs and closed windows let what is in flight end; all else stops at once."""
+        """Drain a paused run and one outside its window; stop for any other reason."""
         if self.stop.is_set() or self.state not in ("open", "paused"):
             return "stop"
         if time.monotonic() - self._renewed > OWNED_FOR.total_seconds():
@@ -48,7 +48,7 @@ class RunLease:
         return "drain" if self.state == "paused" or closed else "ask"
 
     def note(self) -> str:
-        """What the run waits for."""
+        """Why the run asks nothing now; empty if it does."""
         now = datetime.now(UTC)
         if self.window is not None and not in_window(now, self.window):
             opens = next_opening(now, self.window).astimezone(self.window.zone)
@@ -77,7 +77,7 @@ def this_process() -> str:
 
 
 def is_alive(owner: str) -> bool:
-    """False only if the process that `owner` names ran where this one does, and is gone."""
+    """False only if the process of `owner` ran here and is gone."""
     where, _, process = owner.rpartition(":")[0].rpartition(":")
     if where != pid_namespace() or not Path("/proc/self/stat").exists():
         return True

@@ -1,9 +1,8 @@
-"""Which queries a run asks, in which order, under which ids. Pure.
+"""The queries of a run, their order and ids. Pure.
 
-Every example is asked once for every entry and seed. All entries of an example come before the next
-example, so that a run that stops early has compared its strategies on the same examples, and their
-equal steps meet. A query's id and seed follow from its place in the plan alone: asked again after a
-crash, it opens what is recorded.
+Every example is asked once for every entry and seed, and all entries of an example come before the
+next example: a run that stops early has compared its strategies on the same examples. A query's id
+and seed depend only on its place in the plan: asked again after a crash, it opens the recorded one.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Planned:
 
 
 def query_id_of(run: str, key: UnitKey, *more: str) -> str:
-    """The id of a unit's query, or of another one for the same unit that `more` names."""
+    """The id of a unit's query, or of a further one that `more` names."""
     parts = json.dumps([run, *key, *more]).encode()
     return f"u-{hashlib.sha256(parts).hexdigest()[:40]}"
 
@@ -51,7 +50,7 @@ def query_id_of(run: str, key: UnitKey, *more: str) -> str:
 def plan(
     run: str, config: RunConfig, examples: Sequence[Example], done: Collection[UnitKey]
 ) -> Iterator[Planned]:
-    """What is left to do, in order."""
+    """The remaining queries, in order."""
     for seed in config.seeds:
         for example in examples:
             for entry in config.entries:
@@ -67,23 +66,21 @@ def planned_units(config: RunConfig, examples: Sequence[Example]) -> int:
 def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
     """The keyword arguments of `ask` for a query of the run.
 
-    Unless the run shares nothing, the seed does not depend on the entry: strategies that need the
-    same draft get the same one.
-    What kind of answer it is, which every strategy can be told, is the example's own. Raises
-    InvalidAsk where likelihoods are wanted and the example has no choices.
+    With sharing the seed does not depend on the entry, so that strategies share equal drafts. The
+    kind of answer is the example's. Raises InvalidAsk for likelihoods without choices.
     """
-    asked = ask_options(config, planned.entry.name)
+    options = ask_options(config, planned.entry.name)
     if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
-        asked.setdefault("kind", planned.example.kind)
+        options.setdefault("kind", planned.example.kind)
     if planned.entry.wants_visible_tests:
-        asked |= tested_by(planned)
+        options |= tested_by(planned)
     if planned.entry.by_likelihood:
-        asked["choices"] = continuations(planned)
+        options["choices"] = continuations(planned)
     if planned.example.images:
-        asked["images"] = list(planned.example.images)
+        options["images"] = list(planned.example.images)
     own = () if config.share else (planned.entry.name,)
     return {
-        **asked,
+        **options,
         "seed": derive_seed("run", planned.seed, planned.example.id, *own),
         "lane": "overnight",
         "run": planned.run,
@@ -91,13 +88,13 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
 
 
 def tested_by(planned: Planned) -> dict[str, Any]:
-    """What an entry that is confident by tests asks with; by vote where the example shows none."""
+    """The options of an entry with confidence by tests; by vote without visible tests."""
     tests = planned.example.visible_tests
     return {"tests": tests} if tests else {"confidence": "vote"}
 
 
 def continuations(planned: Planned) -> list[str]:
-    """What the likelihoods of an example's choices are those of. Raises InvalidAsk for none."""
+    """The texts whose likelihoods are compared. Raises InvalidAsk without choices."""
     choices = planned.example.choices
     if not choices:
         raise InvalidAsk("by_likelihood: the example has no choices")

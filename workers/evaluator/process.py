@@ -1,8 +1,7 @@
-"""`colm evaluator`: works on the runs that were ordered, one at a time, whoever ordered them.
+"""`colm evaluator`: works on ordered runs, one at a time.
 
-Cheap while there are none: one look at the database a second. Any number may run; the database
-says which of them owns a run. What an evaluator that was killed had asked goes on without it, and
-whoever takes the run over finds it done.
+Polls the database once a second. Any number of evaluators may run; a lease in the database gives a
+run to one of them. Queries of a killed evaluator continue, and the next owner finds them done.
 """
 
 from __future__ import annotations
@@ -32,30 +31,29 @@ from colm.workers.supervisor import stop_event
 
 logger = logging.getLogger(__name__)
 
-
-#: How often an idle evaluator looks for work (seconds).
-IDLE_LOOK = 1.0
+#: Poll interval of an idle evaluator (seconds).
+IDLE_POLL = 1.0
 
 
 def run_evaluator() -> int:
-    """Evaluate until SIGTERM or Ctrl-C; the exit status."""
+    """Work until SIGTERM or Ctrl-C; the exit status."""
     stop = stop_event()
     engine = connect(settings().database_url, pool_size=GRADING_THREADS + 2)
     owner = this_process()
-    logger.info("%s looks for runs in %s", owner, settings().shown_database)
+    logger.info("evaluator %s polls %s", owner, settings().shown_database)
     while not stop.is_set():
         try:
             if not work_on_one(engine, owner, stop):
-                stop.wait(IDLE_LOOK)
+                stop.wait(IDLE_POLL)
         except TransientError as error:
             logger.warning("runs wait: %s", error)
-            stop.wait(IDLE_LOOK)
+            stop.wait(IDLE_POLL)
     engine.dispose()
     return 0
 
 
 def work_on_one(engine: Engine, owner: str, stop: threading.Event) -> bool:
-    """Work on the oldest run that is open and nobody's; False when there was none."""
+    """Work on the oldest open run without an owner; False if there is none."""
     for run in reversed(store.list_runs(engine, "open")):
         now = datetime.now(UTC)
         if not in_window_of(run, now):
@@ -72,7 +70,7 @@ def in_window_of(run: store.Run, now: datetime) -> bool:
 
 
 def _work(engine: Engine, run: store.Run, owner: str, stop: threading.Event) -> None:
-    """Work on a run that was taken, and give it back with what became of it."""
+    """Work on a leased run and release it with its new state."""
     logger.info("run %s taken", run.run)
     state: store.RunState | None = None
     try:
@@ -82,11 +80,11 @@ def _work(engine: Engine, run: store.Run, owner: str, stop: threading.Event) -> 
         note, state = str(error), "failed"
     except TransientError:
         raise
-    except Exception as error:  # one run's fault must not keep the others from being worked on
-        logger.exception("run %s cannot be worked on", run.run)
+    except Exception as error:  # other runs must go on
+        logger.exception("run %s cannot be evaluated", run.run)
         note, state = f"the evaluator failed: {error!r}", "failed"
     store.release(engine, run.run, owner, now=datetime.now(UTC), note=note, state=state)
-    logger.info("run %s given back%s", run.run, f": {note}" if note else "")
+    logger.info("run %s released%s", run.run, f": {note}" if note else "")
 
 
 def _evaluate(
@@ -106,8 +104,8 @@ def _evaluate(
         ),
     ):
         raise InvalidAsk(
-            f"{config.data.source} is not the data that this run began with, or is read in another "
-            "way since an upgrade; order a new run"
+            f"{config.data.source} has changed since this run began, or an upgrade reads it "
+            "differently: order a new run"
         )
     window = parse_window(config.window) if config.window else None
     keeper = RunLease(engine=engine, run=run.run, owner=owner, stop=stop, window=window)
@@ -128,7 +126,7 @@ def _evaluate(
 
 
 def cancel_queries(engine: Engine, run: str) -> None:
-    """Have every query of the run that is open ended: nobody wants its answer any more."""
+    """Cancel every open query of the run."""
     for query_id in open_queries(engine, run):
         cancel.delay(query_id, f"run {run} was cancelled")
 

@@ -1,7 +1,7 @@
-"""A run as its report wants it: read from the record, nothing generated.
+"""A run as its report needs it, read from the record.
 
-Questions and references come from the data once more, where it can still be read and is still the
-same; else from the record, which knows the questions only.
+Questions and references come from the data if it is readable and unchanged, else from the record,
+which has only the questions.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from colm.workers.evaluator.cope_thresholds import threshold_sweeps
 from colm.workers.evaluator.data import digest_of, load
 from colm.workers.evaluator.run_control import newest_name, whole_name
 
-#: What the report calls the states of a unit.
+#: Unit states by their name in the report.
 STATUSES: Mapping[str, UnitStatus] = {
     "correct": "graded",
     "wrong": "graded",
@@ -54,16 +54,15 @@ STATUSES: Mapping[str, UnitStatus] = {
     "failed": "failed",
 }
 
-
 Tell = Callable[[str], None]
 
 
 def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunData:
-    """Everything that is to be told of a run, however far it is."""
-    found = store.find(engine, run)
-    config = RunConfig.model_validate(found.config)
+    """All data of a run, however far it is."""
+    row = store.find(engine, run)
+    config = RunConfig.model_validate(row.config)
     units = units_of(engine, run)
-    data, trouble = _data(config, found)
+    data, trouble = _data(config, row)
     prices = {n: costs.TokenPrice(input=p.input, output=p.output) for n, p in config.prices.items()}
     sharing = progress_of(engine, run, datetime.now(UTC)).sharing
     saved = sharing.prompt_tokens_saved + sharing.completion_tokens_saved
@@ -72,10 +71,10 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
         sweeps = threshold_sweeps(engine, config, units, data, prices, tell)
     return RunData(
         run=run,
-        ordered=f"{found.ordered_at:%Y-%m-%d %H:%M} UTC",
+        ordered=f"{row.ordered_at:%Y-%m-%d %H:%M} UTC",
         data=_data_words(config),
         machine=described(),
-        notes=tuple(_notes(found, config, len(units), trouble)),
+        notes=tuple(_notes(row, config, len(units), trouble)),
         examples=_examples(engine, units, data),
         entries=tuple(
             EntryData(name=e.name, strategy=e.strategy, options=e.model_dump(exclude_none=True))
@@ -83,7 +82,7 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
         ),
         units=tuple(_unit(engine, unit) for unit in units),
         baselines=config.baselines or (config.entries[0].name,),
-        planned=found.units,
+        planned=row.units,
         prices=prices,
         bad_rows=tuple((row.where, row.reason) for row in data.bad) if data else (),
         steps_asked=sharing.steps_asked,
@@ -93,13 +92,13 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
     )
 
 
-def _data(config: RunConfig, found: store.Run) -> tuple[Dataset | None, str | None]:
-    """The data that the run is on, or why there is none to be had."""
+def _data(config: RunConfig, row: store.Run) -> tuple[Dataset | None, str | None]:
+    """The run's data, or why it is missing."""
     try:
         data = load(config.data)
     except InvalidAsk as error:
         return None, f"references are missing: {error}"
-    if found.data is not None and digest_of(config, data) != found.data:
+    if row.data is not None and digest_of(config, data) != row.data:
         return None, f"references are missing: {config.data.source} has changed since"
     return data, None
 
@@ -111,10 +110,10 @@ def _data_words(config: RunConfig) -> str:
     return f"{data.source.rpartition('/')[2]}{part}{limit}"
 
 
-def _notes(found: store.Run, config: RunConfig, done: int, trouble: str | None) -> list[str]:
+def _notes(row: store.Run, config: RunConfig, done: int, trouble: str | None) -> list[str]:
     notes = []
-    if found.state != "done":
-        notes.append(f"The run is {found.state}: {done} of {found.units or '?'} units are done.")
+    if row.state != "done":
+        notes.append(f"The run is {row.state}: {done} of {row.units or '?'} units are done.")
     if config.data.part == "tuning":
         notes.append("These examples are for tuning: settings may have been chosen on them.")
     return notes + ([trouble] if trouble else [])
@@ -130,9 +129,9 @@ def _examples(
         }
     first = {unit.example: unit.query_id for unit in reversed(units)}
     with autocommit(engine) as connection:
-        asked = select(queries.c.query_id, queries.c.question)
-        asked = asked.where(queries.c.query_id.in_(tuple(first.values())))
-        questions = {row.query_id: row.question for row in connection.execute(asked)}
+        query = select(queries.c.query_id, queries.c.question)
+        query = query.where(queries.c.query_id.in_(tuple(first.values())))
+        questions = {row.query_id: row.question for row in connection.execute(query)}
     return {
         example: ExampleData(question=questions.get(query_id, ""))
         for example, query_id in first.items()
@@ -141,7 +140,7 @@ def _examples(
 
 def _unit(engine: Engine, unit: Unit) -> UnitData:
     answer = answers.answer_of(engine, unit.query_id).answer
-    told = answer.clients if answer is not None else {}
+    clients = answer.clients if answer is not None else {}
     status = STATUSES[unit.status]
     stage = unit.detail.get("stage")
     return UnitData(
@@ -155,10 +154,10 @@ def _unit(engine: Engine, unit: Unit) -> UnitData:
         extracted=unit.extracted,
         reason=unit.reason,
         ledger=tuple(Spent.model_validate(line) for line in unit.ledger),
-        # Clients that nobody graded, as where a judge does, are neither right nor wrong.
+        # Ungraded clients, as with a judge, are neither right nor wrong.
         clients={
             name: _texts(client, unit.clients[name])
-            for name, client in told.items()
+            for name, client in clients.items()
             if name in unit.clients
         },
         stage=stage if isinstance(stage, int) else None,
@@ -189,7 +188,7 @@ def described() -> str:
 
 
 def processor() -> str:
-    """The processor's model, where the system tells it."""
+    """The processor's model, where the system reports it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -203,7 +202,7 @@ def memory_gib() -> float:
 def write_report(
     run: str | None, before: str | None, folder: Path | None, *, as_json: bool
 ) -> None:
-    """Write the report of `run`, compared with `before` if given; or print its numbers as JSON.
+    """Write the report of `run`, compared with `before`; or print its numbers as JSON.
 
     None is the newest run.
     """
@@ -211,16 +210,16 @@ def write_report(
     console = Console(stderr=True)
     names = [newest_name(engine) if run is None else whole_name(engine, run)]
     names += [] if before is None else [whole_name(engine, before)]
-    found = [
+    runs = [
         read_run(engine, name, lambda words: console.print(words, style="dim")) for name in names
     ]
-    if empty := [data.run for data in found if not data.units]:
-        raise ColmError(f"nothing of run {empty[0]} is done yet: there is nothing to report")
-    data, earlier = found[0], found[1] if len(found) > 1 else None
+    if empty := [data.run for data in runs if not data.units]:
+        raise ColmError(f"run {empty[0]} has no finished units yet")
+    data, earlier = runs[0], runs[1] if len(runs) > 1 else None
     if as_json:
         changes = compare(earlier, data) if earlier else ()
-        told = report.as_json(data, analyse(data), before=earlier, changes=changes)
-        print_json(told)
+        document = report.as_json(data, analyse(data), before=earlier, changes=changes)
+        print_json(document)
         return
     files = report.write(data, folder or Path(f"report-{_file_name(data.run)}"), before=earlier)
     for caution in files.cautions:

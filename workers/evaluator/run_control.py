@@ -1,4 +1,4 @@
-"""`colm evaluate` and `colm run ...`: order a run, follow it, change what becomes of it."""
+"""Implementation of `colm evaluate` and `colm run ...`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from colm.workers.evaluator.data import describe_missing_tests, load
 from colm.workers.evaluator.process import cancel_queries
 from colm.workers.evaluator.run_view import run_picture, runs_table
 
-#: How often a watched run is looked at (seconds).
-LOOK_EVERY = 0.5
+#: Poll interval of a followed run (seconds).
+POLL_EVERY = 0.5
 
 
 def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) -> int:
-    """Order the run that `config` describes, after a look at its data; the exit status."""
+    """Order the run of `config` after a check of its data; the exit status."""
     run = place_order(read_config(config), name)
     if follow:
         return show_run(run, follow=True, as_json=as_json)
@@ -44,7 +44,7 @@ def order_run(config: Path, name: str | None, *, follow: bool, as_json: bool) ->
 
 
 def place_order(config: RunConfig, name: str | None) -> str:
-    """Order a run after a look at its data; its name, once it is recorded."""
+    """Order a run after a check of its data; returns its name once it is recorded."""
     describe_missing_tests(config, load(config.data))
     run = name or run_name(config.name, datetime.now(UTC), uuid.uuid4().hex)
     evaluate.apply_async((config,), {"name": run})
@@ -55,24 +55,24 @@ def place_order(config: RunConfig, name: str | None) -> str:
 def list_runs(*, as_json: bool) -> None:
     engine = connect(settings().database_url)
     now = datetime.now(UTC)
-    found = [(run, progress_of(engine, run.run, now)) for run in store.list_runs(engine, limit=50)]
+    runs = [(run, progress_of(engine, run.run, now)) for run in store.list_runs(engine, limit=50)]
     if as_json:
-        print_json([_told(run, progress) for run, progress in found])
+        print_json([_as_document(run, progress) for run, progress in runs])
     else:
-        Console().print(runs_table(found))
+        Console().print(runs_table(runs))
 
 
 def show_run(name: str, *, follow: bool, as_json: bool) -> int:
-    """Show how far a run is, once or until it ends; then 1 if it failed."""
+    """Show a run's progress, once or until it ends; 1 if it failed."""
     engine = connect(settings().database_url)
     run = store.find(engine, whole_name(engine, name))
     if follow:
         run = follow_run(engine, run)
     progress = progress_of(engine, run.run, datetime.now(UTC))
     if as_json:
-        told = _told(run, progress)
-        told["events"] = [asdict(event) for event in store.events(engine, run.run)]
-        print_json(told)
+        document = _as_document(run, progress)
+        document["events"] = [asdict(event) for event in store.events(engine, run.run)]
+        print_json(document)
     else:
         Console().print(run_picture(run, progress, datetime.now(UTC)))
     return 1 if follow and run.state == "failed" else 0
@@ -87,7 +87,7 @@ def change_run(name: str, what: Literal["paused", "resumed", "cancelled"]) -> No
 def changed(
     engine: Engine, run: str, what: Literal["paused", "resumed", "cancelled"]
 ) -> store.RunState:
-    """Change a run's state; what it is now. A cancelled run's open queries end."""
+    """Change a run's state; returns the new one. A cancelled run's open queries end."""
     state = store.change(engine, run, what, datetime.now(UTC))
     if state == "cancelled":
         cancel_queries(engine, run)
@@ -95,26 +95,26 @@ def changed(
 
 
 def whole_name(engine: Engine, name: str) -> str:
-    """The run that `name` names or begins; raises CallerError when none or several do."""
-    known = [run.run for run in store.list_runs(engine)]
-    found = [run for run in known if run.startswith(name)]
-    if name in known:
+    """The run that `name` begins. Raises CallerError for none or several."""
+    names = [run.run for run in store.list_runs(engine)]
+    matches = [run for run in names if run.startswith(name)]
+    if name in names:
         return name
-    if len(found) == 1:
-        return found[0]
-    problem = f"{len(found)} runs begin with" if found else "no run begins with"
-    raise CallerError(f"{problem} {name!r}; 'colm run list' lists them")
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"{len(matches)} runs begin with" if matches else "no run begins with"
+    raise CallerError(f"{problem} {name!r}: see 'colm run list'")
 
 
 def newest_name(engine: Engine) -> str:
-    """The run that was ordered last. Raises CallerError where none was."""
+    """The run ordered last. Raises CallerError if there is none."""
     for run in store.list_runs(engine, limit=1):
         return run.run
-    raise CallerError("no run is in the record: `colm evaluate FILE` orders one")
+    raise CallerError("the record has no run: order one with `colm evaluate FILE`")
 
 
 def _await_recorded(engine: Engine, run: str) -> None:
-    """Until a coordinator has recorded the order. Raises NoConsumer when none listens."""
+    """Wait until a coordinator has recorded the order. Raises NoConsumer."""
     limit = settings().limits.no_consumer_timeout
     check_at = time.monotonic() + limit
     while True:
@@ -124,11 +124,11 @@ def _await_recorded(engine: Engine, run: str) -> None:
             if time.monotonic() >= check_at:
                 if not queues_with_consumers(["colm.ask"]):
                     raise NoConsumer(
-                        f"nobody reads the queue colm.ask: start `colm coordinator`; run {run} "
-                        "will be ordered then"
+                        f"no coordinator consumes colm.ask: start `colm coordinator`, which then "
+                        f"records run {run}"
                     ) from None
                 raise ColmError(
-                    f"run {run} was not recorded; `colm dead` tells whether it was refused"
+                    f"run {run} was not recorded: see `colm dead recorded` for a refusal"
                 ) from None
             time.sleep(0.05)
         else:
@@ -136,16 +136,16 @@ def _await_recorded(engine: Engine, run: str) -> None:
 
 
 def follow_run(engine: Engine, run: store.Run) -> store.Run:
-    """Show the progress on standard error until the run ends."""
+    """Show progress on standard error until the run ends."""
     console = Console(stderr=True)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while (run := store.find(engine, run.run)).state in ("open", "paused"):
             if console.is_terminal:
                 now = datetime.now(UTC)
                 live.update(run_picture(run, progress_of(engine, run.run, now), now))
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_EVERY)
     return run
 
 
-def _told(run: store.Run, progress: Any) -> dict[str, Any]:
+def _as_document(run: store.Run, progress: Any) -> dict[str, Any]:
     return {**asdict(run), "done": progress.done, "progress": asdict(progress)}

@@ -1,4 +1,4 @@
-"""Working on one run: so many queries in flight, every end graded and committed on its own."""
+"""The loop over one run's queries: a bounded number in flight, each graded and committed alone."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from colm.workers.evaluator.plan import Planned, options_of
 
 logger = logging.getLogger(__name__)
 
-#: Whether to ask more: "ask"; to let what is in flight end: "drain"; or to stop at once: "stop".
+#: "ask": keep asking; "drain": let running queries end; "stop": stop at once.
 Orders = Literal["ask", "drain", "stop"]
 
-#: The longest wait for an end before orders are looked at again (seconds).
-LOOK_EVERY = 0.5
-#: A query that nobody has recorded for so long is asked again (seconds).
+#: The longest wait before orders are read again (seconds).
+POLL_EVERY = 0.5
+#: Time after which an unrecorded query is asked again (seconds).
 ASK_AGAIN_AFTER = 60.0
-#: Texts graded at once: graders that run programs wait for them.
+#: Concurrent gradings.
 GRADING_THREADS = 4
-#: Pauses while the broker or the database is away (seconds).
+#: Back-off while the broker or the database is away (seconds).
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-#: How much of a reason and of an extracted answer is kept (characters).
-KEPT = 4_000
+#: Stored length of a reason and of an extracted answer (characters).
+STORED_CHARS = 4_000
 
 
 @dataclass(kw_only=True)
@@ -50,7 +50,7 @@ class RunLoop:
     left: Iterator[Planned]
     ask: Asks
     grade: Grader
-    #: What to do now; called at least every LOOK_EVERY seconds.
+    #: The current orders; read at least every POLL_EVERY seconds.
     orders: Callable[[], Orders]
     clock: Callable[[], datetime]
     in_flight: dict[str, Planned] = field(default_factory=dict)
@@ -81,25 +81,25 @@ class RunLoop:
         if not self.in_flight:
             time.sleep(0.01)
             return None
-        for query_id in wait_for_any(self.engine, self.in_flight, LOOK_EVERY):
+        for query_id in wait_for_any(self.engine, self.in_flight, POLL_EVERY):
             planned = self._complete(query_id)
             self._grading[graders.submit(self._finish, planned)] = planned
         return None
 
     def _fill(self) -> bool:
-        """Ask until enough is in flight; False when nothing is left to ask."""
+        """Ask up to the limit in flight; False when nothing is left."""
         while len(self.in_flight) + len(self._grading) < self.config.concurrency + GRADING_THREADS:
             if len(self.in_flight) >= self.config.concurrency:
                 return True
             planned = next(self.left, None)
             if planned is None:
                 return False
-            self.in_flight[planned.query_id] = planned  # before the ask, which may fail for now
+            self.in_flight[planned.query_id] = planned  # before the ask, which may fail transiently
             self._ask(planned)
         return True
 
     def _ask(self, planned: Planned) -> None:
-        """Ask, unless the record knows the query already; an unusable one is a failed unit."""
+        """Ask unless the query is recorded already; an invalid one is a failed unit."""
         self._asked_at[planned.query_id] = float("-inf")
         if not recorded_of(self.engine, [planned.query_id]):
             try:
@@ -117,14 +117,14 @@ class RunLoop:
         return self.in_flight.pop(query_id)
 
     def _ask_again(self) -> None:
-        """What an away broker kept from being asked, or what nobody has recorded for long."""
+        """Repeat asks that the broker's absence prevented, and those unrecorded for long."""
         before = time.monotonic() - ASK_AGAIN_AFTER
         for query_id, asked_at in list(self._asked_at.items()):
             if asked_at < before:
                 self._ask(self.in_flight[query_id])
 
     def _collect(self) -> None:
-        """Raise what a grading thread could not commit, after putting its unit back in flight."""
+        """Raises a grading thread's commit error; its unit is in flight again."""
         for future in [future for future in self._grading if future.done()]:
             planned = self._grading.pop(future)
             try:
@@ -135,11 +135,11 @@ class RunLoop:
                 raise
 
     def _finish(self, planned: Planned) -> None:
-        """Grade and commit one unit; whatever goes wrong with its grading is its own."""
-        standing = answers.answer_of(self.engine, planned.query_id)
-        answer = standing.answer
+        """Grade and commit one unit; a grading error fails only this unit."""
+        state = answers.answer_of(self.engine, planned.query_id)
+        answer = state.answer
         if answer is None or answer.answer is None:
-            reason = standing.reason or "there is no answer"
+            reason = state.reason or "no answer"
             self._commit(planned, "failed", Grade(status="error", reason=reason), answer)
             return
         graded = self._graded(planned, answer)
@@ -147,11 +147,13 @@ class RunLoop:
 
     def _graded(self, planned: Planned, answer: Answer) -> GradedAnswer:
         try:
-            clients = self.config.grader.kind != "judge"  # who would cost as much as the query
+            clients = (
+                self.config.grader.kind != "judge"
+            )  # judging clients would cost as much as the query
             return grade_answer(self.grade, planned, answer, clients=clients)
         except TransientError:
             raise
-        except Exception as error:  # a grader's fault on one example must not end the run
+        except Exception as error:  # one example must not end the run
             logger.exception("unit %s cannot be graded", planned.key)
             reason = f"the grader failed: {error!r}"
             return GradedAnswer(answer=Grade(status="error", reason=reason), clients={})
@@ -172,8 +174,8 @@ class RunLoop:
             query_id=planned.query_id,
             at=self.clock(),
             status=status,
-            extracted=graded.extracted[:KEPT] if graded.extracted is not None else None,
-            reason=graded.reason[:KEPT] if graded.reason is not None else None,
+            extracted=graded.extracted[:STORED_CHARS] if graded.extracted is not None else None,
+            reason=graded.reason[:STORED_CHARS] if graded.reason is not None else None,
             clients=clients or {},
             detail=answer.detail if answer else {},
             prompt_tokens=answer.tokens.prompt if answer else 0,

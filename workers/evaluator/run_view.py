@@ -1,4 +1,4 @@
-"""A run as the terminal shows it."""
+"""Rich renderables of runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from colm.tasks.config.time_windows import in_window, next_opening, parse_window
 
 
 def run_picture(run: Run, progress: RunProgress, now: datetime) -> RenderableType:
-    """Everything that is to be seen of one run."""
+    """One run in full."""
     parts: list[RenderableType] = [_headline(run, progress, now)]
     if run.units:
         parts += [ProgressBar(total=run.units, completed=progress.done, width=60), ""]
@@ -28,12 +28,12 @@ def run_picture(run: Run, progress: RunProgress, now: datetime) -> RenderableTyp
     return Group(*parts)
 
 
-def runs_table(found: Sequence[tuple[Run, RunProgress]]) -> Table:
+def runs_table(runs: Sequence[tuple[Run, RunProgress]]) -> Table:
     """The latest runs, one a line."""
     table = Table(box=None, header_style="bold")
     for column in ("run", "state", "done", "of", "ordered", "note"):
         table.add_column(column, overflow="fold")
-    for run, progress in found:
+    for run, progress in runs:
         ordered = run.ordered_at.astimezone().strftime("%Y-%m-%d %H:%M")
         units = str(run.units) if run.units is not None else "?"
         table.add_row(
@@ -43,14 +43,14 @@ def runs_table(found: Sequence[tuple[Run, RunProgress]]) -> Table:
 
 
 def saved_words(sharing: Sharing) -> str:
-    """What generating equal steps once has saved."""
+    """The savings of sharing equal steps."""
     saved = sharing.prompt_tokens_saved + sharing.completion_tokens_saved
     steps = f"{sharing.steps_asked} steps asked, {sharing.steps_generated} generated"
     return f"{steps}: sharing saved {saved} tokens"
 
 
 def time_left(run: Run, progress: RunProgress) -> timedelta | None:
-    """How long the rest takes at the pace of the last minutes; None where there is none."""
+    """The remaining time at the recent pace; None if unknown."""
     if run.units is None or not progress.recent_units or run.state != "open":
         return None
     pace = progress.recent_units / max(progress.recent_seconds, 1.0)
@@ -70,14 +70,14 @@ def _headline(run: Run, progress: RunProgress, now: datetime) -> Text:
 
 
 def _waiting(run: Run, now: datetime) -> str:
-    """What an open run that nobody works on waits for."""
+    """The reason why an open run has no owner."""
     if run.state != "open" or run.owner is not None:
         return ""
     window = parse_window(run.config["window"]) if run.config.get("window") else None
     if window is not None and not in_window(now, window):
         opens = next_opening(now, window).astimezone(window.zone)
         return f"asks nothing before {opens:%a %Y-%m-%d %H:%M %Z}"
-    return "no evaluator works on it: `colm evaluator`"
+    return "no evaluator works on it: start `colm evaluator`"
 
 
 def _entries(progress: RunProgress, order: Sequence[str]) -> Table:

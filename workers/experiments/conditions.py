@@ -1,8 +1,8 @@
-"""Experiments on what surrounds the clients: a run for each condition, with clients of its own.
+"""Experiments on the clients' environment: one run for each condition, with its own clients.
 
-The clients' processes are started here, behind a slow link, and ended with the run. What was
-measured of them lies in `conditions.json` of the experiment's folder: an experiment that was killed
-goes on with the condition that it was at, when the same command is given again.
+The client processes start here, behind an emulated network, and end with the run. Measurements are
+in `conditions.json` of the experiment's folder: the same command continues a killed experiment at
+its condition.
 """
 
 from __future__ import annotations
@@ -39,46 +39,48 @@ from colm.tasks.config.settings import settings
 from colm.workers.evaluator.report import read_run
 from colm.workers.evaluator.run_control import changed, follow_run, place_order
 from colm.workers.experiments.client_processes import started
-from colm.workers.experiments.network_proxy import Address, Profile, ThrottlingProxy, broker_address
+from colm.workers.experiments.network_proxy import Address, NetworkProxy, Profile, broker_address
 from colm.workers.experiments.plan import Order, site_of, values_of
 from colm.workers.experiments.report import tell
 from colm.workers.local_stack.stack import by_engine
 
-#: The one entry of each run.
+#: The entry of every run.
 ENTRY: Final = {"name": "colm", "strategy": "colm", "options": {"rounds": 1}}
-#: Where it is written why a condition could not be run to its end.
+#: Key of the reason why a condition did not run to its end.
 TROUBLE: Final = "trouble"
 
 
 def run_conditions(
     name: str, order: Order, base: str | None, only: Sequence[str] | None, *, as_json: bool
 ) -> int:
-    """Make the experiment's runs, one after the other, and report them; the exit status."""
-    one, base = narrowed(ENVIRONMENT_EXPERIMENTS[name], only), base or name
+    """Runs the conditions one after another and reports them; the exit status."""
+    experiment, base = narrowed(ENVIRONMENT_EXPERIMENTS[name], only), base or name
     site = site_of(settings())
-    config, clients = config_of(one, site, order, Path.cwd())
+    config, clients = config_of(experiment, site, order, Path.cwd())
     _alone(clients)
     folder = Path(f"experiment-{base}")
     folder.mkdir(exist_ok=True)
     console = Console(stderr=True)
     engine = connect(settings().database_url)
     measured = _read(folder)
-    for condition in one.conditions:
+    for condition in experiment.conditions:
         run = f"{base}-{condition.name}"
-        known = measured.get(condition.name)
-        if known is not None and (TROUBLE in known or _state(engine, run) == "done"):
+        previous = measured.get(condition.name)
+        if previous is not None and (TROUBLE in previous or _state(engine, run) == "done"):
             continue
         console.print(f"run {run}", highlight=False)
-        found = _tried(condition, partial(_one, engine, run, config, condition, clients, folder))
-        measured = {**measured, condition.name: found}
+        result = _tried(
+            condition, partial(_run_condition, engine, run, config, condition, clients, folder)
+        )
+        measured = {**measured, condition.name: result}
         (folder / "conditions.json").write_text(json.dumps(measured, indent=1) + "\n")
-    data, numbers = _told(engine, base, one, measured)
-    tell(data, table_of(data, one.layout, measured=numbers), folder, as_json=as_json)
+    data, numbers = _merged_runs(engine, base, experiment, measured)
+    tell(data, table_of(data, experiment.layout, measured=numbers), folder, as_json=as_json)
     return 0
 
 
 def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What was measured; or why clients with so little memory could not go on."""
+    """The measurements, or the error of clients with too little memory."""
     try:
         return measure()
     except ClientsGone as gone:
@@ -87,51 +89,62 @@ def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Ma
         return {TROUBLE: str(gone)}
 
 
-def _told(
-    engine: Engine, base: str, one: EnvironmentExperiment, measured: Mapping[str, Mapping[str, Any]]
+def _merged_runs(
+    engine: Engine,
+    base: str,
+    experiment: EnvironmentExperiment,
+    measured: Mapping[str, Mapping[str, Any]],
 ) -> tuple[RunData, dict[str, dict[str, float | None]]]:
-    """The conditions' runs as one, what could not be run among its notes; and the figures."""
-    told = {c.name: measured[c.name] for c in one.conditions}
-    notes = [f"{name}: {found[TROUBLE]}" for name, found in told.items() if TROUBLE in found]
+    """The conditions' runs as one, with failed conditions as notes; and the figures."""
+    results = {c.name: measured[c.name] for c in experiment.conditions}
+    notes = [f"{name}: {result[TROUBLE]}" for name, result in results.items() if TROUBLE in result]
     read = {
         name: read_run(engine, f"{base}-{name}")
-        for name in told
+        for name in results
         if _state(engine, f"{base}-{name}") is not None
     }
     done = {name: data for name, data in read.items() if data.units}
     if not done:
-        raise ClientsGone("nothing was measured: " + "; ".join(notes))
+        raise ClientsGone("no condition was measured: " + "; ".join(notes))
     data = merged(done, base)
-    numbers = {name: dict(found) for name, found in told.items() if TROUBLE not in found}
+    numbers = {name: dict(result) for name, result in results.items() if TROUBLE not in result}
     return replace(data, notes=(*data.notes, *notes)), numbers
 
 
-def narrowed(one: EnvironmentExperiment, only: Sequence[str] | None) -> EnvironmentExperiment:
-    """The experiment under the conditions that `only` names. Raises InvalidAsk."""
+def narrowed(
+    experiment: EnvironmentExperiment, only: Sequence[str] | None
+) -> EnvironmentExperiment:
+    """The experiment under the conditions of `only`. Raises InvalidAsk."""
     if not only:
-        return one
-    found = []
+        return experiment
+    conditions = []
     for name in only:
-        condition = one.condition(name)
+        condition = experiment.condition(name)
         if condition is None:
-            known = [condition.name for condition in one.conditions]
-            hint = nearest(name, known) or f" (there are: {', '.join(known)})"
-            raise InvalidAsk(f"{one.name} has no condition {name!r}{hint}")
-        found.append(condition)
-    return replace(one, conditions=tuple(found))
+            names = [condition.name for condition in experiment.conditions]
+            hint = nearest(name, names) or f" (there are: {', '.join(names)})"
+            raise InvalidAsk(f"{experiment.name} has no condition {name!r}{hint}")
+        conditions.append(condition)
+    return replace(experiment, conditions=tuple(conditions))
 
 
 def config_of(
-    one: EnvironmentExperiment, site: Site, order: Order, folder: Path
+    experiment: EnvironmentExperiment, site: Site, order: Order, folder: Path
 ) -> tuple[RunConfig, Sequence[str]]:
-    """The run of every condition, and the clients that it asks. One query at once by default."""
+    """The run's configuration and the clients that it asks. One query at once by default."""
     values, chosen = values_of(site, order, folder)
     names = list(chosen.clients)
-    told = {"concurrency": 1, **values, "name": one.name, "clients": names, "entries": [ENTRY]}
-    return read_config(told), names
+    values_of_run = {
+        "concurrency": 1,
+        **values,
+        "name": experiment.name,
+        "clients": names,
+        "entries": [ENTRY],
+    }
+    return read_config(values_of_run), names
 
 
-def _one(
+def _run_condition(
     engine: Engine,
     run: str,
     config: RunConfig,
@@ -139,7 +152,7 @@ def _one(
     clients: Sequence[str],
     folder: Path,
 ) -> dict[str, float | None]:
-    """Have a run worked on under a condition; what was measured beside it, for each query."""
+    """Evaluates one run under a condition; the measurements for each query."""
     if _state(engine, run) in ("cancelled", "failed"):
         raise ColmError(f"run {run} is {_state(engine, run)}: give the experiment another --name")
     groups = by_engine({name: settings().clients[name] for name in clients})
@@ -149,38 +162,38 @@ def _one(
             place_order(config, run)
         else:
             before = len(read_run(engine, run).units)
-        # Else its steps would be waited for until their deadline.
+        # Steps of dead clients would otherwise wait for their deadline.
         with running.watched(lambda: changed(engine, run, "cancelled")):
             ended = follow_run(engine, store.find(engine, run))
         if ended.state != "done":
             raise ColmError(f"run {run} is {ended.state}: {ended.note}")
         memory = running.peak()
-    asked = (ended.units or 0) - before
+    queries = (ended.units or 0) - before
     return {
-        "KiB to broker": link.sent / 1024 / asked if asked else None,
-        "KiB from broker": link.received / 1024 / asked if asked else None,
+        "KiB to broker": link.sent / 1024 / queries if queries else None,
+        "KiB from broker": link.received / 1024 / queries if queries else None,
         "clients' peak MiB": memory,
     }
 
 
 def _state(engine: Engine, run: str) -> str | None:
-    known = {found.run: found.state for found in store.list_runs(engine)}
-    return known.get(run)
+    states = {run_row.run: run_row.state for run_row in store.list_runs(engine)}
+    return states.get(run)
 
 
 def _alone(clients: Sequence[str]) -> None:
-    """Raises CallerError where a client runs already: its answers would come by another way."""
+    """Raises CallerError for a client that already runs: it would answer outside the condition."""
     queues = {topology().overnight(name).name: name for name in clients}
     if running := sorted(queues[name] for name in queues_with_consumers(queues)):
         raise CallerError(
-            f"{', '.join(running)}: these clients run already, and this experiment starts its "
-            "own; stop them, or name others with --clients"
+            f"{', '.join(running)}: these clients already run; this experiment starts its own: "
+            "stop them, or give others with --clients"
         )
 
 
 @contextlib.contextmanager
-def _link(condition: Condition) -> Iterator[tuple[ThrottlingProxy, str]]:
-    """A link to the site's broker, and the broker's URL through it."""
+def _link(condition: Condition) -> Iterator[tuple[NetworkProxy, str]]:
+    """A proxy to the site's broker, and the broker's URL through it."""
     url = settings().broker_url
     profile = Profile(
         name=condition.name,
@@ -188,15 +201,15 @@ def _link(condition: Condition) -> Iterator[tuple[ThrottlingProxy, str]]:
         bandwidth=condition.bandwidth,
         loss=condition.loss,
     )
-    # The path of a Unix socket must be short.
+    # Unix socket paths must be short.
     with tempfile.TemporaryDirectory(prefix="colm-") as short:
         target, listen = addresses(url, Path(short) / "link.sock")
-        with ThrottlingProxy(listen=listen, target=target, profile=profile) as link:
+        with NetworkProxy(listen=listen, target=target, profile=profile) as link:
             yield link, through(url, link.listen)
 
 
 def addresses(url: str, beside: Path) -> tuple[Address, Address]:
-    """Where the broker is, and where a link to it may listen. Raises CallerError over TLS."""
+    """The broker's address, and one for the proxy to listen on. Raises CallerError for TLS."""
     parts = urlsplit(url)
     if parts.scheme == "redis+socket":
         return unquote(parts.netloc + parts.path), str(beside)
@@ -204,7 +217,7 @@ def addresses(url: str, beside: Path) -> tuple[Address, Address]:
 
 
 def through(url: str, link: Address) -> str:
-    """The URL with the link's address in place of the broker's."""
+    """The URL with the proxy's address in place of the broker's."""
     parts = urlsplit(url)
     if isinstance(link, str):
         host = parse_qs(parts.query).get("virtual_host", ["0"])[0]

@@ -1,7 +1,6 @@
-"""`colm experiment ...`: a plan made for this site becomes an ordinary run.
+"""An experiment as an ordinary run, planned for this site.
 
-Where each entry stands is written into the run's configuration: the report needs no settings, and
-is the same wherever the run is read.
+The run's configuration contains each entry's place in the table: a report needs no settings.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from colm.tasks.config.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the command line says of an experiment; None leaves it to the evaluation's file."""
+    """The command line of an experiment; None leaves a value to the evaluation's file."""
 
-    #: A data set, or an evaluation's TOML file, of which all but the entries is used.
+    #: A data set, or an evaluation's TOML file, whose entries are ignored.
     data: str
     clients: Sequence[str] | None = None
     servers: Sequence[str] | None = None
@@ -47,17 +46,21 @@ class Order:
     share: bool | None = None
 
 
-def site_of(found: Settings) -> Site:
-    """The participants of the settings that models answer for, and each one's model."""
+def site_of(config: Settings) -> Site:
+    """The participants with a model, and the model of each."""
     clients, servers = (
-        {name: model_of(one.engine) for name, one in kind.items() if one.engine.kind != "sandbox"}
-        for kind in (found.clients, found.servers)
+        {
+            name: model_of(participant.engine)
+            for name, participant in kind.items()
+            if participant.engine.kind != "sandbox"
+        }
+        for kind in (config.clients, config.servers)
     )
     return Site(clients=clients, servers=servers)
 
 
 def model_of(engine: EngineSettings) -> str:
-    """What two participants have in common if they are copies of one."""
+    """A text that is equal for participants with the same model."""
     if engine.kind == "scripted":
         return f"scripted {engine.reply}"
     return " ".join(filter(None, (engine.model, engine.base_url)))
@@ -66,7 +69,7 @@ def model_of(engine: EngineSettings) -> str:
 def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
     """The run of the experiment `name` on this site; paths are relative to `folder`.
 
-    Raises InvalidAsk where the site cannot, or the order is wrong.
+    Raises InvalidAsk for a site that lacks participants, or for a wrong order.
     """
     if name not in EXPERIMENTS:
         names = [*EXPERIMENTS, *ENVIRONMENT_EXPERIMENTS]
@@ -81,7 +84,7 @@ def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
 
 
 def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], Site]:
-    """What every run of the order says, and who of the site is asked. Raises InvalidAsk."""
+    """The configuration that all runs share, and its participants. Raises InvalidAsk."""
     values = _values(order, folder)
     clients = order.clients or values.get("clients")
     chosen = Site(
@@ -93,74 +96,78 @@ def values_of(site: Site, order: Order, folder: Path) -> tuple[dict[str, Any], S
     if order.servers:
         values["server"] = order.servers[0]
     for key in ("seeds", "concurrency", "share"):
-        if (said := getattr(order, key)) is not None:
-            values[key] = said
+        if (value := getattr(order, key)) is not None:
+            values[key] = value
     if order.limit is not None:
         values["data"] = {**values["data"], "limit": order.limit}
     return values, chosen
 
 
 def layout_of(run: str, config: Mapping[str, Any]) -> Layout:
-    """What the run was made for. Raises CallerError where it was made for no experiment."""
-    found = RunConfig.model_validate(config).experiment
-    if found is None:
-        raise CallerError(f"run {run} was made for no experiment: colm report {run}")
-    return _layout(found)
+    """The layout of the run's table. Raises CallerError for a run without an experiment."""
+    experiment = RunConfig.model_validate(config).experiment
+    if experiment is None:
+        raise CallerError(f"run {run} belongs to no experiment: use colm report {run}")
+    return _layout(experiment)
 
 
-def told_experiments(site: Site) -> list[dict[str, Any]]:
-    """Each experiment with the number of entries it has on this site, or why it cannot be made."""
-    told = []
-    for name, one in EXPERIMENTS.items():
+def describe_experiments(site: Site) -> list[dict[str, Any]]:
+    """Each experiment with its number of entries on this site, or why it cannot be run."""
+    documents = []
+    for name, experiment in EXPERIMENTS.items():
         try:
             entries, problem = len(plan_of(name, site)), ""
         except InvalidAsk as error:
             entries, problem = 0, str(error)
-        told.append({"name": name, "asks": one.asks, "entries": entries, "problem": problem})
+        documents.append(
+            {"name": name, "asks": experiment.asks, "entries": entries, "problem": problem}
+        )
     for name, other in ENVIRONMENT_EXPERIMENTS.items():
         entries, problem = len(other.conditions), ""
-        told.append({"name": name, "asks": other.asks, "entries": entries, "problem": problem})
-    return told
+        documents.append({"name": name, "asks": other.asks, "entries": entries, "problem": problem})
+    return documents
 
 
 def _values(order: Order, folder: Path) -> dict[str, Any]:
-    """What the order's file says of the run, or a run of the data set alone."""
+    """The configuration in the order's file, or one of the data set alone."""
     if not order.data.endswith(".toml"):
         return {"data": {"source": absolute(order.data, folder)}}
     values = read_values(folder / Path(order.data).expanduser())
     if not isinstance(values.get("data"), dict):
-        raise InvalidAsk(f"{order.data} has no [data] table: it says no data set to ask")
-    return {key: said for key, said in values.items() if key not in ("entries", "baselines")}
+        raise InvalidAsk(f"{order.data} has no [data] table")
+    return {key: value for key, value in values.items() if key not in ("entries", "baselines")}
 
 
-def _chosen(known: Mapping[str, str], names: Sequence[str] | None, what: str) -> Mapping[str, str]:
-    """Those of `known` that `names` lists, in its order; all where it lists none."""
+def _chosen(
+    available: Mapping[str, str], names: Sequence[str] | None, what: str
+) -> Mapping[str, str]:
+    """The entries of `available` listed in `names`, in their order; all without `names`."""
     if not names:
-        return known
+        return available
     for name in names:
-        if name not in known:
-            raise InvalidAsk(f"no {what} is called {name!r}{nearest(name, list(known))}")
-    return {name: known[name] for name in names}
+        if name not in available:
+            raise InvalidAsk(f"no {what} {name!r}{nearest(name, list(available))}")
+    return {name: available[name] for name in names}
 
 
 def _settings(name: str, points: Sequence[PlannedEntry]) -> dict[str, Any]:
-    one = EXPERIMENTS[name]
+    experiment = EXPERIMENTS[name]
     places = [
         {"entry": point.entry["name"], "series": point.series, "x": point.x, "label": point.label}
         for point in points
     ]
-    told = {field: getattr(one, field) for field in ("name", "asks", "axis", "against")}
-    return {**told, "places": places}
+    fields = {field: getattr(experiment, field) for field in ("name", "asks", "axis", "against")}
+    return {**fields, "places": places}
 
 
-def _layout(found: ExperimentSettings) -> Layout:
+def _layout(experiment: ExperimentSettings) -> Layout:
     return Layout(
-        name=found.name,
-        asks=found.asks,
-        axis=found.axis,
-        against=found.against,
+        name=experiment.name,
+        asks=experiment.asks,
+        axis=experiment.axis,
+        against=experiment.against,
         places={
-            one.entry: PlotPosition(series=one.series, x=one.x, label=one.label)
-            for one in found.places
+            place.entry: PlotPosition(series=place.series, x=place.x, label=place.label)
+            for place in experiment.places
         },
     )

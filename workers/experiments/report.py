@@ -1,4 +1,4 @@
-"""`colm experiment run` and `report`: order an experiment, wait for it, show what came of it."""
+"""Implementation of `colm experiment run` and `report`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from colm.workers.experiments.plan import Order, config_of, layout_of, site_of
 def run_experiment(
     name: str, order: Order, run_name: str | None, *, follow: bool, as_json: bool
 ) -> int:
-    """Order an experiment; with `follow` wait for its end and report it. The exit status."""
+    """Order an experiment; with `follow`, wait and report it. The exit status."""
     config = config_of(name, site_of(settings()), order, Path.cwd())
     run = place_order(config, run_name)
     console = Console(stderr=as_json)
@@ -70,18 +70,18 @@ def tell(data: RunData, table: Table, folder: Path, *, as_json: bool) -> None:
 
 
 def read_experiment(engine: Engine, run: str) -> tuple[RunData, Table]:
-    """An experiment's run and its table, however far it is. Raises ColmError if nothing is done."""
-    found = store.find(engine, run)
-    layout = layout_of(run, found.config)
+    """An experiment's run and table so far. Raises ColmError if nothing is done."""
+    row = store.find(engine, run)
+    layout = layout_of(run, row.config)
     data = read_run(engine, run)
     if not data.units:
-        raise ColmError(f"nothing of run {run} is done yet: there is nothing to report")
-    data = replace(data, notes=(*data.notes, *_cautions(data, found.config)))
+        raise ColmError(f"run {run} has no finished units yet")
+    data = replace(data, notes=(*data.notes, *_cautions(data, row.config)))
     return data, table_of(data, layout)
 
 
 def lines_of(table: Table) -> Lines:
-    """The table as the terminal shows it."""
+    """The table as lines of the terminal."""
     head, rows = report.cells(table)
     lines = Lines(title=escape(table.layout.asks), box=None, header_style="bold")
     for place, words in enumerate(head):
@@ -92,16 +92,16 @@ def lines_of(table: Table) -> Lines:
 
 
 def _cautions(data: RunData, config: dict[str, Any]) -> list[str]:
-    """What the seconds of this run hold besides the work of its queries."""
+    """Notes on what the run's seconds include besides its queries."""
     cautions = []
     if data.steps_generated < data.steps_asked:
         cautions.append(
             f"{data.steps_asked - data.steps_generated} of {data.steps_asked} steps were shared "
-            "between queries, which were quicker for it: order with --no-share to compare seconds."
+            "between queries, which saves time: use --no-share to compare seconds."
         )
     if config["concurrency"] > 1:
         cautions.append(
             f"{config['concurrency']} queries were in flight at once and waited for each other: "
-            "order with --concurrency 1 to see what one alone takes."
+            "use --concurrency 1 for the time of a single query."
         )
     return cautions

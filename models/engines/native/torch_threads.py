@@ -3,8 +3,8 @@
 torch splits an operation over a pool that OpenMP keeps for each thread that calls it. Once the
 pools of a process have more threads than there are processors, GNU's OpenMP lets their threads
 sleep between two operations, and to wake them costs as much as many an operation takes
-(`python -m benchmarks.pools`). So who loads a model does it without a pool, and the thread that
-generates has the only one.
+(`python -m benchmarks.engine.pools`). So who loads a model does it without a pool,
+and the thread that generates has the only one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Benchmarks of one engine on one device."""

@@ -1,0 +1,1 @@
+"""CoLM compared with the loops that it replaces."""

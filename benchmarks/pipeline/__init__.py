@@ -1,0 +1,1 @@
+"""Benchmarks of the queue, the record and the coordinator."""

@@ -1,0 +1,1 @@
+"""Tests of hostile clients and of tampering with the record."""
