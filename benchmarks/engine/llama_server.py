@@ -55,9 +55,9 @@ class LlamaPeer:
             },
         )
         answer.raise_for_status()
-        found = answer.json()
-        assert found["tokens_predicted"] == call.tokens, found["tokens_predicted"]
-        return str(found["content"])
+        reply = answer.json()
+        assert reply["tokens_predicted"] == call.tokens, reply["tokens_predicted"]
+        return str(reply["content"])
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -69,11 +69,11 @@ def llama(
     folder: Path, scratch: Path, tokenizer: ChatTokenizer, *, program: str | None, threads: int
 ) -> LlamaPeer:
     """A running server: `program`, or llama-server on the PATH, or the package xllamacpp."""
-    found = program or shutil.which("llama-server")
+    executable = program or shutil.which("llama-server")
     model = scratch / "model-f16.gguf"
-    if found is not None:
+    if executable is not None:
         write_gguf(folder, model)
-        return _executable(found, model, tokenizer, threads)
+        return _executable(executable, model, tokenizer, threads)
     try:
         xllamacpp = importlib.import_module("xllamacpp")
     except ImportError as error:
@@ -156,13 +156,13 @@ def _tensors(folder: Path) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file as load_torch
 
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):
         try:
-            found |= load_file(file)
+            tensors |= load_file(file)
         except TypeError:  # numpy has no bfloat16
-            found |= {k: v.to(torch.float32).numpy() for k, v in load_torch(file).items()}
-    return found
+            tensors |= {k: v.to(torch.float32).numpy() for k, v in load_torch(file).items()}
+    return tensors
 
 
 def _permuted(weights: Any, heads: int) -> Any:
@@ -173,11 +173,13 @@ def _permuted(weights: Any, heads: int) -> Any:
 
 
 def _write_vocabulary(writer: Any, folder: Path) -> None:
-    found = json.loads((folder / "tokenizer.json").read_text())
-    vocabulary = found["model"]["vocab"] | {t["content"]: t["id"] for t in found["added_tokens"]}
-    special = {token["content"] for token in found["added_tokens"]}
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"] | {
+        t["content"]: t["id"] for t in tokenizer["added_tokens"]
+    }
+    special = {token["content"] for token in tokenizer["added_tokens"]}
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    merges = found["model"]["merges"]
+    merges = tokenizer["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)

@@ -90,10 +90,10 @@ class EnginePeer:
 
     def generate(self, calls: Sequence[Call]) -> list[str]:
         futures = [self.engine.submit(self._request(call)) for call in calls]
-        found = [future.result() for future in futures]
-        for call, completion in zip(calls, found, strict=True):
+        completions = [future.result() for future in futures]
+        for call, completion in zip(calls, completions, strict=True):
             assert completion.completion_tokens == call.tokens, completion
-        return [completion.text for completion in found]
+        return [completion.text for completion in completions]
 
     def _request(self, call: Call) -> GenerationRequest:
         return GenerationRequest(

@@ -1,4 +1,4 @@
-"""What an engine makes of one device: ours beside those that others use, on the same work.
+"""Throughput of engines on one device: ours beside its peers, on the same work.
 
 Mixed requests, all at once: prompts of 51 to 583 tokens, completions of 19 to 244. Whole queries of
 CoLM: three drafts, a synthesis, three refinements. Refinements with the draft's KV kept, and not.
@@ -55,15 +55,19 @@ RATIOS = {
 
 
 def main() -> None:
-    found = parser(__doc__)
-    found.add_argument("--requests", type=int, default=16, help="mixed requests at once")
-    found.add_argument("--queries", type=int, default=8, help="queries of CoLM at once; 0: none")
-    found.add_argument("--repeats", type=int, default=3, help="samples of each engine")
-    found.add_argument("--threads", type=int, default=torch.get_num_threads())
-    found.add_argument("--llama-server", metavar="PATH", help="default: the one on the PATH")
-    found.add_argument("--vllm", metavar="PROGRAM", help="with --gpu: vLLM's program, a peer")
-    found.add_argument("--gpu", choices=("8b", "32b", "tiny"), help="random weights of that shape")
-    options = found.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--requests", type=int, default=16, help="mixed requests at once")
+    arguments.add_argument(
+        "--queries", type=int, default=8, help="queries of CoLM at once; 0: none"
+    )
+    arguments.add_argument("--repeats", type=int, default=3, help="samples of each engine")
+    arguments.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments.add_argument("--llama-server", metavar="PATH", help="default: the one on the PATH")
+    arguments.add_argument("--vllm", metavar="PROGRAM", help="with --gpu: vLLM's program, a peer")
+    arguments.add_argument(
+        "--gpu", choices=("8b", "32b", "tiny"), help="random weights of that shape"
+    )
+    options = arguments.parse_args()
     report = run_gpu(options) if options.gpu else run_cpu(options)
     report.publish(options.json)
 

@@ -60,10 +60,10 @@ class VllmPeer:
             },
         )
         answer.raise_for_status()
-        found = answer.json()
-        made = found["usage"]["completion_tokens"]
+        reply = answer.json()
+        made = reply["usage"]["completion_tokens"]
         assert made == call.tokens, made
-        return str(found["choices"][0]["text"])
+        return str(reply["choices"][0]["text"])
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -1,4 +1,4 @@
-"""What the engines are asked: mixed requests, a query of CoLM, a refinement. Pure.
+"""The work of the engine benchmarks: mixed requests, a query of CoLM, a refinement. Pure.
 
 All prompts are chats, rendered by the model's own template, and every completion has the length
 that its call names: the weights are such that no turn ends by itself.

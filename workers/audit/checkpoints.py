@@ -18,17 +18,17 @@ from colm.workers.periodic_thread import PeriodicThread
 logger = logging.getLogger(__name__)
 
 
-def key_path(found: Settings) -> Path:
-    return Path(found.audit.key) if found.audit.key else found.home / "audit.key"
+def key_path(site: Settings) -> Path:
+    return Path(site.audit.key) if site.audit.key else site.home / "audit.key"
 
 
 def site_key() -> SiteKey:
     """The key of this site; SettingsError says how to make one."""
     path = key_path(settings())
-    found = keys.load(path)
-    if found is None:
+    key = keys.load(path)
+    if key is None:
         raise SettingsError(f"there is no key at {path}: make one with 'colm audit key'")
-    return found
+    return key
 
 
 def checkpoint_all(engine: Engine, key: SiteKey) -> list[Checkpoint]:
@@ -53,7 +53,7 @@ class CheckpointThread(PeriodicThread):
             logger.info("checkpoint %d covers %d queries", checkpoint.number, checkpoint.queries)
 
 
-def start_checkpoints(found: Settings, engine: Engine) -> CheckpointThread | None:
+def start_checkpoints(site: Settings, engine: Engine) -> CheckpointThread | None:
     """Start the thread if this machine has the key and `audit.checkpoint_minutes` is not 0."""
-    key = keys.load(key_path(found)) if found.audit.checkpoint_minutes else None
-    return None if key is None else CheckpointThread(engine, key, found.audit.checkpoint_minutes)
+    key = keys.load(key_path(site)) if site.audit.checkpoint_minutes else None
+    return None if key is None else CheckpointThread(engine, key, site.audit.checkpoint_minutes)

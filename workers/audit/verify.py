@@ -59,13 +59,13 @@ def verify_export(path: Path, keys: Sequence[str], *, as_json: bool) -> bool:
     except (ValueError, RecursionError) as error:
         raise BadMessage(f"{path} is not JSON: {error}") from error
     trust = _trust(keys, site=False)
-    rows, found = check_export(document, trust)
+    rows, findings = check_export(document, trust)
     checked = AuditResult(
         queries=1,
         rows=len(rows.links),
         checkpoints=len(rows.checkpoints),
         unchained=int(rows.unchained),
-        findings=tuple(found),
+        findings=tuple(findings),
     )
     if not as_json:
         typer.echo(f"query {rows.query_id}, exported {document['exported_at']}")

@@ -34,8 +34,8 @@ def checkpoint_now(*, as_json: bool) -> None:
     key, engine = site_key(), connect(settings().database_url, pool_size=1)
     made = checkpoint_all(engine, key)
     if as_json:
-        told = [{"checkpoint": s.number, "queries": s.queries, "hash": s.hash} for s in made]
-        typer.echo(json.dumps(told))
+        entries = [{"checkpoint": s.number, "queries": s.queries, "hash": s.hash} for s in made]
+        typer.echo(json.dumps(entries))
         return
     for checkpoint in made:
         typer.echo(

@@ -72,7 +72,7 @@ class RunLease:
 
 
 def this_process() -> str:
-    """What names this process among all that ever ran: where, its id, and when it started."""
+    """A unique name of this process: PID namespace, process id and start time."""
     return f"{pid_namespace()}:{os.getpid()}:{started(os.getpid())}"
 
 
