@@ -37,21 +37,23 @@ _OWNER_OF_KEY = select(shared_steps.c.step_id).where(
 )
 
 
-def owner_of(engine: Engine, step: Step) -> str:
+def owner_of(engine: Engine, step: Step, adapter: str | None = None) -> str:
     """The id of the step that is generated for this one: its own, unless another came first.
 
-    The same for ever, whoever asks. Raises TransientError.
+    `adapter`: of the participant (see `content_key`). The id is the same for ever, whoever asks.
+    Raises TransientError.
     """
     with transaction(engine) as connection:
         known = connection.scalar(_OWNER, {"id": step.step_id})
         if known is not None:
             return str(known)
         run = connection.scalar(_RUN, {"id": step.query_id})
-        return step.step_id if run is None else _claim(connection, run, step)
+        return step.step_id if run is None else _claim(connection, run, step, adapter)
 
 
-def _claim(connection: Connection, run: str, step: Step) -> str:
-    row = {"step_id": step.step_id, "run": run, "key": content_key(step), "owner": step.step_id}
+def _claim(connection: Connection, run: str, step: Step, adapter: str | None) -> str:
+    key = content_key(step, adapter)
+    row = {"step_id": step.step_id, "run": run, "key": key, "owner": step.step_id}
     # Waits for another transaction that is inserting the same key.
     if connection.execute(once(connection, shared_steps), row).rowcount == 1:
         return step.step_id

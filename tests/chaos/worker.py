@@ -42,5 +42,5 @@ class JournalEngine(ScriptedEngine):
 
 if __name__ == "__main__":
     writer = JournalWriter(Path(sys.argv.pop(1)))
-    process.load_engine = lambda found: JournalEngine(found, writer)
+    process.load_engine = lambda found, _adapters=(): JournalEngine(found, writer)
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future
 
 from colm.models.engine_settings import EngineSettings
@@ -27,7 +28,7 @@ def _spin_until(future: Future[Completion]) -> None:
         sum(range(100_000))
 
 
-def _load_busy(found: EngineSettings) -> BusyEngine:
+def _load_busy(found: EngineSettings, _adapters: Iterable[str] = ()) -> BusyEngine:
     return BusyEngine(found)
 
 

@@ -46,7 +46,7 @@ def not_promised(step: Step, recorded: Completion, info: EngineInfo) -> str | No
     Promised is float32, greedy, with the recorded engine, model and kind of device; a draw with a
     seed only by the engine whose generator is its own on every batch; and the scripted engine.
     """
-    for name in ("engine", "model", "dtype", "device"):
+    for name in ("engine", "model", "dtype", "device", "adapter"):
         was, now = getattr(recorded, name), getattr(info, name)
         if name == "device":  # cuda:1 computes as cuda:0 does
             was, now = was.partition(":")[0], now.partition(":")[0]

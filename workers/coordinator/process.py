@@ -87,7 +87,7 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     engine = connect(found.database_url, pool_size=found.coordinator_threads + 7)
     record = SqlRecord(engine)
     marks = DispatchMarkBuffer(record)
-    sharing = StepDeduplicator(engine, send_step)
+    sharing = StepDeduplicator(engine, send_step, found.adapter_of)
     coordinator = Coordinator(
         record=record,
         roster=found.roster,

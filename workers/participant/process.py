@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kombu import Queue
 from pydantic import ValidationError
@@ -36,10 +36,11 @@ def run_clients(names: Sequence[str], threads: int | None) -> int:
     log_to_stderr()
     table = settings().clients
     engine = _shared_engine(table, names, "client", threads)
+    adapters = _adapters(table, names)
     queues = [q for name in names for q in topology_of(settings()).of_client(name)]
     # A client may be anywhere: it reaches the broker and nothing else.
     app.conf.update(result_backend="disabled://", worker_enable_remote_control=settings().embedded)
-    return _run("client", names, engine, queues)
+    return _run("client", names, engine, adapters, queues)
 
 
 def run_servers(names: Sequence[str], threads: int | None, *, device: str | None = None) -> int:
@@ -48,28 +49,30 @@ def run_servers(names: Sequence[str], threads: int | None, *, device: str | None
     table = settings().servers
     names = names or tuple(table)
     engine = _shared_engine(table, names, "server", threads)
+    adapters = _adapters(table, names)
     queues = [q for name in names for q in topology_of(settings()).of_server(name)]
     app.conf.update(result_backend="disabled://")
     if device is None:
-        return _run("server", names, engine, queues)
+        return _run("server", names, engine, adapters, queues)
     engine = _on_device(engine, device)
     # In Flower the processes of one host are told apart by their device.
-    return _run("server", names, engine, queues, suffix=f"-{device.replace(':', '')}")
+    return _run("server", names, engine, adapters, queues, suffix=f"-{device.replace(':', '')}")
 
 
 def _run(
     role: Role,
     names: Sequence[str],
     engine_settings: EngineSettings,
+    adapters: Mapping[str, str],
     queues: Sequence[Queue],
     *,
     suffix: str = "",
 ) -> int:
     app.conf.broker_pool_limit = PUBLISHING
     rights = probe_permissions(queues)
-    engine = load_engine(engine_settings)
+    engine = load_engine(engine_settings, adapters.values())
     worker = worker_name(joined([role, *names]) + suffix)
-    generator = EngineGenerator(engine, names, role, worker=worker)
+    generator = EngineGenerator(engine, names, role, worker=worker, adapters=adapters)
     dependencies.install_generator(generator)
     stops = StepCancellationConsumer(
         app.connection_for_read(), topology_of(settings()), names, generator.stop,
@@ -106,8 +109,11 @@ def _open_to_publish() -> None:
         waited_for(settings(), work)
 
 
-def load_engine(found: EngineSettings) -> Engine:
-    """The engine that `found` describes, loaded. Raises ModelUnusable or SettingsError."""
+def load_engine(found: EngineSettings, adapters: Iterable[str] = (), /) -> Engine:
+    """The engine that `found` describes, loaded; it can use the `adapters` of its participants.
+
+    Raises ModelUnusable or SettingsError.
+    """
     prepare_for_torch()
     from colm.models.engines.factory import build_engine
     from colm.workers.participant.quickstart_model import QUICKSTART, quickstart_folder
@@ -119,7 +125,9 @@ def load_engine(found: EngineSettings) -> Engine:
         folder, found = str(path), found.model_copy(update={"model": path.name})
     key, headers = endpoint_secrets(found)
     started = time.perf_counter()
-    engine = build_engine(found, model_path=folder, api_key=key, secret_headers=headers)
+    engine = build_engine(
+        found, model_path=folder, api_key=key, secret_headers=headers, adapters=adapters
+    )
     logger.info("%s ready in %.1f s", engine.info, time.perf_counter() - started)
     return engine
 
@@ -148,8 +156,16 @@ def _shared_engine(
             raise SettingsError(f"no [{role}s.{name}] is configured{nearest(name, table)}")
     engines = {table[name].engine for name in names}
     if len(engines) > 1:
+        engines = {engine.shared for engine in engines}
+    if len(engines) > 1:
         raise SettingsError(
             f"{listed(names)} are configured with different engines; start one process for each"
         )
     engine = engines.pop()
     return engine.model_copy(update={"threads": engine.threads or threads})
+
+
+def _adapters(table: Mapping[str, ParticipantSettings], names: Iterable[str]) -> dict[str, str]:
+    """The adapter of each participant that has one."""
+    engines = {name: table[name].engine for name in names}
+    return {name: engine.adapter for name, engine in engines.items() if engine.adapter is not None}

@@ -13,7 +13,13 @@ import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
-from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
+from colm.models.engines.base import (
+    EngineInfo,
+    EngineStats,
+    GenerationRequest,
+    cannot_adapt,
+    cannot_score,
+)
 from colm.models.engines.native.sampler import RowSampler
 from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
@@ -144,7 +150,13 @@ class LocalEngine(ABC):
             stops=(*request.sampling.stop, *self._stops),
             choices=choices,
             pixels=made.pixels,
+            adapter_folder=self._adapter_folder(request),
         )
+
+    def _adapter_folder(self, request: GenerationRequest) -> str | None:
+        if request.adapter is not None:
+            raise cannot_adapt(self._info)
+        return None
 
     def _arrived(self, *, wait: bool) -> list[SequenceState] | None:
         """What came since the last call; with `wait`, something or the end, which is None."""

@@ -13,6 +13,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from colm.models.engines.native.attention import SLOTS
 from colm.models.engines.native.image_processor import features_of, image_token_of, trial
 from colm.models.engines.native.kv_cache import CacheShape, KVCache, RowKV, WriteTarget
+from colm.models.engines.native.lora import ActiveAdapters, Adapter
 from colm.models.engines.native.tokenizer import Prompt
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import ModelUnusable
@@ -37,6 +38,7 @@ class Runner:
         self._model: Any = loaded.model
         self._dtype = loaded.dtype
         self._device = loaded.device
+        self._adapters = ActiveAdapters(loaded.model)
         _check_layers(loaded)
         with torch.inference_mode():
             expected = self._reference()
@@ -53,6 +55,15 @@ class Runner:
     def tokens(self) -> int:
         """How many tokens a row has room for."""
         return self._cache.shape.tokens
+
+    def activate(self, adapters: Sequence[Adapter | None]) -> None:
+        """The adapter of each row of the next passes, in their order."""
+        with torch.inference_mode():
+            self._adapters.activate(adapters)
+
+    def forget_adapters(self) -> None:
+        """Hold no tensors of adapters until the next `activate`."""
+        self._adapters.clear()
 
     def reserve(self, need: CacheShape, *, rows: int) -> None:
         """Make room for `need`, keeping the first `rows` rows. May run out of memory."""
@@ -102,6 +113,7 @@ class Runner:
 
     def release(self) -> None:
         self._cache.release()
+        self._adapters.clear()
 
     def _forward(
         self,

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from colm.models.engines.base import EngineInfo
+from colm.models.engines.native.adapter_cache import AdapterCache
 from colm.models.engines.native.decoding import FAULTS, Decoding
 from colm.models.engines.native.kv_cache import CacheShape, RowKV
+from colm.models.engines.native.lora import Adapter
 from colm.models.engines.native.model_runner import Runner
 from colm.models.engines.native.prefix_cache import MIN_SHARED, PrefixCache, shared_prefix
 from colm.models.engines.native.scoring import score
@@ -39,6 +41,7 @@ class Scheduler:
         info: EngineInfo,
         room: KVBudget,
         kept: PrefixCache[RowKV],
+        adapters: AdapterCache[Adapter],
         num_speculative_tokens: int = 0,
     ) -> None:
         self._runner = runner
@@ -46,6 +49,7 @@ class Scheduler:
         self._info = info
         self._room = room
         self._kept = kept
+        self._adapters = adapters
         self._decoding = Decoding(runner, tickets, num_speculative_tokens=num_speculative_tokens)
         self._line: WaitingQueue[SequenceState] = WaitingQueue()
         self._rows: list[SequenceState] = []
@@ -115,7 +119,9 @@ class Scheduler:
         except torch.OutOfMemoryError:
             self._kept.clear()  # keeping is a convenience: running requests come first
         else:
-            self._kept.put(conversation, generation.kv_tokens, kv)
+            self._kept.put(
+                conversation, generation.kv_tokens, kv, adapter=generation.adapter_sha256
+            )
 
     def _leave(self, row: int) -> None:
         """Free a row: the last one takes its place, and who is entering closes up."""
@@ -137,6 +143,7 @@ class Scheduler:
             chunk = generation.prompt[generation.filled : generation.filled + left]
             left -= len(chunk)
             try:
+                self._runner.activate([generation.adapter])
                 logits = self._runner.prefill(
                     len(self._rows), chunk, generation.filled, self._features(generation, chunk)
                 )
@@ -191,6 +198,12 @@ class Scheduler:
         reaches = [generation.max_len for generation in self._rows]
         if first is None or not self._room.fits(reaches, first.max_len):
             return None
+        try:
+            if not self._adapted(first):
+                return None
+        except EngineError as error:
+            self._tickets.fail(self._line.pop().ticket, error)
+            return None
         # A fault that nobody expects fails it with those that run, rather than forgetting it.
         generation = self._entering = self._line.pop()
         generation.started = time.monotonic()
@@ -204,12 +217,23 @@ class Scheduler:
             return None
         return generation
 
+    def _adapted(self, generation: SequenceState) -> bool:
+        """Give it its adapter; False while there is no room for one more."""
+        if generation.adapter_folder is not None:
+            running = [row.adapter for row in self._rows if row.adapter is not None]
+            generation.adapter = self._adapters.get(generation.adapter_folder, running)
+            return generation.adapter is not None
+        return True
+
     def _reuse(self, generation: SequenceState) -> None:
         """Start from the longest prefix that is kept, or that a running row holds."""
-        kept, target = self._kept.match(generation.prompt), len(self._rows)
+        adapter, target = generation.adapter_sha256, len(self._rows)
+        kept = self._kept.match(generation.prompt, adapter=adapter)
         length = kept.length if kept else MIN_SHARED - 1
         source = None
         for row, running in enumerate(self._rows):
+            if running.adapter_sha256 != adapter:
+                continue
             shared = shared_prefix(generation.prompt[:-1], running.kv_tokens)
             if shared > length:
                 source, length = row, shared

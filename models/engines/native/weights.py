@@ -54,6 +54,8 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
     #: As the settings name it.
     name: str
+    #: The folder, hub id or .gguf file that it was read from; None: it was made in memory.
+    source: str | None = None
     #: Prompt and completion together, in tokens.
     context_length: int
     #: Of a vision-language model: what turns chats and images into its inputs.
@@ -130,6 +132,7 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
         model=model,
         tokenizer=tokenizer,
         name=settings.model,
+        source=source,
         context_length=length,
         processor=processor,
     )

@@ -84,7 +84,7 @@ class OpenAIEngine:
     def info(self) -> EngineInfo:
         return EngineInfo(
             engine=_name(self._dialect),
-            model=self._settings.model,
+            model=self._settings.adapter or self._settings.model,
             dtype="",
             device=self._url.host,
             context_length=self._settings.max_model_len,
@@ -170,7 +170,7 @@ class OpenAIEngine:
                 total_s=ended - ticket.submitted,
                 batch_size=batch_size,
                 engine=_name(dialect, sampling),
-                model=self._settings.model,
+                model=self._model(ticket.request),
                 device=self._url.host[:80],
                 seed=None if "seed" in unheeded else sampling.seed,
             )
@@ -222,7 +222,7 @@ class OpenAIEngine:
     ) -> Reply | Failure | Setback:
         """One POST. `timeout` bounds it as a whole: httpx's own bounds only each silence."""
         seconds = self._settings.timeout
-        body = payload(self._settings.model, request, dialect)
+        body = payload(self._model(request), request, dialect)
         try:
             async with asyncio.timeout(seconds), self._connections.one() as client:
                 response = await self._post(client, body)
@@ -251,6 +251,10 @@ class OpenAIEngine:
         finally:
             await response.aclose()
         return response
+
+    def _model(self, request: GenerationRequest) -> str:
+        """vLLM and others serve an adapter as a model of its own name."""
+        return request.adapter or self._settings.adapter or self._settings.model
 
     @property
     def _where(self) -> str:
