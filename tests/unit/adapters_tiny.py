@@ -27,7 +27,7 @@ TARGETS: dict[str, tuple[str, ...]] = {"phi3": ("qkv_proj", "o_proj", "gate_up_p
 
 def save_adapter(folder: Path, family: str = "llama", *, seed: int = 1, **config: Any) -> Path:
     """An adapter with random A and B; `config` as peft's LoraConfig takes it."""
-    adapted(family, seed, **config).save_pretrained(str(folder))
+    adapted(family, seed, **config).save_pretrained(str(folder), save_embedding_layers=False)
     return folder
 
 

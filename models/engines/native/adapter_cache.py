@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -13,7 +13,7 @@ from colm.models.errors import ModelUnusable
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +78,11 @@ class AdapterCache(Generic[T]):
     def _make_room(self, folder: str, in_use: Collection[T]) -> bool:
         """Evict until one more fits; a version of `folder` that nobody uses needs no room."""
         others = [name for name in self._entries if name != folder]
-        held = {id(adapter) for adapter in in_use}
-        held |= {id(self._entries[name].adapter) for name in others}
+        held = {*in_use, *(self._entries[name].adapter for name in others)}
         for name in others:
             if len(held) < self._limit:
                 break
-            if all(self._entries[name].adapter is not adapter for adapter in in_use):
-                held.discard(id(self._entries.pop(name).adapter))
+            if self._entries[name].adapter not in in_use:
+                held.discard(self._entries.pop(name).adapter)
                 self._on_evict()
         return len(held) < self._limit
