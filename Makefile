@@ -48,7 +48,7 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 
 bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
-	@set -e; for program in overhead precision pools queue_tax engine peers record_size tampering; do \
+	@set -e; for program in overhead precision pools queue_tax engine engine_adapters peers record_size tampering; do \
 		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt

@@ -108,9 +108,9 @@ def _tensor_digests(files: list[Path]) -> Iterator[tuple[str, str]]:
     for file in files:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as data:
             header = read_header(data)
-            for name, told in header.tensors.items():
-                begin, end = (header.start + offset for offset in told["data_offsets"])
-                digest = hashlib.sha256(_canonical([told["dtype"], told["shape"]]))
+            for name, entry in header.tensors.items():
+                begin, end = (header.start + offset for offset in entry["data_offsets"])
+                digest = hashlib.sha256(_canonical([entry["dtype"], entry["shape"]]))
                 with memoryview(data) as view, view[begin:end] as tensor:
                     digest.update(tensor)
                 yield name, digest.hexdigest()

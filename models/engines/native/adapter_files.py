@@ -24,7 +24,7 @@ from colm.models.adapters import (
     read_header,
 )
 from colm.models.engines.native.int8 import Int8Linear
-from colm.models.engines.native.lora import Adapter, LowRank
+from colm.models.engines.native.lora import Adapter, Factors, joined
 from colm.models.engines.native.lora_config import LoraConfig
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import ModelUnusable
@@ -67,8 +67,8 @@ class AdapterReader:
         config = LoraConfig.parse(fields)
         names = config.targets(self._modules, linear=self._linear, head=self._head)
         _check_keys(tensors.keys(), names)
-        layers = {name: self._layer(name, config, tensors, dtype) for name in names}
-        return Adapter(sha256=adapter_sha256(fields, weights), layers=layers)
+        factors = {name: [self._factors(name, config, tensors, dtype)] for name in names}
+        return Adapter(sha256=adapter_sha256(fields, weights), layers=joined(factors))
 
     def _check_base(self, folder: Path, metadata: dict[str, str]) -> None:
         trained_on = metadata.get(BASE_KEY)
@@ -88,9 +88,9 @@ class AdapterReader:
             source = Path(cached_file(str(source), "config.json") or "").parent
         return base_sha256(source)
 
-    def _layer(
+    def _factors(
         self, name: str, config: LoraConfig, tensors: dict[str, Tensor], dtype: torch.dtype | None
-    ) -> LowRank:
+    ) -> Factors:
         module, rank = self._modules[name], config.rank(name)
         if not isinstance(module, nn.Linear | Int8Linear):
             raise ModelUnusable(
@@ -112,9 +112,11 @@ class AdapterReader:
             if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
                 raise ModelUnusable(f"{key} has values that are not finite: train it anew")
         weight = module.weight if isinstance(module, nn.Linear) else torch.empty(0)
-        like = weight.new_empty(0, dtype=dtype or weight.dtype)
+        # On processors a small product costs less in float32 than in bfloat16, as in peft.
+        quick = torch.float32 if weight.device.type == "cpu" else weight.dtype
+        like = weight.new_empty(0, dtype=dtype or quick)
         scaled = b.float() * config.scale(name)
-        return LowRank(a.to(like).contiguous(), scaled.T.to(like).contiguous())
+        return Factors(0, a.to(like), scaled.T.to(like))
 
 
 def _files(folder: Path) -> tuple[dict[str, Any], bytes]:

@@ -3,7 +3,8 @@
 y = W x + scale * B (A x) (Hu et al. 2021). The A of all adapters of a batch are one matrix, and so
 are the B: two products serve every row, and the columns of other rows' adapters are set to zero in
 between. For few adapters this is faster than to gather each row's A and B, or to group rows by
-adapter (`python -m benchmarks.engine_adapters`).
+adapter (`python -m benchmarks.engine_adapters`). Layers that read one input (queries, keys and
+values; gate and up) share the product with A.
 """
 
 from __future__ import annotations
@@ -16,16 +17,66 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+#: Sibling layers that read the same tensor.
+_SIBLINGS = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "attention"),
+    **dict.fromkeys(("gate_proj", "up_proj"), "mlp"),
+}
+
+
+class SharedA:
+    """A of all adapters of all layers that read one input; computed once for each input."""
+
+    def __init__(self, a: Tensor, owners: tuple[int, ...], layers: int) -> None:
+        #: (ranks, in).
+        self.a = a
+        #: The adapter of each rank, by its place in the stack.
+        self.owners = owners
+        self._hidden: Tensor | None = None
+        self._layers = layers
+        self._readers = 0
+        self._input: Tensor | None = None
+        self._low: Tensor | None = None
+
+    def hide(self, hidden: Tensor | None) -> None:
+        """`hidden`, (rows, 1, ranks): True where a rank is not of the row's adapter."""
+        self._hidden, self._input, self._low = hidden, None, None
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """(..., in) -> (tokens, ranks)."""
+        low = self._low
+        if low is None or inputs is not self._input:
+            low = linear(inputs.to(self.a.dtype), self.a)
+            if self._hidden is not None:
+                low.masked_fill_(self._hidden, 0.0)
+            low = low.view(-1, len(self.a))
+            self._input, self._low, self._readers = inputs, low, self._layers
+        self._readers -= 1
+        if not self._readers:  # hold no activations until the next pass
+            self._input = self._low = None
+        return low
+
 
 class LowRank(NamedTuple):
     """The product for one layer."""
 
-    #: (ranks, in): A of every adapter.
-    a: Tensor
-    #: (ranks, out): B transposed, with the scale in it.
+    shared: SharedA
+    #: The layer's own ranks.
+    ranks: slice
+    #: (own ranks, out): B transposed, with the scale in it.
     b: Tensor
-    #: (rows, 1, ranks), True where a column is not of the row's adapter; None: all are.
-    hidden: Tensor | None = None
+
+    @property
+    def a(self) -> Tensor:
+        return self.shared.a[self.ranks]
+
+
+class Factors(NamedTuple):
+    """A (rank, in) and scaled B (rank, out) of one adapter, by its place in the stack."""
+
+    owner: int
+    a: Tensor
+    b: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,14 +87,30 @@ class Adapter:
     layers: Mapping[str, LowRank]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Stack:
-    """Several adapters, their A and B one after another."""
+class _Stack(NamedTuple):
+    """The products of several adapters at once."""
 
     adapters: tuple[Adapter, ...]
     layers: Mapping[str, LowRank]
-    #: For each layer the ranks of the adapters, 0 where an adapter leaves it as it is.
-    ranks: Mapping[str, tuple[int, ...]]
+
+
+def joined(factors: Mapping[str, Sequence[Factors]]) -> dict[str, LowRank]:
+    """The products of layers whose factors these are."""
+    siblings: dict[str, list[str]] = {}
+    for name in factors:
+        parent, _, own = name.rpartition(".")
+        siblings.setdefault(f"{parent}.{_SIBLINGS.get(own, own)}", []).append(name)
+    layers = {}
+    for names in siblings.values():
+        parts = [part for name in names for part in factors[name]]
+        owners = tuple(part.owner for part in parts for _ in part.a)
+        shared, start = SharedA(torch.cat([part.a for part in parts]), owners, len(names)), 0
+        for name in names:
+            stop = start + sum(len(part.a) for part in factors[name])
+            b = torch.cat([part.b for part in factors[name]])
+            layers[name] = LowRank(shared, slice(start, stop), b)
+            start = stop
+    return layers
 
 
 class ActiveAdapters:
@@ -69,7 +136,9 @@ class ActiveAdapters:
         elif len(adapters) == 1 and None not in rows:
             self._products = adapters[0].layers
         else:
-            self._products = self._masked(self._stack_of(adapters))
+            stack = self._stack_of(adapters)
+            self._mask(stack)
+            self._products = stack.layers
 
     def clear(self) -> None:
         """Keep no adapter's tensors."""
@@ -84,15 +153,17 @@ class ActiveAdapters:
         def add(_module: nn.Module, inputs: Any, output: Tensor) -> None:
             if (product := self._products.get(name)) is None:
                 return
-            low = linear(inputs[0], product.a)
-            if product.hidden is not None:
-                low.masked_fill_(product.hidden, 0.0)
-            output.view(-1, output.shape[-1]).addmm_(low.view(-1, low.shape[-1]), product.b)
+            low = product.shared(inputs[0])[:, product.ranks]
+            rows = output.view(-1, output.shape[-1])
+            if low.dtype == rows.dtype:
+                rows.addmm_(low, product.b)
+            else:
+                rows.add_(low @ product.b)
 
         return add
 
     def _stack_of(self, adapters: tuple[Adapter, ...]) -> _Stack:
-        """The present stack as long as it has all of `adapters` and not twice as many."""
+        """The present stack as long as it has all of `adapters` and not more than twice as many."""
         stack = self._stack
         if stack is None or not (
             set(adapters) <= set(stack.adapters) and len(stack.adapters) <= 2 * len(adapters)
@@ -101,33 +172,24 @@ class ActiveAdapters:
             self._stack = stack = _stacked(adapters)
         return stack
 
-    def _masked(self, stack: _Stack) -> Mapping[str, LowRank]:
-        masks: dict[tuple[int, ...], Tensor] = {}
-        products = {}
-        for name, low in stack.layers.items():
-            ranks = stack.ranks[name]
-            if ranks not in masks:
-                masks[ranks] = self._mask(stack.adapters, ranks).to(low.a.device)
-            products[name] = low._replace(hidden=masks[ranks])
-        return products
-
-    def _mask(self, adapters: Sequence[Adapter], ranks: Sequence[int]) -> Tensor:
-        owners = torch.arange(len(adapters)).repeat_interleave(torch.tensor(ranks))
-        places = {id(adapter): place for place, adapter in enumerate(adapters)}
+    def _mask(self, stack: _Stack) -> None:
+        places = {id(adapter): place for place, adapter in enumerate(stack.adapters)}
         own = torch.tensor([places.get(id(adapter), -1) for adapter in self._rows])
-        return (owners[None] != own[:, None])[:, None]
+        masks: dict[tuple[int, ...], Tensor] = {}
+        for low in stack.layers.values():
+            owners = low.shared.owners
+            if owners not in masks:
+                hidden = torch.tensor(owners)[None] != own[:, None]
+                masks[owners] = hidden[:, None].to(low.b.device)
+            low.shared.hide(masks[owners])
 
 
 def _stacked(adapters: tuple[Adapter, ...]) -> _Stack:
-    layers, ranks = {}, {}
-    for name in dict.fromkeys(name for adapter in adapters for name in adapter.layers):
-        parts = [adapter.layers.get(name) for adapter in adapters]
-        ranks[name] = tuple(0 if part is None else len(part.a) for part in parts)
-        present = [part for part in parts if part is not None]
-        layers[name] = LowRank(
-            torch.cat([part.a for part in present]), torch.cat([part.b for part in present])
-        )
-    return _Stack(adapters=adapters, layers=layers, ranks=ranks)
+    factors: dict[str, list[Factors]] = {}
+    for owner, adapter in enumerate(adapters):
+        for name, low in adapter.layers.items():
+            factors.setdefault(name, []).append(Factors(owner, low.a, low.b))
+    return _Stack(adapters, joined(factors))
 
 
 @torch.no_grad()
