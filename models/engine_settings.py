@@ -1,4 +1,4 @@
-"""What a user may say about an engine in colm.toml. Light to import: no torch here."""
+"""Settings of an engine in colm.toml. Light to import: no torch."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class EngineSettings(Message):
 
     @property
     def shared(self) -> EngineSettings:
-        """What participants of one process must have in common: all but an adapter of a row."""
+        """The settings that participants of one process must share: all but the adapter."""
         return self if self.merge_adapter else self.model_copy(update={"adapter": None})
 
     def __hash__(self) -> int:

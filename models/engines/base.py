@@ -36,7 +36,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineInfo:
-    """What an engine runs, as it is recorded with every completion."""
+    """Engine, model and device, as recorded with every completion."""
 
     engine: str
     model: str

@@ -56,8 +56,8 @@ class AdapterCache(Generic[T]):
             self._entries[folder] = replace(entry, refused=signature)
             return entry.adapter
         # Files that changed while they were read are read again at the next request.
-        kept = signature if signature_of(folder) == signature else None
-        self._entries[folder] = _Entry(adapter=adapter, signature=kept)
+        stable = signature if signature_of(folder) == signature else None
+        self._entries[folder] = _Entry(adapter=adapter, signature=stable)
         self._entries.move_to_end(folder)
         if entry is not None:
             log.info("a new version of the adapter %s is in use", folder)

@@ -77,7 +77,7 @@ class ContinuousEngine(LocalEngine):
             tickets=self._tickets,
             info=info,
             room=KVBudget(rows=settings.max_num_seqs, tokens=settings.kv_cache_tokens),
-            kept=PrefixCache(settings.prefix_cache_tokens),
+            prefixes=PrefixCache(settings.prefix_cache_tokens),
             adapters=self._adapters,
             num_speculative_tokens=settings.num_speculative_tokens,
         )
@@ -112,7 +112,7 @@ class ContinuousEngine(LocalEngine):
         self._end()
 
     def _end(self) -> None:
-        """Give the model's memory back, here and in the followers."""
+        """Free the model's memory, here and in the followers."""
         try:
             self._batch.release()
             if isinstance(self._runner, LeadingRunner):

@@ -1,4 +1,4 @@
-"""What finished requests leave behind, so that a prefix is computed once. Pure: no torch.
+"""KV of finished requests, reused for prompts with the same prefix. Pure: no torch.
 
 The KV of a token depends on the tokens before it and on the adapter, and on nothing else. So
 whatever request a prefix was computed for, any request with the same adapter whose prompt begins
@@ -90,16 +90,16 @@ class PrefixCache(Generic[KV]):
         self._held = 0
 
 
-def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+def shared_prefix(first: Sequence[int], other: Sequence[int]) -> int:
     """How many tokens two sequences have in common at the start.
 
     Halving compares slices at the speed of C: a long prompt against a hundred entries takes a
     millisecond or so.
     """
-    low, high = 0, min(len(one), len(other))
+    low, high = 0, min(len(first), len(other))
     while low < high:
         middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
+        if first[low:middle] == other[low:middle]:
             low = middle
         else:
             high = middle - 1

@@ -1,4 +1,4 @@
-"""One running request: its tokens so far, and when it has said enough."""
+"""One running request: its tokens, and when it ends."""
 
 from __future__ import annotations
 
@@ -148,13 +148,13 @@ class SequenceState:
             self._lookup.record_acceptance(guessed, right)
 
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
-        """What the caller gets; EngineError if a message cannot hold it."""
+        """The result of the request; EngineError if a message cannot hold it."""
         submitted = self.ticket.submitted
         ended = self.drawn[-1] in self.ends | self.turn_ends
-        said = self.drawn[:-1] if ended else self.drawn
+        tokens = self.drawn[:-1] if ended else self.drawn
         try:
             return Completion(
-                text=self.decode(said) if self._text is None else self._text,
+                text=self.decode(tokens) if self._text is None else self._text,
                 finish_reason=self.finish_reason or "length",
                 prompt_tokens=len(self.prompt),
                 completion_tokens=len(self.drawn),

@@ -93,7 +93,7 @@ class OpenAIEngine:
 
     @property
     def untaken(self) -> frozenset[str]:
-        """What the endpoint is not sent, by the settings or as it refused it."""
+        """Fields that are not sent: by the settings, or because the endpoint refused them."""
         return self._dialect.untaken
 
     @property
@@ -212,10 +212,10 @@ class OpenAIEngine:
             )
 
     def _final_or_not(self, failure: Failure) -> Setback:
-        found = judged(failure, self._hide)
-        if isinstance(found, EngineError):
-            raise found
-        return found
+        verdict = judged(failure, self._hide)
+        if isinstance(verdict, EngineError):
+            raise verdict
+        return verdict
 
     async def _attempt(
         self, request: GenerationRequest, dialect: Dialect
@@ -224,7 +224,7 @@ class OpenAIEngine:
         seconds = self._settings.timeout
         body = payload(self._model(request), request, dialect)
         try:
-            async with asyncio.timeout(seconds), self._connections.one() as client:
+            async with asyncio.timeout(seconds), self._connections.acquire() as client:
                 response = await self._post(client, body)
         except (TimeoutError, httpx.TimeoutException):
             return Setback(reason=f"no reply within {seconds:g} s")
@@ -283,8 +283,8 @@ def _ended(reply: Reply, sampling: Sampling) -> tuple[str, Literal["stop", "leng
     finish_reason = "stop" if ends else reply.finish_reason
     if blank(text):
         why = why_no_text(reply.completion_tokens, finish_reason, reasoned=bool(reply.reasoning))
-        told = f" (finish_reason {reply.ended!r})" if reply.ended else ""
-        raise NoText(f"the endpoint gave no text: {why}{told}")
+        reason = f" (finish_reason {reply.ended!r})" if reply.ended else ""
+        raise NoText(f"the endpoint gave no text: {why}{reason}")
     if len(text) > MAX_COMPLETION_CHARS:
         raise EndpointError(f"the endpoint's text has {len(text)} characters")
     return text, finish_reason
@@ -299,8 +299,8 @@ def _name(dialect: Dialect, sampling: Sampling | None = None) -> str:
 def _secrets(
     settings: EngineSettings, url: httpx.URL, key: str | None, headers: Mapping[str, str]
 ) -> list[str]:
-    """What no error may show, the longest first: one can be a part of another."""
+    """Secrets that no error may show, the longest first: one can contain another."""
     proxy = httpx.URL(settings.proxy or "").password
-    asked = {value for name, value in url.params.multi_items() if is_secret(name)}
-    found = {*headers.values(), *asked, key or "", url.password, proxy}
-    return sorted({text.strip() for text in found} - {""}, key=len, reverse=True)
+    parameters = {value for name, value in url.params.multi_items() if is_secret(name)}
+    secrets = {*headers.values(), *parameters, key or "", url.password, proxy}
+    return sorted({text.strip() for text in secrets} - {""}, key=len, reverse=True)
