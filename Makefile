@@ -53,7 +53,7 @@ check: $(VENV)/dev-installed ## Format, lint, types and the floors between packa
 bench: $(VENV)/dev-installed ## Run every benchmark with small samples
 	@scripts/install-services
 	@set -e; for program in pipeline.overhead engine.precision engine.pools \
-			pipeline.queue_tax engine.throughput peers.compare pipeline.record_size; do \
+			pipeline.queue_tax engine.throughput engine.adapters peers.compare pipeline.record_size; do \
 		$(BIN)/python -m benchmarks.$$program --quick; done
 
 pin: ## Renew constraints.txt

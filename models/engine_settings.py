@@ -36,6 +36,14 @@ class EngineSettings(Message):
     #: transformers, paged: a local folder, a hub id, or a .gguf file. openvino: a local folder.
     #: openai: the endpoint's model name.
     model: str = Field(default="quickstart", min_length=1, max_length=400)
+    #: transformers: the folder of a LoRA adapter in peft's format (adapter_config.json,
+    #: adapter_model.safetensors). openai: the endpoint's name for it, sent in place of `model`.
+    adapter: str | None = Field(default=None, min_length=1, max_length=400)
+    #: transformers: adapters in memory at the same time.
+    max_adapters: int = Field(default=8, ge=1, le=256)
+    #: transformers: add the adapter to the weights at the start. The process then serves no other,
+    #: and a new version of the folder needs a restart.
+    merge_adapter: bool = False
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     #: auto: bfloat16, or float32 on a CPU without bfloat16. int8 (transformers, x86 CPUs): linear
     #: layers quantized to eight-bit integers, faster and slightly less exact.
@@ -95,6 +103,11 @@ class EngineSettings(Message):
         """Whether the weights are loaded into this process."""
         return self.kind in ("transformers", "paged", "openvino")
 
+    @property
+    def shared(self) -> EngineSettings:
+        """The settings that participants of one process must share: all but the adapter."""
+        return self if self.merge_adapter else self.model_copy(update={"adapter": None})
+
     def __hash__(self) -> int:
         """Defined because the dict fields are not hashable."""
         return hash((self.kind, self.model, self.base_url))
@@ -133,4 +146,24 @@ class EngineSettings(Message):
             )
         if self.dtype == "int8" and self.tensor_parallel > 1:
             raise ValueError("dtype 'int8' runs in one process: set tensor_parallel = 1")
+        self._check_adapter()
         return self
+
+    def _check_adapter(self) -> None:
+        if self.merge_adapter and self.adapter is None:
+            raise ValueError("merge_adapter needs an adapter")
+        if self.adapter is None:
+            return
+        if self.kind not in ("transformers", "openai"):
+            raise ValueError(
+                f"adapter is not for kind {self.kind!r}: set kind = 'transformers', or"
+                " merge the adapter into the model's folder"
+            )
+        if self.tensor_parallel > 1:
+            raise ValueError("adapter runs in one process: set tensor_parallel = 1")
+        if self.merge_adapter and (
+            self.kind == "openai" or self.dtype == "int8" or self.model.lower().endswith(".gguf")
+        ):
+            raise ValueError(
+                "merge_adapter is for unquantized weights of kind 'transformers': set it to false"
+            )

@@ -66,8 +66,9 @@ class Message(BaseModel):
 MAX_CHOICES = 32
 Choice = Annotated[str, Field(min_length=1, max_length=200)]
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: The sha256 of an image's bytes, which are in the site's image store.
-ImageId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ImageId = Sha256
 
 
 class Turn(Message):
@@ -224,6 +225,7 @@ class Completion(Message):
     model: str = Field(max_length=400)
     dtype: str = Field(default="", max_length=40)
     device: str = Field(default="", max_length=80)
+    adapter: Sha256 | None = None  # of the LoRA adapter's files (`colm.models.adapters`)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     mean_logprob: float | None = None  # natural log, mean over the sampled tokens
     #: Log-likelihood (natural) of each of `Step.choices`, summed over its tokens.

@@ -8,9 +8,10 @@ import json
 from colm.models.messages import Step
 
 
-def content_key(step: Step) -> str:
+def content_key(step: Step, adapter: str | None = None) -> str:
     """Sha256 of participant, messages, sampling and choices.
 
+    `adapter`: the SHA-256 of the participant's adapter, or its name where its files are elsewhere.
     Query, round, act, index and deadline are not included. A sampled step without a seed is not
     repeatable: its step id is included.
     """
@@ -23,4 +24,6 @@ def content_key(step: Step) -> str:
         "choices": list(step.choices),
         "only": step.step_id if sampled and step.sampling.seed is None else None,
     }
+    if adapter is not None:  # else the keys of a run from before there were adapters stay valid
+        inputs["adapter"] = adapter
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import Engine
@@ -13,8 +14,11 @@ from colm.workers.quickstart_model import QUICKSTART, quickstart_folder
 logger = logging.getLogger(__name__)
 
 
-def load_engine(engine_settings: EngineSettings) -> Engine:
-    """Load the engine. Raises ModelUnusable or SettingsError."""
+def load_engine(engine_settings: EngineSettings, adapters: Iterable[str] = (), /) -> Engine:
+    """Load the engine, with the `adapters` of its participants.
+
+    Raises ModelUnusable or SettingsError.
+    """
     prepare_for_torch()
     from colm.models.engines.factory import build_engine
 
@@ -26,7 +30,13 @@ def load_engine(engine_settings: EngineSettings) -> Engine:
         engine_settings = engine_settings.model_copy(update=update)
     key, headers = endpoint_secrets(engine_settings)
     started = time.perf_counter()
-    engine = build_engine(engine_settings, model_path=folder, api_key=key, secret_headers=headers)
+    engine = build_engine(
+        engine_settings,
+        model_path=folder,
+        api_key=key,
+        secret_headers=headers,
+        adapters=adapters,
+    )
     logger.info("%s ready in %.1f s", engine.info, time.perf_counter() - started)
     return engine
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from benchmarks.engine.work import Call
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import Engine, GenerationRequest
+from colm.models.engines.native.base import LocalEngine
 from colm.models.engines.native.tokenizer import ChatTokenizer
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.messages import Sampling
@@ -107,16 +108,25 @@ class EnginePeer:
         self.engine.close()
 
 
+L = TypeVar("L", bound=LocalEngine)
+
+
+def endless(engine: L) -> L:
+    """Let no turn end by the token of its template: the weights' config does not decide that."""
+    engine._tokenizer.ends = frozenset()
+    return engine
+
+
 def ours(loaded: LoadedModel, settings: EngineSettings, name: str = "ours") -> EnginePeer:
     from colm.models.engines.native.engine import ContinuousEngine
 
-    return EnginePeer(name, ContinuousEngine(loaded, settings))
+    return EnginePeer(name, endless(ContinuousEngine(loaded, settings)))
 
 
 def paged(loaded: LoadedModel, settings: EngineSettings) -> EnginePeer:
     from colm.models.engines.libraries.paged import PagedEngine
 
-    return EnginePeer("paged (transformers' manager)", PagedEngine(loaded, settings))
+    return EnginePeer("paged (transformers' manager)", endless(PagedEngine(loaded, settings)))
 
 
 def openvino(folder: Path, settings: EngineSettings) -> EnginePeer:

@@ -37,21 +37,23 @@ _OWNER_OF_KEY = select(shared_steps.c.step_id).where(
 )
 
 
-def owner_of(engine: Engine, step: Step) -> str:
+def owner_of(engine: Engine, step: Step, adapter: str | None = None) -> str:
     """The id of the step to generate: the first of the equal steps of its run.
 
-    The answer never changes. Raises TransientError.
+    `adapter`: of the participant (see `content_key`). The answer never changes. Raises
+    TransientError.
     """
     with transaction(engine) as connection:
         owner = connection.scalar(_OWNER, {"id": step.step_id})
         if owner is not None:
             return str(owner)
         run = connection.scalar(_RUN, {"id": step.query_id})
-        return step.step_id if run is None else _claim(connection, run, step)
+        return step.step_id if run is None else _claim(connection, run, step, adapter)
 
 
-def _claim(connection: Connection, run: str, step: Step) -> str:
-    row = {"step_id": step.step_id, "run": run, "key": content_key(step), "owner": step.step_id}
+def _claim(connection: Connection, run: str, step: Step, adapter: str | None) -> str:
+    key = content_key(step, adapter)
+    row = {"step_id": step.step_id, "run": run, "key": key, "owner": step.step_id}
     if insert_new(connection, shared_steps, row):
         return step.step_id
     owner = connection.execute(_OWNER_OF_KEY, {"run": run, "key": row["key"]}).scalar_one()

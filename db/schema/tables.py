@@ -143,6 +143,7 @@ outcomes = Table(
     Column("mean_logprob", Double),
     Column("choice_logprobs", Json),
     Column("thought", PlainText),
+    Column("adapter", PlainText),
     *text_digests(),
     row_hash(),
     CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),

@@ -30,11 +30,13 @@ class GenerationRequest:
     #: Requests of one conversation (same query and participant): what one computed is kept, so
     #: that the next need not compute the beginning that they share.
     conversation: str | None = None
+    #: Folder of a LoRA adapter, or its name at an endpoint; None: that of the engine's settings.
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineInfo:
-    """What an engine runs, as it is recorded with every completion."""
+    """Engine, model and device, as recorded with every completion."""
 
     engine: str
     model: str
@@ -44,6 +46,8 @@ class EngineInfo:
     context_length: int | None
     #: How many requests are worth handing over at once: the worker's thread count.
     capacity: int
+    #: SHA-256 of the adapter of requests that name none.
+    adapter: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -88,6 +92,11 @@ def cannot_score(info: EngineInfo) -> EngineError:
         f"the engine {info.engine!r} cannot tell how likely given continuations are; 'transformers'"
         " can"
     )
+
+
+def cannot_adapt(info: EngineInfo) -> EngineError:
+    """For a request with an adapter, where the engine takes none."""
+    return EngineError(f"the engine {info.engine!r} takes no adapters; 'transformers' does")
 
 
 def why_no_text(completion_tokens: int, finish_reason: str, *, reasoned: bool) -> str:

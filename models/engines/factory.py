@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from colm.models.engine_settings import EngineSettings
@@ -16,18 +16,20 @@ def build_engine(
     model_path: str | None = None,
     api_key: str | None = None,
     secret_headers: Mapping[str, str] | None = None,
+    adapters: Iterable[str] = (),
 ) -> Engine:
     """The engine that `settings` describe, loaded and ready.
 
     `model_path` is where the weights of `settings.model` lie when the name alone does not say it
-    (the quickstart model). Raises ModelUnusable or SettingsError, saying what to do.
+    (the quickstart model). `adapters`: folders that requests will name; those of a local engine are
+    checked now. Raises ModelUnusable or SettingsError, saying what to do.
     """
     if settings.local:
         from colm.models.engines.native.weights import explained
 
         with explained(model_path or settings.model):
-            return _built(settings, model_path, api_key, secret_headers)
-    return _built(settings, model_path, api_key, secret_headers)
+            return _built(settings, model_path, api_key, secret_headers, adapters)
+    return _built(settings, model_path, api_key, secret_headers, adapters)
 
 
 def _built(
@@ -35,6 +37,7 @@ def _built(
     model_path: str | None,
     api_key: str | None,
     secret_headers: Mapping[str, str] | None,
+    adapters: Iterable[str],
 ) -> Engine:
     match settings.kind:
         case "scripted":
@@ -46,7 +49,7 @@ def _built(
 
             return OpenAIEngine(settings, api_key=api_key, secret_headers=secret_headers)
         case "transformers":
-            return _transformers(settings, model_path)
+            return _transformers(settings, model_path, adapters)
         case "paged":
             from colm.models.engines.libraries.paged import PagedEngine
             from colm.models.engines.native.weights import load
@@ -62,13 +65,15 @@ def _built(
             assert_never(settings.kind)
 
 
-def _transformers(settings: EngineSettings, model_path: str | None) -> Engine:
+def _transformers(
+    settings: EngineSettings, model_path: str | None, adapters: Iterable[str]
+) -> Engine:
     from colm.models.engines.native.engine import ContinuousEngine
     from colm.models.engines.native.tensor_parallel import load_parallel
     from colm.models.engines.native.weights import load
 
     read = load_parallel if settings.tensor_parallel > 1 else load
-    return ContinuousEngine(read(settings, model_path=model_path), settings)
+    return ContinuousEngine(read(settings, model_path=model_path), settings, adapters=adapters)
 
 
 def _openvino(settings: EngineSettings, model_path: str | None) -> Engine:

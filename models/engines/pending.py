@@ -1,8 +1,7 @@
-"""Who waits for what: the futures of every engine, kept in one place behind one lock.
+"""The pending requests of an engine: their futures and counters, behind one lock.
 
-A ticket is settled exactly once, by whoever comes first: the engine's result, its error, `cancel`
-or `close`. An engine therefore never asks whether a caller has gone before it settles a ticket; it
-asks only to save work.
+A request is settled exactly once, by the first of: the engine's result, its error, `cancel`,
+`close`. An engine need not check whether a request was cancelled before it settles it.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ class PendingRequest:
 
 
 class PendingRequests:
-    """The open tickets of one engine and its counters. Safe from any thread.
+    """The open requests of one engine and its counters. Thread-safe.
 
-    Callbacks of a future run in the thread that settles it, never under the lock.
+    A future's callbacks run in the thread that settles it, without the lock.
     """
 
     def __init__(self) -> None:
@@ -58,11 +57,11 @@ class PendingRequests:
 
     @property
     def progress_counter(self) -> int:
-        """Grows with every `beat`, every step and every completion."""
+        """Grows with every `record_progress`, step and completion."""
         return self._pulse
 
     def record_progress(self) -> None:
-        """Something has moved. For the engine's own thread."""
+        """Count progress. For the engine's own thread."""
         self._pulse += 1
 
     def open(self, request: GenerationRequest) -> PendingRequest:

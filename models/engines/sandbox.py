@@ -29,9 +29,9 @@ class SandboxEngine:
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        found = protections()
-        if not found.passed:
-            raise SandboxUnusable(f"the sandbox cannot run Python: {found.reason}")
+        protection = protections()
+        if not protection.passed:
+            raise SandboxUnusable(f"the sandbox cannot run Python: {protection.reason}")
         self._settings = settings
         self._tickets = PendingRequests()
         self._pool = ThreadPoolExecutor(settings.max_num_seqs, thread_name_prefix="sandbox")
@@ -39,7 +39,7 @@ class SandboxEngine:
             engine="sandbox",
             model=f"python-{platform.python_version()}",
             dtype="",
-            device=", ".join(found.protections)[:80],
+            device=", ".join(protection.protections)[:80],
             context_length=None,
             capacity=settings.max_num_seqs,
         )
@@ -98,12 +98,12 @@ class SandboxEngine:
 
     def _check(self, ticket: PendingRequest, started: float) -> Completion | None:
         """None: the step's deadline ended the program, which says nothing about the program."""
-        asked = read_request(ticket.request.messages[-1].content)
+        program = read_request(ticket.request.messages[-1].content)
         limits = Limits.of(self._settings.run_seconds, self._settings.run_megabytes * 2**20)
         deadline, whole = ticket.request.deadline, limits.seconds
         if deadline is not None:
             limits = replace(limits, seconds=min(whole, deadline - started))
-        verdict = run(asked.code, asked.tests, limits=limits)
+        verdict = run(program.code, program.tests, limits=limits)
         if verdict.status == "timeout" and verdict.seconds >= limits.seconds < whole:
             return None
         return self._completion(ticket, verdict, started)

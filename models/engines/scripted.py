@@ -103,9 +103,9 @@ class ScriptedEngine:
         else:
             seconds = time.monotonic() - ticket.submitted
             self._tickets.count_step(1)
-            told = outcome.model_copy(update={"total_s": seconds})
+            timed = outcome.model_copy(update={"total_s": seconds})
             chosen = bool(ticket.request.choices)
-            self._tickets.finish(ticket, told, opened=None if chosen else "")
+            self._tickets.finish(ticket, timed, opened=None if chosen else "")
 
     def _complete(self, ticket: PendingRequest) -> Completion:
         request, sampling = ticket.request, ticket.request.sampling

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from colm.models.adapters import configured_adapter
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import InvalidAsk, SettingsError
 from colm.models.images import MAX_BYTES, MAX_PIXELS
@@ -242,6 +243,12 @@ class Settings(Message):
     def shown_database(self) -> str:
         """The database without its password."""
         return redact(self.database_url)
+
+    def adapter_of(self, participant: str) -> str | None:
+        """The digest of a participant's adapter, or its name where its files are elsewhere."""
+        table = self.clients if participant in self.clients else self.servers
+        engine = table[participant].engine if participant in table else EngineSettings()
+        return None if engine.adapter is None else configured_adapter(engine.adapter)
 
     @property
     def roster(self) -> Roster:

@@ -42,5 +42,5 @@ class JournalEngine(ScriptedEngine):
 
 if __name__ == "__main__":
     writer = JournalWriter(Path(sys.argv.pop(1)))
-    engine_loader.load_engine = lambda engine_settings: JournalEngine(engine_settings, writer)
+    engine_loader.load_engine = lambda settings, _adapters=(): JournalEngine(settings, writer)
     main()

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from colm.models.engines.openai.wire import Failure, Told, may_pass
+from colm.models.engines.openai.wire import ErrorBody, Failure, may_pass
 from colm.models.strategies import STRATEGIES
 from colm.models.strategies.format_options import FormatOptions
 from colm.tasks.config.settings import Settings, load
@@ -116,7 +116,7 @@ def test_the_page_says_which_statuses_are_tried_again() -> None:
             first, _, last = listed.partition(" to ")
             span = range(int(first), int(last) + 1) if last else map(int, listed.split(", "))
             again |= {*span} - {int(number) for number in never.split(", ") if number}
-    passing = {s for s in range(300, 600) if may_pass(Failure(status=s, told=Told()))}
+    passing = {s for s in range(300, 600) if may_pass(Failure(status=s, body=ErrorBody()))}
     assert again == passing
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future
 
 from colm.models.engine_settings import EngineSettings
@@ -28,7 +29,7 @@ def _spin_until(future: Future[Completion]) -> None:
         sum(range(100_000))
 
 
-def _load_busy(engine_settings: EngineSettings) -> BusyEngine:
+def _load_busy(engine_settings: EngineSettings, _adapters: Iterable[str] = ()) -> BusyEngine:
     return BusyEngine(engine_settings)
 
 

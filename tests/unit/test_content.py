@@ -50,6 +50,11 @@ def test_whatever_decides_the_completion_matters(change: dict[str, Any]) -> None
     assert content_key(STEP.model_copy(update=change)) != content_key(STEP)
 
 
+def test_the_adapter_matters() -> None:
+    keys = {content_key(STEP, adapter) for adapter in (None, "a" * 64, "b" * 64)}
+    assert len(keys) == 3
+
+
 def test_where_turns_end_matters() -> None:
     one = (Turn(role="user", content="ab"), Turn(role="user", content="c"))
     other = (Turn(role="user", content="a"), Turn(role="user", content="bc"))

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from colm.db.connection import snapshot
+from colm.db.integrity.hash_chain import row_hash
 from colm.db.record.store import SqlRecord
 from colm.db.schema.tables import outcomes
 from colm.models.messages import Step
@@ -92,6 +93,30 @@ class OutcomesContract(DatabaseContract):
             (False, True),
             (True, False),
         ]
+
+    def test_the_adapter_is_recorded_and_is_no_value_where_there_is_none(
+        self, record: SqlRecord, engine: Engine
+    ) -> None:
+        outcome = completed("It is 42.")
+        assert outcome.completion is not None
+        with_adapter = replace(
+            outcome, completion=outcome.completion.model_copy(update={"adapter": "a" * 64})
+        )
+        with record.begin(a_query()) as life:
+            life.apply(asking(a_step(), a_step(index=1)), NOW)
+            life.add_outcome(a_step(), with_adapter)
+            life.add_outcome(a_step(index=1), completed("It is 43."))
+            now = life.state
+        with record.open("query-0001") as life:
+            assert life.state == now
+        with snapshot(engine) as connection:
+            rows = [row._asdict() for row in connection.execute(select(outcomes))]
+        assert [row["adapter"] for row in rows] == ["a" * 64, None]
+        # It is part of the hash, and older records hash as they did.
+        before = {name: value for name, value in rows[1].items() if name != "adapter"}
+        assert row_hash("outcomes", before, rows[0]["hash"]) == rows[1]["hash"]
+        changed = {**rows[0], "adapter": "b" * 64}
+        assert row_hash("outcomes", changed, None) != row_hash("outcomes", rows[0], None)
 
     def test_what_comes_for_a_closed_step_is_kept_as_late_and_once(
         self, record: SqlRecord, engine: Engine

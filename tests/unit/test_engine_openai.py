@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import socket
@@ -370,3 +371,13 @@ def test_a_fault_of_ours_reaches_the_caller(
 
     with pytest.raises(EngineError, match="a bug"):
         client.ask()
+
+
+def test_an_adapter_is_the_model_that_the_endpoint_is_asked_for(endpoint: Endpoint) -> None:
+    client = Client(endpoint.url, adapter="small-law")
+    other = dataclasses.replace(request("Hello"), adapter="small-tax")
+    completions = [client.ask(), client.engine.submit(other).result(SOON)]
+    assert client.engine.info.model == "small-law"
+    assert [body["model"] for body in endpoint.asked] == ["small-law", "small-tax"]
+    assert [(c.model, c.adapter) for c in completions] == [("small-law", None), ("small-tax", None)]
+    client.engine.close()

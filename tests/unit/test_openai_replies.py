@@ -206,7 +206,7 @@ def test_a_text_that_was_cut_is_told_from_one_that_ended(reason: object, ours: s
 )  # fmt: skip
 def test_half_a_text_of_an_endpoint_that_failed_is_no_completion(reason: str, again: bool) -> None:
     found = failed(body(choice={"finish_reason": reason}))
-    assert repr(reason) in found.told.message
+    assert repr(reason) in found.body.message
     assert may_pass(found) is again
 
 
@@ -332,7 +332,7 @@ def test_a_stream_that_breaks_off_may_be_whole_the_next_time() -> None:
 def test_an_error_in_a_stream_is_told() -> None:
     error = {"error": {"code": 502, "message": "Upstream lost"}}
     for streamed in (events(chunk(content="The answer"), error), events(error)):
-        assert failed(read_body(streamed, None)).told.message == "Upstream lost"
+        assert failed(read_body(streamed, None)).body.message == "Upstream lost"
 
 
 def written(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError, Future
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from colm.models.messages import Attempt, Completion, Step, StepError
 from colm.tasks.config.settings import ParticipantSettings
 from colm.workers.engine_loader import endpoint_secrets, load_engine
 from colm.workers.participant import process
+from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step
 from tests.unit.test_participant import HandEngine, QuickEngine, Worker, generator
 
@@ -86,6 +88,31 @@ def test_clients_share_a_process_only_if_they_share_an_engine() -> None:
         process._shared_engine(table, ["ada", "cy"], "client", None)
     with pytest.raises(SettingsError, match=r"no \[clients.boo\] is configured; .* 'bo'"):
         process._shared_engine(table, ["boo"], "client", None)
+
+
+def _with_adapter(adapter: str | None, **engine: Any) -> ParticipantSettings:
+    return ParticipantSettings(engine=EngineSettings(adapter=adapter, **engine))
+
+
+def test_clients_whose_engines_differ_in_their_adapters_share_a_process() -> None:
+    table = {"ada": _with_adapter("a"), "bo": _with_adapter("b"), "cy": _with_adapter(None)}
+    assert process._shared_engine(table, list(table), "client", None) == EngineSettings()
+    assert process._adapters(table, list(table)) == {"ada": "a", "bo": "b"}
+    # Of one adapter the engine itself knows, so that its info names it.
+    assert process._shared_engine(table, ["ada"], "client", None).adapter == "a"
+    merged = {name: _with_adapter(name, merge_adapter=True) for name in ("ada", "bo")}
+    with pytest.raises(SettingsError, match="different engines"):
+        process._shared_engine(merged, ["ada", "bo"], "client", None)
+
+
+def test_each_step_is_generated_with_the_adapter_of_its_participant() -> None:
+    engine = HandEngine()
+    worker = EngineGenerator(
+        engine, ["ada", "bo"], "client", worker="w", clock=lambda: NOW, adapters={"ada": "a"}
+    )
+    for name in ("ada", "bo"):
+        worker._start(a_step().model_copy(update={"participant": name}), {})
+    assert [request.adapter for request in engine.requests] == ["a", None]
 
 
 def test_threads_of_the_command_line_fill_in_where_the_engine_says_nothing() -> None:

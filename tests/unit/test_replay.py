@@ -52,6 +52,7 @@ def test_float32_is_promised_to_be_equal_greedy_or_drawn_with_its_seed() -> None
     [
         ({"model": "other"}, {}, "recorded with model other, configured is m"),
         ({"engine": "openai"}, {}, "recorded with engine openai"),
+        ({"adapter": "a" * 64}, {}, "recorded with adapter a"),
         ({"dtype": "bfloat16"}, {}, "recorded with dtype bfloat16"),
         ({"device": "cuda:0"}, {}, "recorded with device cuda, configured is cpu"),
         (

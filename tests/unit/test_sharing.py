@@ -42,7 +42,10 @@ class Site:
 
     def __post_init__(self) -> None:
         self.record = SqlRecord(self.engine)
-        self.sharing = StepDeduplicator(self.engine, lambda step: self.sent.append(step.step_id))
+        self.adapters: dict[str, str] = {}
+        self.sharing = StepDeduplicator(
+            self.engine, lambda step: self.sent.append(step.step_id), self.adapters.get
+        )
 
     def ask(self, query_id: str, *, run: str | None = "night", **changes: Any) -> Step:
         step = a_step(query_id).model_copy(update={"lane": "overnight", **changes})
@@ -96,6 +99,12 @@ class SharingContract:
         site.ask("query-0003", run=None)
         site.ask("query-0004", run=None)
         assert len(site.sent) == 4
+
+    def test_steps_for_different_versions_of_an_adapter_are_sent_each(self, site: Site) -> None:
+        for number, adapter in enumerate(("a" * 64, "a" * 64, "b" * 64), start=1):
+            site.adapters["alice"] = adapter
+            site.ask(f"query-{number:04d}")
+        assert site.sent == ["query-0001.1.draft.alice.0", "query-0003.1.draft.alice.0"]
 
     def test_what_waits_gets_the_outcome_as_its_own(self, site: Site) -> None:
         first, second = site.ask("query-0001"), site.ask("query-0002")

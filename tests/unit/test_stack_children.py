@@ -105,6 +105,15 @@ def test_participants_with_their_own_engines_have_their_own_process(
     ]
 
 
+def test_participants_whose_engines_differ_in_their_adapters_share_a_process() -> None:
+    engines = {name: EngineSettings(adapter=name) for name in ("ada", "bo")}
+    merged = EngineSettings(adapter="cy", merge_adapter=True)
+    found = Settings(
+        clients={n: ParticipantSettings(engine=e) for n, e in {**engines, "cy": merged}.items()}
+    )
+    assert [name for name, _ in commands(found)][3:] == ["client-ada-bo", "client-cy"]
+
+
 def test_a_machine_with_fewer_cores_than_engines_has_a_thread_for_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -46,7 +46,7 @@ def not_promised(step: Step, recorded: Completion, info: EngineInfo) -> str | No
     Promised are greedy float32 with the recorded engine, model and kind of device, the scripted
     engine, and seeded sampling on an engine whose generator does not depend on the batch.
     """
-    for name in ("engine", "model", "dtype", "device"):
+    for name in ("engine", "model", "dtype", "device", "adapter"):
         was, now = getattr(recorded, name), getattr(info, name)
         if name == "device":  # cuda:1 computes as cuda:0 does
             was, now = was.partition(":")[0], now.partition(":")[0]

@@ -34,9 +34,15 @@ BUSY_FOR = 60.0
 class StepDeduplicator:
     """Stands between a coordinator and the queues. `send` is safe on many threads."""
 
-    def __init__(self, engine: Engine, send: Callable[[Step], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        send: Callable[[Step], None],
+        adapter_of: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
         self._engine = engine
         self._send = send
+        self._adapter_of = adapter_of
         self._busy_until = 0.0
         #: Waiting steps that were sent, and those that could not be sent, by id.
         self._sent: set[str] = set()
@@ -46,7 +52,8 @@ class StepDeduplicator:
     def send(self, step: Step) -> None:
         """Send a step, or let it wait for an equal step of its run that was sent before."""
         if step.lane == "overnight":
-            owner = shared_steps.owner_of(self._engine, step)
+            adapter = self._adapter_of(step.participant)
+            owner = shared_steps.owner_of(self._engine, step, adapter)
             if owner != step.step_id:
                 logger.debug("step %s waits for %s", step.step_id, owner)
                 self._busy_until = time.monotonic() + BUSY_FOR

@@ -84,7 +84,7 @@ def running_coordinator(site: Settings) -> Iterator[Coordinator]:
     engine = connect(site.database_url, pool_size=site.coordinator_threads + 7)
     record = SqlRecord(engine)
     marks = DispatchMarkBuffer(record)
-    sharing = StepDeduplicator(engine, send_step)
+    sharing = StepDeduplicator(engine, send_step, site.adapter_of)
     coordinator = Coordinator(
         record=record,
         roster=site.roster,

@@ -63,7 +63,7 @@ def model_of(engine: EngineSettings) -> str:
     """A text that is equal for participants with the same model."""
     if engine.kind == "scripted":
         return f"scripted {engine.reply}"
-    return " ".join(filter(None, (engine.model, engine.base_url)))
+    return " ".join(filter(None, (engine.model, engine.adapter, engine.base_url)))
 
 
 def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:

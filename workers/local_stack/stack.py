@@ -163,10 +163,13 @@ def commands(settings: Settings) -> Iterator[tuple[str, list[str]]]:
 
 
 def by_engine(table: Mapping[str, ParticipantSettings]) -> list[list[str]]:
-    """The names of the participants, grouped by engine, in the order of the table."""
+    """The participants in groups, one for each engine, in the order of the table.
+
+    Participants whose engines differ only in their adapters share one.
+    """
     groups: dict[EngineSettings, list[str]] = {}
     for name, participant in table.items():
-        groups.setdefault(participant.engine, []).append(name)
+        groups.setdefault(participant.engine.shared, []).append(name)
     return list(groups.values())
 
 

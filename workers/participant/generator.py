@@ -68,6 +68,7 @@ class EngineGenerator:
         role: Role,
         *,
         worker: str,
+        adapters: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         end_process: Callable[[], None] = end_process,
@@ -79,6 +80,7 @@ class EngineGenerator:
         self._names = frozenset(names)
         self._role = role
         self._worker = worker[:MAX_WORKER_CHARS]
+        self._adapters = dict(adapters or {})
         self._clock = clock
         self._monotonic = monotonic
         self._end_process = end_process
@@ -225,6 +227,7 @@ class EngineGenerator:
             lane=step.lane,
             choices=step.choices,
             conversation=f"{step.query_id}.{step.participant}",
+            adapter=self._adapters.get(step.participant),
         )
 
     def _await(self, step: Step, future: Future[Completion]) -> Submission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kombu import Queue
 from pydantic import ValidationError
@@ -34,11 +34,12 @@ def run_clients(names: Sequence[str], threads: int | None) -> int:
     log_to_stderr()
     table = settings().clients
     engine = _shared_engine(table, names, "client", threads)
+    adapters = _adapters(table, names)
     queues = [q for name in names for q in topology_of(settings()).of_client(name)]
     # A client reaches the broker and nothing else.
     remote_control = not broker().permissions  # which a client's user does not have
     app.conf.update(result_backend="disabled://", worker_enable_remote_control=remote_control)
-    return _run("client", names, engine, queues)
+    return _run("client", names, engine, adapters, queues)
 
 
 def run_servers(names: Sequence[str], threads: int | None, *, device: str | None = None) -> int:
@@ -47,28 +48,30 @@ def run_servers(names: Sequence[str], threads: int | None, *, device: str | None
     table = settings().servers
     names = names or tuple(table)
     engine = _shared_engine(table, names, "server", threads)
+    adapters = _adapters(table, names)
     queues = [q for name in names for q in topology_of(settings()).of_server(name)]
     app.conf.update(result_backend="disabled://")
     if device is None:
-        return _run("server", names, engine, queues)
+        return _run("server", names, engine, adapters, queues)
     engine = _on_device(engine, device)
     # The suffix distinguishes the processes of one host in Flower.
-    return _run("server", names, engine, queues, suffix=f"-{device.replace(':', '')}")
+    return _run("server", names, engine, adapters, queues, suffix=f"-{device.replace(':', '')}")
 
 
 def _run(
     role: Role,
     names: Sequence[str],
     engine_settings: EngineSettings,
+    adapters: Mapping[str, str],
     queues: Sequence[Queue],
     *,
     suffix: str = "",
 ) -> int:
     app.conf.broker_pool_limit = PUBLISHING
     rights = probe_permissions(queues)
-    engine = engine_loader.load_engine(engine_settings)
+    engine = engine_loader.load_engine(engine_settings, adapters.values())
     worker = worker_name(join_names([role, *names]) + suffix)
-    generator = EngineGenerator(engine, names, role, worker=worker)
+    generator = EngineGenerator(engine, names, role, worker=worker, adapters=adapters)
     dependencies.install_generator(generator)
     stops = StepCancellationConsumer(
         app.connection_for_read(), topology_of(settings()), names, generator.stop,
@@ -120,8 +123,16 @@ def _shared_engine(
             raise SettingsError(f"no [{role}s.{name}] is configured{nearest(name, table)}")
     engines = {table[name].engine for name in names}
     if len(engines) > 1:
+        engines = {engine.shared for engine in engines}
+    if len(engines) > 1:
         raise SettingsError(
             f"{list_names(names)} are configured with different engines; start one process for each"
         )
     engine = engines.pop()
     return engine.model_copy(update={"threads": engine.threads or threads})
+
+
+def _adapters(table: Mapping[str, ParticipantSettings], names: Iterable[str]) -> dict[str, str]:
+    """The adapter of each participant that has one."""
+    engines = {name: table[name].engine for name in names}
+    return {name: engine.adapter for name, engine in engines.items() if engine.adapter is not None}

@@ -29,7 +29,7 @@ POLL = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class StepEvents:
-    """What became of a running request since the last news of it."""
+    """New tokens or the end of a running request."""
 
     generation: SequenceState
     drawn: Sequence[SampledToken] = ()
@@ -52,14 +52,14 @@ class Library(Protocol):
         """No more news of it."""
 
     def news(self, seconds: float) -> Iterable[StepEvents]:
-        """What happened, waiting a little for it. DeviceLost when nothing can happen any more."""
+        """The next events, after a short wait. Raises DeviceLost when the device is gone."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """What a paged KV cache may hold: whole pages for each request."""
+    """Budget of a paged KV cache: whole pages for each request."""
 
     rows: int
     pages: int

@@ -52,10 +52,10 @@ class OpenVINOEngine(LibraryEngine):
         with explained(str(folder)):
             trust: Any = {"trust_remote_code": settings.trust_remote_code}
             plain = AutoTokenizer.from_pretrained(folder, **trust)
-            told = GenerationConfig.from_pretrained(folder)
+            config = GenerationConfig.from_pretrained(folder)
             most = context_length(AutoConfig.from_pretrained(folder, **trust))
         tokenizer = ChatTokenizer(plain)
-        ends = end_tokens(told, plain)
+        ends = end_tokens(config, plain)
         context = min(most, settings.max_model_len or most, settings.kv_cache_tokens)
         info = EngineInfo(
             engine="openvino",
@@ -68,7 +68,7 @@ class OpenVINOEngine(LibraryEngine):
         library = Pipeline(
             folder, settings, precision, ends, lambda rows: self._tickets.count_step(rows)
         )
-        stops = stop_strings(told)
+        stops = stop_strings(config)
         super().__init__(tokenizer, library, info=info, context=context, ends=ends, stops=stops)
         self._start()
 
@@ -89,18 +89,18 @@ def prepared_folder(settings: EngineSettings, *, model_path: str | None = None) 
 
 
 def _precision(settings: EngineSettings) -> str:
-    wanted = cpu_dtype(settings.dtype)
-    if settings.device not in ("auto", "cpu") or wanted not in _PRECISION:
+    dtype = cpu_dtype(settings.dtype)
+    if settings.device not in ("auto", "cpu") or dtype not in _PRECISION:
         raise ModelUnusable(
             f"the openvino engine runs on the CPU in bfloat16 or float32, not on"
             f" {settings.device!r} in {settings.dtype!r}"
         )
-    if wanted == "bfloat16" and not processor_has_bfloat16():
+    if dtype == "bfloat16" and not processor_has_bfloat16():
         raise ModelUnusable(
             "this processor has no instructions for bfloat16, which OpenVINO then refuses:"
             " set dtype = 'auto' or 'float32'"
         )
-    return _PRECISION[wanted]
+    return _PRECISION[dtype]
 
 
 class Pipeline:
@@ -177,9 +177,9 @@ class Pipeline:
         return StepEvents(generation=generation, drawn=drawn, gone=status != "RUNNING", error=error)
 
     def _sampling(self, generation: SequenceState) -> Any:
-        wanted = generation.ticket.request.sampling
+        sampling = generation.ticket.request.sampling
         config = openvino_genai.GenerationConfig()
-        config.max_new_tokens = wanted.max_new_tokens
+        config.max_new_tokens = sampling.max_new_tokens
         config.logprobs = 1
         config.ignore_eos = not self._ends
         if self._ends:
@@ -187,9 +187,9 @@ class Pipeline:
             config.stop_token_ids = set(self._ends)
         if not generation.dice.greedy:
             config.do_sample = True
-            config.temperature = wanted.temperature
-            config.top_p = wanted.top_p
-            seed = random.getrandbits(32) if wanted.seed is None else wanted.seed
+            config.temperature = sampling.temperature
+            config.top_p = sampling.top_p
+            seed = random.getrandbits(32) if sampling.seed is None else sampling.seed
             config.rng_seed = seed
         return config
 

@@ -50,8 +50,8 @@ def export(loaded: LoadedModel, folder: Path, *, half: bool) -> None:
     try:
         openvino.save_model(_traced(loaded, len(layers)), work / MODEL, compress_to_fp16=half)
         loaded.model.config.save_pretrained(work)
-        if (told := getattr(loaded.model, "generation_config", None)) is not None:
-            told.save_pretrained(work)
+        if (config := getattr(loaded.model, "generation_config", None)) is not None:
+            config.save_pretrained(work)
         loaded.tokenizer.save_pretrained(work)
         work.chmod(0o755)
         work.rename(folder)

@@ -113,7 +113,7 @@ class Manager:
         name = f"{next(self._numbers)}"
         self._ids[generation] = name
         self._seats[name] = Seat(generation=generation)
-        told = self._manager.add_request(
+        request_id = self._manager.add_request(
             generation.prompt,
             request_id=name,
             max_new_tokens=sampling.max_new_tokens,
@@ -122,7 +122,7 @@ class Manager:
             record_timestamps=True,
             eos_token_id=self._ends,
         )
-        if told is None:
+        if request_id is None:
             self._forget(generation)
             raise EngineError("the manager takes no more requests")
 
@@ -146,7 +146,7 @@ class Manager:
         del self._manager, self._model
 
     def _reference(self) -> list[list[int]]:
-        """What the model itself says after two short prompts, before the manager changes it."""
+        """Completions of two short prompts by the unchanged model."""
         return [self._said_alone(prompt) for prompt in self._prompts()]
 
     def _said_alone(self, prompt: list[int]) -> list[int]:
@@ -169,11 +169,14 @@ class Manager:
                 prompt, request_id=f"check{number}", max_new_tokens=_CHECKED, eos_token_id=-1
             )
         outputs = [self._next(STOP_WITHIN) for _ in expected]
-        found = {o.request_id: o.generated_tokens for o in outputs if o and not o.error}
+        tokens_of = {o.request_id: o.generated_tokens for o in outputs if o and not o.error}
         trouble = next((o.error for o in outputs if o and o.error), None)
-        if len(found) < len(expected):
+        if len(tokens_of) < len(expected):
             trouble = trouble or "it gives no answer"
-        elif self._model.dtype == torch.float32 and [found[n] for n in sorted(found)] != expected:
+        elif (
+            self._model.dtype == torch.float32
+            and [tokens_of[n] for n in sorted(tokens_of)] != expected
+        ):
             trouble = "it gives other tokens than the model alone"
         if trouble is not None:
             self._manager.stop(block=True, timeout=STOP_WITHIN, hard_stop=True)
@@ -198,12 +201,12 @@ class Manager:
         try:
             # Not get_result: it does not see what a loop that has ended left in its queue.
             waits = seconds > 0
-            found: GenerationOutput = self._manager.output_router.output_queue.get(
+            output: GenerationOutput = self._manager.output_router.output_queue.get(
                 waits, seconds or None
             )
         except queue.Empty:
             return None
-        return found
+        return output
 
     def _read(self, seat: Seat, output: GenerationOutput) -> StepEvents:
         generation, gone = seat.generation, output.is_finished()

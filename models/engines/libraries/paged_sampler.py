@@ -59,18 +59,18 @@ class Drawing(ContinuousBatchingLogitsProcessorList):
 
     def prepare_tensor_args(self, requests_in_batch: Sequence[Any], arg_storage: Tensor) -> Tensor:
         """Called once for every batch, on the manager's thread, before its forward pass."""
-        numbers, known = [], 0
+        numbers, known_rows = [], 0
         for future in requests_in_batch:
             seat = self._seats.get(future.state.request_id)
             if seat is not None:
-                known += 1
+                known_rows += 1
                 self._look(seat, future, len(requests_in_batch))
             if future.has_new_token:
                 numbers.append(_GREEDY if seat is None else seat.numbers())
         if numbers:
             arg_storage[:, : len(numbers)] = _as_ints(numbers).to(arg_storage.device)
-        if known:
-            self._count_step(known)
+        if known_rows:
+            self._count_step(known_rows)
         return arg_storage
 
     def __call__(self, _input_ids: Tensor, scores: Tensor, logits_processor_args: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the engines in this process share: one thread that has the model to itself.
+"""Base class of the engines in this process: one thread owns the model.
 
 Submitting threads render and tokenize their own prompts and hand them over; each gets a future,
 settled by the engine's thread as soon as its own request ends. A future's callbacks run on that
@@ -13,7 +13,13 @@ import threading
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
-from colm.models.engines.base import EngineInfo, EngineStats, GenerationRequest, cannot_score
+from colm.models.engines.base import (
+    EngineInfo,
+    EngineStats,
+    GenerationRequest,
+    cannot_adapt,
+    cannot_score,
+)
 from colm.models.engines.native.sampler import RowSampler
 from colm.models.engines.native.sequence import SequenceState
 from colm.models.engines.native.tokenizer import ChatTokenizer
@@ -125,10 +131,10 @@ class LocalEngine(ABC):
         choices = tuple(self._tokenizer.continuation(choice) for choice in request.choices)
         if not all(choices):
             raise EngineError("one of the choices has no tokens")
-        wanted = max(map(len, choices), default=request.sampling.max_new_tokens)
-        if len(prompt) + wanted > self._context:
+        new_tokens = max(map(len, choices), default=request.sampling.max_new_tokens)
+        if len(prompt) + new_tokens > self._context:
             raise PromptTooLong(
-                f"the prompt has {len(prompt)} tokens and asks for {wanted} more;"
+                f"the prompt has {len(prompt)} tokens and asks for {new_tokens} more;"
                 f" the context has {self._context}"
             )
         if not prompt:
@@ -144,10 +150,16 @@ class LocalEngine(ABC):
             stops=(*request.sampling.stop, *self._stops),
             choices=choices,
             pixels=made.pixels,
+            adapter_folder=self._adapter_folder(request),
         )
 
+    def _adapter_folder(self, request: GenerationRequest) -> str | None:
+        if request.adapter is not None:
+            raise cannot_adapt(self._info)
+        return None
+
     def _arrived(self, *, wait: bool) -> list[SequenceState] | None:
-        """What came since the last call; with `wait`, something or the end, which is None."""
+        """Requests since the last call; `wait` blocks for one. None: the engine is closing."""
         with self._wake:
             while wait and not (self._closing or self._arrivals):
                 self._wake.wait()

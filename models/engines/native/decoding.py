@@ -86,6 +86,7 @@ class Decoding:
             for row, guess in zip(rows, guesses, strict=True)
         ]
         try:
+            self._runner.activate([row.adapter for row in rows])
             logits = self._runner.decode(tokens, [row.filled for row in rows], first=first)
         except FAULTS as error:
             if len(rows) == 1 and not width:

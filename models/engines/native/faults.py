@@ -1,4 +1,4 @@
-"""What counts as a fault where code of others runs: templates, tokenizers, model folders."""
+"""Errors of third-party code: templates, tokenizers, model folders."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def is_fault(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """An error in one line of at most 300 characters: the libraries' own go on for a page."""
-    said = " ".join(str(error).split())[:300].rstrip(".")
-    if said and isinstance(error, (OSError, ValueError, ImportError)):
-        return said  # written for whoever reads it
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    if text and isinstance(error, (OSError, ValueError, ImportError)):
+        return text  # written for whoever reads it
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def failed(what: str, error: BaseException) -> EngineError:
@@ -26,4 +26,4 @@ def failed(what: str, error: BaseException) -> EngineError:
         return error
     if not is_fault(error):
         raise error
-    return EngineError(f"{what}: {told(error)}")
+    return EngineError(f"{what}: {describe(error)}")

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from colm.models.engines.native.faults import is_fault, told
+from colm.models.engines.native.faults import describe, is_fault
 from colm.models.errors import ModelUnusable
 
 #: Values of `tokenizer.ggml.pre` whose tokenizers split digits one by one before the byte level.
@@ -51,7 +51,7 @@ def convert_gguf(gguf: Path, folder: Path, dtype: torch.dtype = torch.float32) -
         if not is_fault(error):
             raise
         if not folder.exists():  # else another process was first, with the same result
-            raise ModelUnusable(f"{gguf} cannot be converted: {told(error)}") from error
+            raise ModelUnusable(f"{gguf} cannot be converted: {describe(error)}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -69,14 +69,14 @@ def mend_tokenizer(tokenizer: PreTrainedTokenizerBase, gguf: Path) -> None:
         )
 
 
-def told_by_gguf(tokenizer: PreTrainedTokenizerBase, gguf: Path) -> GenerationConfig:
+def generation_config_of(tokenizer: PreTrainedTokenizerBase, gguf: Path) -> GenerationConfig:
     """The tokens that begin and end a text, by the file: those that end a turn or a message too,
     which transformers does not read."""
     fields = GGUFReader(gguf).fields
     named = (fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom"))
     size = len(tokenizer)
-    found = {int(field.contents()) for field in named if field is not None}
-    ends = sorted(end for end in found | {tokenizer.eos_token_id} if end in range(size))
+    token_ids = {int(field.contents()) for field in named if field is not None}
+    ends = sorted(end for end in token_ids | {tokenizer.eos_token_id} if end in range(size))
     return GenerationConfig(  # type: ignore[no-untyped-call] # untyped
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=ends or None,
@@ -99,7 +99,7 @@ def _convert(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
         where, gguf_file=name, dtype=dtype, quantization_config=GgufConfig(dequantize=True)
     )
     model = _plain(loaded, dtype)
-    model.generation_config = told_by_gguf(tokenizer, gguf)
+    model.generation_config = generation_config_of(tokenizer, gguf)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

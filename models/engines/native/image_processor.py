@@ -36,30 +36,30 @@ class ChatProcessor(ChatTokenizer):
 
     def prompt(self, messages: Sequence[Turn], images: Mapping[str, bytes]) -> Prompt:
         """EngineError for an image that is missing or cannot be read."""
-        wanted = [name for turn in messages for name in turn.images]
-        if not wanted:
+        names = [name for turn in messages for name in turn.images]
+        if not names:
             return super().prompt(messages, images)
-        pictures = [_decoded(name, images) for name in wanted]
+        pictures = [_decoded(name, images) for name in names]
         prompt, _ = self._prompt(messages)
         with self._lock, single_intraop_pool():
-            found = self._seen(prompt, pictures)
-        tokens = found.pop("input_ids")[0].tolist()
-        found.pop("attention_mask", None)
-        place = _place(wanted)
+            inputs = self._seen(prompt, pictures)
+        tokens = inputs.pop("input_ids")[0].tolist()
+        inputs.pop("attention_mask", None)
+        place = _place(names)
         return Prompt(
             tokens=[place if token == self._image_token else token for token in tokens],
-            pixels=found,
+            pixels=inputs,
             opened=self._opened(prompt, messages),
         )
 
     def _seen(self, prompt: str, pictures: Sequence[Image.Image]) -> dict[str, Any]:
         try:
-            found = self._processor(
+            inputs = self._processor(
                 text=[prompt], images=[pictures], return_tensors="pt", add_special_tokens=False
             )
         except BaseException as error:
             raise failed("the model's processor refuses the images", error) from error
-        return dict(found)
+        return dict(inputs)
 
     def _template(self) -> Any:
         return getattr(self._processor, "chat_template", None) or super()._template()
@@ -72,8 +72,8 @@ class ChatProcessor(ChatTokenizer):
         text = {"type": "text", "text": turn.content}
         return {"role": turn.role, "content": [*[{"type": "image"} for _ in turn.images], text]}
 
-    def _joined(self, one: Any, other: Any) -> Any:
-        return [*one, {"type": "text", "text": "\n\n"}, *other]
+    def _joined(self, first: Any, other: Any) -> Any:
+        return [*first, {"type": "text", "text": "\n\n"}, *other]
 
     def _render(self, chat: Chat, *, add_generation_prompt: bool) -> str:
         prompt = self._processor.apply_chat_template(
@@ -84,7 +84,7 @@ class ChatProcessor(ChatTokenizer):
 
 
 def tokenizer_of(loaded: LoadedModel) -> ChatTokenizer:
-    """What makes prompts for this model."""
+    """The tokenizer of this model, with images where it takes them."""
     if loaded.processor is None:
         return ChatTokenizer(loaded.tokenizer)
     return ChatProcessor(loaded.processor, image_token_of(loaded))
@@ -102,10 +102,10 @@ def image_token_of(loaded: LoadedModel) -> int:
 
 
 def features_of(model: Any, pixels: Mapping[str, Tensor]) -> Tensor:
-    """What the model's language part reads in the places of images: (places, width)."""
+    """Image features for the language model, in the places of images: (places, width)."""
     moved = {name: value.to(model.device) for name, value in pixels.items()}
-    seen = model.get_image_features(**moved).pooler_output
-    parts = [seen] if isinstance(seen, Tensor) else list(seen)
+    features = model.get_image_features(**moved).pooler_output
+    parts = [features] if isinstance(features, Tensor) else list(features)
     return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
 
 

@@ -27,7 +27,7 @@ _SMALLEST = 1e-12
 
 
 class Int8Linear(nn.Module):
-    """What a linear layer computes, from eight-bit weights and inputs; float32 outside."""
+    """A linear layer with eight-bit weights and inputs; float32 outside."""
 
     bias: torch.Tensor | None
 

@@ -131,7 +131,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call] # transformer
 
 
 class KVCache(Cache):
-    """What a model gets as `past_key_values`. Not for more than one thread."""
+    """Slots of keys and values, given to the model as `past_key_values`. For one thread."""
 
     def __init__(self, layers: int, most_tokens: int) -> None:
         self.shape = CacheShape(rows=1, tokens=min(STRIDE, most_tokens))
@@ -173,8 +173,8 @@ class KVCache(Cache):
 
     def copy_in(self, row: int, kv: RowKV, length: int) -> None:
         for layer, pair in zip(self._layers(), kv.layers, strict=True):
-            for held, kept in zip(layer.held(), pair, strict=True):
-                held[row, :, :length] = kept[:, :length]
+            for held, saved in zip(layer.held(), pair, strict=True):
+                held[row, :, :length] = saved[:, :length]
 
     def blank(self, row: int) -> None:
         """Forget what a row holds. Needed where it may be NaN, which a mask does not stop."""

@@ -13,6 +13,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from colm.models.engines.native.attention import SLOTS
 from colm.models.engines.native.image_processor import features_of, image_token_of, trial
 from colm.models.engines.native.kv_cache import CacheShape, KVCache, RowKV, WriteTarget
+from colm.models.engines.native.lora import ActiveAdapters, Adapter
 from colm.models.engines.native.tokenizer import Prompt
 from colm.models.engines.native.weights import LoadedModel
 from colm.models.errors import ModelUnusable
@@ -37,22 +38,32 @@ class Runner:
         self._model: Any = loaded.model
         self._dtype = loaded.dtype
         self._device = loaded.device
+        self._adapters = ActiveAdapters(loaded.model)
         _check_layers(loaded)
         with torch.inference_mode():
             expected = self._reference()
-            seen = self._seen(loaded)
+            image_check = self._seen(loaded)
             self._model.set_attn_implementation(_for_text(self._model.config, SLOTS))
             layers = len(DynamicCache(config=self._model.config).layers)
             self._cache = KVCache(layers, max_tokens)
             self._check(loaded.name, expected)
-            if seen is not None:
-                self._check_images(loaded.name, *seen)
+            if image_check is not None:
+                self._check_images(loaded.name, *image_check)
         self._cache.release()
 
     @property
     def tokens(self) -> int:
         """How many tokens a row has room for."""
         return self._cache.shape.tokens
+
+    def activate(self, adapters: Sequence[Adapter | None]) -> None:
+        """The adapter of each row of the next passes, in their order."""
+        with torch.inference_mode():
+            self._adapters.activate(adapters)
+
+    def forget_adapters(self) -> None:
+        """Hold no tensors of adapters until the next `activate`."""
+        self._adapters.clear()
 
     def reserve(self, need: CacheShape, *, rows: int) -> None:
         """Make room for `need`, keeping the first `rows` rows. May run out of memory."""
@@ -66,11 +77,13 @@ class Runner:
 
         Negative tokens are the places of images: `features`, (places, width), stand there.
         """
-        given = [list(tokens)]
-        return self._forward(given, first=row, starts=[start], keep=1, features=features)[:, -1]
+        row_tokens = [list(tokens)]
+        return self._forward(row_tokens, first=row, starts=[start], keep=1, features=features)[
+            :, -1
+        ]
 
     def see(self, pixels: Mapping[str, Tensor]) -> Tensor:
-        """What the language part reads in the places of a prompt's images: (places, width)."""
+        """Image features for the places of a prompt's images: (places, width)."""
         with torch.inference_mode():
             return features_of(self._model, pixels)
 
@@ -102,6 +115,7 @@ class Runner:
 
     def release(self) -> None:
         self._cache.release()
+        self._adapters.clear()
 
     def _forward(
         self,
@@ -145,7 +159,7 @@ class Runner:
         return {"inputs_embeds": embeddings}
 
     def _reference(self) -> Tensor:
-        """What the model itself says after two short prompts, before we touch it."""
+        """Logits of the unchanged model after two short prompts."""
         return torch.cat(
             [
                 self._model(torch.tensor([prompt], device=self._device), use_cache=False).logits[
@@ -170,12 +184,12 @@ class Runner:
         self._cache.reserve(CacheShape(rows=1, tokens=len(prompt.tokens)), rows=0)
         try:
             features = self.see(prompt.pixels or {})
-            found = self.prefill(0, prompt.tokens, 0, features).float()
+            logits = self.prefill(0, prompt.tokens, 0, features).float()
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise ModelUnusable(
                 f"{name} cannot see in a shared batch: {error}. {_ELSEWHERE}"
             ) from error
-        self._compare(f"{name}, shown an image,", found, expected)
+        self._compare(f"{name}, shown an image,", logits, expected)
 
     def _prompts(self) -> tuple[list[int], list[int]]:
         vocabulary = self._model.config.get_text_config(decoder=True).vocab_size
@@ -190,17 +204,17 @@ class Runner:
             for row, prompt in enumerate(prompts):
                 self.prefill(row, prompt[:2], 0)
                 self.prefill(row, prompt[2:-2], 2)
-            found = self.decode(
+            logits = self.decode(
                 [prompt[-2:] for prompt in prompts], [len(prompt) - 2 for prompt in prompts]
             )[:, -1].float()
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
             raise ModelUnusable(
                 f"{name} cannot be run with a shared batch: {error}. {_ELSEWHERE}"
             ) from error
-        self._compare(name, found, expected)
+        self._compare(name, logits, expected)
 
-    def _compare(self, name: str, found: Tensor, expected: Tensor) -> None:
-        apart = float((found - expected).norm() / expected.norm())
+    def _compare(self, name: str, logits: Tensor, expected: Tensor) -> None:
+        apart = float((logits - expected).norm() / expected.norm())
         if not apart <= _TOLERANCE.get(self._dtype, _LOW_PRECISION_TOLERANCE):
             raise ModelUnusable(
                 f"{name} gives other results in a shared batch (logits differ by {apart:.1%})."

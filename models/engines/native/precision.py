@@ -30,29 +30,29 @@ def processor_has_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def torch_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """What the setting `dtype` means on `device`; a slow choice is told in the log.
+def torch_dtype(setting: str, device: torch.device) -> torch.dtype:
+    """The torch dtype of the setting `dtype` on `device`; warns of a slow one.
 
     Raises ModelUnusable for int8 on a GPU.
     """
-    if wanted == "int8" and device.type != "cpu":
+    if setting == "int8" and device.type != "cpu":
         raise ModelUnusable(
             f"dtype 'int8' is for processors, not for {device}:"
             " set device = 'cpu', or dtype = 'auto'"
         )
     quick = device.type != "cpu" or processor_has_bfloat16()
-    if wanted == "auto":
+    if setting == "auto":
         return torch.bfloat16 if quick else torch.float32
-    if not quick and wanted == "bfloat16":
+    if not quick and setting == "bfloat16":
         log.warning(
             "this processor has no instructions for bfloat16, which makes it several times slower"
             " than float32: set dtype = 'auto' or 'float32'"
         )
-    return _NAMED[wanted]
+    return _NAMED[setting]
 
 
-def cpu_dtype(wanted: str) -> str:
+def cpu_dtype(setting: str) -> str:
     """The name of what the setting `dtype` means on this processor."""
-    if wanted == "int8":
-        return wanted
-    return str(torch_dtype(wanted, torch.device("cpu"))).removeprefix("torch.")
+    if setting == "int8":
+        return setting
+    return str(torch_dtype(setting, torch.device("cpu"))).removeprefix("torch.")

@@ -1,7 +1,8 @@
-"""What finished requests leave behind, so that a prefix is computed once. Pure: no torch.
+"""KV of finished requests, reused for prompts with the same prefix. Pure: no torch.
 
-The KV of a token depends on the tokens before it and on nothing else. So whatever request a prefix
-was computed for, any request whose prompt begins with the same tokens may go on from it.
+The KV of a token depends on the tokens before it and on the adapter, and on nothing else. So
+whatever request a prefix was computed for, any request with the same adapter whose prompt begins
+with the same tokens may go on from it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Match(Generic[KV]):
 class _Entry(Generic[KV]):
     tokens: Sequence[int]
     kv: KV
+    #: SHA-256 of the adapter that computed it.
+    adapter: str | None
 
 
 class PrefixCache(Generic[KV]):
@@ -47,21 +50,28 @@ class PrefixCache(Generic[KV]):
         """Whether `length` tokens would be kept at all; ask before copying them."""
         return MIN_SHARED <= length <= self._limit
 
-    def put(self, conversation: str, tokens: Sequence[int], kv: KV) -> None:
+    def put(
+        self, conversation: str, tokens: Sequence[int], kv: KV, *, adapter: str | None = None
+    ) -> None:
         """Remember `kv` as the conversation's latest, in place of what it left before."""
         self.evict(conversation)
         if not self.wants(len(tokens)):
             return
-        self._entries[conversation] = _Entry(tokens=tokens, kv=kv)
+        self._entries[conversation] = _Entry(tokens=tokens, kv=kv, adapter=adapter)
         self._held += len(tokens)
         while self._held > self._limit:
             self.evict(next(iter(self._entries)))
 
-    def match(self, prompt: Sequence[int]) -> Match[KV] | None:
-        """The longest kept prefix of `prompt`, short of its last token, whose logits are needed."""
+    def match(self, prompt: Sequence[int], *, adapter: str | None = None) -> Match[KV] | None:
+        """The longest kept prefix of `prompt`, short of its last token, whose logits are needed.
+
+        KV of another adapter than `adapter` (SHA-256) does not count.
+        """
         usable = prompt[:-1]
         best, length = None, MIN_SHARED - 1
         for conversation, entry in self._entries.items():
+            if entry.adapter != adapter:
+                continue
             shared = shared_prefix(usable, entry.tokens)
             if shared > length:
                 best, length = conversation, shared
@@ -80,16 +90,16 @@ class PrefixCache(Generic[KV]):
         self._held = 0
 
 
-def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+def shared_prefix(first: Sequence[int], other: Sequence[int]) -> int:
     """How many tokens two sequences have in common at the start.
 
     Halving compares slices at the speed of C: a long prompt against a hundred entries takes a
     millisecond or so.
     """
-    low, high = 0, min(len(one), len(other))
+    low, high = 0, min(len(first), len(other))
     while low < high:
         middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
+        if first[low:middle] == other[low:middle]:
             low = middle
         else:
             high = middle - 1

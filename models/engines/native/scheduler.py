@@ -1,8 +1,7 @@
 """The running batch: requests join and leave it at every token.
 
-One turn sweeps out who is done, prefills whoever enters, and draws one token for every row. The
-running rows are the first rows of the cache, without a gap; the one that is being prefilled, if
-any, is right behind them.
+A step removes finished requests, prefills entering ones, and samples a token for every row. The
+running rows are the first rows of the cache, without a gap; the row in prefill is right behind.
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ import torch
 from torch import Tensor
 
 from colm.models.engines.base import EngineInfo
+from colm.models.engines.native.adapter_cache import AdapterCache
 from colm.models.engines.native.decoding import FAULTS, Decoding
 from colm.models.engines.native.kv_cache import CacheShape, RowKV
+from colm.models.engines.native.lora import Adapter
 from colm.models.engines.native.model_runner import Runner
 from colm.models.engines.native.prefix_cache import MIN_SHARED, PrefixCache, shared_prefix
 from colm.models.engines.native.scoring import score
@@ -38,34 +39,36 @@ class Scheduler:
         tickets: PendingRequests,
         info: EngineInfo,
         room: KVBudget,
-        kept: PrefixCache[RowKV],
+        prefixes: PrefixCache[RowKV],
+        adapters: AdapterCache[Adapter],
         num_speculative_tokens: int = 0,
     ) -> None:
         self._runner = runner
         self._tickets = tickets
         self._info = info
         self._room = room
-        self._kept = kept
+        self._prefixes = prefixes
+        self._adapters = adapters
         self._decoding = Decoding(runner, tickets, num_speculative_tokens=num_speculative_tokens)
-        self._line: WaitingQueue[SequenceState] = WaitingQueue()
+        self._waiting: WaitingQueue[SequenceState] = WaitingQueue()
         self._rows: list[SequenceState] = []
         self._entering: SequenceState | None = None
 
     @property
     def busy(self) -> bool:
-        return bool(self._rows or self._entering or len(self._line))
+        return bool(self._rows or self._entering or len(self._waiting))
 
     def step(self, arrivals: Iterable[SequenceState]) -> None:
         """One step of the loop. Raises DeviceLost; any other fault is its request's own."""
         for generation in arrivals:
-            self._line.join(generation, overnight=generation.ticket.request.lane == "overnight")
+            self._waiting.join(generation, overnight=generation.ticket.request.lane == "overnight")
         self._sweep()
         self._prefill()
         self._decode()
         self._sweep()
 
     def fail_all(self, error: EngineError) -> None:
-        """Fail what runs, and forget all that the cache holds; who waits goes on waiting."""
+        """Fail the running requests and clear the cache; waiting ones stay."""
         for generation in [*self._rows, *([self._entering] if self._entering else [])]:
             self._tickets.fail(generation.ticket, error)
         self._rows, self._entering = [], None
@@ -73,13 +76,13 @@ class Scheduler:
 
     def release(self) -> None:
         """Give the cache's memory back."""
-        self._kept.clear()
+        self._prefixes.clear()
         self._runner.release()
 
     def _sweep(self) -> None:
-        """Let go of everyone who is done, withdrawn or out of time."""
+        """Remove requests that are finished, cancelled or past their deadline."""
         now = time.monotonic()
-        self._line.drop(lambda generation: self._gone(generation, now))
+        self._waiting.drop(lambda generation: self._gone(generation, now))
         if self._entering is not None and self._gone(self._entering, now):
             self._vacate(self._entering, len(self._rows))
             self._entering = None
@@ -108,17 +111,19 @@ class Scheduler:
 
     def _keep(self, generation: SequenceState, row: int) -> None:
         conversation = generation.ticket.request.conversation
-        if conversation is None or not self._kept.wants(generation.filled):
+        if conversation is None or not self._prefixes.wants(generation.filled):
             return
         try:
             kv = self._runner.copy_out(row, generation.filled)
         except torch.OutOfMemoryError:
-            self._kept.clear()  # keeping is a convenience: running requests come first
+            self._prefixes.clear()  # running requests come first
         else:
-            self._kept.put(conversation, generation.kv_tokens, kv)
+            self._prefixes.put(
+                conversation, generation.kv_tokens, kv, adapter=generation.adapter_sha256
+            )
 
     def _leave(self, row: int) -> None:
-        """Free a row: the last one takes its place, and who is entering closes up."""
+        """Free a row: the last one takes its place, and the entering one moves up."""
         self._vacate(self._rows[row], row)
         last = self._rows.pop()
         if row < len(self._rows):
@@ -137,6 +142,7 @@ class Scheduler:
             chunk = generation.prompt[generation.filled : generation.filled + left]
             left -= len(chunk)
             try:
+                self._runner.activate([generation.adapter])
                 logits = self._runner.prefill(
                     len(self._rows), chunk, generation.filled, self._features(generation, chunk)
                 )
@@ -159,7 +165,7 @@ class Scheduler:
                 generation.first_token = time.monotonic()
 
     def _features(self, generation: SequenceState, chunk: list[int]) -> Tensor | None:
-        """What stands in the places of images in this chunk of the prompt; None if it has none."""
+        """Features of the images in this chunk of the prompt; None if it has none."""
         count = sum(token < 0 for token in chunk)
         if not count or generation.pixels is None:
             return None
@@ -170,7 +176,7 @@ class Scheduler:
         return features
 
     def _score(self, generation: SequenceState, logits: Tensor) -> None:
-        """Settle a request that asks how likely its choices are; it never joins the rows."""
+        """Settle a request with choices; it never joins the rows."""
         row = len(self._rows)
         generation.first_token = time.monotonic()
         try:
@@ -186,13 +192,19 @@ class Scheduler:
         self._vacate(generation, row)
 
     def _admit(self) -> SequenceState | None:
-        """Whoever is next in line, if there is room."""
-        first = self._line.first()
+        """The next waiting request, if there is room."""
+        first = self._waiting.first()
         reaches = [generation.max_len for generation in self._rows]
         if first is None or not self._room.fits(reaches, first.max_len):
             return None
-        # A fault that nobody expects fails it with those that run, rather than forgetting it.
-        generation = self._entering = self._line.pop()
+        try:
+            if not self._adapted(first):
+                return None
+        except EngineError as error:
+            self._tickets.fail(self._waiting.pop().ticket, error)
+            return None
+        # Entering first: an unexpected fault then fails it with the running ones.
+        generation = self._entering = self._waiting.pop()
         generation.started = time.monotonic()
         need = CacheShape(rows=len(reaches) + 1, tokens=max([*reaches, generation.max_len]))
         try:
@@ -204,26 +216,37 @@ class Scheduler:
             return None
         return generation
 
+    def _adapted(self, generation: SequenceState) -> bool:
+        """Give it its adapter; False while there is no room for one more."""
+        if generation.adapter_folder is not None:
+            running = [row.adapter for row in self._rows if row.adapter is not None]
+            generation.adapter = self._adapters.get(generation.adapter_folder, running)
+            return generation.adapter is not None
+        return True
+
     def _reuse(self, generation: SequenceState) -> None:
-        """Start from the longest prefix that is kept, or that a running row holds."""
-        kept, target = self._kept.match(generation.prompt), len(self._rows)
-        length = kept.length if kept else MIN_SHARED - 1
+        """Start from the longest prefix in the prefix cache or in a running row."""
+        adapter, target = generation.adapter_sha256, len(self._rows)
+        match = self._prefixes.match(generation.prompt, adapter=adapter)
+        length = match.length if match else MIN_SHARED - 1
         source = None
         for row, running in enumerate(self._rows):
+            if running.adapter_sha256 != adapter:
+                continue
             shared = shared_prefix(generation.prompt[:-1], running.kv_tokens)
             if shared > length:
                 source, length = row, shared
         if source is not None:
             self._runner.move(source, target, length)
-        elif kept is not None:
-            self._runner.copy_in(target, kept.kv, length)
+        elif match is not None:
+            self._runner.copy_in(target, match.kv, length)
         else:
             return
         generation.filled = generation.cached = length
 
     def _decode(self) -> None:
         if any(row.finish_reason is not None or row.ticket.settled for row in self._rows):
-            # Someone ended or failed with the first token: close the gap before the others go on.
+            # A request ended or failed with its first token: close the gap first.
             self._sweep()
         rows = list(self._rows)
         if not rows:

@@ -1,4 +1,4 @@
-"""One running request: its tokens so far, and when it has said enough."""
+"""One running request: its tokens, and when it ends."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from colm.models.answers.thoughts import split_thought
 from colm.models.engines.base import EngineInfo
+from colm.models.engines.native.lora import Adapter
 from colm.models.engines.native.prompt_lookup import Lookup
 from colm.models.engines.native.sampler import RowSampler, SampledToken
 from colm.models.engines.native.tokenizer import StopFinder
@@ -41,6 +42,9 @@ class SequenceState:
     stops: tuple[str, ...] = ()
     #: The tokens of each of the request's choices, where it has some.
     choices: tuple[list[int], ...] = ()
+    #: Folder of its adapter, and the version of it that the request runs with to its end.
+    adapter_folder: str | None = None
+    adapter: Adapter | None = None
     #: The images of the prompt, until it is computed.
     pixels: Mapping[str, Any] | None = None
     #: What the model's vision part made of them: (places, width).
@@ -77,6 +81,10 @@ class SequenceState:
         if self.choices:
             return len(self.prompt) + max(map(len, self.choices))
         return len(self.prompt) + self.ticket.request.sampling.max_new_tokens
+
+    @property
+    def adapter_sha256(self) -> str | None:
+        return None if self.adapter is None else self.adapter.sha256
 
     @property
     def kv_tokens(self) -> list[int]:
@@ -140,13 +148,13 @@ class SequenceState:
             self._lookup.record_acceptance(guessed, right)
 
     def completion(self, info: EngineInfo, seed: int | None, now: float) -> Completion:
-        """What the caller gets; EngineError if a message cannot hold it."""
+        """The result of the request; EngineError if a message cannot hold it."""
         submitted = self.ticket.submitted
         ended = self.drawn[-1] in self.ends | self.turn_ends
-        said = self.drawn[:-1] if ended else self.drawn
+        tokens = self.drawn[:-1] if ended else self.drawn
         try:
             return Completion(
-                text=self.decode(said) if self._text is None else self._text,
+                text=self.decode(tokens) if self._text is None else self._text,
                 finish_reason=self.finish_reason or "length",
                 prompt_tokens=len(self.prompt),
                 completion_tokens=len(self.drawn),
@@ -159,6 +167,7 @@ class SequenceState:
                 model=info.model,
                 dtype=info.dtype,
                 device=info.device,
+                adapter=self.adapter_sha256 or info.adapter,
                 seed=seed,
                 mean_logprob=self.logprob / len(self.drawn),
                 choice_logprobs=self.choice_logprobs,

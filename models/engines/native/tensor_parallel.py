@@ -147,9 +147,9 @@ class Follower:
                 log.warning("%s failed: %s", operation[0], error)
 
     def _next(self) -> Operation:
-        told: list[Any] = [None]
-        dist.broadcast_object_list(told, src=0, group=self._control)
-        operation: Operation = told[0]
+        received: list[Any] = [None]
+        dist.broadcast_object_list(received, src=0, group=self._control)
+        operation: Operation = received[0]
         return operation
 
     def _repeat(self, operation: Operation) -> None:
@@ -208,14 +208,14 @@ def _join(settings: EngineSettings, model_path: str | None, rank: int, port: int
 
 
 def _check(settings: EngineSettings) -> None:
-    wanted, there = settings.tensor_parallel, torch.cuda.device_count()
+    parts, there = settings.tensor_parallel, torch.cuda.device_count()
     if settings.device not in ("auto", "cuda", "cpu"):
         raise ModelUnusable(
-            f"tensor_parallel = {wanted} takes the first {wanted} devices: leave device out, and"
+            f"tensor_parallel = {parts} takes the first {parts} devices: leave device out, and"
             " choose them with CUDA_VISIBLE_DEVICES"
         )
-    if settings.device != "cpu" and torch.cuda.is_available() and there < wanted:
-        raise ModelUnusable(f"tensor_parallel = {wanted}, but torch sees {there} CUDA devices")
+    if settings.device != "cpu" and torch.cuda.is_available() and there < parts:
+        raise ModelUnusable(f"tensor_parallel = {parts}, but torch sees {there} CUDA devices")
 
 
 def _free_port() -> int:

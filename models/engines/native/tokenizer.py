@@ -32,7 +32,7 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class _Frame:
-    """What the template writes around turns of certain roles, whatever they say."""
+    """Text that the template writes around turns of certain roles."""
 
     #: The system turn's text goes into the user's: the template refuses it, or leaves it out.
     joined: bool
@@ -179,8 +179,8 @@ class ChatTokenizer:
     def _around(self, probes: Sequence[Turn], *, joined: bool) -> _Frame:
         whole = end = written = self._rendered(probes, joined=joined)
         for probe in probes:
-            before, found, end = written.rpartition(probe.content)
-            if not found:
+            before, separator, end = written.rpartition(probe.content)
+            if not separator:
                 raise EngineError(f"the model's chat template leaves out the {probe.role} turn")
             written = before + end
         return _Frame(joined=joined, whole=whole, written=written, end=end)
@@ -229,8 +229,8 @@ class ChatTokenizer:
     def _turn(self, turn: Turn) -> dict[str, Any]:
         return {"role": turn.role, "content": turn.content}
 
-    def _joined(self, one: Any, other: Any) -> Any:
-        return f"{one}\n\n{other}"
+    def _joined(self, first: Any, other: Any) -> Any:
+        return f"{first}\n\n{other}"
 
     def _render(self, chat: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:
         prompt = self._encoder.apply_chat_template(

@@ -33,16 +33,18 @@ class Markers:
     """
 
     def __init__(self, tokens: Mapping[int, AddedToken], sources: str, written: str) -> None:
-        found = {
+        spellings = {
             number: token.content
             for number, token in tokens.items()
             if _is_marker(token, sources, written)
         }
         #: The tokens that begin and end turns; those of thoughts are left to the template.
-        self.turns = frozenset(number for number, text in found.items() if not is_mark(text))
+        self.turns = frozenset(number for number, text in spellings.items() if not is_mark(text))
         #: Those of them that may end one.
-        self.ends = frozenset(n for n in self.turns if tokens[n].special or _bracketed(found[n]))
-        texts = {*found.values(), *_WRITTEN.findall(written), *marks_in(sources)}
+        self.ends = frozenset(
+            n for n in self.turns if tokens[n].special or _bracketed(spellings[n])
+        )
+        texts = {*spellings.values(), *_WRITTEN.findall(written), *marks_in(sources)}
         single = {text for text in texts if len(text.strip()) == 1}
         self._unbreakable = {text for text in single if text in written}
         self._pattern = _any_of(texts - single | self._unbreakable)
@@ -64,10 +66,10 @@ class Markers:
         """`text` without any sign, for a tokenizer that takes no notice of spaces."""
         return _SIGNS.sub(" ", text)
 
-    def _broken(self, found: re.Match[str]) -> str:
-        if found[0] in self._unbreakable:
+    def _broken(self, match: re.Match[str]) -> str:
+        if match[0] in self._unbreakable:
             return "\N{REPLACEMENT CHARACTER}"
-        return f"{found[0][:1]} {found[0][1:]}"
+        return f"{match[0][:1]} {match[0][1:]}"
 
 
 def _is_marker(token: AddedToken, sources: str, written: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who enters the batch next, and whether there is room. Pure: no clock, no torch, no threads."""
+"""Queue of waiting requests, and the KV budget. Pure: no clock, no torch, no threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE = 16
 
 @dataclass(frozen=True, kw_only=True)
 class KVBudget:
-    """What the KV cache may hold: a rectangle, as many tokens for each row as the longest needs."""
+    """Budget of the KV cache: a rectangle, each row as long as the longest."""
 
     rows: int
     tokens: int
@@ -29,9 +29,8 @@ class KVBudget:
 class WaitingQueue(Generic[T]):
     """First come, first served within a lane; interactive before overnight.
 
-    One overnight request enters for every PATIENCE interactive ones that passed it, so overnight
-    work is slowed by a busy day but never stopped. Whoever is next stays next until there is room:
-    a large request is not overtaken for ever by small ones.
+    One overnight request enters for every PATIENCE interactive ones that passed it: no starvation.
+    The next request stays next until there is room: small ones do not overtake a large one.
     """
 
     def __init__(self) -> None:
@@ -46,12 +45,12 @@ class WaitingQueue(Generic[T]):
         (self._overnight if overnight else self._interactive).append(item)
 
     def first(self) -> T | None:
-        """Who is next; it stays in the line."""
+        """The next item; it stays in the queue."""
         lane = self._lane()
         return lane[0] if lane else None
 
     def pop(self) -> T:
-        """Take whoever is next out of the line; IndexError if nobody waits."""
+        """Remove and return the next item; IndexError if there is none."""
         lane = self._lane()
         item = lane.popleft()
         passes = lane is self._interactive and self._overnight
@@ -59,7 +58,7 @@ class WaitingQueue(Generic[T]):
         return item
 
     def drop(self, gone: Callable[[T], bool]) -> None:
-        """Take everyone out of the line of whom `gone` is true."""
+        """Remove every item for which `gone` is true."""
         self._interactive = deque(item for item in self._interactive if not gone(item))
         self._overnight = deque(item for item in self._overnight if not gone(item))
 

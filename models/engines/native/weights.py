@@ -32,8 +32,8 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from colm.models.engine_settings import EngineSettings
-from colm.models.engines.native.faults import is_fault, told
-from colm.models.engines.native.gguf import mend_tokenizer, told_by_gguf
+from colm.models.engines.native.faults import describe, is_fault
+from colm.models.engines.native.gguf import generation_config_of, mend_tokenizer
 from colm.models.engines.native.int8 import is_int8, to_int8
 from colm.models.engines.native.precision import torch_dtype
 from colm.models.engines.native.torch_threads import single_intraop_pool
@@ -54,6 +54,8 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
     #: As the settings name it.
     name: str
+    #: The folder, hub id or .gguf file that it was read from; None: it was made in memory.
+    source: str | None = None
     #: Prompt and completion together, in tokens.
     context_length: int
     #: Of a vision-language model: what turns chats and images into its inputs.
@@ -78,32 +80,34 @@ class LoadedModel:
     @property
     def ends(self) -> frozenset[int]:
         """The tokens that end a turn: those of the model, and the tokenizer's own."""
-        return end_tokens(self._told, self.tokenizer)
+        return end_tokens(self._generation_config, self.tokenizer)
 
     @property
     def stops(self) -> tuple[str, ...]:
         """The texts that end a completion of this model, whatever a request says."""
-        return stop_strings(self._told)
+        return stop_strings(self._generation_config)
 
     @property
-    def _told(self) -> GenerationConfig | None:
+    def _generation_config(self) -> GenerationConfig | None:
         """Models whose code is their own may have none."""
-        told: GenerationConfig | None = getattr(self.model, "generation_config", None)
-        return told
+        config: GenerationConfig | None = getattr(self.model, "generation_config", None)
+        return config
 
 
-def stop_strings(told: GenerationConfig | None) -> tuple[str, ...]:
+def stop_strings(config: GenerationConfig | None) -> tuple[str, ...]:
     """The texts that end a completion, by the model's generation_config."""
-    stops = getattr(told, "stop_strings", None) or ()
-    found = [stops] if isinstance(stops, str) else stops
-    return tuple(text for text in found if isinstance(text, str) and text)
+    stops = getattr(config, "stop_strings", None) or ()
+    texts = [stops] if isinstance(stops, str) else stops
+    return tuple(text for text in texts if isinstance(text, str) and text)
 
 
-def end_tokens(told: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def end_tokens(
+    config: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
     """The tokens that end a turn, by the model's generation_config and by its tokenizer."""
-    ends = getattr(told, "eos_token_id", None)
-    found = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
-    return frozenset(token for token in found if isinstance(token, int))
+    ends = getattr(config, "eos_token_id", None)
+    tokens = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+    return frozenset(token for token in tokens if isinstance(token, int))
 
 
 def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedModel:
@@ -130,18 +134,19 @@ def load(settings: EngineSettings, *, model_path: str | None = None) -> LoadedMo
         model=model,
         tokenizer=tokenizer,
         name=settings.model,
+        source=source,
         context_length=length,
         processor=processor,
     )
 
 
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
+def _device(setting: str) -> torch.device:
+    if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wanted)
+    device = torch.device(setting)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ModelUnusable(
-            f"device {wanted!r} is asked for, but torch {torch.__version__} sees no CUDA device."
+            f"device {setting!r} is asked for, but torch {torch.__version__} sees no CUDA device."
             " Install a CUDA build of torch and a driver, or set device = 'cpu'"
         )
     return device
@@ -174,7 +179,7 @@ def _read(
     model = _weights(AutoModelForCausalLM, where, dtype, gguf | trust, parts)
     if gguf:
         mend_tokenizer(tokenizer, path)
-        model.generation_config = told_by_gguf(tokenizer, path)
+        model.generation_config = generation_config_of(tokenizer, path)
     return model, tokenizer, None
 
 
@@ -242,7 +247,9 @@ def explained(source: str) -> Iterator[None]:
     except ColmError:
         raise
     except ImportError as error:
-        raise ModelUnusable(f"{source} needs a package that is missing: {told(error)}") from error
+        raise ModelUnusable(
+            f"{source} needs a package that is missing: {describe(error)}"
+        ) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ModelUnusable(
             f"{source} does not fit into the device's memory: use a smaller dtype or model"
@@ -257,6 +264,6 @@ def explained(source: str) -> Iterator[None]:
                 " a model that transformers knows"
             ) from error
         raise ModelUnusable(
-            f"{source} cannot be loaded: {told(error)}. A model is a folder with config.json,"
+            f"{source} cannot be loaded: {describe(error)}. A model is a folder with config.json,"
             " weights and tokenizer, a .gguf file, or a hub id when the hub can be reached"
         ) from error

@@ -17,7 +17,7 @@ from colm.models.errors import SettingsError
 
 
 class Access(TypedDict):
-    """What an HTTP client has to know. Nothing of it comes out of the environment."""
+    """Arguments of the HTTP client. None comes from the environment."""
 
     headers: dict[str, str]
     verify: ssl.SSLContext
@@ -79,7 +79,7 @@ def is_loopback(host: str) -> bool:
 
 @cache
 def _authorities(path: str | None) -> ssl.SSLContext:
-    """Whom to trust; read once in a process, which takes longer than a request."""
+    """The trusted certificates, read once a process: reading takes longer than a request."""
     if path is None:
         return httpx.create_ssl_context(trust_env=False)
     try:
@@ -102,7 +102,7 @@ class Connections:
         self._idle: list[httpx.AsyncClient] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def acquire(self) -> AsyncIterator[httpx.AsyncClient]:
         """A client that nobody else uses; closed if the block is left by an exception."""
         client = self._idle.pop() if self._idle else self._opened()
         unharmed = False

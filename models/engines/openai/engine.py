@@ -87,7 +87,7 @@ class OpenAIEngine:
     def info(self) -> EngineInfo:
         return EngineInfo(
             engine=_name(self._dialect),
-            model=self._settings.model,
+            model=self._settings.adapter or self._settings.model,
             dtype="",
             device=self._url.host,
             context_length=self._settings.max_model_len,
@@ -96,7 +96,7 @@ class OpenAIEngine:
 
     @property
     def untaken(self) -> frozenset[str]:
-        """What the endpoint is not sent, by the settings or as it refused it."""
+        """Fields that are not sent: by the settings, or because the endpoint refused them."""
         return self._dialect.untaken
 
     @property
@@ -173,7 +173,7 @@ class OpenAIEngine:
                 total_s=ended - ticket.submitted,
                 batch_size=batch_size,
                 engine=_name(dialect, sampling),
-                model=self._settings.model,
+                model=self._model(ticket.request),
                 device=self._url.host[:80],
                 seed=None if "seed" in unheeded else sampling.seed,
             )
@@ -216,19 +216,19 @@ class OpenAIEngine:
             )
 
     def _final_or_not(self, failure: Failure) -> Setback:
-        found = judged(failure, self._hide)
-        if isinstance(found, EngineError):
-            raise found
-        return found
+        verdict = judged(failure, self._hide)
+        if isinstance(verdict, EngineError):
+            raise verdict
+        return verdict
 
     async def _attempt(
         self, request: GenerationRequest, dialect: Dialect
     ) -> Reply | Failure | Setback:
         """One POST. `timeout` bounds it as a whole: httpx's own bounds only each silence."""
         seconds = self._settings.timeout
-        body = payload(self._settings.model, request, dialect)
+        body = payload(self._model(request), request, dialect)
         try:
-            async with asyncio.timeout(seconds), self._connections.one() as client:
+            async with asyncio.timeout(seconds), self._connections.acquire() as client:
                 response = await self._post(client, body)
         except (TimeoutError, httpx.TimeoutException):
             return Setback(reason=f"no reply within {seconds:g} s")
@@ -255,6 +255,10 @@ class OpenAIEngine:
         finally:
             await response.aclose()
         return response
+
+    def _model(self, request: GenerationRequest) -> str:
+        """vLLM and others serve an adapter as a model of its own name."""
+        return request.adapter or self._settings.adapter or self._settings.model
 
     @property
     def _where(self) -> str:
@@ -283,8 +287,8 @@ def _ended(reply: Reply, sampling: Sampling) -> tuple[str, Literal["stop", "leng
     finish_reason = "stop" if ends else reply.finish_reason
     if is_blank(text):
         why = why_no_text(reply.completion_tokens, finish_reason, reasoned=bool(reply.reasoning))
-        told = f" (finish_reason {reply.ended!r})" if reply.ended else ""
-        raise NoText(f"the endpoint gave no text: {why}{told}")
+        reason = f" (finish_reason {reply.ended!r})" if reply.ended else ""
+        raise NoText(f"the endpoint gave no text: {why}{reason}")
     if len(text) > MAX_COMPLETION_CHARS:
         raise EndpointError(f"the endpoint's text has {len(text)} characters")
     return text, finish_reason
@@ -299,8 +303,8 @@ def _name(dialect: Dialect, sampling: Sampling | None = None) -> str:
 def _secrets(
     settings: EngineSettings, url: httpx.URL, key: str | None, headers: Mapping[str, str]
 ) -> list[str]:
-    """What no error may show, the longest first: one can be a part of another."""
+    """Secrets that no error may show, the longest first: one can contain another."""
     proxy = httpx.URL(settings.proxy or "").password
-    asked = {value for name, value in url.params.multi_items() if is_secret(name)}
-    found = {*headers.values(), *asked, key or "", url.password, proxy}
-    return sorted({text.strip() for text in found} - {""}, key=len, reverse=True)
+    parameters = {value for name, value in url.params.multi_items() if is_secret(name)}
+    secrets = {*headers.values(), *parameters, key or "", url.password, proxy}
+    return sorted({text.strip() for text in secrets} - {""}, key=len, reverse=True)

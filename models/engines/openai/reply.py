@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint replies, and the completion in it. No I/O.
+"""Replies of an OpenAI-compatible endpoint, parsed into completions. No I/O.
 
 A good text is not lost for a field beside it: counts that cannot be read are 0, and what is not
 needed is not looked at.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
-from colm.models.engines.openai.wire import DEEPEST, Failure, Told, read_error, told_by
+from colm.models.engines.openai.wire import DEEPEST, ErrorBody, Failure, error_body_of, read_error
 from colm.models.messages import MAX_TOKENS
 from colm.models.texts import is_blank, replace_unstorable
 
@@ -63,15 +63,15 @@ def read_reply(data: object) -> Reply | Failure:
     if not isinstance(data, (dict, list)):
         # An empty body, or one that breaks off, may be whole the next time; a page in HTML is not.
         broken = not isinstance(data, str) or not data or data[0] in "{["
-        return Failure(status=200, told=read_error(data or "it is empty"), may_pass=broken or None)
+        return Failure(status=200, body=read_error(data or "it is empty"), may_pass=broken or None)
     body = _unwrapped(data)
     choice = _choice(body)
     if choice is None:
         return _without_choice(body or data)
     for held in (body, choice, choice["message"]):
-        told = read_error(held.get("error"))
-        if told.message or told.status:
-            return Failure(status=200, told=told)
+        error = read_error(held.get("error"))
+        if error.message or error.status:
+            return Failure(status=200, body=error)
     return _completed(choice, body)
 
 
@@ -81,15 +81,17 @@ def _completed(choice: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | Fa
     text, thought, refused = _parts(message.get("content"))
     if _KEPT_BACK.search(stopped) or _FAILED.search(stopped):
         words = (_refusal(message) or refused, f"finish_reason {reason!r}")
-        told = Told(message=replace_unstorable(": ".join(filter(None, words))))
-        return Failure(status=200, told=told, may_pass=not _KEPT_BACK.search(stopped))
+        error = ErrorBody(message=replace_unstorable(": ".join(filter(None, words))))
+        return Failure(status=200, body=error, may_pass=not _KEPT_BACK.search(stopped))
     if is_blank(text) and (refusal := _refusal(message) or refused):
-        return Failure(status=200, told=Told(message=replace_unstorable(refusal)), may_pass=False)
+        return Failure(
+            status=200, body=ErrorBody(message=replace_unstorable(refusal)), may_pass=False
+        )
     thoughts = [thought, *(_told_thought(message.get(key)) for key in _REASONING)]
     usage = body.get("usage")
     return Reply(
         text=replace_unstorable(text),
-        reasoning=replace_unstorable(next((told for told in thoughts if told), "")),
+        reasoning=replace_unstorable(next(filter(None, thoughts), "")),
         finish_reason="length" if _CUT.search(stopped) else "stop",
         ended=reason,
         **_counts(usage if isinstance(usage, dict) else {}),
@@ -98,10 +100,10 @@ def _completed(choice: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | Fa
 
 def _without_choice(body: Mapping[str, Any] | list[Any]) -> Failure:
     left = {k: v for k, v in body.items() if k != "usage"} if isinstance(body, dict) else body
-    told = read_error(left)
-    if not (told.message or told.status) and (not body or "choices" in body):
-        return Failure(status=200, told=Told(message="it has no choices"), may_pass=True)
-    return Failure(status=200, told=told_by(left))
+    error = read_error(left)
+    if not (error.message or error.status) and (not body or "choices" in body):
+        return Failure(status=200, body=ErrorBody(message="it has no choices"), may_pass=True)
+    return Failure(status=200, body=error_body_of(left))
 
 
 def _unwrapped(data: dict[str, Any] | list[Any]) -> Mapping[str, Any]:
@@ -116,11 +118,11 @@ def _choice(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """The first choice, its message under that name; None where there is none."""
     choices = body.get("choices")
     held = [choices] if isinstance(choices, dict) else choices if isinstance(choices, list) else []
-    found = [choice for choice in held if isinstance(choice, dict)]
-    if not found:
+    choices = [choice for choice in held if isinstance(choice, dict)]
+    if not choices:
         return None
     # Asked for one, some endpoints give several; some not in order.
-    first = min(found, key=lambda choice: _count(choice.get("index")))
+    first = min(choices, key=lambda choice: _count(choice.get("index")))
     held = [first.get(key) for key in ("message", "delta", "text")]
     message = next((message for message in held if message is not None), None)
     return {**first, "message": message if isinstance(message, dict) else {"content": message}}
@@ -144,11 +146,11 @@ def _refusal(message: Mapping[str, Any]) -> str:
 
 def _parts(content: object) -> tuple[str, str, str]:
     """Text, reasoning and refusal in a content: a text, or parts of several kinds, joined."""
-    told = {"text": "", "reasoning": "", "refusal": ""}
+    texts = {"text": "", "reasoning": "", "refusal": ""}
     for part in content if isinstance(content, list) else [content]:
         kind, text = _part(part)
-        told[kind] += text
-    return told["text"], told["reasoning"], told["refusal"]
+        texts[kind] += text
+    return texts["text"], texts["reasoning"], texts["refusal"]
 
 
 def _part(part: object) -> tuple[str, str]:
@@ -236,8 +238,8 @@ def _whole(digits: str) -> int:
 
 def _joined(events: str) -> object:
     """The body that a stream of events adds up to, from an endpoint that streams unasked."""
-    found = [_parsed_event(line) for line in events.splitlines() if line.startswith("data:")]
-    chunks = [_unwrapped(chunk) for chunk in found if isinstance(chunk, dict)]
+    events_read = [_parsed_event(line) for line in events.splitlines() if line.startswith("data:")]
+    chunks = [_unwrapped(chunk) for chunk in events_read if isinstance(chunk, dict)]
     choices = [choice for chunk in chunks if (choice := _choice(chunk)) is not None]
     if not choices:
         return next(iter(chunks), events)

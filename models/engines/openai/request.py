@@ -1,4 +1,4 @@
-"""What goes over the wire to an OpenAI-compatible endpoint, less what it does not take. No I/O.
+"""Requests to an OpenAI-compatible endpoint, without the fields it refuses. No I/O.
 
 Endpoints differ in what they refuse. A field that a refusal names as unknown is left out of the
 next attempt, and of everything from then on if that succeeds. A value that is refused is the user's
@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from colm.models.engine_settings import EngineSettings, TokensField
 from colm.models.engines.base import GenerationRequest
-from colm.models.engines.openai.wire import Failure, Told, is_about_length
+from colm.models.engines.openai.wire import ErrorBody, Failure, is_about_length
 from colm.models.errors import EngineError
 from colm.models.messages import Sampling, Turn
 
@@ -71,7 +71,7 @@ _NO_SYSTEM = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """What an endpoint is sent: less what it does not take, and what the settings add."""
+    """Fields that an endpoint takes, and those that the settings add."""
 
     #: Fields that are left out, and SYSTEM.
     untaken: frozenset[str] = frozenset()
@@ -97,7 +97,7 @@ class Dialect:
         return next((f for f in (self.limit_field, *_LIMITS) if f not in self.untaken), None)
 
     def unheeded(self, sampling: Sampling | None = None) -> tuple[str, ...]:
-        """What of `sampling`, or of any, does not reach the endpoint as it was asked for."""
+        """Sampling fields that do not reach the endpoint."""
         names = self.untaken & {"temperature", "top_p", "seed", SYSTEM}
         if sampling is not None and sampling.seed is None:
             names -= {"seed"}
@@ -120,11 +120,11 @@ def payload(model: str, request: GenerationRequest, dialect: Dialect) -> dict[st
 
 def adapted(dialect: Dialect, failure: Failure, request: GenerationRequest) -> Dialect | None:
     """The dialect in which a refused request may pass; None where the refusal names nothing."""
-    if failure.meant not in _ABOUT_FIELDS or is_about_length(failure):
+    if failure.effective_status not in _ABOUT_FIELDS or is_about_length(failure):
         return None
-    refused = _refused(failure.told, _sampled(request.sampling, dialect))
+    refused = _refused(failure.body, _sampled(request.sampling, dialect))
     spoken = SYSTEM not in dialect.untaken and any(t.role == "system" for t in request.messages)
-    if spoken and not refused and _NO_SYSTEM.search(failure.told.message):
+    if spoken and not refused and _NO_SYSTEM.search(failure.body.message):
         refused = {SYSTEM}
     other = dialect.without(frozenset(refused))
     # Without any bound no completion is asked for, unless the settings say so.
@@ -144,41 +144,41 @@ def _sampled(sampling: Sampling, dialect: Dialect) -> dict[str, Any]:
     return {k: v for k, v in fields.items() if v is not None and k not in dialect.untaken}
 
 
-def _refused(told: Told, sent: Mapping[str, Any]) -> set[str]:
+def _refused(error: ErrorBody, sent: Mapping[str, Any]) -> set[str]:
     """The fields, of those that were sent, which the endpoint does not take."""
-    refused = {name for name in sent if _is_refused(name, sent[name], told)}
-    if {"temperature", "top_p"} <= refused and _TOGETHER.search(told.message):
+    refused = {name for name in sent if _is_refused(name, sent[name], error)}
+    if {"temperature", "top_p"} <= refused and _TOGETHER.search(error.message):
         refused.remove("temperature")
     return refused
 
 
-def _is_refused(name: str, value: object, told: Told) -> bool:
+def _is_refused(name: str, value: object, error: ErrorBody) -> bool:
     named = re.compile(_NAMED[name], re.IGNORECASE)
-    said = [
-        told.message[max(0, found.start() - _NEAR) : found.end() + _NEAR]
-        for found in named.finditer(told.message)
+    mentions = [
+        error.message[max(0, match.start() - _NEAR) : match.end() + _NEAR]
+        for match in named.finditer(error.message)
     ]
-    if any(named.search(f"'{place}'") for place in told.fields):
-        said.append(" ".join([told.message, *told.codes]))
+    if any(named.search(f"'{place}'") for place in error.fields):
+        mentions.append(" ".join([error.message, *error.codes]))
     if name == "seed" or (name == "top_p" and value == 1.0):
-        return bool(said)
-    return any(_NOT_TAKEN.search(text) and not _ABOUT_VALUE.search(text) for text in said)
+        return bool(mentions)
+    return any(_NOT_TAKEN.search(text) and not _ABOUT_VALUE.search(text) for text in mentions)
 
 
 def _without_system(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     """The turns, with what the system is told before what the user says next."""
-    told: list[str] = []
-    found: list[Turn] = []
+    system_texts: list[str] = []
+    others: list[Turn] = []
     for turn in turns:
         if turn.role == "system":
-            told.append(turn.content)
+            system_texts.append(turn.content)
         elif turn.role == "user":
-            content = "\n\n".join([*told, turn.content])
-            found.append(turn.model_copy(update={"content": content}))
-            told.clear()
+            content = "\n\n".join([*system_texts, turn.content])
+            others.append(turn.model_copy(update={"content": content}))
+            system_texts.clear()
         else:
-            found.append(turn)
-    return (*found, *(Turn(role="user", content=text) for text in told))
+            others.append(turn)
+    return (*others, *(Turn(role="user", content=text) for text in system_texts))
 
 
 def _turn(turn: Turn, images: Mapping[str, bytes]) -> dict[str, Any]:
@@ -187,8 +187,8 @@ def _turn(turn: Turn, images: Mapping[str, bytes]) -> dict[str, Any]:
         return {"role": turn.role, "content": turn.content}
     if missing := [name for name in turn.images if name not in images]:
         raise EngineError(f"image {missing[0][:12]} was not handed to the engine")
-    shown = [{"type": "image_url", "image_url": {"url": _url(images[n])}} for n in turn.images]
-    return {"role": turn.role, "content": [*shown, {"type": "text", "text": turn.content}]}
+    parts = [{"type": "image_url", "image_url": {"url": _url(images[n])}} for n in turn.images]
+    return {"role": turn.role, "content": [*parts, {"type": "text", "text": turn.content}]}
 
 
 def _url(image: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint says where it gives no completion, and what follows. No I/O.
+"""Failures of an OpenAI-compatible endpoint: parsed, and retried or final. No I/O.
 
 The table of statuses is in docs/reference/settings.md; a test holds the two together.
 """
@@ -75,8 +75,8 @@ class Setback:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What an error body says, whichever of the common shapes it has."""
+class ErrorBody:
+    """An error body in any of the common shapes."""
 
     message: str = ""
     #: Codes, types and states, in small letters.
@@ -95,7 +95,7 @@ class Failure:
 
     #: Of HTTP; a good one can carry an error too.
     status: int
-    told: Told
+    body: ErrorBody
     retry_after: float | None = None
     #: Whether another attempt may succeed; None where status and codes decide.
     may_pass: bool | None = None
@@ -103,30 +103,30 @@ class Failure:
     location: str = ""
 
     @property
-    def meant(self) -> int:
+    def effective_status(self) -> int:
         """The status that it would have had, were it honest."""
-        return self.told.status or 200 if self.status < 300 else self.status
+        return self.body.status or 200 if self.status < 300 else self.status
 
 
 def failure_of(status: int, headers: Mapping[str, str], data: object, *, now: datetime) -> Failure:
-    """What an endpoint says with a status other than 2xx; `headers` have small letters."""
-    told = told_by(data)
-    asked = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
+    """The failure in a reply with a status other than 2xx; `headers` in lower case."""
+    body = error_body_of(data)
+    should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", ""))
     wait = _seconds(headers.get("retry-after-ms", ""), 1000)
     if wait is None:
         wait = _retry_after(headers.get("retry-after", ""), now)
     return Failure(
         status=status,
-        told=told,
-        retry_after=told.wait if wait is None else wait,
-        may_pass=asked,
+        body=body,
+        retry_after=body.wait if wait is None else wait,
+        may_pass=should_retry,
         location=headers.get("location", "") if 300 <= status < 400 else "",
     )
 
 
 def judged(failure: Failure, hide: Callable[[str], str] = str) -> Setback | EngineError:
-    """What follows: another attempt, or an error for good. `hide` takes secrets out of texts."""
-    message = hide(failure.told.message)[:MAX_MESSAGE_CHARS]
+    """A setback to retry, or a final error. `hide` removes secrets from texts."""
+    message = hide(failure.body.message)[:MAX_MESSAGE_CHARS]
     if is_about_length(failure):
         return PromptTooLong(f"the endpoint refused the prompt: {message}")
     reason = _reason(failure, message, hide(redact(failure.location)))
@@ -142,38 +142,38 @@ def judged(failure: Failure, hide: Callable[[str], str] = str) -> Setback | Engi
 
 def may_pass(failure: Failure) -> bool:
     """Whether the same request may succeed at another time."""
-    status, codes = failure.meant, failure.told.codes
+    status, codes = failure.effective_status, failure.body.codes
     if codes & _FINAL_CODES:
         return False
     if failure.may_pass is not None:
         return failure.may_pass
     if status < 300:
-        return any(map(_PASSING.search, codes or {failure.told.message}))
+        return any(map(_PASSING.search, codes or {failure.body.message}))
     return status in _MAY_PASS or (status >= 500 and status not in _NEVER_PASS)
 
 
 def is_about_length(failure: Failure) -> bool:
     """Whether the endpoint finds the prompt, with its completion, too long for the context."""
-    told = failure.told
-    named = told.codes & _CONTEXT_CODES or _CONTEXT.search(told.message)
-    return failure.meant in _ABOUT_PROMPT and bool(named)
+    body = failure.body
+    named = body.codes & _CONTEXT_CODES or _CONTEXT.search(body.message)
+    return failure.effective_status in _ABOUT_PROMPT and bool(named)
 
 
-def told_by(data: object) -> Told:
-    """What an error body says; all of it, where its shape is unknown."""
-    told = read_error(data)
-    if told.message or not isinstance(data, (dict, list)) or not data:
-        return told
-    return replace(told, message=json.dumps(data)[:MAX_MESSAGE_CHARS])
+def error_body_of(data: object) -> ErrorBody:
+    """The parsed error body; the whole of it where its shape is unknown."""
+    error = read_error(data)
+    if error.message or not isinstance(data, (dict, list)) or not data:
+        return error
+    return replace(error, message=json.dumps(data)[:MAX_MESSAGE_CHARS])
 
 
-def read_error(data: object) -> Told:
-    """What an error body says in a known shape; an empty message where it says nothing."""
+def read_error(data: object) -> ErrorBody:
+    """The parsed error body of a known shape; an empty message where there is none."""
     pairs = list(_pairs(data))
     codes = [value for key, value in pairs if key in _CODES]
     statuses = [int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code)[:4])]
     waits = [_seconds(str(value), 1) for key, value in pairs if key in _WAITS]
-    return Told(
+    return ErrorBody(
         message=replace_unstorable(_words(data)),
         codes=frozenset(code.lower() for code in codes if isinstance(code, str)),
         fields=frozenset(name for key, value in pairs if key in _FIELDS for name in _names(value)),
@@ -187,7 +187,7 @@ def _reason(failure: Failure, message: str, location: str) -> str:
         return f"HTTP {failure.status}: it has moved to {location}: correct base_url"
     if failure.status >= 300:
         return f"HTTP {failure.status}: {message}" if message else f"HTTP {failure.status}"
-    named = f"error {failure.told.status}: " if failure.told.status else ""
+    named = f"error {failure.body.status}: " if failure.body.status else ""
     return f"the endpoint's reply is no chat completion: {named}{message}"
 
 
@@ -210,8 +210,8 @@ def _words(data: object, depth: int = 0) -> str:
         case str():
             return _plain(data)
         case list() if depth < DEEPEST:
-            told = [_words(item, depth + 1) for item in data[:5]]
-            return "; ".join(text for text in told if text)
+            texts = [_words(item, depth + 1) for item in data[:5]]
+            return "; ".join(text for text in texts if text)
         case dict() if depth < DEEPEST:
             return _words_of({str(key).lower(): value for key, value in data.items()}, depth)
     return ""
@@ -220,8 +220,8 @@ def _words(data: object, depth: int = 0) -> str:
 def _words_of(data: Mapping[str, object], depth: int) -> str:
     # An object that is called error knows more than the line beside it.
     first = ["error"] if isinstance(data.get("error"), (dict, list)) else []
-    told = (_words(data.get(key), depth + 1) for key in (*first, *_WORDS))
-    text = next((text for text in told if text), "")
+    texts = (_words(data.get(key), depth + 1) for key in (*first, *_WORDS))
+    text = next((text for text in texts if text), "")
     where = ".".join(_names(data.get("loc")))
     # A router's own words say less than those of the provider, which it passes on.
     metadata = data.get("metadata")
@@ -245,8 +245,8 @@ def _plain(text: str) -> str:
 
 def _seconds(value: str, divisor: int) -> float | None:
     """The seconds in "2.5" or "3s", divided; None where it is no such text."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", value, re.ASCII)
-    return float(found[1]) / divisor if found else None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", value, re.ASCII)
+    return float(match[1]) / divisor if match else None
 
 
 def _retry_after(value: str, now: datetime) -> float | None:
