@@ -219,7 +219,9 @@ class Trainer:
         """
         examples = [self._examples[n] for n in numbers]
         tokens = torch.zeros(len(examples), max(map(len, examples)), dtype=torch.long)
-        rows, columns, labels = [], [], []
+        rows: list[int] = []
+        columns: list[int] = []
+        labels: list[int] = []
         for row, example in enumerate(examples):
             tokens[row, : len(example)] = torch.tensor([*example.prompt, *example.answer])
             first = len(example.prompt) - 1
