@@ -25,6 +25,7 @@ from colm.workers.cli import (
     replay,
     site,
     terminal,
+    tune,
 )
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ for command in (
     ask.ask,
     ask.show,
     ask.queries,
+    tune.tune,
     replay.replay,
     reliability.reliability,
     audit.purge,
