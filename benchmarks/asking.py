@@ -61,7 +61,7 @@ def count_work(database_url: str, query_id: str) -> tuple[Work, Work]:
     """What a recorded query needed in all, and the longest chain of it that had to wait."""
     engine = connect(database_url, pool_size=1)
     try:
-        life = history.query_life(engine, query_id)
+        life = history.query_history(engine, query_id)
     finally:
         engine.dispose()
     if life is None:

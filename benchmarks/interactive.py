@@ -21,7 +21,7 @@ from benchmarks.figures import ratio_interval, ratio_of_medians, summarize
 from benchmarks.rig import running
 from colm.db.connection import connect
 from colm.db.runs import store
-from colm.db.runs.units import done_units
+from colm.db.runs.units import completed_units
 from colm.tasks import ask, evaluate
 from colm.tasks.config.settings import settings
 from colm.workers.evaluator.run_control import change_run
@@ -102,7 +102,7 @@ def _order(folder: Path, options: argparse.Namespace) -> str:
 def _done(run: str) -> int:
     engine = connect(settings().database_url, pool_size=1)
     try:
-        return len(done_units(engine, run))
+        return len(completed_units(engine, run))
     finally:
         engine.dispose()
 

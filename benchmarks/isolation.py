@@ -2,7 +2,7 @@
 
 A private RabbitMQ and PostgreSQL, a coordinator, and a query whose step waits for the client `ab`.
 The intruder is the client `a`, with the user that `colm client add` made for it. Prints the table
-of docs/security.md; ends with status 1 if any attempt went through or left a trace.
+of docs/explanation/security.md; ends with status 1 if any attempt went through or left a trace.
 """
 
 from __future__ import annotations

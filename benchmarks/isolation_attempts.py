@@ -22,7 +22,12 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedBy
 from colm.workers.rabbitmq.management_api import virtual_host
 
 ADMIN = "administrator"
-VICTIM_READS = ("colm.draft.ab", "colm.refine.ab", "colm.overnight.ab", "colm.cancel.ab")
+VICTIM_READS = (
+    "colm.draft.ab",
+    "colm.refine.ab",
+    "colm.overnight.ab",
+    "colm.step-cancellations.ab",
+)
 OTHERS_READ = (
     *VICTIM_READS, "colm.synthesize.main", "colm.submissions", "colm.ask", "colm.control",
     "colm.dead", "colm.parked",
@@ -89,7 +94,7 @@ def at_the_broker(intruder: Intruder) -> Iterator[Attempt]:
         yield Attempt(what=what, refused_by="broker 403", do=partial(on, publish(exchange, key)))
     for name, act in (("consume from", consume), ("get from", get), ("purge", purge)):
         for queue in OTHERS_READ:
-            if (name, queue[:11]) == ("get from", "colm.cancel"):
+            if (name, queue) == ("get from", "colm.step-cancellations.ab"):
                 continue  # a stream is not read so
             do = partial(on, partial(act, queue=queue))
             yield Attempt(what=f"{name} {queue}", refused_by="broker 403", do=do)
@@ -132,7 +137,7 @@ def at_the_coordinator(intruder: Intruder) -> Iterator[tuple[str, str, dict[str,
     query = intruder.query_id
     of_victim = submission(query, "ab")
     yield "a submission that names ab", "may not submit", task_message(of_victim)
-    yield "a submission for the step that was asked of ab", "was never asked", task_message(
+    yield "a submission for the step that was asked of ab", "was never sent", task_message(
         submission(query, "a")
     )  # fmt: skip
     yield "a submission to a query that is not", "no query", task_message(

@@ -158,7 +158,7 @@ def calls_of(database_url: str, query_id: str) -> int:
     """How many steps are recorded of a query."""
     engine = connect(database_url, pool_size=1)
     try:
-        life = history.query_life(engine, query_id)
+        life = history.query_history(engine, query_id)
     finally:
         engine.dispose()
     return sum(isinstance(entry.what, Step) for entry in life.entries) if life else 0

@@ -40,7 +40,7 @@ from colm.db.audit.verify_all import check_query
 from colm.db.connection import connect
 from colm.db.integrity.signatures import Trust
 from colm.db.reads.answers import answer_of, has_ended, recent_queries
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
 from colm.db.schema.tables import metadata
@@ -82,7 +82,7 @@ def reads(engine: Engine, query_id: str) -> dict[str, Callable[[], object]]:
     record, trust = SqlRecord(engine), Trust(check=keys.check)
     soon = datetime.now(UTC) + timedelta(hours=1)
     return {
-        "colm show": lambda: query_life(engine, query_id),
+        "colm show": lambda: query_history(engine, query_id),
         "answer of a query": lambda: answer_of(engine, query_id),
         "has it ended": lambda: has_ended(engine, query_id),
         "colm queries": lambda: recent_queries(engine, 20),

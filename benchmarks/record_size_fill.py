@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Table, insert, text
 
 from colm.db.columns import to_json
 from colm.db.connection import transaction
-from colm.db.integrity.hash_chain import Fields, Link, appended
+from colm.db.integrity.hash_chain import Fields, Link, chain_links
 from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.rows import FIRST_SEQ, query_row
 from colm.db.record.store import new_salt
@@ -126,7 +126,7 @@ def chain_costs(queries: int) -> list[float]:
     template, costs = _template(), []
     for _ in range(queries):
         started = time.process_time()
-        appended(template, None, new_salt)
+        chain_links(template, None, new_salt)
         costs.append((time.process_time() - started) * 1_000)
     return costs
 
@@ -161,7 +161,7 @@ def _copy(template: Sequence[Link], number: int) -> tuple[list[Link], Fields]:
         Link(link.table, {name: moved(value) for name, value in link.row.items()})
         for link in template
     ]
-    links, head = appended(copies, None, new_salt)
+    links, head = chain_links(copies, None, new_salt)
     progress = {
         "query_id": query_id,
         "open": False,

@@ -3,9 +3,9 @@
     python -m benchmarks.tampering            on a private PostgreSQL and a SQLite file
     python -m benchmarks.tampering --quick    on SQLite alone
 
-On each database the same small record is made: queries that are sealed, erased, purged and not yet
-sealed. Each tampering is done to it with triggers and foreign keys out of the way, the whole record
-is verified, and the record is put back. Exit status 1 if anything that should be found is not.
+On each database the same small record is made: queries that a checkpoint covers, erased, purged and
+uncovered ones. Each tampering is done to it without triggers and foreign keys, the whole record is
+verified, and the record is restored. Exit status 1 if a promised finding is missing.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from sqlalchemy.exc import DBAPIError
 
 from benchmarks.reporting import progress
 from benchmarks.tampering_work import (
+    CHECKPOINTED,
     ERASED,
     FRESH,
     OTHER,
     PURGED,
-    SEALED,
     Tampering,
     all_tamperings,
     behind_our_back,
     restore,
     snapshot,
 )
+from colm.db.audit.checkpoints import write_checkpoint
 from colm.db.audit.erase import erase
 from colm.db.audit.purge import purge
-from colm.db.audit.seals import seal_ended
-from colm.db.audit.verify_all import Checked, check_everything
+from colm.db.audit.verify_all import AuditResult, check_everything
 from colm.db.connection import connect
 from colm.db.integrity.signatures import Trust
 from colm.db.record.store import SqlRecord
@@ -74,24 +74,24 @@ class Case:
     trust: Trust
     latest: tuple[int, str]
 
-    def verify(self) -> Checked:
-        return sum(check_everything(self.engine, self.trust, self.latest), Checked())
+    def verify(self) -> AuditResult:
+        return sum(check_everything(self.engine, self.trust, self.latest), AuditResult())
 
 
 def prepared(engine: Engine, key: SiteKey) -> Case:
-    """Record, seal, erase and purge; what is asked last is not sealed."""
+    """Record, checkpoint, erase and purge; no checkpoint covers the last query."""
     record = SqlRecord(engine)
-    for query_id in (SEALED, ERASED, PURGED, OTHER):
+    for query_id in (CHECKPOINTED, ERASED, PURGED, OTHER):
         record_whole_life(record, query_id)
     record.refuse("query-0006", "why?", "colm", "no such option", LATER)
-    seal_ended(engine, key, LATER)
+    write_checkpoint(engine, key, LATER)
     erase(engine, ERASED, asked_by="its caller", reason="asked", now=LATER, signer=key)
     purge(engine, [PURGED], reason="retention", now=LATER + timedelta(days=90), signer=key)
-    seal = seal_ended(engine, key, LATER)
-    assert seal is not None
+    checkpoint = write_checkpoint(engine, key, LATER)
+    assert checkpoint is not None
     record_whole_life(record, FRESH)
     trust = Trust(check=keys.check, keys=frozenset({key.key}))
-    return Case(engine=engine, trust=trust, latest=(seal.number, seal.hash))
+    return Case(engine=engine, trust=trust, latest=(checkpoint.number, checkpoint.hash))
 
 
 def try_all(case: Case, tamperings: Sequence[Tampering]) -> Iterator[Tried]:

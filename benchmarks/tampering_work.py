@@ -14,15 +14,15 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Table, delete, insert, select, text, update
 
-from colm.db.integrity.hash_chain import Fields, Link, appended
+from colm.db.integrity.hash_chain import Fields, Link, chain_links
 from colm.db.schema import tables
-from colm.db.schema.audit_tables import erasures, sealed, seals, tombstones
+from colm.db.schema.audit_tables import checkpoints, covered_queries, erasures, tombstones
 from colm.db.schema.run_tables import RUN_TABLES
 
 Snapshot = list[tuple[Table, list[Fields]]]
 
-#: Sealed; sealed and then erased; purged; not sealed yet. `benchmarks.tampering` records them.
-SEALED, ERASED, PURGED, FRESH = "query-0001", "query-0002", "query-0003", "query-0004"
+#: Covered by a checkpoint; covered and erased; purged; not covered (`benchmarks.tampering`).
+CHECKPOINTED, ERASED, PURGED, FRESH = "query-0001", "query-0002", "query-0003", "query-0004"
 OTHER = "query-0005"
 #: Where these columns may hold only some values: others of them.
 _ALLOWED = {
@@ -88,12 +88,12 @@ def restore(connection: Connection, before: Snapshot) -> None:
 
 def all_tamperings() -> Iterator[Tampering]:
     for table in (*tables.CHAINED[:-1], erasures):
-        query_id = ERASED if table is erasures else SEALED
+        query_id = ERASED if table is erasures else CHECKPOINTED
         for column in table.c:
             yield _edit(table, column, query_id)
     for name in ("open", "next_seq", "head"):
-        yield _edit(tables.progress, tables.progress.c[name], SEALED)
-    for table in (seals, sealed, tombstones):
+        yield _edit(tables.progress, tables.progress.c[name], CHECKPOINTED)
+    for table in (checkpoints, covered_queries, tombstones):
         for column in table.c:
             yield _edit(table, column, None)
     yield from _removals()
@@ -113,9 +113,16 @@ def _edit(table: Table, column: Column[Any], query_id: str | None) -> Tampering:
 
 
 def _removals() -> Iterator[Tampering]:
-    for table in (*tables.CHAINED[:-1], tables.progress, erasures, seals, sealed, tombstones):
-        query_id = ERASED if table is erasures else SEALED if "query_id" in table.c else None
-        if table in (sealed, tombstones):
+    for table in (
+        *tables.CHAINED[:-1],
+        tables.progress,
+        erasures,
+        checkpoints,
+        covered_queries,
+        tombstones,
+    ):
+        query_id = ERASED if table is erasures else CHECKPOINTED if "query_id" in table.c else None
+        if table in (covered_queries, tombstones):
             query_id = None
 
         def do(c: Connection, table: Table = table, query_id: str | None = query_id) -> None:
@@ -123,13 +130,19 @@ def _removals() -> Iterator[Tampering]:
 
         yield Tampering(kind="remove a row", what=table.name, do=do)
     yield Tampering(
-        kind="remove a whole query", what="sealed", do=lambda c: _remove_query(c, SEALED)
+        kind="remove a whole query", what="covered", do=lambda c: _remove_query(c, CHECKPOINTED)
     )
     yield Tampering(
-        kind="remove a whole query", what="sealed, and from its seal", do=_remove_from_seal
+        kind="remove a whole query",
+        what="covered, and from its checkpoint",
+        do=_remove_from_checkpoint,
     )
-    yield Tampering(kind="remove the newest rows", what="of a sealed query", do=_shorten(SEALED))
-    yield Tampering(kind="remove the newest seal", what="and what it covers", do=_remove_last_seal)
+    yield Tampering(
+        kind="remove the newest rows", what="of a covered query", do=_shorten(CHECKPOINTED)
+    )
+    yield Tampering(
+        kind="remove the newest checkpoint", what="and what it covers", do=_remove_last_checkpoint
+    )
 
 
 def _additions() -> Iterator[Tampering]:
@@ -137,7 +150,7 @@ def _additions() -> Iterator[Tampering]:
         for late in (False, True):
 
             def do(c: Connection, linked: bool = linked, late: bool = late) -> None:
-                _add_decision(c, SEALED if late else FRESH, linked=linked, end=late)
+                _add_decision(c, CHECKPOINTED if late else FRESH, linked=linked, end=late)
 
             what = ("after the end, " if late else "") + ("chained" if linked else "unchained")
             if linked and not late:
@@ -154,7 +167,9 @@ def _moves() -> Iterator[Tampering]:
 
 def _forgeries() -> Iterator[Tampering]:
     yield Tampering(
-        kind="compute a chain anew", what="of a sealed query", do=lambda c: _rewrite(c, SEALED)
+        kind="compute a chain anew",
+        what="of a covered query",
+        do=lambda c: _rewrite(c, CHECKPOINTED),
     )
     yield Tampering(kind="erase without the key", what="text and salt only", do=_erase_quietly)
     yield Tampering(
@@ -164,11 +179,11 @@ def _forgeries() -> Iterator[Tampering]:
     yield Tampering(
         kind="purge without the key", what="with an unsigned tombstone", do=_purge_unsigned
     )
-    yield Tampering(kind="pass for a record without hashes", what="of a sealed query", do=_unchain)
+    yield Tampering(kind="pass for a record without hashes", what="of a covered query", do=_unchain)
 
 
 def _not_promised() -> Iterator[Tampering]:
-    kind = "before a query is sealed"
+    kind = "before a checkpoint"
     yield Tampering(
         kind=kind, what="compute its chain anew", do=lambda c: _rewrite(c, FRESH), promised=False
     )
@@ -232,7 +247,7 @@ def _life(connection: Connection, query_id: str) -> list[Link]:
 def _write_life(connection: Connection, query_id: str, links: list[Link]) -> None:
     """Replace a query's rows by these, chained as they come, and have `progress` agree."""
     fresh = [Link(link.table, {**link.row, "seq": seq}) for seq, link in enumerate(links, start=1)]
-    chained, head = appended(fresh, None, lambda: b"0123456789abcdef")
+    chained, head = chain_links(fresh, None, lambda: b"0123456789abcdef")
     for table in tables.CHAINED:
         connection.execute(delete(table).where(table.c.query_id == query_id))
         rows = [link.row for link in chained if link.table == table.name]
@@ -267,16 +282,16 @@ def _remove_query(connection: Connection, query_id: str) -> None:
         connection.execute(delete(table).where(table.c.query_id == query_id))
 
 
-def _remove_from_seal(connection: Connection) -> None:
-    _remove_query(connection, SEALED)
-    connection.execute(delete(sealed).where(sealed.c.query_id == SEALED))
+def _remove_from_checkpoint(connection: Connection) -> None:
+    _remove_query(connection, CHECKPOINTED)
+    connection.execute(delete(covered_queries).where(covered_queries.c.query_id == CHECKPOINTED))
 
 
-def _remove_last_seal(connection: Connection) -> None:
-    last = select(seals.c.number).order_by(seals.c.number.desc()).limit(1)
+def _remove_last_checkpoint(connection: Connection) -> None:
+    last = select(checkpoints.c.number).order_by(checkpoints.c.number.desc()).limit(1)
     number = connection.scalar(last)
-    connection.execute(delete(sealed).where(sealed.c.seal == number))
-    connection.execute(delete(seals).where(seals.c.number == number))
+    connection.execute(delete(covered_queries).where(covered_queries.c.seal == number))
+    connection.execute(delete(checkpoints).where(checkpoints.c.number == number))
 
 
 def _add_decision(connection: Connection, query_id: str, *, linked: bool, end: bool) -> None:
@@ -286,7 +301,7 @@ def _add_decision(connection: Connection, query_id: str, *, linked: bool, end: b
     progress = tables.progress
     stands: Fields = {"next_seq": added["seq"] + 1}
     if linked:
-        (link,), head = appended(
+        (link,), head = chain_links(
             [Link("decisions", added)], links[-1].row["hash"], lambda: b"0123456789abcdef"
         )
         added, stands["head"] = link.row, head
@@ -296,13 +311,13 @@ def _add_decision(connection: Connection, query_id: str, *, linked: bool, end: b
 
 def _add_text(connection: Connection) -> None:
     outcomes = tables.outcomes
-    at = (outcomes.c.query_id == SEALED, outcomes.c.text.isnot(None))
+    at = (outcomes.c.query_id == CHECKPOINTED, outcomes.c.text.isnot(None))
     connection.execute(update(outcomes).where(*at).values(error_reason="a reason"))
 
 
 def _swap_seq(connection: Connection) -> None:
     steps = tables.steps
-    mine = select(steps.c.step_id, steps.c.seq).where(steps.c.query_id == SEALED)
+    mine = select(steps.c.step_id, steps.c.seq).where(steps.c.query_id == CHECKPOINTED)
     (one, first), (other, second) = connection.execute(mine.order_by(steps.c.seq).limit(2))
     for step_id, seq in ((one, -1), (other, first), (one, second)):
         connection.execute(update(steps).where(steps.c.step_id == step_id).values(seq=seq))
@@ -310,7 +325,7 @@ def _swap_seq(connection: Connection) -> None:
 
 def _swap_queries(connection: Connection) -> None:
     outcomes = tables.outcomes
-    mine = _first(connection, outcomes, SEALED)
+    mine = _first(connection, outcomes, CHECKPOINTED)
     other = _first(connection, outcomes, OTHER)
     for row in (mine, other):
         connection.execute(delete(outcomes).where(*_key(outcomes, row)))
@@ -321,7 +336,7 @@ def _swap_queries(connection: Connection) -> None:
 
 def _swap_texts(connection: Connection) -> None:
     outcomes = tables.outcomes
-    mine = _first(connection, outcomes, SEALED)
+    mine = _first(connection, outcomes, CHECKPOINTED)
     other = _first(connection, outcomes, OTHER)
     for row, taken in ((mine, other), (other, mine)):
         said = {name: taken[name] for name in ("text", "salts", "digests")}
@@ -332,22 +347,22 @@ def _swap_texts(connection: Connection) -> None:
 def _erase_quietly(connection: Connection) -> None:
     queries = tables.queries
     gone: Fields = {"question": "[erased]", "options": {}, "salts": None}
-    connection.execute(update(queries).where(queries.c.query_id == SEALED).values(**gone))
+    connection.execute(update(queries).where(queries.c.query_id == CHECKPOINTED).values(**gone))
 
 
 def _erase_unsigned(connection: Connection) -> None:
     _erase_quietly(connection)
-    links = _life(connection, SEALED)
+    links = _life(connection, CHECKPOINTED)
     row = {
-        "query_id": SEALED, "seq": links[-1].row["seq"] + 1, "at": links[-1].row["ended_at"]
+        "query_id": CHECKPOINTED, "seq": links[-1].row["seq"] + 1, "at": links[-1].row["ended_at"]
         if "ended_at" in links[-1].row else links[0].row["asked_at"],
         "asked_by": "nobody", "reason": "none", "key": None, "signature": None,
     }  # fmt: skip
-    (link,), head = appended([Link("erasures", row)], links[-1].row["hash"], lambda: b"")
+    (link,), head = chain_links([Link("erasures", row)], links[-1].row["hash"], lambda: b"")
     connection.execute(insert(erasures), link.row)
     stands = {"next_seq": row["seq"] + 1, "head": head}
     progress = tables.progress
-    connection.execute(update(progress).where(progress.c.query_id == SEALED).values(**stands))
+    connection.execute(update(progress).where(progress.c.query_id == CHECKPOINTED).values(**stands))
 
 
 def _rewrite_erased(connection: Connection) -> None:
@@ -357,10 +372,10 @@ def _rewrite_erased(connection: Connection) -> None:
 
 
 def _purge_unsigned(connection: Connection) -> None:
-    last = _life(connection, SEALED)[-1].row
-    _remove_query(connection, SEALED)
+    last = _life(connection, CHECKPOINTED)[-1].row
+    _remove_query(connection, CHECKPOINTED)
     stone = {
-        "query_id": SEALED, "length": last["seq"], "head": last["hash"],
+        "query_id": CHECKPOINTED, "length": last["seq"], "head": last["hash"],
         "purged_at": datetime.fromisoformat("2026-03-02T00:00:00+00:00"), "reason": "retention",
     }  # fmt: skip
     connection.execute(insert(tombstones), stone)
@@ -369,6 +384,8 @@ def _purge_unsigned(connection: Connection) -> None:
 def _unchain(connection: Connection) -> None:
     for table in tables.CHAINED:
         bare = dict.fromkeys({"hash", "digests", "salts"} & set(table.c.keys()))
-        connection.execute(update(table).where(table.c.query_id == SEALED).values(**bare))
+        connection.execute(update(table).where(table.c.query_id == CHECKPOINTED).values(**bare))
     progress = tables.progress
-    connection.execute(update(progress).where(progress.c.query_id == SEALED).values(head=None))
+    connection.execute(
+        update(progress).where(progress.c.query_id == CHECKPOINTED).values(head=None)
+    )

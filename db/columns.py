@@ -1,7 +1,7 @@
-"""Column types that give the same values back on PostgreSQL and on SQLite.
+"""Column types that return the same values on PostgreSQL and SQLite.
 
-Neither database stores every Python string: PostgreSQL refuses NUL, both refuse lone surrogates.
-A model can generate either, so they are replaced where everyone can see it, never dropped.
+PostgreSQL refuses NUL, both refuse lone surrogates; models generate both, so they are replaced
+visibly.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import JSON, DateTime, Dialect, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
-#: Stands in for NUL: SYMBOL FOR NULL.
+#: SYMBOL FOR NULL, in place of NUL.
 VISIBLE_NUL = "\u2400"
 
 
@@ -27,7 +27,7 @@ def storable(text: str) -> str:
 
 
 def storable_json(value: Any) -> Any:
-    """`value` as it comes back from a JSON column: storable strings, lists for tuples."""
+    """`value` as a JSON column returns it: storable strings, lists for tuples."""
     match value:
         case str():
             return storable(value)
@@ -40,7 +40,7 @@ def storable_json(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """JSON without NaN and infinities, which no standard parser reads; ValueError on those."""
+    """JSON text. Raises ValueError for NaN and infinity."""
     return json.dumps(storable_json(value), ensure_ascii=False, allow_nan=False)
 
 
@@ -55,7 +55,7 @@ class PlainText(TypeDecorator[str]):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, in UTC on the way out. Naive ones are a ValueError on the way in."""
+    """An aware datetime, read back in UTC. Raises ValueError for a naive one."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -66,7 +66,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"{value.isoformat()} names no time zone")
         utc = value.astimezone(UTC)
-        # SQLite has no time zones: all that it stores is UTC.
+        # SQLite has no time zones: it stores UTC.
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:

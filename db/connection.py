@@ -1,7 +1,7 @@
-"""Connections to the record: one way in for PostgreSQL, one for SQLite, the same promises.
+"""Connections to the record on PostgreSQL or SQLite, with equal guarantees.
 
-What has been committed survives a killed process and a power cut. Writers of one query wait for
-each other; readers wait for nobody. Every failure of the connection is a TransientError.
+A commit survives a killed process and a power cut. Writers of one query wait for each other;
+readers wait for nobody. A failed connection is a TransientError.
 """
 
 from __future__ import annotations
@@ -19,36 +19,42 @@ import psycopg2.extensions
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, Pool, event, make_url
 
-from colm.db import sessions
+from colm.db import pool_events
 from colm.db.columns import to_json
 from colm.db.errors import translated
-from colm.db.sessions import LOCK_TIMEOUT_S as LOCK_TIMEOUT_S
+from colm.db.pool_events import LOCK_TIMEOUT_S as LOCK_TIMEOUT_S
 from colm.db.sqlite_file import opener
 from colm.models.errors import SettingsError, TransientError
 from colm.models.urls import check_postgresql
 
 CONNECT_TIMEOUT_S = 10
 
-#: Every engine of this process, and what a forked child has of its parent's connections: it must
-#: neither use nor close them.
+#: The engines of this process, and the pools of a forked child's parent: the child must neither
+#: use nor close those.
 _ENGINES: WeakSet[Engine] = WeakSet()
 _PARENTS: list[Pool] = []
 
-#: Marks the connections that take SQLite's write lock at once: a reader that turns writer in
-#: mid-transaction would be refused instead of waiting for its turn.
+#: Execution option: BEGIN IMMEDIATE on SQLite, which refuses to upgrade a reader later.
 _WRITES = "colm_writes"
-#: Names the lock for which the threads of a process queue before they compete with other processes
-#: for SQLite's: that one is waited for by sleeping and looking again, longer each time.
+#: Execution option: a lock for the writing threads of a process. SQLite's own lock is polled with
+#: growing sleeps.
 _TURN = "colm_turn"
+
+#: Of every engine. `hide_parameters` keeps prompts and completions out of logs.
+_OPTIONS: dict[str, Any] = {
+    "max_overflow": 0,
+    "pool_timeout": LOCK_TIMEOUT_S,
+    "json_serializer": to_json,
+    "hide_parameters": True,
+}
 
 
 def connect(
     url: str | URL, *, pool_size: int = 5, application_name: str = "colm", create: bool = False
 ) -> Engine:
-    """An engine for the record at `url`; connects to nothing yet.
+    """An engine for the record at `url`; it does not connect yet.
 
-    A SQLite file that is not there is made with `create` only. Raises SettingsError if CoLM keeps
-    no record in such a database.
+    `create` makes a missing SQLite file. Raises SettingsError for an unsupported database.
     """
     target = parse(url)
     if target.get_backend_name() == "sqlite":
@@ -60,13 +66,13 @@ def connect(
 
 
 def parse(url: str | URL) -> URL:
-    """`url` with its driver filled in; SettingsError names what is wrong with it, no password."""
+    """`url` with its driver. Raises SettingsError, without the password in its text."""
     try:
         if isinstance(url, str) and url.startswith("postgresql"):
             check_postgresql(url)
         target = make_url(url)
     except sqlalchemy.exc.ArgumentError as error:
-        raise SettingsError("the database URL cannot be read") from error
+        raise SettingsError("the database URL is malformed") from error
     except ValueError as error:
         raise SettingsError(f"the database URL cannot be used: {error}") from None
     match target.drivername:
@@ -75,17 +81,16 @@ def parse(url: str | URL) -> URL:
                 raise SettingsError("the database URL names no file: use sqlite:////path/to/file")
             return target
         case "postgresql" | "postgresql+psycopg2":
-            # SQLAlchemy takes a bare postgresql:// for psycopg 3.
+            # A bare postgresql:// means psycopg 3 in SQLAlchemy 2.1.
             return target.set(drivername="postgresql+psycopg2")
         case other:
-            raise SettingsError(f"{other} is not a database for CoLM: use PostgreSQL or SQLite")
+            raise SettingsError(f"{other} is not supported: use PostgreSQL or SQLite")
 
 
 def postgresql_options(application_name: str, url: URL | None = None) -> dict[str, Any]:
-    """libpq's settings: no connection hangs on a dead network or behind a hung process.
+    """libpq parameters that bound the wait for a dead network; those of the URL win.
 
-    Those that the URL sets are left to it. None is `options`: PgBouncer refuses it, and the URL's,
-    or PGOPTIONS, have it for themselves.
+    `options` is left to the URL and PGOPTIONS: PgBouncer refuses it.
     """
     ours = {
         "application_name": application_name,
@@ -95,7 +100,6 @@ def postgresql_options(application_name: str, url: URL | None = None) -> dict[st
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": LOCK_TIMEOUT_S * 1000,
-        # Whatever PGCLIENTENCODING says.
         "client_encoding": "utf8",
     }
     return {name: value for name, value in ours.items() if url is None or name not in url.query}
@@ -105,22 +109,17 @@ def _postgresql(url: URL, pool_size: int, application_name: str) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=LOCK_TIMEOUT_S,
-        # A life reads the steps after it has waited for the lock: each statement must see what was
-        # committed until then, whatever the server's default is.
+        **_OPTIONS,
+        # Reads that follow the wait for a lock must see what was committed until then.
         isolation_level="READ COMMITTED",
         connect_args=postgresql_options(application_name, url),
-        json_serializer=to_json,
-        # Parameters are prompts and completions: they do not belong into logs.
-        hide_parameters=True,
     )
     _, arguments = engine.dialect.create_connect_args(url)
     try:
         psycopg2.extensions.make_dsn(**arguments)
-    except psycopg2.ProgrammingError as error:  # a parameter of a newer libpq than this one
+    except psycopg2.ProgrammingError as error:  # a parameter of a newer libpq
         raise SettingsError(f"the database URL cannot be used: {error}") from None
-    sessions.attend(engine)
+    pool_events.register(engine)
     return engine
 
 
@@ -128,12 +127,9 @@ def _sqlite(url: URL, pool_size: int, *, create: bool) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=LOCK_TIMEOUT_S,
+        **_OPTIONS,
         connect_args={"timeout": LOCK_TIMEOUT_S},
         execution_options={_TURN: threading.Lock()},
-        json_serializer=to_json,
-        hide_parameters=True,
     )
     event.listen(engine, "do_connect", opener(create=create))
     event.listen(engine, "begin", _begin_sqlite)
@@ -147,7 +143,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction: committed on a clean exit, rolled back on an exception."""
+    """A read-write transaction: committed on a clean exit, rolled back on an exception."""
     with (
         translated(engine.url),
         _turn(engine),
@@ -164,7 +160,9 @@ def _turn(engine: Engine) -> Iterator[None]:
         yield
         return
     if not lock.acquire(timeout=LOCK_TIMEOUT_S):
-        raise TransientError(f"another thread has been writing to {engine.url} for too long")
+        raise TransientError(
+            f"another thread has held the write lock of {engine.url} for {LOCK_TIMEOUT_S} s"
+        )
     try:
         yield
     finally:
@@ -173,7 +171,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """A consistent view of the record: every statement in the block sees the same moment."""
+    """A read-only transaction: all statements see the same state."""
     with translated(engine.url), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ")
@@ -183,18 +181,17 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
-    """For a single statement: no transaction around it, hence the fewest round trips."""
+    """A connection for a single statement, without BEGIN and COMMIT."""
     with translated(engine.url), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
 
 
-def cutter(engine: Engine) -> Callable[[], None]:
-    """What frees threads that wait for a server which takes bytes and answers nothing.
+def connection_aborter(engine: Engine) -> Callable[[], None]:
+    """A function that shuts down the sockets of connections which `engine` opens from now on.
 
-    It ends every connection that `engine` opens from now on, which is a TransientError in the
-    thread that uses it. Of a file there are none.
+    It frees threads that wait for a hung server: they get a TransientError. No-op on SQLite.
     """
     drivers: WeakSet[Any] = WeakSet()
     if engine.dialect.name == "postgresql":
@@ -211,8 +208,8 @@ def cutter(engine: Engine) -> Callable[[], None]:
     return cut
 
 
-def _start_anew() -> None:
-    """In a forked child: connections and locks of its own for every engine."""
+def _reset_in_child() -> None:
+    """Give a forked child its own connections and locks."""
     for engine in list(_ENGINES):
         _PARENTS.append(engine.pool)
         engine.dispose(close=False)
@@ -220,4 +217,4 @@ def _start_anew() -> None:
             engine.update_execution_options(**{_TURN: threading.Lock()})
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_in_child)

@@ -1,4 +1,4 @@
-"""The database's errors in CoLM's words, translated at the edge."""
+"""Translation of database errors to CoLM's."""
 
 from __future__ import annotations
 
@@ -11,42 +11,40 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from colm.models.errors import ColmError, SettingsError, TransientError
-from colm.models.urls import shown
+from colm.models.urls import redact
 
-#: read_only_sql_transaction: a standby that has not taken over yet; insufficient_privilege: rights
-#: that somebody took away, and can give back. What is accepted waits for either.
+#: read_only_sql_transaction (a standby before its promotion) and insufficient_privilege: retried.
 _REFUSED_FOR_NOW = ("25006", "42501")
-#: program_limit_exceeded and its kind: the row is too large for an index, a column, a message.
+#: Class of program_limit_exceeded: the row is too large.
 _LIMIT_EXCEEDED = "54"
-#: What the server, or a pooler before it, does not take: it will not take it the next time.
+#: Connection parameters that the server or a pooler refuses: not retried.
 _REFUSED_FOR_GOOD = {
-    "unsupported startup parameter": "a pooler before the database refuses a parameter that the "
-    "URL or PGOPTIONS sets: take it out there, and have the database set it instead (ALTER ROLE "
-    "... SET), or name it in PgBouncer's ignore_startup_parameters",
-    "invalid connection option": "a parameter of the URL is not known to this machine's libpq",
+    "unsupported startup parameter": "a pooler before the database refuses a parameter of the "
+    "URL or PGOPTIONS: set it in the database instead (ALTER ROLE ... SET), or add it to "
+    "PgBouncer's ignore_startup_parameters",
+    "invalid connection option": "this machine's libpq does not support a parameter of the URL",
 }
 #: undefined_table and undefined_column.
 _UNMIGRATED = ("42P01", "42703")
-#: What SQLite says of a file that is none of its own, or is damaged.
 _SQLITE_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _SQLITE_UNMIGRATED = ("no such table", "no such column", "has no column named")
 
 
 @contextmanager
 def translated(url: URL) -> Iterator[None]:
-    """Raise TransientError where the database is away, SettingsError where it is not migrated.
+    """Raise TransientError if the database is away, SettingsError if it is not migrated.
 
-    Other errors of the database are faults of the program and pass through.
+    Other database errors are bugs and pass through.
     """
     try:
         yield
     except PoolTimeoutError as error:
-        raise TransientError(f"no connection to {_safe(url)} came free in time") from error
+        raise TransientError(f"no connection to {_safe(url)} became free in time") from error
     except DBAPIError as error:
-        found = _translation(url, error)
-        if found is None:
+        translation = _translation(url, error)
+        if translation is None:
             raise
-        raise found from error
+        raise translation from error
 
 
 def _translation(url: URL, error: DBAPIError) -> ColmError | None:
@@ -54,20 +52,15 @@ def _translation(url: URL, error: DBAPIError) -> ColmError | None:
         return SettingsError(f"{_safe(url)} lacks tables of this version: run `colm migrate`")
     for words, advice in _REFUSED_FOR_GOOD.items():
         if words in str(error.orig):
-            return SettingsError(f"{_safe(url)}: {advice}. {_first_line(error.orig)}")
+            return SettingsError(f"{_safe(url)}: {advice}. {first_line(error.orig)}")
     if getattr(error.orig, "sqlite_errorcode", None) in _SQLITE_DAMAGED:
-        return SettingsError(f"{_safe(url)} is no record, or a damaged one: {error.orig}")
-    if error.connection_invalidated or _passing(error):
-        return unusable(url, error.orig)
+        return SettingsError(f"{_safe(url)} is not a record of CoLM, or is damaged: {error.orig}")
+    if error.connection_invalidated or _transient(error):
+        return TransientError(f"{_safe(url)} cannot be used now: {first_line(error.orig)}")
     return None
 
 
-def unusable(url: URL, why: BaseException | None) -> TransientError:
-    """What to raise for an error of the driver itself."""
-    return TransientError(f"{_safe(url)} cannot be used now: {_first_line(why)}")
-
-
-def _first_line(why: BaseException | None) -> str:
+def first_line(why: BaseException | None) -> str:
     return str(why).strip().partition("\n")[0]
 
 
@@ -77,20 +70,19 @@ def _unmigrated(error: DBAPIError) -> bool:
     return getattr(error.orig, "pgcode", None) in _UNMIGRATED
 
 
-def _passing(error: DBAPIError) -> bool:
+def _transient(error: DBAPIError) -> bool:
     if getattr(error.orig, "pgcode", None) in _REFUSED_FOR_NOW:
         return True
     if not isinstance(error, (OperationalError, InterfaceError)):
         return False
     if str(getattr(error.orig, "pgcode", "")).startswith(_LIMIT_EXCEEDED):
-        return False  # psycopg2 calls it operational, but the same row will never fit
+        return False  # operational for psycopg2, but permanent
     if isinstance(error.orig, sqlite3.Error):
-        # SQLite also calls a fault in our SQL an operational error; busy, full and the like have
-        # codes of their own.
+        # A fault in our SQL has the code ERROR; busy, full and others have their own.
         code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         return bool(code != sqlite3.SQLITE_ERROR)
     return True
 
 
 def _safe(url: URL) -> str:
-    return shown(url.render_as_string(hide_password=True))
+    return redact(url.render_as_string(hide_password=True))

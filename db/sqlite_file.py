@@ -1,8 +1,7 @@
-"""Opening the file of a SQLite record: who makes it, who may read it, and what cannot be written.
+"""Opening the file of a SQLite record.
 
-To look at a record makes none. Whoever makes one makes it for its user alone, whatever the umask;
-SQLite gives the files beside it the same mode. A record on media that cannot be written is opened
-as it lies there, which SQLite by itself does not do: it would have to write beside it.
+Only `create` makes a file, with mode 0600; SQLite copies the mode to the files beside it. A record
+on read-only media is opened as immutable: SQLite by itself would have to write beside it.
 """
 
 from __future__ import annotations
@@ -22,51 +21,51 @@ _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
-    # Or INSERT OR REPLACE would remove rows behind the triggers' back.
+    # INSERT OR REPLACE fires DELETE triggers only with this.
     "recursive_triggers = ON",
 )
 
 
 def is_missing(url: URL) -> bool:
-    """Whether the URL names a SQLite file, by its path, that nobody has made yet."""
+    """Whether the URL names, by path, a SQLite file that does not exist in an existing folder."""
     path, folder = str(url.database), os.path.dirname(os.path.abspath(str(url.database)))
     by_path = url.get_backend_name() == "sqlite" and "uri" not in url.query
     return by_path and not os.path.exists(path) and os.path.isdir(folder)
 
 
 def opener(*, create: bool) -> Callable[..., Any]:
-    """A listener of SQLAlchemy's `do_connect`: opens the file, and makes it if it may `create`."""
-    seen = False
+    """A listener of SQLAlchemy's `do_connect` that opens the file."""
+    opened = False
 
-    def open_file(_dialect: object, _record: object, args: Any, given: dict[str, Any]) -> Any:
-        nonlocal seen
-        options = dict(given)
-        if options.pop("uri", False):  # whoever writes SQLite's own URI says how it is opened
+    def open_file(_dialect: object, _record: object, args: Any, options: dict[str, Any]) -> Any:
+        nonlocal opened
+        options = dict(options)
+        if options.pop("uri", False):  # SQLite's own URI says how to open it
             return _prepared(sqlite3.connect(*args, uri=True, **options))
         path = os.path.realpath(args[0])
         if create:
             _make(path)
         elif not os.path.exists(path):
-            _refuse(path, seen=seen)
+            _refuse(path, opened_before=opened)
         connection = _prepared(_connect(path, options))
-        seen = True
+        opened = True
         return connection
 
     return open_file
 
 
-def _refuse(path: str, *, seen: bool) -> NoReturn:
+def _refuse(path: str, *, opened_before: bool) -> NoReturn:
     missing = f"there is no record at {path}"
-    if seen:  # a disk that is not mounted now
+    if opened_before:  # the disk may be unmounted
         raise TransientError(f"{missing} any more")
-    make = "`colm migrate` makes one, and `colm up` does"
+    make = "run `colm migrate` or `colm up`"
     if os.path.isdir(os.path.dirname(path)):
         raise SettingsError(f"{missing}: {make}")
     raise TransientError(f"{missing} (unable to open database file): {make}")
 
 
 def _make(path: str) -> None:
-    with contextlib.suppress(OSError):  # there already, or SQLite says what is wrong
+    with contextlib.suppress(OSError):  # it exists, or SQLite reports the error
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         os.fchmod(file, 0o600)
         os.close(file)
@@ -79,14 +78,14 @@ def _connect(path: str, options: Mapping[str, Any]) -> sqlite3.Connection:
     changes = f"{path}-wal"
     if not os.path.exists(changes) or os.path.getsize(changes) == 0:
         return _opened(path, "mode=ro&immutable=1", options)
-    # Somebody may be writing it; then what lies beside it can be read, too.
+    # With a live writer, its shared memory can be read.
     try:
         connection = _opened(path, "mode=ro", options)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except sqlite3.OperationalError as error:
         raise SettingsError(
-            f"{path} cannot be written here, and its latest changes are still in {changes}: copy "
-            "both to a folder of yours and name that copy in COLM_DATABASE"
+            f"{path} cannot be written here, and its latest changes are in {changes}: copy "
+            "both to a writable folder and set COLM_DATABASE to the copy"
         ) from error
     return connection
 
@@ -98,7 +97,7 @@ def _opened(path: str, how: str, options: Mapping[str, Any]) -> sqlite3.Connecti
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    # The driver opens transactions by its own rules unless told not to; we send BEGIN.
+    # No implicit transactions: we send BEGIN.
     connection.isolation_level = None
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")

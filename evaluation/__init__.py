@@ -1,4 +1,4 @@
-"""How good it is: data sets, graders, statistics and the report. No broker, no database."""
+"""Quality of answers: data sets, graders, statistics, reports. No broker, no database."""
 
 if not __name__.startswith("colm."):
     raise ImportError(

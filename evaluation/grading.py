@@ -1,8 +1,7 @@
-"""Whether an answer is right: one grader for each kind of example.
+"""Graders: one for each kind of example.
 
-A text in which no answer is found is unparsable, which is no wrong answer and is counted apart; a
-grader that cannot do its work is an error. Nothing here asks a model: a judge's verdict is asked
-through the queue, and only put into words and read here.
+A text without an extractable answer is `unparsable`, not wrong; a grader that cannot work reports
+`error`. A judge's verdict comes through the queue and is only interpreted here.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from colm.evaluation.data.options import LETTERS
 from colm.models.answers import compare
 from colm.models.answers.characters import plain
 from colm.models.answers.compare import Kind
-from colm.models.answers.program_tests import does_nothing
+from colm.models.answers.program_tests import stub_program
 from colm.models.errors import SandboxUnusable
 from colm.models.sandbox import runner
 
@@ -28,49 +27,50 @@ Status = Literal["correct", "wrong", "unparsable", "error"]
 
 @dataclass(frozen=True, kw_only=True)
 class Grade:
-    """What a grader says of one text."""
+    """A grader's verdict on one text."""
 
     status: Status
-    #: The answer that was found in the text.
+    #: The extracted answer.
     extracted: str | None = None
     reason: str | None = None
 
     @property
     def correct(self) -> bool | None:
-        """None where there is no verdict."""
+        """None without a verdict."""
         return None if self.status in ("unparsable", "error") else self.status == "correct"
 
 
 Grader = Callable[[Example, str], Grade]
-#: Runs code with tests; `colm.models.sandbox.runner.run` with limits of its own.
+#: (program, tests) -> verdict, as `colm.models.sandbox.runner.run`.
 Check = Callable[[str, str], runner.Verdict]
 
 
 def grade(example: Example, text: str, *, grader: str = "auto", check: Check = runner.run) -> Grade:
-    """Grade `text` as an answer to `example`, as it says itself or by the grader that is named.
+    """Grade `text` as an answer to `example`.
 
-    `grader` is auto, a kind of answer, or vqa. Safe from any thread; code runs in the sandbox.
+    `grader`: auto (the example's own), a kind of answer, or vqa. Thread-safe; code runs in the
+    sandbox. Raises ValueError for an unknown grader.
     """
     name = (example.grader or example.kind) if grader == "auto" else grader
     if name == "code":
         return _code(example, text, check)
     if name == "vqa":
-        return visual(example, text)
+        return grade_vqa(example, text)
     if name not in _COMPARED:
-        raise ValueError(f"no grader is called {grader!r}; there are auto, code, {_NAMES}")
+        raise ValueError(f"unknown grader {grader!r}; known are auto, code, {_NAMES}")
     return _compared(example, text, name)
 
 
 def _compared(example: Example, text: str, kind: Any) -> Grade:
-    found = compare.extract(text, kind, question=example.question, choices=example.choices)
-    if found is None:
+    answer = compare.extract(text, kind, question=example.question, choices=example.choices)
+    if answer is None:
         return Grade(status="unparsable", reason=f"no {kind} answer was found in the text")
-    right = any(compare.same(reference, found, kind) for reference in example.references)
-    return Grade(status="correct" if right else "wrong", extracted=found)
+    right = any(compare.same(reference, answer, kind) for reference in example.references)
+    return Grade(status="correct" if right else "wrong", extracted=answer)
 
 
 def _code(example: Example, text: str, check: Check) -> Grade:
-    program = compare.program_in(text, example.question, example.tests)
+    program = compare.extract_program(text, example.question, example.tests)
     if program is None:
         return Grade(status="unparsable", reason="no Python program was found in the text")
     try:
@@ -86,20 +86,19 @@ def _code(example: Example, text: str, check: Check) -> Grade:
 
 @lru_cache(maxsize=4_096)
 def passes_all(tests: str, check: Check = runner.run) -> bool:
-    """Whether a program that defines what the tests use, and does nothing, passes them."""
-    return check(does_nothing(tests), tests).passed
+    """Whether a program of empty definitions passes the tests."""
+    return check(stub_program(tests), tests).passed
 
 
-def likeliest(
+def grade_by_likelihood(
     example: Example, logprobs: Mapping[str, float] | None, *, per_character: bool = False
 ) -> Grade:
-    """Grade a choice by the option that the model finds most likely (`choice_logprobs`).
+    """Grade a choice by its most likely option (`choice_logprobs`, natural logarithms).
 
-    The keys are letters or the options' own words, white space aside. `per_character` divides by
-    the length, so that long options are not unlikely for being long.
+    Keys are letters or option texts. `per_character` divides by the length of the key.
     """
     if not logprobs:
-        return Grade(status="error", reason="the completion says of no choice how likely it is")
+        return Grade(status="error", reason="the completion has no choice_logprobs")
     score = {text: p / (len(text) if per_character else 1) for text, p in logprobs.items()}
     best = max(score, key=score.__getitem__).strip()
     if best in example.choices:
@@ -108,32 +107,31 @@ def likeliest(
     return Grade(status="correct" if right else "wrong", extracted=best)
 
 
-def judged(verdict: str, orders: tuple[str, str]) -> Grade:
-    """Grade by a judge that compared the text (the first answer) with the reference (the second).
+def grade_judgement(verdict: str, orders: tuple[str, str]) -> Grade:
+    """Grade by a judge's comparison of the text (first) with the reference (second).
 
-    `verdict` and `orders` are those of the strategy `judge`, which shows both orders; neither tells
-    which of the two is the reference. As good as the reference in both is right. Orders that
-    contradict each other are no verdict.
+    `verdict` and `orders` come from the strategy `judge`, which asks in both orders. The text is
+    right if it is at least as good in both; contradicting orders are unparsable.
     """
     if "unreadable" in orders:
         return Grade(status="unparsable", reason="the judge's reply names no verdict")
     if set(orders) == {"first", "second"}:
-        return Grade(status="unparsable", reason="the judge prefers whatever it reads in one place")
+        return Grade(status="unparsable", reason="the judge prefers one position in both orders")
     right = "second" not in orders
     return Grade(status="correct" if right else "wrong", reason=f"the judge's verdict: {verdict}")
 
 
 def judge_options(example: Example, text: str) -> dict[str, Any]:
-    """The options of a query of the strategy `judge` that compares `text` with the reference.
+    """Options of a `judge` query that compares `text` with the reference.
 
-    The reference is one of the two answers, and not given once more: the judge must not see which.
+    The judge does not see which of the two is the reference. Raises ValueError without one.
     """
     if not example.references:
         raise ValueError("an example without a reference cannot be judged")
     return {"answers": [text, example.references[0]]}
 
 
-#: Of questions on images: words that answers leave out, and numbers that they write as words.
+#: VQA: words that do not count, and number words.
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NUMBERS = {
     word: str(value)
@@ -141,19 +139,19 @@ _NUMBERS = {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     )
 } | {"none": "0"}
-#: Points but those of decimals, commas of thousands, and the apostrophes of contractions.
+#: Points except decimal ones, commas of thousands, apostrophes.
 _DROPPED = re.compile(r"\.(?!\d)|(?<=\d),(?=\d)|['\u2019]")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation.replace(".", ""), " "))
 
 
-def visual(example: Example, text: str) -> Grade:
-    """Normalised exact match, as for questions on images: case, articles, punctuation and number
-    words do not count."""
-    found = compare.extract(text, "exact")
-    if found is None:
+def grade_vqa(example: Example, text: str) -> Grade:
+    """Exact match after the VQA normalisation (Antol et al., 2015): case, articles, punctuation and
+    number words do not count."""
+    answer = compare.extract(text, "exact")
+    if answer is None:
         return Grade(status="unparsable", reason="no short answer was found in the text")
-    right = any(_normal(found) == _normal(reference) for reference in example.references)
-    return Grade(status="correct" if right else "wrong", extracted=found)
+    right = any(_normal(answer) == _normal(reference) for reference in example.references)
+    return Grade(status="correct" if right else "wrong", extracted=answer)
 
 
 def _normal(text: str) -> str:

@@ -1,7 +1,6 @@
-"""What Alembic runs: the migrations, on the connection that `colm.db.schema.migrate` hands over.
+"""Alembic environment: runs the migrations on the connection of `colm.db.schema.migrate`.
 
-The transaction, and the lock that keeps other processes out, belong to `colm.db.schema.migrate`
-too.
+That module owns the transaction and the lock.
 """
 
 from alembic import context

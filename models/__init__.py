@@ -1,6 +1,6 @@
-"""What is said, and who says it: messages, prompts, strategies (pure) and engines.
+"""Messages, prompts, answers, strategies (pure) and engines: no broker, no database.
 
-Nothing here knows a broker or a database. Only `colm.models.engines` may import torch.
+Only `colm.models.engines` may import torch.
 """
 
 if not __name__.startswith("colm."):

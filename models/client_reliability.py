@@ -1,15 +1,14 @@
-"""How far each client can be relied upon, from what is recorded of it. Pure.
+"""Reliability score of each client, computed from the record. Pure.
 
     reliability = delivered x agreement x own
 
-`delivered` is (completed + 1) / (asked + 2): Laplace's rule of succession, so that a client of
-which little is known is neither trusted nor distrusted. `agreement` is the mean token F1 of the
-client's answer with the answers of the others to the same query, divided by the median of that over
-all clients, and at most 1; it needs EVIDENCE queries and is 1 before. `own` is the share of its
-drafts that are no near-copies of a draft which another client had submitted before it.
+`delivered` is (completed + 1) / (steps + 2), Laplace's rule of succession. `agreement` is the mean
+token F1 of the client's answers with the other answers to the same query, divided by the median
+over all clients, and at most 1; it is 1 below EVIDENCE queries. `own` is the share of its drafts
+that are no near-copies of another client's earlier draft.
 
-It measures who stands apart from the rest. Where most clients are wrong in the same way, the one
-that is right stands apart: leave nobody out for this alone without looking at what they said.
+The score measures deviation from the majority. If most clients make the same mistake, the client
+that is right scores low: read its answers before you exclude it.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from math import sqrt
 from statistics import median
 from typing import Literal
 
-from colm.models.answers.selection import overlap
+from colm.models.answers.selection import token_f1
 
-#: Queries with other answers beside it before a client's agreement counts.
+#: Minimum number of queries with other answers for `agreement`.
 EVIDENCE = 10
-#: A draft of at least so many words of which this share stands in an earlier one, in the same runs
-#: of three words, is a near-copy. Short answers are equal because they are right.
+#: A near-copy has at least COPY_WORDS words and shares COPIED of its word trigrams with an earlier
+#: draft. Shorter answers can be equal because they are right.
 COPY_WORDS = 20
 COPIED = 0.9
-#: Kinds of failures that are the site's own: a step could not be sent to its participant, or what
-#: came from it could not be recorded. No client is to blame, and none may claim them.
+#: Error kinds of the site itself: a step that could not be sent, a submission that could not be
+#: recorded. They do not count against a client, and no client may submit them.
 UNSENT, UNRECORDED = "Unsent", "Unrecorded"
-NOT_THEIRS = (UNSENT, UNRECORDED)
-#: How the ids of queries begin that `colm doctor --deep` asks: they count for nobody.
+SITE_FAILURES = (UNSENT, UNRECORDED)
+#: Prefix of the query ids of `colm doctor --deep`; these queries do not count.
 PROBE = "probe-"
 #: Quantile of the normal distribution for an interval of 95 %.
 _Z = 1.959963984540054
@@ -43,8 +42,6 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One step of a client's, and what became of it."""
-
     query_id: str
     client: str
     act: Literal["draft", "refine"]
@@ -53,41 +50,40 @@ class Part:
     at: datetime | None = None
     text: str | None = None
     seconds: float | None = None
-    #: An outcome came after the step was closed.
+    #: A submission arrived after the step was closed.
     late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """What is known of one client."""
+    """Statistics of one client."""
 
     client: str
-    #: How many queries its steps belong to, and how many steps it was asked.
     queries: int
-    asked: int
+    steps: int
     completed: int
     failed: int
     expired: int
     late: int
-    #: The share of what was asked that was completed, with its Wilson interval (95 %), as if all
-    #: steps of a query were one: a client that is away misses them together.
+    #: Share of completed steps, with its Wilson interval (95 %). n is the number of queries: the
+    #: steps of one query fail together.
     delivered: float | None
     delivered_low: float | None
     delivered_high: float | None
-    #: Mean token F1 with the answers of the others, and in how many queries there were others.
+    #: Mean token F1 with the other clients' answers, and the number of queries with others.
     agreement: float | None
     compared: int
     drafts: int
     near_copies: int
     refinements: int
-    #: Refinements that say something else than the client's draft.
+    #: Refinements that differ from the client's answer before.
     changed: int
     median_seconds: float | None
     reliability: float
 
 
 def reliabilities(parts: Iterable[Part]) -> tuple[Reliability, ...]:
-    """Every client's, in the order of their names."""
+    """The statistics of every client, sorted by name."""
     by_query: dict[str, list[Part]] = defaultdict(list)
     by_client: dict[str, list[Part]] = defaultdict(list)
     for part in parts:
@@ -95,10 +91,10 @@ def reliabilities(parts: Iterable[Part]) -> tuple[Reliability, ...]:
         by_client[part.client].append(part)
     agreed: dict[str, list[float]] = defaultdict(list)
     copies: Counter[str] = Counter()
-    for mine in by_query.values():
-        for client, score in _agreement(_answers(mine)).items():
+    for query_parts in by_query.values():
+        for client, score in _agreement(_answers(query_parts)).items():
             agreed[client].append(score)
-        copies.update(_copiers(mine))
+        copies.update(_copiers(query_parts))
     usual = _usual(agreed)
     return tuple(
         _reliability(client, by_client[client], agreed[client], copies[client], usual)
@@ -106,18 +102,16 @@ def reliabilities(parts: Iterable[Part]) -> tuple[Reliability, ...]:
     )
 
 
-def left_out(scores: Mapping[str, float], names: Sequence[str], threshold: float) -> list[str]:
-    """Those of `names` below `threshold`; none where that would be half of them or more.
-
-    Where that many fall short, the score says more about itself than about them. A client without
-    a score is not left out.
-    """
+def unreliable_clients(
+    scores: Mapping[str, float], names: Sequence[str], threshold: float
+) -> list[str]:
+    """The `names` with a score below `threshold`; none if that is half of them or more."""
     below = [name for name in names if scores.get(name, 1.0) < threshold]
     return below if 2 * len(below) < len(names) else []
 
 
 def wilson(right: float, n: int) -> tuple[float, float] | None:
-    """Wilson's interval (1927) of a share, at 95 %; None where there is nothing to tell from."""
+    """Wilson score interval (1927) of a share, at 95 %; None for n = 0."""
     if n == 0:
         return None
     share, z2 = right / n, _Z * _Z
@@ -127,36 +121,36 @@ def wilson(right: float, n: int) -> tuple[float, float] | None:
 
 
 def is_near_copy(text: str, earlier: str) -> bool:
-    """Whether `text` is long enough to tell, and nearly all of it stands in `earlier`."""
-    mine, other = _runs(text), _runs(earlier)
-    if mine.total() < COPY_WORDS - 2:
+    """Whether `text` has COPY_WORDS words and shares COPIED of its trigrams with `earlier`."""
+    trigrams, other = _trigrams(text), _trigrams(earlier)
+    if trigrams.total() < COPY_WORDS - 2:
         return False
-    return (mine & other).total() >= COPIED * mine.total()
+    return (trigrams & other).total() >= COPIED * trigrams.total()
 
 
 def _reliability(
     client: str, parts: Sequence[Part], agreed: Sequence[float], copies: int, usual: float
 ) -> Reliability:
     status = Counter(part.status for part in parts)
-    done, asked = status["completed"], len(parts)
+    done, steps = status["completed"], len(parts)
     drafts = sum(p.act == "draft" and p.text is not None for p in parts)
     queries = len({part.query_id for part in parts})
-    interval = wilson(done / asked * queries, queries) if asked else None
+    interval = wilson(done / steps * queries, queries) if steps else None
     own = 1 - copies / drafts if drafts else 1.0
     share = sum(agreed) / len(agreed) if agreed else None
     near = min(1.0, share / usual) if share is not None and usual > 0 else 1.0
-    score = (done + 1) / (asked + 2) * (near if len(agreed) >= EVIDENCE else 1.0) * own
+    score = (done + 1) / (steps + 2) * (near if len(agreed) >= EVIDENCE else 1.0) * own
     times = [p.seconds for p in parts if p.seconds is not None]
     refined, changed = _changes(parts)
     return Reliability(
         client=client,
         queries=queries,
-        asked=asked,
+        steps=steps,
         completed=done,
         failed=status["failed"],
         expired=status["expired"],
         late=sum(part.late for part in parts),
-        delivered=done / asked if asked else None,
+        delivered=done / steps if steps else None,
         delivered_low=interval[0] if interval else None,
         delivered_high=interval[1] if interval else None,
         agreement=share,
@@ -171,7 +165,6 @@ def _reliability(
 
 
 def _answers(parts: Sequence[Part]) -> dict[str, str]:
-    """Each client's newest answer in one query."""
     newest: dict[str, str] = {}
     for part in sorted(parts, key=lambda p: (p.round, p.act == "refine")):
         if part.text is not None:
@@ -183,7 +176,7 @@ def _agreement(answers: Mapping[str, str]) -> dict[str, float]:
     if len(answers) < 2:
         return {}
     return {
-        client: sum(overlap(text, other) for name, other in answers.items() if name != client)
+        client: sum(token_f1(text, other) for name, other in answers.items() if name != client)
         / (len(answers) - 1)
         for client, text in answers.items()
     }
@@ -196,7 +189,7 @@ def _usual(agreed: Mapping[str, Sequence[float]]) -> float:
 
 
 def _copiers(parts: Sequence[Part]) -> Iterable[str]:
-    """The clients whose draft nearly repeats one that another had submitted before."""
+    """Clients whose draft is a near-copy of another client's earlier draft of the round."""
     drafts = [p for p in parts if p.act == "draft" and p.text is not None and p.at is not None]
     drafts.sort(key=lambda p: p.at.timestamp() if p.at else 0.0)
     for i, part in enumerate(drafts):
@@ -206,7 +199,7 @@ def _copiers(parts: Sequence[Part]) -> Iterable[str]:
 
 
 def _changes(parts: Sequence[Part]) -> tuple[int, int]:
-    """Refinements, and those that differ from the answer that the client had before."""
+    """The number of refinements, and of those that differ from the client's answer before."""
     refined = changed = 0
     before: dict[str, str] = {}
     for part in sorted(parts, key=lambda p: (p.round, p.act == "refine")):
@@ -219,7 +212,6 @@ def _changes(parts: Sequence[Part]) -> tuple[int, int]:
     return refined, changed
 
 
-def _runs(text: str) -> Counter[tuple[str, ...]]:
-    """Every run of three words."""
+def _trigrams(text: str) -> Counter[tuple[str, ...]]:
     words = re.findall(r"\w+", text.lower())
     return Counter(zip(words, words[1:], words[2:], strict=False))

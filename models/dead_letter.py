@@ -1,4 +1,4 @@
-"""The dead letter: an unusable message with the reason, as the record keeps it."""
+"""The dead letter, as the record stores it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """A message given up on, with the reason. `body` is what could be read of it."""
+    """An undeliverable message with the reason. `body` is the part that could be decoded."""
 
-    #: The Celery task id; a second letter with the same id changes nothing.
+    #: Celery task id; a second letter with the same id is ignored.
     message_id: str
     task: str
     queue: str

@@ -1,4 +1,4 @@
-"""What a user may say about an engine in colm.toml. Light to import: no torch here."""
+"""Settings of an engine in colm.toml. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from colm.models.messages import Message
 from colm.models.urls import HttpUrl, is_secret
 
-#: Fields of a request that an endpoint may be spared.
+#: Request fields that may be omitted.
 OmittedField = Literal["seed", "temperature", "top_p", "stop", "max_tokens"]
 TokensField = Literal["max_tokens", "max_completion_tokens"]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100)]
 HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$", max_length=4_000)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
-#: What CoLM says itself in every request.
+#: Request fields that CoLM sets itself.
 _OWN_FIELDS = {
     "model", "messages", "stream", "seed", "temperature", "top_p", "stop", "max_tokens",
     "max_completion_tokens",
@@ -24,12 +24,12 @@ _OWN_FIELDS = {
 
 
 class EngineSettings(Message):
-    """Which engine runs which model, and within which limits."""
+    """Engine kind, model, and limits."""
 
-    #: transformers: in this process, batched by us. paged: in this process, batched by its
-    #: own manager, which is made for GPUs. openvino: in this process, on Intel's and other CPUs.
-    #: openai: any OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, Ollama). scripted: answers
-    #: at once without a model, for tests and benchmarks. sandbox: runs code with its tests.
+    #: transformers: in this process, with CoLM's continuous batching. paged: in this process, with
+    #: transformers' continuous batching, for GPUs. openvino: in this process, for CPUs. openai: an
+    #: OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, Ollama). scripted: fixed replies without
+    #: a model, for tests and benchmarks. sandbox: runs code with its tests.
     kind: Literal["transformers", "paged", "openvino", "openai", "scripted", "sandbox"] = (
         "transformers"
     )
@@ -37,59 +37,56 @@ class EngineSettings(Message):
     #: openai: the endpoint's model name.
     model: str = Field(default="quickstart", min_length=1, max_length=400)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    #: auto is bfloat16, and float32 on a processor without instructions for it. int8 (transformers,
-    #: on x86 processors): linear layers in eight-bit integers, quicker and a little less exact.
+    #: auto: bfloat16, or float32 on a CPU without bfloat16. int8 (transformers, x86 CPUs): linear
+    #: layers quantized to eight-bit integers, faster and slightly less exact.
     dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
-    #: CPU threads of this process; None leaves torch's own choice.
+    #: CPU threads of this process; None is torch's default.
     threads: int | None = Field(default=None, ge=1, le=512)
-    #: Requests that generate at the same time.
+    #: Concurrent requests.
     max_num_seqs: int = Field(default=8, ge=1, le=1024)
-    #: Tokens of KV cache that running requests may hold together.
+    #: KV cache of all running requests together.
     kv_cache_tokens: int = Field(default=32_768, ge=256)
-    #: Lower than the model's own to save memory.
+    #: Context length; lower than the model's own saves memory.
     max_model_len: int | None = Field(default=None, ge=64)
-    #: Tokens of KV cache kept after a request for the conversation's next one; 0 keeps none.
+    #: KV cache of finished requests, for prompts with the same prefix; 0 disables the prefix cache.
     prefix_cache_tokens: int = Field(default=16_384, ge=0)
-    #: transformers: tokens guessed ahead from what stands in the prompt; 0 guesses none.
+    #: transformers: draft tokens of prompt lookup decoding; 0 disables it.
     num_speculative_tokens: int = Field(default=4, ge=0, le=16)
-    #: transformers: devices over which each layer of the model is cut; 1 does not cut.
+    #: transformers: number of devices for tensor parallelism.
     tensor_parallel: int = Field(default=1, ge=1, le=64)
-    #: transformers, paged, openvino: let code that lies in the model's folder run in this process.
+    #: transformers, paged, openvino: run Python code from the model's folder in this process.
     trust_remote_code: bool = False
-    #: openai: the endpoint's address, as far as and including /v1.
+    #: openai: the endpoint's URL up to and including /v1.
     base_url: HttpUrl | None = Field(default=None, repr=False)
-    #: openai: the name of the environment variable that holds the key; never the key itself.
+    #: openai: name of the environment variable with the key; never the key itself.
     api_key_env: Variable | None = None
-    #: openai: fields that the endpoint does not take and is not sent; `stop` is heeded here then.
+    #: openai: request fields that the endpoint rejects; CoLM then applies `stop` itself.
     omit: tuple[OmittedField, ...] = ()
-    #: openai: the field that bounds a completion.
+    #: openai: the field that limits a completion.
     max_tokens_field: TokensField = "max_tokens"
-    #: openai: whether the endpoint takes system turns; without, their text begins the user's turn.
+    #: openai: whether the endpoint accepts system turns; if not, their text begins the user's turn.
     system_role: bool = True
-    #: openai: more fields of every request, and headers; those with secrets by the names of the
-    #: environment variables that hold their values.
+    #: openai: additional request fields and headers; secret headers by the names of the
+    #: environment variables with their values.
     extra_body: dict[str, JsonValue] = Field(default_factory=dict)
     extra_headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     extra_headers_env: dict[HeaderName, Variable] = Field(default_factory=dict)
-    #: openai: an HTTP proxy; none is used for a loopback address, and none out of the environment.
+    #: openai: HTTP proxy, not used for loopback addresses; proxy environment variables are ignored.
     proxy: str | None = Field(default=None, repr=False, pattern=r"^https?://")
-    #: openai: a PEM file with the authorities to trust; None trusts the public ones.
+    #: openai: PEM file of the trusted CAs; None trusts the public ones.
     ca_file: str | None = Field(default=None, min_length=1)
-    #: openai: seconds for one attempt, and how often a failed one is tried again.
+    #: openai: seconds of one attempt, and number of retries.
     timeout: float = Field(default=120.0, gt=0, le=3_600)
     retries: int = Field(default=4, ge=0, le=20)
-    #: scripted: `{last}` stands for the last turn's first 80 characters.
+    #: scripted: `{last}` is replaced by the first 80 characters of the last turn.
     reply: str = Field(default="I have read: {last}", max_length=10_000)
-    #: scripted: seconds before it replies.
+    #: scripted: seconds before the reply.
     delay: float = Field(default=0.0, ge=0, le=3_600)
-    #: scripted, for tests and demonstrations: a request that holds this text kills the process as
-    #: SIGKILL does, after `delay`.
+    #: scripted, for tests: a request with this text kills the process (SIGKILL) after `delay`.
     crash_on: str | None = Field(default=None, min_length=1, max_length=200)
-    #: scripted, for tests and demonstrations: a request that holds this text is never answered, and
-    #: nothing moves any more.
+    #: scripted, for tests: a request with this text blocks the engine for ever.
     stall_on: str | None = Field(default=None, min_length=1, max_length=200)
-    #: sandbox: seconds of processor time of one program (by the clock three times as long), and
-    #: megabytes of memory.
+    #: sandbox: processor seconds (wall-clock limit: three times as long) and memory of a program.
     run_seconds: float = Field(default=10.0, gt=0, le=3_600)
     run_megabytes: int = Field(default=512, ge=64, le=65_536)
 
@@ -99,16 +96,16 @@ class EngineSettings(Message):
         return self.kind in ("transformers", "paged", "openvino")
 
     def __hash__(self) -> int:
-        """As for every frozen value; the tables have no hash of their own."""
+        """Defined because the dict fields are not hashable."""
         return hash((self.kind, self.model, self.base_url))
 
     @field_validator("extra_body")
     @classmethod
-    def _nothing_twice(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    def _no_own_field(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
         if own := sorted(extra.keys() & _OWN_FIELDS):
             raise ValueError(
-                f"{own[0]} is set elsewhere: sampling has its own table, and omit, max_tokens_field"
-                " and system_role say what the endpoint does not take"
+                f"{own[0]} is set elsewhere: use the sampling table, omit, max_tokens_field or"
+                " system_role"
             )
         return extra
 
@@ -128,7 +125,7 @@ class EngineSettings(Message):
             raise ValueError("base_url is needed when kind is 'openai'")
         if self.tensor_parallel > 1 and self.kind != "transformers":
             raise ValueError(
-                "tensor_parallel is for kind 'transformers'; a server of its own may cut too"
+                "tensor_parallel is for kind 'transformers'; other servers have their own setting"
             )
         if self.dtype == "int8" and self.kind in ("paged", "openvino"):
             raise ValueError(

@@ -2,75 +2,75 @@
 
 ColmError
   CallerError                 the caller's fault: never retried
-    InvalidAsk                the question or an option of `ask` cannot be used
-      TooLarge                a message is larger than the broker takes
-    SettingsError             colm.toml or a COLM_* variable cannot be used
-    UnknownQuery              no such query in the record
-  QueryFailed                 the query ended without an answer; the reason is in the message
-  NoConsumer                  a queue that the caller needs has no worker
-  ClientsGone                 clients that an experiment started are not there any more
-  ImageUnavailable            an image cannot be had from the site's image store
-  BadMessage                  bytes or fields from the broker that cannot be used: dead-lettered
-  EngineError                 a generation cannot be done; the step is recorded as failed
-    PromptTooLong             the prompt and its completion do not fit the context
-    DeadlineExceeded          the step's deadline passed
-    Cancelled                 the request was withdrawn
-    EndpointError             an HTTP endpoint refused or kept failing
-    NoText                    the model ended without text, which is no answer
-    ModelUnusable             the configured model cannot be loaded
-    EngineLost                the engine is gone for good; restart its process
-    SandboxUnusable           code cannot be confined on this machine; none of it was run
-  TransientError              worth trying again: the broker or the database is away
-    Overloaded                a queue is full and refuses new work
+    InvalidAsk
+      TooLarge
+    SettingsError
+    UnknownQuery
+  QueryFailed
+  NoConsumer
+  ClientsGone
+  ImageUnavailable
+  BadMessage                  dead-lettered
+  EngineError                 the step is recorded as failed
+    PromptTooLong
+    DeadlineExceeded
+    Cancelled
+    EndpointError
+    NoText
+    ModelUnusable
+    EngineLost                the process ends and is restarted
+    SandboxUnusable
+  TransientError              retried
+    Overloaded
 """
 
 
 class ColmError(Exception):
-    """Something went wrong in CoLM."""
+    """Base class of CoLM's errors."""
 
 
 class CallerError(ColmError):
-    """The request cannot be used as it is."""
+    """The request is invalid."""
 
 
 class InvalidAsk(CallerError):
-    """The question or an option of `ask` cannot be used."""
+    """The question or an option of `ask` is invalid."""
 
 
 class TooLarge(InvalidAsk):
-    """A message is larger than the broker takes."""
+    """A message is larger than the broker's limit."""
 
 
 class SettingsError(CallerError):
-    """colm.toml or a COLM_* variable cannot be used."""
+    """colm.toml or a COLM_* variable is invalid."""
 
 
 class UnknownQuery(CallerError):
-    """No such query is in the record; `colm queries` lists those that are."""
+    """The record has no such query; `colm queries` lists all."""
 
 
 class QueryFailed(ColmError):
-    """The query ended without an answer."""
+    """The query ended without an answer; the message has the reason."""
 
 
 class NoConsumer(ColmError):
-    """A queue has no worker that listens to it."""
+    """A queue has no consumer."""
 
 
 class ClientsGone(ColmError):
-    """The clients that an experiment started did not start, or ended before it did."""
+    """The clients of an experiment did not start, or ended too early."""
 
 
 class ImageUnavailable(ColmError):
-    """The site's image store does not have the image, or does not give it to this token."""
+    """The site's image store does not have the image, or rejects the token."""
 
 
 class BadMessage(ColmError):
-    """A message from the broker cannot be used."""
+    """A message from the broker is invalid."""
 
 
 class EngineError(ColmError):
-    """The engine could not generate."""
+    """The engine failed to generate."""
 
 
 class PromptTooLong(EngineError):
@@ -78,19 +78,19 @@ class PromptTooLong(EngineError):
 
 
 class DeadlineExceeded(EngineError):
-    """The deadline passed before the generation ended."""
+    """The step's deadline passed before the generation ended."""
 
 
 class Cancelled(EngineError):
-    """The generation was withdrawn before it ended."""
+    """The generation was cancelled."""
 
 
 class EndpointError(EngineError):
-    """The HTTP endpoint did not give a completion."""
+    """The HTTP endpoint refused the request or failed at every retry."""
 
 
 class NoText(EngineError):
-    """The model ended without text: it reasoned, called a tool, or wrote white space."""
+    """The completion has no text: only reasoning, a tool call, or white space."""
 
 
 class ModelUnusable(EngineError):
@@ -98,29 +98,27 @@ class ModelUnusable(EngineError):
 
 
 class EngineLost(EngineError):
-    """The engine is gone for good; its process must be started again."""
+    """The engine failed for good; its process must be restarted."""
 
 
 class SandboxUnusable(EngineError):
-    """Code cannot be confined on this machine; none of it was run."""
+    """This machine cannot isolate code; nothing was run."""
 
 
 class TransientError(ColmError):
-    """The broker or the database is away; the same call may succeed later."""
+    """The broker or the database is unavailable; the same call may succeed later."""
 
 
 class Overloaded(TransientError):
-    """A queue is full and refuses new work; nothing was accepted."""
+    """A queue is full; nothing was accepted."""
 
 
 def plainly(error: BaseException) -> str:
-    """An unexpected error in words that any log and any database can hold, without its arguments.
-
-    Those of an encoding error are the whole text, which may be a question.
-    """
+    """Type and message of an error in ASCII, without its arguments: those of an encoding error hold
+    the whole text, which may be a question."""
     return escaped(f"{type(error).__name__}: {error}")
 
 
 def escaped(text: str) -> str:
-    """`text` in ASCII, its other characters as Python escapes them."""
+    """`text` in ASCII with Python's escapes."""
     return text.encode("ascii", "backslashreplace").decode()

@@ -1,8 +1,7 @@
-"""Every value that crosses a process boundary, validated on the way in.
+"""Messages between processes, as frozen pydantic models that reject unknown fields.
 
-All models are frozen and refuse unknown fields. Times are timezone-aware UTC datetimes, durations
-are seconds, lengths are counted in the unit that the field names. A message that does not validate
-is a `BadMessage` for whoever received it: it is recorded and dead-lettered, never guessed at.
+Times are timezone-aware UTC datetimes, durations are seconds, lengths have the unit in the field's
+name. A message that does not validate raises `BadMessage`: it is recorded and dead-lettered.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from pydantic import (
 )
 
 from colm.models.errors import BadMessage
-from colm.models.texts import mended
+from colm.models.texts import replace_unstorable
 
-#: Raised with every incompatible change of a message on the wire.
+#: Increased with every incompatible change of a message.
 SCHEMA_VERSION: Final = 1
 
 MAX_QUESTION_CHARS = 32_000
@@ -32,7 +31,6 @@ MAX_COMPLETION_CHARS = 200_000
 MAX_REASON_CHARS = 4_000
 MAX_TOKENS = 2**31 - 1
 MAX_WORKER_CHARS = 200
-#: Clients that one query may name.
 MAX_CLIENTS = 10_000
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -40,51 +38,47 @@ QueryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{7,63}$")]
 Seconds = Annotated[float, Field(ge=0, le=10_000_000)]
 Role = Literal["client", "server"]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-#: What one generation is for. docs/glossary.md says who is asked for which.
+#: Purpose of a step (docs/glossary.md).
 Act = Literal[
     "select", "draft", "synthesize", "refine", "plan", "solve", "aggregate", "judge", "check"
 ]
-#: Overnight work waits while interactive work does, though never for ever.
+#: Queue priority; overnight steps wait for interactive ones, but are not starved.
 Lane = Literal["interactive", "overnight"]
 
 
-def _mended(text: Any) -> Any:
-    return mended(text) if isinstance(text, str) else text
+def _storable(text: Any) -> Any:
+    return replace_unstorable(text) if isinstance(text, str) else text
 
 
-#: What a model or a worker wrote. No database stores NUL or half a character, and a completion is
-#: not lost for one.
-ForeignText = Annotated[str, BeforeValidator(_mended)]
+#: Untrusted text, with U+FFFD for characters that no database stores.
+ForeignText = Annotated[str, BeforeValidator(_storable)]
 
 
 class Message(BaseModel):
-    """A frozen value that refuses fields it does not know."""
+    """Base class: frozen, and closed to unknown fields."""
 
-    # What cannot be used may be a password or a prompt: no error shows it.
+    # Errors hide the input: it may be a password or a prompt.
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
     )
 
 
-#: What an answer may be chosen from: so many continuations, and how long each is (characters).
 MAX_CHOICES = 32
 Choice = Annotated[str, Field(min_length=1, max_length=200)]
 
-#: The sha256 of an image's bytes. Messages carry this; the bytes lie in the site's image store.
+#: The sha256 of an image's bytes, which are in the site's image store.
 ImageId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Turn(Message):
-    """One turn of a chat."""
-
     role: Literal["system", "user", "assistant"]
     content: str = Field(max_length=400_000)
-    #: What it shows beside its words, before them.
+    #: Images before the text.
     images: tuple[ImageId, ...] = Field(default=(), max_length=16)
 
 
 class Sampling(Message):
-    """How a completion is drawn. Temperature 0 is greedy; `seed` makes the draw repeatable."""
+    """Sampling parameters. Temperature 0 is greedy; `seed` makes sampling repeatable."""
 
     max_new_tokens: int = Field(default=256, ge=1, le=32_768)
     temperature: float = Field(default=0.7, ge=0.0, le=5.0)
@@ -96,7 +90,7 @@ class Sampling(Message):
 
 
 class Participant(Message):
-    """A client or a server as one query sees it: who it is and how it samples."""
+    """A client or a server, as configured for one query."""
 
     name: Name
     role: Role
@@ -105,12 +99,12 @@ class Participant(Message):
     sampling: Sampling = Sampling()
     #: Whether its model takes images.
     sees: bool = False
-    #: Whether it is told what others saw, where it does not see itself.
+    #: Whether it reads the drafts of clients that see, if it does not.
     reads_descriptions: bool = False
 
 
 class Deadlines(Message):
-    """How long each stage, and the whole query, may take (seconds from the stage's first step)."""
+    """Seconds for each stage, from its first step, and for the whole query."""
 
     select: float = Field(default=60.0, gt=0, le=86_400)
     draft: float = Field(default=120.0, gt=0, le=86_400)
@@ -125,10 +119,7 @@ class Deadlines(Message):
 
 
 class AskRequest(Message):
-    """The row's place in its query's chain (`colm.db.integrity.hash_chain`);
-
-    null before migration 0003.
-    """
+    """The arguments of `ask`; None is the site's default."""
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
     strategy: Name = "colm"
@@ -140,7 +131,7 @@ class AskRequest(Message):
     deadline: float | None = Field(default=None, gt=0, le=604_800)
     lane: Lane = "interactive"
     run: RunId | None = None
-    #: Images that lie in the site's store. A caller gives paths or bytes to `ask`, not these.
+    #: Ids in the site's image store; `ask` takes paths or bytes and uploads them.
     images: tuple[ImageId, ...] = Field(default=(), max_length=16)
     options: dict[str, Any] = {}
 
@@ -156,7 +147,7 @@ class AskRequest(Message):
 
 
 class Query(Message):
-    """A caller's request as recorded: every name resolved, every default filled in."""
+    """A request with all names resolved and defaults filled in, as recorded."""
 
     query_id: QueryId
     question: str
@@ -168,7 +159,7 @@ class Query(Message):
     seed: int = Field(ge=0, lt=2**63)
     asked_at: AwareDatetime
     lane: Lane = "interactive"
-    #: The evaluation run that asked it. Queries of one run share equal steps.
+    #: The evaluation run; queries of one run share equal steps.
     run: RunId | None = None
     images: tuple[ImageId, ...] = ()
 
@@ -179,7 +170,7 @@ class Query(Message):
 
 
 class StepKey(Message):
-    """Names one generation for ever; unique in the record, whatever is delivered twice."""
+    """Identity of a step: unique in the record, and the key of idempotency."""
 
     query_id: QueryId
     round: int = Field(ge=1, le=64)
@@ -193,7 +184,7 @@ class StepKey(Message):
 
 
 class Step(StepKey):
-    """One generation asked of one participant: the message that goes to its queue."""
+    """One generation for one participant: the message on its queue."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     role: Role
@@ -201,13 +192,13 @@ class Step(StepKey):
     sampling: Sampling
     prompt_version: str = Field(max_length=40)
     deadline_at: AwareDatetime
-    #: Where not empty nothing is drawn: the completion is the most likely of these continuations,
-    #: and its `choice_logprobs` say how likely each is.
+    #: If not empty, nothing is sampled: the completion is the likeliest of these continuations, and
+    #: has the `choice_logprobs` of all.
     choices: tuple[Choice, ...] = Field(default=(), max_length=MAX_CHOICES)
     lane: Lane = "interactive"
-    #: With it the participant fetches the images of its turns; made when the step is sent.
+    #: Access token for the images of its turns, made at dispatch.
     image_token: str = Field(default="", max_length=8_000)
-    #: It may have killed a worker before: nothing else may run beside it.
+    #: Isolated: no other step runs beside it, because it may have killed a worker.
     alone: bool = False
 
     @property
@@ -216,10 +207,10 @@ class Step(StepKey):
 
 
 class Completion(Message):
-    """Text out of an engine, with what it cost and what made it."""
+    """Text from an engine, with token counts, timings and the engine's description."""
 
     text: ForeignText = Field(max_length=MAX_COMPLETION_CHARS)
-    #: What the model thought before it answered: recorded, and shown to nobody who is asked.
+    #: Reasoning before the answer: recorded, but never part of a prompt.
     thought: ForeignText = Field(default="", max_length=MAX_COMPLETION_CHARS)
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int = Field(ge=0, le=MAX_TOKENS)
@@ -234,20 +225,18 @@ class Completion(Message):
     dtype: str = Field(default="", max_length=40)
     device: str = Field(default="", max_length=80)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    mean_logprob: float | None = None  # natural log, per completion token, of the drawn tokens
-    #: Natural log of the likelihood of each of `Step.choices`, summed over its tokens.
+    mean_logprob: float | None = None  # natural log, mean over the sampled tokens
+    #: Log-likelihood (natural) of each of `Step.choices`, summed over its tokens.
     choice_logprobs: dict[Choice, float] | None = Field(default=None, max_length=MAX_CHOICES)
 
 
 class StepError(Message):
-    """Why a step has no completion."""
-
     kind: ForeignText = Field(max_length=100)
     reason: ForeignText = Field(max_length=MAX_REASON_CHARS)
 
 
 class Submission(StepKey):
-    """What a participant sends back for a step: a completion, or the reason that there is none."""
+    """A participant's reply to a step: a completion or an error."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     worker: str = Field(max_length=MAX_WORKER_CHARS)
@@ -262,10 +251,10 @@ class Submission(StepKey):
 
 
 class Attempt(StepKey):
-    """What a participant tells of a step that may have killed a worker.
+    """A participant's notice about a step that may have killed a worker.
 
-    `returned`: it was delivered again, and is handed back for the coordinators to ask anew.
-    `alone`: it is about to be run with nothing beside it.
+    `returned`: it was redelivered, and is returned to the coordinators for a decision. `alone`: its
+    isolated run starts now.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -275,7 +264,7 @@ class Attempt(StepKey):
 
 
 class Spent(Message):
-    """What one participant generated for one act of a query: a line of the cost ledger."""
+    """A line of the cost ledger: tokens of one participant for one act of a query."""
 
     participant: Name
     role: Role
@@ -286,17 +275,15 @@ class Spent(Message):
 
 
 class Tokens(Message):
-    """Token counts of everything a participant generated in a query."""
-
     prompt: int = 0
     completion: int = 0
 
 
 class ClientAnswer(Message):
-    """One client's way through a query.
+    """One client's part in an answer.
 
-    `status`: "refined" (the answer is refined with guidance), "drafted" (a draft without guidance),
-    "failed" (no answer; `reason` says why), "idle" (never asked).
+    `status`: "refined" (refined with guidance), "drafted" (a draft without guidance), "failed" (no
+    answer, with a `reason`), "idle" (no steps).
     """
 
     status: Literal["refined", "drafted", "failed", "idle"]
@@ -312,7 +299,7 @@ class ClientAnswer(Message):
 
 
 class Guidance(Message):
-    """What the server told the clients in one round, and whose drafts it had read."""
+    """The server's guidance in one round, with the authors of the drafts that it read."""
 
     round: int
     text: str
@@ -323,9 +310,9 @@ class Guidance(Message):
 
 
 class Answer(Message):
-    """What ended a query: the documented result of `tasks.ask`.
+    """The end of a query: the documented result of `tasks.ask`.
 
-    `degraded` is true when a stage went on without someone or something; `notes` say what and why.
+    `degraded` is true if a stage went on without some of its steps; `notes` have the reasons.
     """
 
     query_id: QueryId
@@ -342,9 +329,9 @@ class Answer(Message):
     degraded: bool = False
     notes: tuple[str, ...] = ()
     tokens: Tokens = Tokens()
-    #: The cost ledger, by participant and act; what a step without a completion cost is not known.
+    #: Costs by participant and act; steps without a completion are not counted.
     ledger: tuple[Spent, ...] = ()
-    #: What the strategy has to tell of its way, as data; docs/strategies.md says what.
+    #: Data of the strategy (docs/reference/strategies.md).
     detail: dict[str, Any] = {}
     seconds: float = 0.0
     asked_at: AwareDatetime
@@ -355,7 +342,7 @@ M = TypeVar("M", bound=Message)
 
 
 def decode(kind: type[M], data: object, *, what: str) -> M:
-    """`data` as a message of `kind`; BadMessage names each wrong field, never its value."""
+    """`data` as a message of `kind`. Raises BadMessage, with the invalid fields but no values."""
     try:
         return (
             kind.model_validate_json(data)
@@ -363,22 +350,22 @@ def decode(kind: type[M], data: object, *, what: str) -> M:
             else (kind.model_validate(data, strict=False))
         )
     except ValidationError as error:
-        # Not `from error`: pydantic shows the values, and a log shows what a traceback shows.
+        # Not `from error`: pydantic's traceback shows the values.
         raise BadMessage(f"{what} cannot be used: {explain(error)}") from None
 
 
 def explain(error: ValidationError) -> str:
-    """One line that names every wrong field and what is wrong with it."""
-    faults = []
-    for fault in error.errors(include_url=False, include_input=False):
-        field = ".".join(str(part) for part in fault["loc"])
-        text = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{field}: {text}" if field else text)
-    return "; ".join(faults)[:MAX_REASON_CHARS]
+    """All errors in one line, as `field: message`."""
+    lines = []
+    for detail in error.errors(include_url=False, include_input=False):
+        field = ".".join(str(part) for part in detail["loc"])
+        text = detail["msg"].removeprefix("Value error, ")
+        lines.append(f"{field}: {text}" if field else text)
+    return "; ".join(lines)[:MAX_REASON_CHARS]
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed below 2**63 that depends on all of `parts` and on nothing else."""
+    """A seed below 2**63: a hash of `parts`."""
     digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

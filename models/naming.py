@@ -1,7 +1,7 @@
-"""Names made of other names: of workers, of processes, of log files, of an experiment's entries.
+"""Composed names of workers, processes, log files and experiment entries, within length limits.
 
-A name keeps to its limit whatever it is made of. The limits that a worker's name meets are those of
-`Submission.worker` (characters), of a file's name and of a RabbitMQ queue's name (255 bytes each).
+A worker's name fits `Submission.worker` (characters), a file name and a RabbitMQ queue name (255
+bytes each).
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from collections.abc import Sequence
 
 from colm.models.messages import MAX_WORKER_CHARS
 
-#: The longest name that is made of several, and what is left of a process's and a host's (bytes).
+#: Limits of a joined name, and of the process and host in a worker's name.
 MAX_JOINED_BYTES = 80
 MAX_PROCESS_BYTES = 100
 MAX_HOST_BYTES = 80
 
 
-def joined(parts: Sequence[str], most: int = MAX_JOINED_BYTES) -> str:
-    """The parts with "-" between them; if too long, the first ones, a count and a digest of all."""
+def join_names(parts: Sequence[str], limit: int = MAX_JOINED_BYTES) -> str:
+    """The parts joined by "-"; if too long, the first ones, a count, and a digest of all."""
     whole = "-".join(parts)
-    if _size(whole) <= most:
+    if _size(whole) <= limit:
         return whole
-    for shown in range(len(parts) - 1, 0, -1):
-        short = f"{'-'.join(parts[:shown])}-and-{len(parts) - shown}-more-{_digest(parts)}"
-        if _size(short) <= most:
+    for count in range(len(parts) - 1, 0, -1):
+        short = f"{'-'.join(parts[:count])}-and-{len(parts) - count}-more-{_digest(parts)}"
+        if _size(short) <= limit:
             return short
-    kept = whole.encode(errors="replace")[: most - 9].decode(errors="ignore")
-    return f"{kept.rstrip('-_.')}-{_digest(parts)}"
+    prefix = whole.encode(errors="replace")[: limit - 9].decode(errors="ignore")
+    return f"{prefix.rstrip('-_.')}-{_digest(parts)}"
 
 
-def joined_apart(groups: Sequence[Sequence[str]]) -> list[str]:
-    """Each group joined; with a digest where another group has the same name: a-b, and a with b."""
-    names = [joined(group) for group in groups]
+def join_groups(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Each group joined, with a digest if another group has that name (["a-b"] and ["a", "b"])."""
+    names = [join_names(group) for group in groups]
     return [
         name if names.count(name) == 1 else f"{name}-{_digest(group)}"
         for name, group in zip(names, groups, strict=True)
     ]
 
 
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """The names as a sentence has them: the first ones, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def list_names(names: Sequence[str], limit: int = 12) -> str:
+    """The first `limit` names for a sentence, and the number of others."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def worker_name(process: str, pid: int, host: str) -> str:
-    """PROCESS.PID@HOST, as Celery names a node: different for every worker of a host."""
-    name = f"{joined([process], MAX_PROCESS_BYTES)}.{pid}@{joined([host], MAX_HOST_BYTES)}"
+    """Celery node name PROCESS.PID@HOST, unique on its host."""
+    name = f"{join_names([process], MAX_PROCESS_BYTES)}.{pid}@{join_names([host], MAX_HOST_BYTES)}"
     assert len(name) <= MAX_WORKER_CHARS
     return name
 

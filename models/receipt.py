@@ -1,10 +1,9 @@
-"""The receipt that a coordinator gives for a submission."""
+"""The result of recording a submission."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-#: recorded: the step's outcome is now this one. repeated: the step had an outcome from the same
-#: kind of submission already, nothing changed. late: the step was closed before; kept apart.
-#: unasked: no such step was ever asked of this participant; nothing was stored.
+#: recorded: it is the step's outcome. repeated: the step had this outcome; nothing changed. late:
+#: the step was closed; recorded as late. unasked: this participant has no such step; not recorded.
 Receipt = Literal["recorded", "repeated", "late", "unasked"]

@@ -1,9 +1,8 @@
-"""What becomes of a step that may have killed its worker. Pure: decides on what is recorded.
+"""Redelivery policy for steps that may have killed their worker (poison messages). Pure.
 
-The broker counts deliveries of a message, not of a step, and it counts them for everything that a
-dying worker held: the innocent are given up with the one that did it. Here each step is counted
-under its own key. One that keeps coming back is run alone, where its neighbours cannot be to blame
-and cannot be harmed, and only one that was alone when its worker died is given up.
+The broker counts deliveries of every message that a dying worker held, also of innocent ones. Here
+each step is counted under its own key. A step that is redelivered repeatedly is run isolated; only
+a step that was isolated when its worker died fails.
 """
 
 from __future__ import annotations
@@ -15,14 +14,15 @@ from typing import Literal
 
 AttemptKind = Literal["returned", "alone"]
 
-
-#: No step is told of more often than this, whatever its participant sends.
-MOST_ATTEMPTS = 64
+#: Recorded attempts of one step.
+MAX_ATTEMPTS = 64
+#: Seconds after a step's deadline until its engine counts as hanging.
+HANG_GRACE = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Redelivery:
-    """An attempt as it is recorded (see `colm.models.messages.Attempt`)."""
+    """A recorded `colm.models.messages.Attempt`."""
 
     attempt_id: str
     kind: AttemptKind
@@ -32,9 +32,9 @@ class Redelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """Ask the step once more, as a fresh message."""
+    """Publish the step again, as a new message."""
 
-    #: With nothing beside it in its worker.
+    #: Whether no other step may run beside it.
     isolated: bool
 
 
@@ -47,32 +47,30 @@ class Fail:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptLimits:
-    """How often a step may come back."""
-
-    #: Before it is run alone.
+    #: Redeliveries before the step is isolated.
     in_company: int = 2
-    #: From a run alone, before it is given up.
+    #: Redeliveries of an isolated run before the step fails.
     alone: int = 1
 
 
-def decide_redelivery(tried: Sequence[Redelivery], limits: AttemptLimits) -> Retry | Fail:
-    """What to do with a step that was handed back, after all that was `tried` with it.
+def decide_redelivery(attempts: Sequence[Redelivery], limits: AttemptLimits) -> Retry | Fail:
+    """The decision on a returned step, from all its attempts.
 
-    A step that came back without having been started alone is asked alone once more: it was only
-    waiting in a worker that something else killed.
+    An isolated step that was returned before it started is retried isolated: something else killed
+    the worker in which it waited.
     """
-    returns = [i for i, attempt in enumerate(tried) if attempt.kind == "returned"]
-    came_back_alone = sum(a.kind == "alone" for a in tried[: returns[-1]]) if returns else 0
-    if came_back_alone >= limits.alone or len(tried) >= MOST_ATTEMPTS:
-        return Fail(reason=_reason(tried))
+    returns = [i for i, attempt in enumerate(attempts) if attempt.kind == "returned"]
+    isolated_deaths = sum(a.kind == "alone" for a in attempts[: returns[-1]]) if returns else 0
+    if isolated_deaths >= limits.alone or len(attempts) >= MAX_ATTEMPTS:
+        return Fail(reason=_reason(attempts))
     return Retry(isolated=len(returns) >= limits.in_company)
 
 
-def _reason(tried: Sequence[Redelivery]) -> str:
-    returned = [attempt.worker for attempt in tried if attempt.kind == "returned"]
-    alone = [attempt.worker for attempt in tried if attempt.kind == "alone"]
+def _reason(attempts: Sequence[Redelivery]) -> str:
+    returned = [attempt.worker for attempt in attempts if attempt.kind == "returned"]
+    alone = [attempt.worker for attempt in attempts if attempt.kind == "alone"]
     return (
-        f"its worker died: it came back {_times(len(returned))} (told by {_names(returned)}) "
+        f"its worker died: it was redelivered {_times(len(returned))} (to {_names(returned)}) "
         f"and was run alone {_times(len(alone))} (by {_names(alone)})"
     )
 
@@ -83,7 +81,3 @@ def _names(workers: Sequence[str]) -> str:
 
 def _times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
-
-
-#: An engine keeps deadlines itself; this much later it is taken to hang (seconds).
-HANG_GRACE = 30.0

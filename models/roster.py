@@ -1,4 +1,4 @@
-"""Who can be asked, and how a caller's request becomes a query. Pure."""
+"""The participants of a site, and the resolution of a request to a query. Pure."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ class Roster(Message):
     clients: dict[str, Participant]
     servers: dict[str, Participant]
     deadlines: Deadlines = Deadlines()
-    #: Options by strategy, used where the caller gives none.
+    #: Default options by strategy.
     defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def make_request(question: str, options: Mapping[str, Any]) -> AskRequest:
-    """The keyword arguments of `ask`, sorted into the request's own and the strategy's.
+    """A validated request from the keyword arguments of `ask`, its own and the strategy's.
 
-    Checks all that can be checked without the site's roster, so that a caller hears of a mistake in
-    its own process. Raises InvalidAsk.
+    Runs in the caller's process: checks everything that needs no roster. Raises InvalidAsk.
     """
     if "question" in options:
-        raise InvalidAsk("this cannot be asked: question is given twice")
+        raise InvalidAsk("invalid request: question is given twice")
     own = {k: v for k, v in options.items() if k in AskRequest.model_fields and k != "options"}
     rest = {k: v for k, v in options.items() if k not in own}
     rest = (
@@ -52,31 +51,31 @@ def make_request(question: str, options: Mapping[str, Any]) -> AskRequest:
     try:
         request = AskRequest.model_validate({"question": question, "options": rest, **own})
     except ValidationError as error:
-        raise InvalidAsk(f"this cannot be asked: {explain(error)}") from error
+        raise InvalidAsk(f"invalid request: {explain(error)}") from error
     check_options(request.strategy, rest)
     return request
 
 
 def check_query_id(query_id: str) -> None:
-    """Raises InvalidAsk for an id that cannot name a query and its steps."""
+    """Raises InvalidAsk for an invalid id."""
     try:
         _QUERY_ID.validate_python(query_id)
     except ValidationError as error:
-        raise InvalidAsk(f"this cannot be asked: query_id: {explain(error)}") from error
+        raise InvalidAsk(f"invalid request: query_id: {explain(error)}") from error
 
 
 def check_options(strategy: str, options: Mapping[str, Any]) -> None:
-    """Raises InvalidAsk, naming the nearest valid name, for what the strategy does not know."""
+    """Raises InvalidAsk for an unknown strategy or option, with the nearest valid name."""
     if strategy not in STRATEGIES:
         raise InvalidAsk(f"unknown strategy {strategy!r}{nearest(strategy, STRATEGIES)}")
     kind: type[BaseModel] = STRATEGIES[strategy].options
     for name in options:
         if name not in kind.model_fields:
-            known = [
+            valid = [
                 *kind.model_fields,
                 *(f for f in AskRequest.model_fields if f not in ("options", "question")),
             ]
-            raise InvalidAsk(f"strategy {strategy!r} has no option {name!r}{nearest(name, known)}")
+            raise InvalidAsk(f"strategy {strategy!r} has no option {name!r}{nearest(name, valid)}")
     try:
         kind.model_validate(dict(options))
     except ValidationError as error:
@@ -84,10 +83,9 @@ def check_options(strategy: str, options: Mapping[str, Any]) -> None:
 
 
 def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -> Query:
-    """The query that `request` means on this site, every name resolved and default filled in.
+    """The query of `request` on this site, with all names resolved and defaults filled in.
 
-    Raises InvalidAsk for an unusable id, for unknown names, and for participants that cannot carry
-    the strategy.
+    Raises InvalidAsk for an invalid id, unknown names, or participants that the strategy lacks.
     """
     check_query_id(query_id)
     options = {**roster.defaults.get(request.strategy, {}), **request.options}
@@ -98,8 +96,7 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
     if request.server is not None:
         server = _find(request.server, roster.servers, "server")
     if isinstance(checker := options.get("checker"), str):
-        # It is no participant of the query, but steps go to its queue.
-        _find(checker, roster.servers, "server")
+        _find(checker, roster.servers, "server")  # not a participant, but steps go to its queue
     deadlines = roster.deadlines
     if request.deadline is not None:
         deadlines = deadlines.model_copy(update={"query": request.deadline})
@@ -122,23 +119,23 @@ def resolve(request: AskRequest, roster: Roster, query_id: str, now: datetime) -
     return query
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint to append to an error: the name that was probably meant, and those there are."""
-    names = sorted(known)
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the closest valid name, and all valid names."""
+    names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (there {'is' if len(names) == 1 else 'are'}: {', '.join(names) or 'none'})"
 
 
-def _find(name: str, known: Mapping[str, Participant], role: str) -> Participant:
-    if name not in known:
-        raise InvalidAsk(f"unknown {role} {name!r}{nearest(name, known)}")
-    return known[name]
+def _find(name: str, participants: Mapping[str, Participant], role: str) -> Participant:
+    if name not in participants:
+        raise InvalidAsk(f"unknown {role} {name!r}{nearest(name, participants)}")
+    return participants[name]
 
 
 def _adjust(participant: Participant, request: AskRequest) -> Participant:
-    asked = {"max_new_tokens": request.max_new_tokens, "temperature": request.temperature}
-    update = {key: value for key, value in asked.items() if value is not None}
+    sampling = {"max_new_tokens": request.max_new_tokens, "temperature": request.temperature}
+    update = {key: value for key, value in sampling.items() if value is not None}
     if not update:
         return participant
     return participant.model_copy(

@@ -1,4 +1,4 @@
-"""What a generation depends on: steps of equal content have the same completion. Pure."""
+"""Fingerprint of a step's inputs: steps with equal fingerprints have the same completion. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from colm.models.messages import Step
 
 
 def content_key(step: Step) -> str:
-    """A digest of who is asked what, and how it is drawn; of nothing else.
+    """Sha256 of participant, messages, sampling and choices.
 
-    Not part of it are the query, the round, the act, the index and the deadline. Two draws of one
-    prompt differ by their seeds; where there is no seed nothing is repeatable, and the step itself
-    is its content.
+    Query, round, act, index and deadline are not included. A sampled step without a seed is not
+    repeatable: its step id is included.
     """
-    drawn = step.sampling.temperature > 0 and not step.choices
-    told = {
+    sampled = step.sampling.temperature > 0 and not step.choices
+    inputs = {
         "role": step.role,
         "participant": step.participant,
         "messages": [[turn.role, turn.content, *turn.images] for turn in step.messages],
         "sampling": step.sampling.model_dump(mode="json"),
         "choices": list(step.choices),
-        "only": step.step_id if drawn and step.sampling.seed is None else None,
+        "only": step.step_id if sampled and step.sampling.seed is None else None,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -1,12 +1,12 @@
-"""What is sound in a text that a model or a worker wrote. Pure."""
+"""Unicode checks of untrusted text. Pure."""
 
 from __future__ import annotations
 
 
-def mended(text: str) -> str:
-    """`text` with U+FFFD for NUL and for half a character, which no database and no JSON stores.
+def replace_unstorable(text: str) -> str:
+    """`text` with U+FFFD for NUL and for lone surrogates, which databases and JSON cannot store.
 
-    Two halves that meet are the character that they make.
+    Surrogate pairs become the character that they encode.
     """
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     if text.isascii():
@@ -14,6 +14,6 @@ def mended(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def blank(text: str) -> bool:
-    """Whether nothing in `text` can be seen: white space, control and format characters alone."""
+def is_blank(text: str) -> bool:
+    """Whether `text` has only white space, control and format characters."""
     return not any(c.isprintable() and not c.isspace() for c in text)

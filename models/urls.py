@@ -1,8 +1,7 @@
-"""URLs of services: checked before any library reads them, and as they may be shown.
+"""Validation and redaction of service URLs.
 
-The libraries that connect read an unescaped `/`, `#`, `?`, `[` or `@` in a password each in its own
-way: as the end of the password, the port, or the virtual host. So such a URL is refused. No
-complaint quotes any part of a URL, for that part may be a password.
+Libraries disagree on an unescaped `/`, `#`, `?`, `[` or `@` in a password, so such URLs are
+rejected. Error messages never quote a part of a URL: it may be a password.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, unquote_plus
 
 from pydantic import AfterValidator, Field
 
-#: Whole numbers among libpq's parameters, and those that take one of a few words.
+#: libpq's connection parameters (15 to 18): integers, enumerations, texts.
 _NUMBERS = (
     "connect_timeout keepalives keepalives_idle keepalives_interval keepalives_count "
     "tcp_user_timeout port"
@@ -29,7 +28,6 @@ _WORDS = {
     "sslsni": "0 1",
     "sslcompression": "0 1",
 }
-#: What libpq 15 to 18 take in a connection string.
 _TEXTS = (
     "application_name client_encoding dbname fallback_application_name gssdelegation gsslib host "
     "hostaddr krbsrvname max_protocol_version min_protocol_version oauth_client_id "
@@ -39,10 +37,10 @@ _TEXTS = (
     "ssl_min_protocol_version user"
 )
 POSTGRESQL_PARAMETERS = frozenset([*_NUMBERS.split(), *_WORDS, *_TEXTS.split()])
-#: SQLAlchemy takes several of these, one for each server.
-_SEVERAL = frozenset({"host", "port"})
-#: Of other programs, with the parameter that does it here.
-_MEANT = {
+#: Parameters that SQLAlchemy accepts once for each server.
+_REPEATABLE = frozenset({"host", "port"})
+#: Parameters of other programs, with libpq's equivalent.
+_EQUIVALENTS = {
     "schema": "options=-csearch_path%3DNAME",
     "currentschema": "options=-csearch_path%3DNAME",
     "search_path": "options=-csearch_path%3DNAME",
@@ -50,8 +48,7 @@ _MEANT = {
     "timeout": "connect_timeout=SECONDS",
     "pgbouncer": "nothing: CoLM needs no parameter for it",
 }
-_CALLED = {"/": "%2F", "#": "%23", "?": "%3F", "[": "%5B", "]": "%5D", "@": "%40", "%": "%25"}
-
+_ESCAPES = {"/": "%2F", "#": "%23", "?": "%3F", "[": "%5B", "]": "%5D", "@": "%40", "%": "%25"}
 
 _ONE_BROKER = (
     "it names several brokers, and CoLM takes one: give one address that leads to every node of "
@@ -61,14 +58,14 @@ _ALL_ESCAPED = "/ is written %2F, ? %3F, # %23, [ %5B, @ %40, % %25"
 
 
 class Parts(NamedTuple):
-    """A URL cut at its first `/`, `?` or `#`, as libraries cut it."""
+    """A URL split at its first `/`, `?` or `#`."""
 
     scheme: str
-    #: User and password as written, without the `@`; None where there is no `@`.
+    #: User and password as written, without the `@`; None without `@`.
     login: str | None
     host: str
     port: int | None
-    #: Everything from the cut on.
+    #: Path, query and fragment.
     tail: str
 
 
@@ -79,23 +76,19 @@ _SECRET = re.compile(
 
 
 def is_secret(name: str) -> bool:
-    """Whether a parameter or a header of that name holds what nobody else may see."""
     return _SECRET.search(name) is not None
 
 
-def shown(url: str) -> str:
-    """The URL without any password, in its login or among its parameters."""
-    bare = re.sub(r"([?&])([^=&?]+)=[^&]*", _without_secret, url)
-    if "@" in url and "@" not in bare:  # hidden with the end of the login: better too much
-        return re.sub(r"^([^:]+://[^:/@?]*):.*", r"\1:***", bare)
-    return re.sub(r"^([^:]+://[^:/@]*):.*@", r"\1:***@", bare)
+def redact(url: str) -> str:
+    """`url` with `***` for passwords in the login and the parameters."""
+    redacted = re.sub(r"([?&])([^=&?]+)=[^&]*", _redact_parameter, url)
+    if "@" in url and "@" not in redacted:  # the end of the login was redacted too
+        return re.sub(r"^([^:]+://[^:/@?]*):.*", r"\1:***", redacted)
+    return re.sub(r"^([^:]+://[^:/@]*):.*@", r"\1:***@", redacted)
 
 
 def broker(url: str) -> str:
-    """An AMQP URL in the one form that every library reads alike. Raises ValueError.
-
-    Its path is the name of the virtual host, whatever that holds; none is `/`.
-    """
+    """A canonical AMQP URL, with an escaped virtual host (default `/`). Raises ValueError."""
     if re.search(r"^failover:|[;,]\s*[a-z][\w+.-]*://|://([^/?#]*@)?[^/?#@]*[;,][^@]*$", url):
         raise ValueError(_ONE_BROKER)
     parts = split(url)
@@ -116,7 +109,7 @@ def broker(url: str) -> str:
 
 
 def check_http(url: str) -> str:
-    """Raises ValueError for an http:// or https:// URL that cannot be used."""
+    """Raises ValueError for an invalid http:// or https:// URL."""
     parts = split(url)
     if not parts.host:
         raise ValueError("it names no host")
@@ -126,16 +119,16 @@ def check_http(url: str) -> str:
 
 
 def check_postgresql(url: str) -> str:
-    """Raises ValueError for a PostgreSQL URL that SQLAlchemy or libpq could not use."""
+    """Raises ValueError for a PostgreSQL URL that SQLAlchemy or libpq would reject."""
     parts = split(url)
     path, _, query = parts.tail.partition("?")
-    named = parse_qsl(query, keep_blank_values=True)
-    known = all(name in POSTGRESQL_PARAMETERS for name, _ in named)
-    _no_at(parts, path if known else parts.tail)
+    parameters = parse_qsl(query, keep_blank_values=True)
+    valid = all(name in POSTGRESQL_PARAMETERS for name, _ in parameters)
+    _no_at(parts, path if valid else parts.tail)
     _no_fragment(path)
-    for name, value in named:
+    for name, value in parameters:
         _check_parameter(name, value)
-    names = [name for name, _ in named if name not in _SEVERAL]
+    names = [name for name, _ in parameters if name not in _REPEATABLE]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"its parameter {twice[0]!r} is given twice")
     return url
@@ -149,7 +142,7 @@ def _database(url: str) -> str:
     return check_postgresql(url) if url.startswith("postgresql") else url
 
 
-#: Settings' URLs; that of a broker is kept in the form in which every library reads it alike.
+#: URL types of the settings; a broker URL is stored in its canonical form.
 BrokerUrl = Annotated[
     str, Field(pattern=r"^(amqps?|redis\+socket|failover)://"), AfterValidator(_broker)
 ]
@@ -160,7 +153,7 @@ HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(check_http
 
 
 def split(url: str) -> Parts:
-    """The parts of a URL whose login is escaped as it has to be. Raises ValueError."""
+    """The parts of a URL. Raises ValueError if its login is not escaped correctly."""
     if re.search(r"[\x00-\x1f\x7f]|^\s|\s$", url):
         raise ValueError("it has a line break, or a space before or after it: take that out")
     scheme, _, rest = url.partition("://")
@@ -177,21 +170,21 @@ def split(url: str) -> Parts:
 
 
 def _host(host: str, why: str) -> tuple[str, int | None]:
-    """Host and port; `why` says what else could be wrong where they are none."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%[\w.%-]+)?\]|[^\[\]:]*)(?::([^:]*))?", host)
-    if why and (found is None or (found[2] and not found[2].isdecimal())):
+    """Host and port. `why` replaces the error message if not empty."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+(?:%[\w.%-]+)?\]|[^\[\]:]*)(?::([^:]*))?", host)
+    if why and (match is None or (match[2] and not match[2].isdecimal())):
         raise ValueError(why)
-    if found is None:
+    if match is None:
         raise ValueError(
             "its host cannot be read: an IPv6 address stands in [ ], one port follows a colon, and "
             f"in a password {_ALL_ESCAPED}"
         )
-    name, port = found[1], found[2]
+    name, port = match[1], match[2]
     if not port:
         return name, None
     if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535):
         raise ValueError(
-            f"its port is no number from 1 to 65535; in a password {_ALL_ESCAPED}, and several "
+            f"its port is not a number from 1 to 65535; in a password {_ALL_ESCAPED}, and several "
             "servers of PostgreSQL are written ?host=a:5432&host=b:5432"
         )
     return name, int(port)
@@ -200,12 +193,12 @@ def _host(host: str, why: str) -> tuple[str, int | None]:
 def _escaped(character: str) -> str:
     return (
         f"an unescaped {character} in its user or password: percent-encode {character} as "
-        f"{_CALLED[character]} there ({_ALL_ESCAPED})"
+        f"{_ESCAPES[character]} there ({_ALL_ESCAPED})"
     )
 
 
 def _no_at(parts: Parts, path: str) -> None:
-    """An @ behind the host: the end of the login, or a name's own. Nobody can tell which."""
+    """Reject an @ after the host: it is ambiguous, the end of the login or part of a name."""
     if "@" not in path:
         return
     if parts.login is None:
@@ -238,24 +231,22 @@ def _login(login: str) -> str:
 
 def _check_parameter(name: str, value: str) -> None:
     if name not in POSTGRESQL_PARAMETERS:
-        meant = _MEANT.get(name.lower())
-        hint = f"; for what {name!r} means elsewhere use {meant}" if meant else ""
-        raise ValueError(
-            f"it has a parameter that PostgreSQL's clients do not know: {_name(name)}{hint}"
-        )
+        equivalent = _EQUIVALENTS.get(name.lower())
+        hint = f"; instead of {name!r} use {equivalent}" if equivalent else ""
+        raise ValueError(f"it has a parameter that libpq does not have: {_name(name)}{hint}")
     if name in _NUMBERS.split() and not re.fullmatch(r"-?\d+", value):
-        raise ValueError(f"its parameter {name!r} is no whole number")
+        raise ValueError(f"its parameter {name!r} is not an integer")
     if name in _WORDS and value not in _WORDS[name].split():
         raise ValueError(f"its parameter {name!r} is none of: {', '.join(_WORDS[name].split())}")
     if name == "client_encoding" and value.lower().replace("-", "") != "utf8":
-        raise ValueError("its client_encoding is not utf8, in which CoLM talks to the database")
+        raise ValueError("its client_encoding must be utf8")
 
 
 def _name(name: str) -> str:
-    """A parameter's name as it may be shown; one that looks like no name may be anything."""
-    return repr(name) if re.fullmatch(r"[A-Za-z]\w{0,39}", name) else "its name is no name"
+    """A parameter's name for an error; other text may be part of a secret."""
+    return repr(name) if re.fullmatch(r"[A-Za-z]\w{0,39}", name) else "its name is invalid"
 
 
-def _without_secret(parameter: re.Match[str]) -> str:
+def _redact_parameter(parameter: re.Match[str]) -> str:
     mark, key = parameter[1], parameter[2]
     return f"{mark}{key}=***" if is_secret(unquote_plus(key)) else parameter[0]

@@ -1,7 +1,7 @@
-"""Questions that show images: who sees them, and what the others are told instead. Pure.
+"""Questions with images: placement in the prompt, and descriptions for blind participants. Pure.
 
-An image stands in the first turn of the user's, before the question. So a refinement still begins
-with its draft's prompt, image and all, and nothing is looked at twice.
+Images are part of the first user turn. A refine prompt therefore still begins with the draft
+prompt, and a prefix cache covers the image.
 """
 
 from __future__ import annotations
@@ -10,49 +10,49 @@ from collections.abc import Sequence
 
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Act, Participant, Query, Turn
-from colm.models.prompts.colm import LabelledDraft, labelled
+from colm.models.prompts.colm import LabelledDraft, format_drafts
 
-#: Acts that are about something else than the question.
+#: Acts whose prompts never show the images.
 _BLIND_ACTS: frozenset[Act] = frozenset({"select", "check"})
-#: Strategies that ask the query's first client, or the one that they are told, and no other.
-_ONE_ANSWERS = frozenset({"single", "vote"})
+#: Strategies with one participant: option `participant`, or the query's first client.
+_ONE_PARTICIPANT = frozenset({"single", "vote"})
 
 
 def with_images(
     query: Query, participant: Participant, act: Act, messages: tuple[Turn, ...]
 ) -> tuple[Turn, ...]:
-    """`messages` with the query's images, for a participant that sees."""
+    """`messages` with the query's images in the first user turn, if the participant sees."""
     if not query.images or not participant.sees or act in _BLIND_ACTS:
         return messages
-    first = next(place for place, turn in enumerate(messages) if turn.role == "user")
-    seen = messages[first].model_copy(update={"images": query.images})
-    return (*messages[:first], seen, *messages[first + 1 :])
+    first = next(index for index, turn in enumerate(messages) if turn.role == "user")
+    turn = messages[first].model_copy(update={"images": query.images})
+    return (*messages[:first], turn, *messages[first + 1 :])
 
 
 def drafters(query: Query) -> tuple[Participant, ...]:
-    """The clients that can answer before they have read anything."""
+    """The clients that can draft: with images, only those that see."""
     return tuple(c for c in query.clients if c.sees) if query.images else query.clients
 
 
 def with_descriptions(
-    query: Query, client: Participant, asked: str, drafts: Sequence[LabelledDraft]
+    query: Query, client: Participant, question: str, drafts: Sequence[LabelledDraft]
 ) -> str:
-    """The question as `client` is asked it: with what others saw, where it cannot see itself."""
+    """`question`, for a client that does not see with the drafts of clients that do."""
     others = [d for d in drafts if d.client.name != client.name]
     if not query.images or client.sees or not others:
-        return asked
+        return question
     return (
-        "The question is about an image that you cannot see. Others, who see it, have written:\n\n"
-        f"{labelled(others)}\n\nThe question:\n{asked}"
+        "The question is about an image that you cannot see. Others can see it and wrote:\n\n"
+        f"{format_drafts(others)}\n\nThe question:\n{question}"
     )
 
 
 def check_vision_support(query: Query) -> None:
-    """Raises InvalidAsk, naming who cannot see, where the strategy would show it an image."""
+    """Raises InvalidAsk with the names of participants that would need to see and do not."""
     if not query.images:
         return
     colm = query.strategy == "colm"
-    blind = [p.name for p in _asked(query) if not p.sees and not (colm and p.reads_descriptions)]
+    blind = [p.name for p in _readers(query) if not p.sees and not (colm and p.reads_descriptions)]
     if blind:
         instead = (
             "; or set reads_descriptions = true for it, so that it reads what the others saw"
@@ -67,9 +67,9 @@ def check_vision_support(query: Query) -> None:
         raise InvalidAsk("the question has an image, and no client of this query sees")
 
 
-def _asked(query: Query) -> tuple[Participant, ...]:
-    """Those whom the strategy may show the question. `colm`'s server can do with the drafts."""
-    if query.strategy in _ONE_ANSWERS:
+def _readers(query: Query) -> tuple[Participant, ...]:
+    """Participants that read the question; `colm`'s server can work from the drafts alone."""
+    if query.strategy in _ONE_PARTICIPANT:
         name = query.options.get("participant")
         return (query.participant(name),) if name else query.clients[:1]
     if query.strategy in ("colm", "resample") or query.server is None:

@@ -1,6 +1,6 @@
-"""What can be asked. `from colm.tasks import ask`, then `ask.delay("question").get()`.
+"""The tasks that callers send: `from colm.tasks import ask; ask.delay("question").get()`.
 
-Light to import: no torch, no SQLAlchemy, and settings are read at the first use, not here.
+Imports neither torch nor SQLAlchemy; settings are read at the first use.
 """
 
 if not __name__.startswith("colm."):

@@ -1,4 +1,4 @@
-"""The Celery app. Light to import: its configuration is read at the first use of `app.conf`."""
+"""The Celery app. Its configuration is read at the first use of `app.conf`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from kombu import pools
 
 from colm.models.errors import InvalidAsk
 
-#: The tasks that callers call: what is sent by name is checked like what is called.
+#: Tasks for callers. A send by name is validated like a call.
 CALLERS = ("colm.ask", "colm.cancel", "colm.evaluate")
 
 
 class App(Celery):
-    """CoLM's own: its workers take its own tasks and no others, and revoking cancels."""
+    """Celery app that sends CoLM's tasks only. Revoking cancels."""
 
     control_cls = "colm.tasks.revocation:Control"
 
     def send_task(  # type: ignore[override]  # the stubs name every option
         self, name: str, args: Any = None, kwargs: Any = None, **options: Any
     ) -> Any:
-        """Send by name. Raises InvalidAsk for what no worker of ours would take."""
+        """Send by name. Raises InvalidAsk for a task that is not CoLM's."""
         if not name.startswith("colm."):
             raise InvalidAsk(
                 f"CoLM's workers run no {name!r}: send it with a Celery app of your own"
@@ -46,18 +46,18 @@ app = App(
 )
 
 
-def _start_anew() -> None:
-    """In a forked child: connections of its own. The parent's are left to it, and not closed."""
-    here: Any = app  # the stubs leave out what is not for everybody
+def _drop_inherited_pools() -> None:
+    """Give a forked child connections of its own, without closing the parent's."""
+    forked: Any = app  # the stubs leave private attributes out
     for group in (pools.connections, pools.producers):
-        for key, found in list(group.items()):
-            if here._pool is not None and here._pool in (
-                found,
-                getattr(found, "connections", None),
+        for key, pool in list(group.items()):
+            if forked._pool is not None and forked._pool in (
+                pool,
+                getattr(pool, "connections", None),
             ):
-                dict.pop(group, key)  # by the key as it is, not as the group would make it
-    here._after_fork()
-    here.__dict__.pop("control", None)  # which holds a pool of its own
+                dict.pop(group, key)  # the group's own pop would rebuild the key
+    forked._after_fork()
+    forked.__dict__.pop("control", None)  # it holds a pool of its own
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_drop_inherited_pools)

@@ -1,8 +1,7 @@
-"""The tasks that callers call, and Celery's own ways of calling them.
+"""Base class of the tasks for callers, and Celery's canvas with them.
 
-Celery offers more with a task than a record can carry. Groups, signatures and ids work; all else is
-an InvalidAsk in the caller's own process, before anything is sent: the workers would refuse it, and
-the caller would wait for the result.
+Groups, signatures and task ids work. Everything else that Celery offers raises InvalidAsk in the
+caller's process, before anything is sent.
 """
 
 from __future__ import annotations
@@ -16,56 +15,53 @@ from celery.result import AsyncResult as Result
 from kombu import Producer, Queue
 
 from colm.models.errors import InvalidAsk
+from colm.tasks.broker.sending import RETRY_POLICY, sending
 from colm.tasks.celery_app import app
 
-#: A caller is told soon that the broker is away; its question is not lost, it was never accepted.
-CALLERS_PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
-
-#: Options that Celery gives to the members of a group and to the steps of a chain. They concern
-#: the results in the caller's process, not the message.
-LEFT_OUT = {"add_to_parent", "group_id", "group_index", "producer", "publisher", "reply_to"}
-LET_THROUGH = {"parent_id", "retry", "root_id"}
-#: The other options of `apply_async`, by the reason why they are refused.
-REFUSED = {
-    "what follows from a result is the caller's: get() it, then send the next task": (
+#: Options that Celery passes to members of a group and a chain; they do not concern the message.
+RESULT_OPTIONS = {"add_to_parent", "group_id", "group_index", "producer", "publisher", "reply_to"}
+PASSED_OPTIONS = {"parent_id", "retry", "root_id"}
+#: Refused options of `apply_async`, by reason.
+REFUSED_OPTIONS = {
+    "the caller continues with a result: get() it, then send the next task": (
         *("chain", "chord", "link", "link_error"),
     ),
     "it starts at once and ends by its deadline": (
         *("countdown", "eta", "expiration", "expires", "soft_time_limit", "time_limit"),
     ),
-    "its queue is the site's": (
+    "its queue is fixed by the site": (
         *("connection", "declare", "delivery_mode", "exchange", "exchange_type", "immediate"),
         *("mandatory", "queue", "route_name", "router", "routing_key"),
     ),
-    "its message has one form": (
+    "the form of its message is fixed": (
         *("argsrepr", "compression", "content_encoding", "content_type", "headers", "kwargsrepr"),
         *("serializer", "shadow", "stamped_headers"),
     ),
-    "it has no priority: a question that can wait is asked with lane='overnight'": ("priority",),
+    "it has no priority: pass lane='overnight' for a question that can wait": ("priority",),
     "its result is recorded in any case": ("ignore_result",),
-    "it is sent again for some seconds and not after that": (
+    "the retries of its publish are fixed": (
         *("confirm_timeout", "retries", "retry_policy", "timeout"),
     ),
-    "it cannot replace a task, whose result is kept elsewhere: send it, and return its id": (
+    "it cannot replace a task of another result backend: send it, and return its id": (
         "replaced_task_nesting",
     ),
 }
-_WHY = {option: why for why, options in REFUSED.items() for option in options}
-#: Values that say nothing new: the form that messages have, and the mark of Celery beat.
-HARMLESS = [("serializer", "json"), ("headers", {"celery_beat_task": True})]
-#: Whatever can be said to `apply_async`, and is no argument of a task.
-CELERYS = {"task_id", *LEFT_OUT, *LET_THROUGH, *_WHY}
+_WHY = {option: why for why, options in REFUSED_OPTIONS.items() for option in options}
+#: Accepted values of refused options: the default serializer, and the header of Celery beat.
+ACCEPTED_VALUES = [("serializer", "json"), ("headers", {"celery_beat_task": True})]
+#: Every option of `apply_async` that is no argument of a task.
+CELERY_OPTIONS = {"task_id", *RESULT_OPTIONS, *PASSED_OPTIONS, *_WHY}
 
 
-class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
-    """A task that is checked in the caller's process, and sent in one way: by CoLM's app.
+class CallerTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
+    """Task that is validated in the caller's process and always sent by CoLM's app.
 
-    Celery makes it known to every app of the process, for which another broker may be set.
+    Celery registers it with every app of the process, which may use another broker.
     """
 
     @property
     def called(self) -> str:
-        """Its name for callers."""
+        """The name without the prefix `colm.`."""
         return str(self.name).removeprefix("colm.")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -83,24 +79,24 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         )
 
     def retry(self, *_args: Any, **_options: Any) -> NoReturn:
-        raise InvalidAsk(f"{self.called} is not tried again by a worker: send it again")
+        raise InvalidAsk(f"{self.called} is not retried by a worker: send it again")
 
     def signature(
         self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any
     ) -> Signature[Any]:
         options.setdefault("app", app)
-        found = CallersSignature(self, args, kwargs, *more, **options)
-        self.check(found)
-        return found
+        signature = CallerSignature(self, args, kwargs, *more, **options)
+        self.check(signature)
+        return signature
 
     subtask = signature
 
     def map(self, it: Iterable[Any]) -> Any:
-        """A group: what one task of Celery's own would do one after the other."""
-        return group([self.s(one) for one in it], app=app)
+        """A group with one task for each argument."""
+        return group([self.s(argument) for argument in it], app=app)
 
     def starmap(self, it: Iterable[Any]) -> Any:
-        return group([self.s(*one) for one in it], app=app)
+        return group([self.s(*arguments) for arguments in it], app=app)
 
     def chunks(self, *_args: Any, **_options: Any) -> NoReturn:
         raise InvalidAsk(
@@ -108,17 +104,17 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         )
 
     def AsyncResult(self, task_id: str, **options: Any) -> Result[Any]:  # noqa: N802 - its name
-        found: Result[Any] = app.AsyncResult(
+        result: Result[Any] = app.AsyncResult(
             task_id, backend=app.backend, task_name=str(self.name), **options
         )
-        return found
+        return result
 
-    def check(self, found: Signature[Any]) -> None:
-        """Raises InvalidAsk for a signature that could never be sent."""
-        check_options(self.called, found.options)
+    def check(self, signature: Signature[Any]) -> None:
+        """Raises InvalidAsk for a signature that cannot be sent."""
+        check_options(self.called, signature.options)
 
     def arguments(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What is called, as a tuple and a dict. Raises InvalidAsk where it is something else."""
+        """The arguments as a tuple and a dict. Raises InvalidAsk for other types."""
         if isinstance(args, (str, bytes)) or not isinstance(args or (), Iterable):
             raise InvalidAsk(
                 f"{self.called}.apply_async takes a list of arguments: "
@@ -135,11 +131,16 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
         task_id: str,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any],
-        shown: Mapping[str, Any],
+        summary: Mapping[str, Any],
         options: Mapping[str, Any],
+        what: str,
+        check: str,
         **more: Any,
     ) -> Result[Any]:
-        """Publish; raises what `publish` raises. `options` are Celery's, and checked before."""
+        """Publish. `options` are Celery's, and checked before; `what` and `check` as in `sending`.
+
+        Raises what `publish` and `sending` raise.
+        """
         from colm.tasks.broker.publish import publish
 
         if app.conf.task_always_eager:
@@ -147,50 +148,52 @@ class CallersTask(Task):  # type: ignore[type-arg]  # generic in the stubs only
                 f"{self.called} cannot be eager: it needs a site. Leave task_always_eager out of "
                 "the settings of CoLM's app; 'colm up' with scripted engines is a site for tests"
             )
-        result: Result[Any] = publish(
-            app,
-            str(self.name),
-            queue,
-            task_id=task_id,
-            args=tuple(args),
-            kwargs=kwargs,
-            shown=shown,
-            declare=True,
-            retry_policy=CALLERS_PATIENCE,
-            result_cls=self.AsyncResult,
-            task_type=self,
-            producer=_ours(options),
-            # Whoever follows the results of another app looks for them where that one keeps them.
-            add_to_parent=False,
-            **{name: value for name, value in options.items() if name in LET_THROUGH},
-            **more,
-        )
+        producer = _ours(options)
+        with sending(what, check, producer):
+            result: Result[Any] = publish(
+                app,
+                str(self.name),
+                queue,
+                task_id=task_id,
+                args=tuple(args),
+                kwargs=kwargs,
+                summary=summary,
+                declare=True,
+                retry_policy=RETRY_POLICY,
+                result_cls=self.AsyncResult,
+                task_type=self,
+                producer=producer,
+                # A parent of another app would look for our result in its own backend.
+                add_to_parent=False,
+                **{name: value for name, value in options.items() if name in PASSED_OPTIONS},
+                **more,
+            )
         return result
 
 
-class CallersSignature(Signature[Any]):
-    """A signature of such a task: in a group, or the last of a chain, and nothing else."""
+class CallerSignature(Signature[Any]):
+    """Signature of a CallerTask: alone, in a group, or the last of a chain."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self["subtask_type"] = "colm"
 
     @classmethod
-    def from_dict(cls, d: dict[str, Any], app: Any = None) -> CallersSignature:
+    def from_dict(cls, d: dict[str, Any], app: Any = None) -> CallerSignature:
         return cls(d, app=app)
 
     @property
     def type(self) -> Any:
-        """Our task, whatever the app of the worker that comes to it in a chain."""
+        """The task of CoLM's app, also when a worker of another app sends it in a chain."""
         return app.tasks[self["task"]]
 
     def freeze(  # type: ignore[override]  # the stubs name every option
         self, _id: str | None = None, **place: Any
     ) -> Any:
-        """Raises InvalidAsk where Celery puts it before something else, and before all is sent.
+        """Raises InvalidAsk if another task follows, before anything is sent.
 
-        What it is told tells where that is: a step that another follows is told its root and no
-        more, a part of a chord what follows, and the body of one its group and no place in it.
+        Celery's arguments show the position: only `root_id` for a step that another follows,
+        `chord` for a member of a chord, `group_id` and `root_id` for a chord's body.
         """
         called = str(self["task"]).removeprefix("colm.")
         if set(place) == {"root_id"} or place.get("chord"):
@@ -200,21 +203,21 @@ class CallersSignature(Signature[Any]):
             )
         if set(place) == {"group_id", "root_id"} and not self.immutable:
             raise InvalidAsk(
-                f"{called} takes no list of results, which is what a chord hands on: make it "
+                f"{called} takes no list of results, which a chord passes on: make it "
                 f"immutable ({called}.si), or get() the results and ask then"
             )
         return super().freeze(_id, **place)
 
 
-Signature.register_type("colm")(CallersSignature)
+Signature.register_type("colm")(CallerSignature)
 
 
 def check_options(called: str, options: Mapping[str, Any]) -> None:
-    """Raises InvalidAsk for options of Celery's that cannot be kept, with the reasons."""
+    """Raises InvalidAsk, with the reasons, for options that CoLM does not support."""
     refused = [
         name
         for name, value in options.items()
-        if value and name not in CELERYS - set(_WHY) and (name, value) not in HARMLESS
+        if value and name not in CELERY_OPTIONS - set(_WHY) and (name, value) not in ACCEPTED_VALUES
     ]
     if refused:
         reasons = dict.fromkeys(_WHY.get(name, "Celery has no such option") for name in refused)
@@ -222,13 +225,13 @@ def check_options(called: str, options: Mapping[str, Any]) -> None:
     in_a_caller = app.current_worker_task is None
     if in_a_caller and options.get("group_id") and options.get("producer") and not _ours(options):
         raise InvalidAsk(
-            f"{called} cannot be in a group with tasks of another app, whose results are kept "
-            "elsewhere: make a group for each"
+            f"{called} cannot be in a group with tasks of another app, which has another result "
+            "backend: make a group for each"
         )
 
 
 def _ours(options: Mapping[str, Any]) -> Producer | None:
-    """The producer that a group shares among its members, if it is of our broker's pool."""
+    """The producer that a group shares among its members, if it is from our app's pool."""
     producer: Producer | None = options.get("producer")
     pool = getattr(getattr(producer, "connection", None), "_pool", None)
     return producer if pool is not None and pool is app.pool else None

@@ -1,10 +1,13 @@
-"""Celery's settings, derived from ours. Imported by Celery when `app.conf` is first used.
+"""Celery's settings, derived from ours. Celery imports it at the first use of `app.conf`.
 
-Each value that keeps work from being lost says so; docs/adr/0003 has the delivery rules.
+docs/adr/0003 has the delivery rules.
 """
+
+from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
 
+from colm.tasks.broker.capabilities import broker_of
 from colm.tasks.broker.topology import ASK, topology_of
 from colm.tasks.config.settings import settings
 
@@ -15,7 +18,7 @@ if broker_url.startswith("amqps"):
     broker_use_ssl = _found.tls.for_celery(broker_url)
 # The record is the result backend: an AsyncResult of `ask` resolves to the recorded answer.
 result_backend = "colm.workers.result_backend:RecordBackend"
-# Nothing in it expires, and beat sends no task every night that would remove what has.
+# Beat would otherwise send a clean-up task every night.
 result_expires = None
 
 task_serializer = "json"
@@ -24,8 +27,8 @@ accept_content = ["json"]
 enable_utc = True
 timezone = "UTC"
 
-# A task is acked when its body has returned: after the row is committed and every publish is
-# confirmed. An unexpected error rejects it, so that it is dead-lettered and not forgotten.
+# A message is acked when the task has returned: after the commit and every publisher confirm. An
+# unexpected error rejects it, so that it is dead-lettered.
 task_acks_late = True
 task_acks_on_failure = False
 task_acks_on_timeout = False
@@ -45,27 +48,26 @@ task_create_missing_queues = False
 worker_detect_quorum_queues = True
 worker_consumer = "colm.workers.consumer.bootsteps:PlainConsumer"
 event_queue_exclusive = True
-# Not exclusive: after a network cut a worker would be locked out by its own old connection. Then
-# RabbitMQ from 4.3 on wants it durable; it expires when nobody reads it.
+# Exclusive, it would lock a worker out after a network cut, while its old connection lasts. Not
+# exclusive, RabbitMQ 4.3 requires it to be durable; it expires without a consumer.
 control_queue_exclusive = False
 control_queue_durable = True
 
-# Without confirms a publish that the broker never stored looks like one that it did.
-if _found.embedded:
-    # Its scheme is kombu's, and so is whatever this transport does not do better.
+broker_transport_options: dict[str, Any]
+if broker_of(_found).publisher_confirms:
+    broker_transport_options = {"confirm_publish": True}
+    broker_heartbeat = _found.limits.heartbeat
+else:
     TRANSPORT_ALIASES["redis"] = "colm.tasks.broker.embedded_transport:Transport"
     broker_transport_options = {
-        # Longer than any task may run, or a slow generation would be delivered twice.
+        # Longer than any task: a running task would be redelivered.
         "visibility_timeout": int(2 * _found.deadlines.query) + 60,
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
     }
-else:
-    broker_transport_options = {"confirm_publish": True}
-    broker_heartbeat = _found.limits.heartbeat
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# Connections that a process publishes through; workers set less (docs/security.md counts them).
+# Connections for publishes; workers set less (docs/explanation/security.md counts them).
 broker_pool_limit = 10
 task_publish_retry = True
 task_publish_retry_policy = {
@@ -75,7 +77,7 @@ task_publish_retry_policy = {
     "interval_max": 2.0,
 }
 
-# What `celery -A colm.tasks beat` orders, and where it keeps when it last did.
+# For `celery -A colm.tasks beat`.
 if _found.schedules:
     from colm.tasks.config.schedules import beat_entries
 
@@ -83,8 +85,7 @@ if _found.schedules:
     beat_schedule_filename = str(_found.home / "beat")
 
 worker_send_task_events = True
-# Workers tell of a task once they have it. To tell of its sending, too, would cost every message a
-# second publish and its confirm: a tenth of all the work for a query, and more of its time.
+# A sent event costs a second publish and confirm for each message: a tenth of a query's work.
 task_send_sent_event = False
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False

@@ -1,52 +1,57 @@
-"""The parts that a worker process installs once at its start, for the task bodies to use."""
+"""Parts that a worker process installs at its start, for the task bodies."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-if TYPE_CHECKING:  # a caller imports this module too, and must stay light
+if TYPE_CHECKING:  # keeps a caller's import light
     from colm.models.messages import Attempt, Step, Submission
     from colm.tasks.interfaces import Coordinator, QueryStore
 
 
 class Generator(Protocol):
-    """Does a step with this process's engine. Never raises for the step's own failure."""
+    """Runs steps on this process's engine."""
 
     def generate(self, step: Step, *, redelivered: bool) -> Submission | Attempt:
-        """A completion, or the reason that there is none; blocks until then.
+        """A completion or an error; an Attempt for a redelivered step. Blocks until then.
 
-        An Attempt where the step was delivered again and may have killed its worker.
+        Raises EngineLost only.
         """
 
     def serves(self, step: Step) -> bool:
-        """Whether this process answers for the step's participant."""
+        """Whether the step's participant is one of this process."""
 
 
 class NotInstalled(RuntimeError):
     """A task ran in a process that was not started for it; use `colm coordinator|server|client`."""
 
 
+#: Records a run: its id, configuration, time, and why this site cannot execute it, if so.
+RunRecorder = Callable[[str, dict[str, Any], datetime, str | None], object]
+P = TypeVar("P")
+
+
 class _Runtime:
     coordinator: Coordinator | None = None
     record: QueryStore | None = None
     generator: Generator | None = None
+    run_recorder: RunRecorder | None = None
 
 
 _runtime = _Runtime()
 
 
-def install_coordinator(coordinator: Coordinator, record: QueryStore) -> None:
+def install_coordinator(
+    coordinator: Coordinator, record: QueryStore, run_recorder: RunRecorder | None = None
+) -> None:
     _runtime.coordinator, _runtime.record = coordinator, record
+    _runtime.run_recorder = run_recorder
 
 
 def install_generator(generator: Generator) -> None:
     _runtime.generator = generator
-
-
-def coordinator() -> Coordinator:
-    if _runtime.coordinator is None:
-        raise NotInstalled(NotInstalled.__doc__)
-    return _runtime.coordinator
 
 
 def has_record() -> bool:
@@ -54,13 +59,23 @@ def has_record() -> bool:
     return _runtime.record is not None
 
 
+def coordinator() -> Coordinator:
+    return _installed(_runtime.coordinator)
+
+
 def record() -> QueryStore:
-    if _runtime.record is None:
-        raise NotInstalled(NotInstalled.__doc__)
-    return _runtime.record
+    return _installed(_runtime.record)
+
+
+def run_recorder() -> RunRecorder:
+    return _installed(_runtime.run_recorder)
 
 
 def generator() -> Generator:
-    if _runtime.generator is None:
+    return _installed(_runtime.generator)
+
+
+def _installed(part: P | None) -> P:
+    if part is None:
         raise NotInstalled(NotInstalled.__doc__)
-    return _runtime.generator
+    return part

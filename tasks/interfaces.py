@@ -1,7 +1,7 @@
-"""What the task bodies need from the outside, as protocols. `workers` installs the real parts.
+"""Protocols of the parts that task bodies use; `workers` installs the implementations.
 
-`colm.db.record.store.SqlRecord` keeps `QueryStore`, an engine of `colm.models.engines` the engine
-protocol. The bodies never construct either, which is why asking needs no GPU and no database.
+`colm.db.record.store.SqlRecord` implements `QueryStore`. Task bodies construct neither a store nor
+an engine, so a caller needs no GPU and no database.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ class LockedQuery(Protocol):
     The block commits on a clean exit and rolls back on an exception.
     """
 
-    #: The record so far; grows with `add_outcome` and `apply`.
+    #: The recorded state; `add_outcome` and `apply` extend it.
     @property
     def state(self) -> QueryState: ...
 
-    #: True once an answer is recorded: nothing can be applied any more.
+    #: True once an answer is recorded; nothing can be applied then.
     @property
     def ended(self) -> bool: ...
 
     def add_outcome(self, key: StepKey, outcome: Outcome) -> Receipt: ...
 
     def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
-        """Take what is told of a step that may have killed a worker; late once it is over."""
+        """Record a redelivery of a step; the receipt is late once the step has ended."""
 
     def redelivery_history(self, step_id: str) -> Sequence[Redelivery]:
-        """All that was told of a step that may have killed a worker, in the order told."""
+        """Recorded redeliveries of a step, oldest first."""
 
     def apply(self, move: Move, now: datetime) -> None:
         """Record the steps, closes, decisions and answer of `move`, and when to wake next."""
 
 
 class QueryStore(Protocol):
-    """All that is stored. Every method may raise TransientError when the database is away."""
+    """Store of queries. Every method raises TransientError while the database is away."""
 
     def begin(self, query: Query) -> AbstractContextManager[LockedQuery]:
-        """Open a query for its first move; a repeat opens what is recorded already."""
+        """Open a new query for its first move; a repeat opens the recorded one."""
 
     def open(self, query_id: str) -> AbstractContextManager[LockedQuery]:
         """Open a recorded query; raises UnknownQuery."""
@@ -61,7 +61,7 @@ class QueryStore(Protocol):
     def refuse(
         self, query_id: str, question: str, strategy: str, reason: str, now: datetime
     ) -> None:
-        """Record an ask that cannot become a query, as a failed answer. Repeats change nothing."""
+        """Record a refused ask as a failed answer. Repeats change nothing."""
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:
         """Ids of open queries whose `wake_at` has passed, oldest first."""
@@ -70,13 +70,13 @@ class QueryStore(Protocol):
         """Open steps of open queries asked before then and never marked as dispatched."""
 
     def mark_dispatched(self, step_ids: Iterable[str], at: datetime) -> None:
-        """Note that these steps are in their queues. Repeats are harmless."""
+        """Record that these steps are in their queues. Repeats are harmless."""
 
     def add_dead_letter(self, letter: DeadLetter) -> None: ...
 
 
 class Announcer(Protocol):
-    """Hears of every end of a query, for Flower and metrics; told at least once, never asked."""
+    """Receives the end of every query at least once, for Flower and metrics."""
 
     def refused(self, query_id: str, reason: str) -> None: ...
 
@@ -105,10 +105,10 @@ class Coordinator(Protocol):
         """Record the outcome of a step and run what follows from it."""
 
     def attempt(self, attempt: Attempt) -> Receipt:
-        """Record that a step was delivered again, and decide whether it is retried."""
+        """Record a redelivery of a step, and decide whether it is retried."""
 
     def cancel(self, cancel: Cancel) -> Cancelled:
-        """End a query as failed, and stop its open steps."""
+        """Fail a query and stop its open steps."""
 
     def not_recorded(self, step: StepKey, why: str) -> Receipt:
-        """End a step as failed whose outcome the record cannot hold."""
+        """Fail a step whose outcome cannot be recorded."""

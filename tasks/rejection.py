@@ -16,20 +16,12 @@ from colm.tasks.broker.retry import retry_transient
 
 logger = logging.getLogger(__name__)
 
-
-#: How much of an unusable message is kept for the operator (characters).
-KEPT_BODY = 20_000
-
-
-#: How much of a message's id, which a stranger may have made (characters).
-KEPT_ID = 200
+#: Longest recorded body and id of an unusable message (characters); a stranger may choose both.
+KEPT_BODY, KEPT_ID = 20_000, 200
 
 
 def refuse(
-    task: Task,  # type: ignore[type-arg]  # generic in the stubs only
-    reason: str,
-    fields: Mapping[str, Any],
-    message_id: str | None = None,
+    task: Task[..., Any], reason: str, fields: Mapping[str, Any], message_id: str | None = None
 ) -> NoReturn:
     """Record an unusable message with its reason and have the broker dead-letter it."""
     from colm.models.dead_letter import DeadLetter
@@ -46,23 +38,23 @@ def refuse(
     logger.warning("dead letter from %s: %s", letter.queue, reason)
     try:
         retry_transient(lambda: dependencies.record().add_dead_letter(letter))
-    except Exception:  # on RabbitMQ the reader of the dead letters tries it again
+    except Exception:  # on RabbitMQ the dead-letter reader records it
         logger.exception("letter %s is not recorded", letter.message_id)
     raise Reject(reason, requeue=False)
 
 
-def end_refused(query_id: str, reason: str, question: str = "") -> None:
-    """End an ask that never became a query, so that its caller hears why. Never raises.
+def record_refusal(query_id: str, reason: str, question: str = "") -> None:
+    """Record an ask as refused, for its caller. Never raises.
 
-    What the record cannot hold is escaped.
+    Characters that the database cannot store are escaped.
     """
     from colm.models.errors import escaped
 
-    for told in (str, escaped):
+    for encode in (str, escaped):
         try:
             now = datetime.now(UTC)
-            dependencies.record().refuse(query_id, told(question), "unknown", told(reason), now)
-        except Exception as error:  # the caller's last word, in loops that must go on
+            dependencies.record().refuse(query_id, encode(question), "unknown", encode(reason), now)
+        except Exception as error:  # callers are loops that must go on
             logger.exception("the end of ask %s is not recorded: %r", query_id, error)
         else:
             return

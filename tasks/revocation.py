@@ -1,7 +1,6 @@
-"""Revoking is cancelling: `result.revoke()`, a group's, and `app.control.revoke(query_id)`.
+"""`result.revoke()`, a group's, and `app.control.revoke(query_id)` cancel the query.
 
-Celery tells its workers to drop a message that they have not begun. An ask is begun at once and
-goes on in the record, so that nothing would be stopped.
+Celery's own revoke only drops messages that no worker has begun; an ask is begun at once.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from celery.app.control import Control as CelerysControl
 
 
 class Control(CelerysControl):
-    """Celery's remote control, but for what it cannot do to a query."""
+    """Celery's remote control, with a `revoke` that cancels queries."""
 
     def revoke(self, task_id: Any, *_args: Any, **_options: Any) -> None:
-        """Have each query end as cancelled, begun or not; one that has ended stays as it is.
+        """Cancel each query; `terminate` and `signal` are ignored.
 
-        Where it is to be terminated, and by which signal, makes no difference. Raises InvalidAsk,
-        before anything is sent, for what is no query's id, and what `tasks.cancel.delay` raises.
+        Raises InvalidAsk for an invalid id, before anything is sent, and what `tasks.cancel.delay`
+        raises.
         """
         from colm.models.errors import SettingsError
         from colm.models.roster import check_query_id
@@ -32,11 +31,11 @@ class Control(CelerysControl):
                 cancel.delay(query_id, "revoked")
             except SettingsError as error:
                 raise SettingsError(
-                    f"{error}. Whoever may publish as 'control' can: colm cancel {query_id}"
+                    f"{error}. A user that may publish as 'control' can: colm cancel {query_id}"
                 ) from error
 
     def revoke_by_stamped_headers(self, *_args: Any, **_options: Any) -> NoReturn:
-        """No ask carries stamps."""
+        """Raises InvalidAsk: an ask carries no stamps."""
         from colm.models.errors import InvalidAsk
 
         raise InvalidAsk("an ask carries no stamps: revoke it by its id")

@@ -24,7 +24,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
 
 from colm.models.errors import ImageUnavailable, InvalidAsk, SettingsError
-from colm.models.images import May, Picture, check_token, examine, image_id_of
+from colm.models.images import Permission, Picture, check_token, examine, image_id_of
 from colm.tasks.config.settings import ImageSettings, Settings, settings
 from colm.tasks.images.client import secret
 from colm.tasks.images.stores import PAGE, SETTLED, FolderStore, ImageStore
@@ -38,7 +38,7 @@ IMAGE = r"/images/([0-9a-f]{64})"
 class Guarded(RequestHandler):
     """Hears nobody without a token. A token for fetching is for one image, the others for any."""
 
-    may: ClassVar[dict[str, May]] = {}
+    may: ClassVar[dict[str, Permission]] = {}
 
     def initialize(self, store: ImageStore, key: bytes, limits: ImageSettings) -> None:
         self._store = store
@@ -72,7 +72,7 @@ class Guarded(RequestHandler):
 class ImageHandler(Guarded):
     """One image."""
 
-    may: ClassVar[dict[str, May]] = {"PUT": "write", "POST": "write", "GET": "read"}
+    may: ClassVar[dict[str, Permission]] = {"PUT": "write", "POST": "write", "GET": "read"}
 
     def prepare(self) -> None:
         super().prepare()

@@ -26,8 +26,8 @@ from sqlalchemy import Engine
 
 from colm.db import connection as databases
 from colm.db.reads import answers
-from colm.db.reads.answers import AnswerState
-from colm.db.reads.completion_listener import completed_of, listener_of
+from colm.db.reads.answers import AnswerState, completed_of
+from colm.db.reads.completion_listener import listener_of
 from colm.db.runs import store
 from colm.db.runs.progress import progress_of
 from colm.models.errors import CallerError, InvalidAsk, NoConsumer, QueryFailed, TransientError
@@ -36,7 +36,7 @@ from colm.tasks.broker.queue_stats import count_consumers
 from colm.tasks.broker.retry import GIVE_UP_AFTER
 from colm.tasks.broker.topology import ASK
 from colm.tasks.config.settings import settings
-from colm.tasks.rejection import end_refused
+from colm.tasks.rejection import record_refusal
 from colm.workers.bounded_calls import BoundedCaller
 
 #: How long a caller goes on without a look at the record when it hears nothing (seconds).
@@ -101,7 +101,7 @@ def place(url: str) -> Place:
     """The one place of this process for a database."""
     if (found := _PLACES.get(url)) is None:
         engine = databases.connect(url, pool_size=1)  # which connects to nothing yet
-        reader = BoundedCaller("the database", unstick=databases.cutter(engine))
+        reader = BoundedCaller("the database", unstick=databases.connection_aborter(engine))
         found = _PLACES.setdefault(url, Place(engine, reader))
     return found
 
@@ -136,7 +136,7 @@ class RecordBackend(BaseBackend):
         """
         ended = state in (states.REVOKED, states.FAILURE)
         if ended and _task_of(request) == ASK_TASK and dependencies.has_record():
-            end_refused(task_id, f"{state.lower()}: {result}")
+            record_refusal(task_id, f"{state.lower()}: {result}")
         return result
 
     def _forget(self, task_id: str) -> None:

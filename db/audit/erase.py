@@ -1,7 +1,7 @@
-"""Erasing the texts of a query: what was said is gone, that and when it was said stays provable.
+"""Erasure of a query's texts. The hash chain stays verifiable.
 
-Texts and salts go, digests and hashes stay, and the chain grows by a row that says who asked for
-it and why. A guess at an erased text cannot be tested against its digest without the salt.
+Texts and salts are replaced; digests and hashes stay; a chained row names requester and reason.
+Without its salt a text cannot be guessed from its digest.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from sqlalchemy import Connection, Engine, Table, bindparam, case, insert, selec
 
 from colm.db.connection import autocommit, transaction
 from colm.db.integrity.hash_chain import TEXTS, Fields, row_hash
-from colm.db.integrity.redaction import ERASED, erased
-from colm.db.integrity.signatures import Signer, erasure_statement, signed
+from colm.db.integrity.redaction import ERASED, placeholder_of
+from colm.db.integrity.signatures import Signer, erasure_statement, signature_columns
 from colm.db.schema import tables
-from colm.db.schema.audit_tables import erasures, seals
-from colm.db.schema.run_tables import GOING_ON, run_states, units
+from colm.db.schema.audit_tables import checkpoints, erasures
+from colm.db.schema.run_tables import RUN_IS_OPEN, run_states, units
 from colm.db.schema.triggers import with_permit
 from colm.models.errors import CallerError, UnknownQuery
 
 _LOCK = select(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 _GROW = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 
-#: What a query says may be handed to others of its run until that is over.
-_RUN_GOING_ON = (
+#: Queries of an open run share completions: their texts must stay.
+_RUN_OPEN = (
     select(run_states.c.run)
     .join(tables.queries, tables.queries.c.run == run_states.c.run)
-    .where(tables.queries.c.query_id == bindparam("id"), GOING_ON)
+    .where(tables.queries.c.query_id == bindparam("id"), RUN_IS_OPEN)
 )
 
 
@@ -40,62 +40,54 @@ def erase(
     now: datetime,
     signer: Signer | None,
 ) -> int:
-    """Erase every text of an ended query; how many rows held one. 0: all were erased before.
+    """Erase every text of an ended query. Returns the number of rows changed.
 
-    Raises UnknownQuery, and CallerError while the query or its run is open or the key of a sealed
-    record is missing. SQLite overwrites the freed bytes; PostgreSQL keeps them until VACUUM.
+    Raises UnknownQuery; CallerError while the query or its run goes on, or if `check_key` does.
+    SQLite overwrites the freed bytes; PostgreSQL keeps them until VACUUM.
     """
     with transaction(engine) as connection:
         check_key(connection, signer)
-        stands = connection.execute(_LOCK.with_for_update(), {"id": query_id}).one_or_none()
-        if stands is None:
+        progress = connection.execute(_LOCK.with_for_update(), {"id": query_id}).one_or_none()
+        if progress is None:
             raise UnknownQuery(f"no query {query_id} is in the record")
-        if stands.open:
+        if progress.open:
+            raise CallerError(f"query {query_id} is open: erase its texts when it has ended")
+        if run := connection.scalar(_RUN_OPEN, {"id": query_id}):
             raise CallerError(
-                f"query {query_id} is open: its texts can be erased when it has ended"
-            )
-        if run := connection.scalar(_RUN_GOING_ON, {"id": query_id}):
-            raise CallerError(
-                f"query {query_id} is of run {run}, which goes on: cancel it, or wait"
+                f"query {query_id} is of run {run}, which has not ended: cancel it, or wait"
             )
         count = _replace_texts(connection, query_id)
         if count:
-            row: Fields = {
-                "query_id": query_id,
-                "seq": stands.next_seq,
-                "at": now,
-                "asked_by": asked_by,
-                "reason": reason,
-            }
-            signature = signed(signer, erasure_statement(row))
-            row |= {"key": signature.key, "signature": signature.signature}
-            row["hash"] = row_hash(erasures.name, row, stands.head)
+            row: Fields = {"query_id": query_id, "seq": progress.next_seq, "at": now}
+            row |= {"asked_by": asked_by, "reason": reason}
+            row |= signature_columns(signer, erasure_statement(row))
+            row["hash"] = row_hash(erasures.name, row, progress.head)
             connection.execute(insert(erasures), row)
-            grown = {"next_seq": stands.next_seq + 1, "head": row["hash"], "sealed": False}
+            grown = {"next_seq": progress.next_seq + 1, "head": row["hash"], "sealed": False}
             connection.execute(_GROW, {"id": query_id, **grown})
         return count
 
 
 def check_key(connection: Connection, signer: Signer | None) -> None:
-    """Raises CallerError where a sealed record is to be changed without the key that sealed it."""
-    if signer is None and connection.scalar(select(seals.c.number).limit(1)) is not None:
+    """Raise CallerError if the record has checkpoints and there is no key to sign changes."""
+    if signer is None and connection.scalar(select(checkpoints.c.number).limit(1)) is not None:
         raise CallerError(
-            "this record is sealed: what is erased or purged must be signed with the key that "
-            "sealed it (docs/audit.md says where it is)"
+            "this record has checkpoints: erasures and purges must be signed with the key that "
+            "signed them (docs/how-to/audit.md)"
         )
 
 
 def ended_of_run(engine: Engine, run: str) -> list[str]:
-    """The queries of an evaluation run that have ended, in the order asked."""
+    """Ids of a run's ended queries, oldest first."""
     queries = tables.queries
-    found = select(queries.c.query_id).join(tables.progress)
-    found = found.where(queries.c.run == run, tables.progress.c.open.is_(False))
+    ended = select(queries.c.query_id).join(tables.progress)
+    ended = ended.where(queries.c.run == run, tables.progress.c.open.is_(False))
     with transaction(engine) as connection:
-        return list(connection.scalars(found.order_by(queries.c.asked_at)))
+        return list(connection.scalars(ended.order_by(queries.c.asked_at)))
 
 
 def _replace_texts(connection: Connection, query_id: str) -> int:
-    overwrite_what_is_freed(connection)
+    enable_secure_delete(connection)
     letters = tables.dead_letters
     with with_permit(connection, "erase"):
         count = sum(
@@ -110,7 +102,7 @@ def _replace_texts(connection: Connection, query_id: str) -> int:
 
 
 def _replace_texts_of_unit(connection: Connection, query_id: str) -> None:
-    """What a run's unit quotes of the query. Found by the run, which begins the units' key."""
+    # Selected by run too: it is the first column of the primary key.
     queries = tables.queries.c
     run = select(queries.run).where(queries.query_id == query_id).scalar_subquery()
     texts = {
@@ -127,7 +119,7 @@ def _replace_texts_in(connection: Connection, table: Table, query_id: str) -> in
     changed = []
     for row in rows:
         values = {t.name: getattr(row, t.name) for t in texts}
-        replaced = {name: erased(table.name, name, value) for name, value in values.items()}
+        replaced = {name: placeholder_of(table.name, name, value) for name, value in values.items()}
         if replaced != values:
             changed.append({"of": query_id, "at_seq": row.seq, "salts": None, **replaced})
     if changed:
@@ -137,7 +129,7 @@ def _replace_texts_in(connection: Connection, table: Table, query_id: str) -> in
 
 
 def compact(engine: Engine) -> bool:
-    """Bring SQLite's main file up to its log and empty that; False if a reader prevents it."""
+    """Checkpoint SQLite's write-ahead log and truncate it. False if a reader prevents that."""
     if engine.dialect.name != "sqlite":
         return True
     with autocommit(engine) as connection:
@@ -146,7 +138,7 @@ def compact(engine: Engine) -> bool:
         return not blocked
 
 
-def overwrite_what_is_freed(connection: Connection) -> None:
-    """Have SQLite overwrite what this connection removes, instead of only forgetting it."""
+def enable_secure_delete(connection: Connection) -> None:
+    """Make SQLite overwrite the bytes that this connection deletes (`PRAGMA secure_delete`)."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete = ON")

@@ -1,14 +1,10 @@
-"""The audit: reads the record back in small batches and has every query verified.
-
-Each batch is one consistent view, so that a query which is being worked on is seen whole. Never
-more than a batch is in memory.
-"""
+"""Verification of the whole record, in batches of one consistent snapshot each."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -24,81 +20,68 @@ from sqlalchemy import (
     union_all,
 )
 
-from colm.db.audit.verify_query import NEVER_WRITTEN, Finding, QueryRows, findings
-from colm.db.audit.verify_seals import database_findings, seal_findings
+from colm.db.audit.verify_checkpoints import checkpoint_findings, database_findings
+from colm.db.audit.verify_query import NEVER_WRITTEN, AuditFinding, QueryRows, findings
 from colm.db.connection import autocommit, snapshot
 from colm.db.integrity.hash_chain import Fields, Link
 from colm.db.integrity.signatures import Trust
 from colm.db.schema import tables
-from colm.db.schema.audit_tables import sealed, tombstones
+from colm.db.schema.audit_tables import covered_queries, tombstones
 
-#: Queries that are read at once.
+#: Queries a batch.
 BATCH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What was looked at, and what is wrong with it."""
+class AuditResult:
+    """Counts of the verified rows, and the findings."""
 
     queries: int = 0
     rows: int = 0
-    #: Queries recorded before rows had hashes: nothing proves their rows.
+    #: Queries from before rows had hashes.
     unchained: int = 0
-    #: Queries of which no seal covers the latest row.
-    unsealed: int = 0
+    #: Queries whose latest row no checkpoint covers.
+    uncovered: int = 0
     tombstones: int = 0
-    seals: int = 0
-    findings: tuple[Finding, ...] = ()
+    checkpoints: int = 0
+    findings: tuple[AuditFinding, ...] = ()
 
-    def __add__(self, other: Checked) -> Checked:
-        return Checked(
-            queries=self.queries + other.queries,
-            rows=self.rows + other.rows,
-            unchained=self.unchained + other.unchained,
-            unsealed=self.unsealed + other.unsealed,
-            tombstones=self.tombstones + other.tombstones,
-            seals=self.seals + other.seals,
-            findings=self.findings + other.findings,
-        )
+    def __add__(self, other: AuditResult) -> AuditResult:
+        names = [field.name for field in fields(self)]
+        return AuditResult(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-def check_query(engine: Engine, query_id: str, trust: Trust) -> Checked:
-    """One query, or what is left of it. Nothing checked means that nothing is known of it."""
+def check_query(engine: Engine, query_id: str, trust: Trust) -> AuditResult:
+    """Verify one query or its tombstone. All counts are 0 if the record has neither."""
     return _check(engine, [query_id], trust)
 
 
 def check_everything(
-    engine: Engine, trust: Trust, latest_seal: tuple[int, str] | None = None
-) -> Iterator[Checked]:
-    """The whole database, batch by batch.
-
-    `latest_seal`: number and hash of the latest seal that is known from elsewhere.
-    """
+    engine: Engine, trust: Trust, latest_checkpoint: tuple[int, str] | None = None
+) -> Iterator[AuditResult]:
+    """Verify the whole database. `latest_checkpoint`: its number and hash, kept elsewhere."""
     with snapshot(engine) as connection:
-        yield Checked(findings=tuple(database_findings(connection)))
-    for ids in (
-        tables.queries.c.query_id,
-        tombstones.c.query_id,
-    ):
+        yield AuditResult(findings=tuple(database_findings(connection)))
+    for ids in (tables.queries.c.query_id, tombstones.c.query_id):
         for batch in _batches(engine, ids):
             yield _check(engine, batch, trust)
-    for table in (*tables.CHAINED[1:], tables.progress, sealed):
-        unknown = _unknown(table)
-        for batch in _batches(engine, table.c.query_id, unknown):
+    for table in (*tables.CHAINED[1:], tables.progress, covered_queries):
+        orphaned = _orphaned(table)
+        for batch in _batches(engine, table.c.query_id, orphaned):
             yield _check(engine, batch, trust)
-    for seals, found in seal_findings(engine, trust, latest_seal):
-        yield Checked(seals=seals, findings=tuple(found))
+    for checkpoints, faults in checkpoint_findings(engine, trust, latest_checkpoint):
+        yield AuditResult(checkpoints=checkpoints, findings=tuple(faults))
 
 
 def count_queries(engine: Engine) -> int:
-    """How many queries and tombstones there are to check."""
+    """The number of queries and tombstones."""
     parts = [select(func.count()).select_from(t) for t in (tables.queries, tombstones)]
     with autocommit(engine) as connection:
         return sum(connection.execute(union_all(*parts)).scalars())
 
 
-def _unknown(table: Table) -> Any:
-    """Rows of a query that has neither a row of its own nor a tombstone."""
+def _orphaned(table: Table) -> Any:
+    """Condition: the row's query has neither a row in `queries` nor a tombstone."""
     return and_(
         ~exists().where(tables.queries.c.query_id == table.c.query_id),
         ~exists().where(tombstones.c.query_id == table.c.query_id),
@@ -106,7 +89,7 @@ def _unknown(table: Table) -> Any:
 
 
 def _batches(engine: Engine, ids: Column[str], *which: Any) -> Iterator[list[str]]:
-    """The ids in the column, each once, in the database's own order."""
+    """Distinct ids of a column in batches, by keyset pagination."""
     statement: Select[Any] = select(ids).distinct().where(*which).order_by(ids).limit(BATCH)
     after: list[Any] = []
     while True:
@@ -119,39 +102,39 @@ def _batches(engine: Engine, ids: Column[str], *which: Any) -> Iterator[list[str
         after = [ids > batch[-1]]
 
 
-def _check(engine: Engine, ids: Sequence[str], trust: Trust) -> Checked:
+def _check(engine: Engine, ids: Sequence[str], trust: Trust) -> AuditResult:
     try:
         with snapshot(engine) as connection:
-            found = remains_of(connection, ids)
+            queries = read_queries(connection, ids)
     except NEVER_WRITTEN as error:
         if len(ids) == 1:
             return _unreadable(ids[0], error)
-        return sum((_check(engine, [one], trust) for one in ids), Checked())
-    return sum((_checked(remains, trust) for remains in found), Checked())
+        return sum((_check(engine, [query_id], trust) for query_id in ids), AuditResult())
+    return sum((_checked(rows, trust) for rows in queries), AuditResult())
 
 
-def _unreadable(query_id: str, error: Exception) -> Checked:
-    told = f"holds a value that CoLM never writes: {error}"
-    finding = Finding(query_id=query_id, table="any", row="one of its rows", what=told)
-    return Checked(queries=1, findings=(finding,))
+def _unreadable(query_id: str, error: Exception) -> AuditResult:
+    reason = f"holds a value that CoLM never writes: {error}"
+    finding = AuditFinding(query_id=query_id, table="any", row="one of its rows", what=reason)
+    return AuditResult(queries=1, findings=(finding,))
 
 
-def _checked(remains: QueryRows, trust: Trust) -> Checked:
-    if not remains.links and not remains.sealed and not remains.tombstone and not remains.progress:
-        return Checked()
-    covered = max((member["length"] for member in remains.sealed), default=0)
-    return Checked(
-        queries=int(bool(remains.links)),
-        rows=len(remains.links),
-        unchained=int(remains.unchained),
-        unsealed=int(bool(remains.links) and covered < remains.links[-1].row["seq"]),
-        tombstones=int(remains.tombstone is not None),
-        findings=tuple(findings(remains, trust)),
+def _checked(rows: QueryRows, trust: Trust) -> AuditResult:
+    if not rows.links and not rows.checkpoints and not rows.tombstone and not rows.progress:
+        return AuditResult()
+    covered = max((member["length"] for member in rows.checkpoints), default=0)
+    return AuditResult(
+        queries=int(bool(rows.links)),
+        rows=len(rows.links),
+        unchained=int(rows.unchained),
+        uncovered=int(bool(rows.links) and covered < rows.links[-1].row["seq"]),
+        tombstones=int(rows.tombstone is not None),
+        findings=tuple(findings(rows, trust)),
     )
 
 
-def remains_of(connection: Connection, ids: Sequence[str]) -> list[QueryRows]:
-    """All that is there of these ids, in their order. Raises ValueError for what we never write."""
+def read_queries(connection: Connection, ids: Sequence[str]) -> list[QueryRows]:
+    """The rows of each query, in the order of `ids`. Raises ValueError for an impossible `seq`."""
     links: dict[str, list[Link]] = defaultdict(list)
     for table in tables.CHAINED:
         for row in _rows(connection, table, ids):
@@ -161,14 +144,14 @@ def remains_of(connection: Connection, ids: Sequence[str]) -> list[QueryRows]:
     stand = {row["query_id"]: row for row in _rows(connection, tables.progress, ids)}
     stones = {row["query_id"]: row for row in _rows(connection, tombstones, ids)}
     covered: dict[str, list[Fields]] = defaultdict(list)
-    for row in _rows(connection, sealed, ids):
+    for row in _rows(connection, covered_queries, ids):
         covered[row["query_id"]].append(row)
     return [
         QueryRows(
             query_id=query_id,
             links=sorted(links[query_id], key=lambda link: int(link.row["seq"])),
             progress=stand.get(query_id),
-            sealed=sorted(covered[query_id], key=lambda row: int(row["seal"])),
+            checkpoints=sorted(covered[query_id], key=lambda row: int(row["seal"])),
             tombstone=stones.get(query_id),
         )
         for query_id in ids
@@ -176,5 +159,5 @@ def remains_of(connection: Connection, ids: Sequence[str]) -> list[QueryRows]:
 
 
 def _rows(connection: Connection, table: Table, ids: Sequence[str]) -> list[Fields]:
-    found = connection.execute(select(table).where(table.c.query_id.in_(ids)))
-    return [dict(row._mapping) for row in found]
+    rows = connection.execute(select(table).where(table.c.query_id.in_(ids)))
+    return [dict(row._mapping) for row in rows]

@@ -1,14 +1,13 @@
-"""One spelling for every value: what the hashes of the audit are taken over.
+"""Canonical JSON: the bytes that the hashes of the audit are taken over.
 
-A row must hash the same before it is inserted and after it is read back, on PostgreSQL and on
-SQLite, in ten years and in another language. So:
+A row must hash the same before its insertion and after it is read back, on PostgreSQL and SQLite:
 
-- JSON in UTF-8, keys sorted by code point, no spaces, no escapes but those that JSON demands;
+- JSON in UTF-8, keys sorted by code point, no spaces, only the escapes that JSON demands;
 - texts as the database holds them (`colm.db.columns.storable`);
 - times in UTC with six digits of microseconds and a Z: 2026-03-01T12:00:00.123456Z;
-- a number in the shortest decimal form that reads back as the same IEEE 754 double, and if that is
-  whole, without a point or an exponent (JSONB stores 1e2 as 100, and 7.2e16 digit by digit);
-- lists for tuples, and no NaN or infinity.
+- a number in the shortest decimal form that reads back as the same IEEE 754 double; whole numbers
+  without point and exponent (JSONB stores 1e2 as 100);
+- lists for tuples; no NaN, no infinity.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _SPELLING = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 )
 
-#: Every whole number below is a double of its own.
+#: Below, every integer is a double.
 _EXACT = 2.0**53
 
 
 def plain(value: Any) -> Any:
-    """`value` out of what JSON has, each thing in one form only.
+    """`value` as JSON types in canonical form.
 
-    Raises ValueError for NaN, infinities and times without a zone, TypeError for what is no JSON.
+    Raises ValueError for NaN, infinity and naive times, TypeError for other types.
     """
     kind = type(value)
     if kind is str:
@@ -54,17 +53,17 @@ def plain(value: Any) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """The one spelling of `value`; raises like `plain`."""
-    return spelled(plain(value))
+    """The canonical bytes of `value`. Raises like `plain`."""
+    return encode(plain(value))
 
 
-def spelled(value: Any) -> bytes:
-    """The one spelling of a value that is `plain` already."""
+def encode(value: Any) -> bytes:
+    """The canonical bytes of a value that is `plain` already."""
     return _SPELLING.encode(value).encode()
 
 
 def sha256(*parts: bytes) -> str:
-    """The SHA-256 of `parts` one after another, in hexadecimal."""
+    """The hex SHA-256 of the concatenated `parts`."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

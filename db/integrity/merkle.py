@@ -1,7 +1,6 @@
-"""One hash over many, of which each can be shown to be among them without the others.
+"""Merkle trees of RFC 6962 (Certificate Transparency), section 2.1, over SHA-256.
 
-The tree is that of RFC 6962 (Certificate Transparency), section 2.1: SHA-256, leaves and nodes told
-apart by their first byte, the left subtree as large a power of two as fits.
+Leaf and node hashes begin with different bytes; a left subtree has a power of two of leaves.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ def leaf(data: bytes) -> bytes:
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
-    """The root over at least one leaf; ValueError for none."""
+    """The root over `leaves` (32 bytes each). Raises ValueError for none."""
     if not leaves:
         raise ValueError("a tree has at least one leaf")
     if len(leaves) == 1:
@@ -27,7 +26,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def path(leaves: Sequence[bytes], position: int) -> list[bytes]:
-    """The hashes that lead from the leaf at `position` to the root (RFC 6962, 2.1.1)."""
+    """The audit path of the leaf at `position`, from leaf to root (RFC 6962, 2.1.1)."""
     if len(leaves) == 1:
         return []
     left = _left(len(leaves))
@@ -36,19 +35,21 @@ def path(leaves: Sequence[bytes], position: int) -> list[bytes]:
     return [*path(leaves[left:], position - left), root(leaves[:left])]
 
 
-def root_by_path(found: bytes, position: int, count: int, hashes: Sequence[bytes]) -> bytes | None:
-    """The root of `count` leaves to which `hashes` lead from the leaf `found`; None: to none."""
+def root_by_path(
+    leaf_hash: bytes, position: int, count: int, hashes: Sequence[bytes]
+) -> bytes | None:
+    """The root of `count` leaves by an audit path; None for a path of the wrong length."""
     if not 0 <= position < count:
         return None
     if count == 1:
-        return found if not hashes else None
+        return leaf_hash if not hashes else None
     if not hashes:
         return None
     left = _left(count)
     if position < left:
-        below = root_by_path(found, position, left, hashes[:-1])
+        below = root_by_path(leaf_hash, position, left, hashes[:-1])
         return None if below is None else _node(below, hashes[-1])
-    below = root_by_path(found, position - left, count - left, hashes[:-1])
+    below = root_by_path(leaf_hash, position - left, count - left, hashes[:-1])
     return None if below is None else _node(hashes[-1], below)
 
 

@@ -1,4 +1,4 @@
-"""What stands where a text was erased: readable by all who read the record, telling nothing."""
+"""The placeholders of erased texts. Readers of the record accept them as values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ERASED = "[erased]"
 NOTE = "the texts of this query were erased"
 
 
-def erased(table: str, column: str, value: Any) -> Any:
-    """What replaces the text `value` of that column; what is erased already stays as it is."""
+def placeholder_of(table: str, column: str, value: Any) -> Any:
+    """The placeholder for the text `value` of that column. Idempotent."""
     if value is None:
         return None
     match table, column:

@@ -1,7 +1,6 @@
-"""What the site's key signs, and how a signature is judged. The key itself is in no database.
+"""Statements that the site's key signs, and their verification. The key is in no database.
 
-A statement is the canonical JSON of what it says; its first word says which kind it is, so that no
-signature on one kind can be passed off as one on another.
+A statement is canonical JSON that begins with its kind: no signature passes for another kind's.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from typing import Any, Literal, Protocol
 
 from colm.db.integrity.canonical_json import canonical
 
+#: Signing domains. Older signatures must verify: a checkpoint is a "seal", an export a "bundle".
 Kind = Literal["seal", "tombstone", "erasure", "bundle"]
-#: Raised with every change of what a statement says.
+#: To be raised when the fields of a statement change.
 VERSION = 1
 
-#: (public key, statement, signature), the first and last as text: whether they belong together.
+#: (public key, statement, signature) -> whether the signature is valid.
 CheckSignature = Callable[[str, bytes, str], bool]
 
 
@@ -31,23 +31,15 @@ class Signer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signed:
-    """The columns `key` and `signature`; both None where the site had no key."""
-
-    key: str | None
-    signature: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trust:
-    """How signatures are judged."""
+    """The keys to trust, and the verification of a signature."""
 
     check: CheckSignature
-    #: The public keys that may have signed; empty: any.
+    #: Public keys to trust; empty: any.
     keys: frozenset[str] = frozenset()
 
     def signature_error(self, statement: bytes, key: Any, signature: Any) -> str | None:
-        """What is wrong with the signature; None if nothing is."""
+        """The fault of a signature; None for a valid one."""
         if not isinstance(key, str) or not isinstance(signature, str):
             return "is not signed"
         if self.keys and key not in self.keys:
@@ -56,17 +48,18 @@ class Trust:
 
 
 def statement(kind: Kind, fields: Mapping[str, Any]) -> bytes:
-    """What is signed of `fields`, whatever order they are in."""
+    """The signed bytes of `fields`; their order does not matter."""
     return canonical({"statement": f"colm {kind} {VERSION}", **fields})
 
 
-def signed(signer: Signer | None, said: bytes) -> Signed:
+def signature_columns(signer: Signer | None, statement: bytes) -> dict[str, str | None]:
+    """The columns `key` and `signature`; null without a key."""
     if signer is None:
-        return Signed(key=None, signature=None)
-    return Signed(key=signer.key, signature=signer.sign(said))
+        return {"key": None, "signature": None}
+    return {"key": signer.key, "signature": signer.sign(statement)}
 
 
-#: What is said of a purged query, and of an erasure.
+#: Signed columns of a tombstone and of an erasure.
 TOMBSTONE = ("query_id", "length", "head", "purged_at", "reason")
 ERASURE = ("query_id", "seq", "at", "asked_by", "reason")
 

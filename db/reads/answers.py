@@ -1,11 +1,8 @@
-"""What a waiting caller, `colm queries` and `colm dead` ask of the record.
-
-Reads take no lock and wait for no writer. All may raise TransientError.
-"""
+"""Reads for waiting callers and the CLI. They take no lock. All may raise TransientError."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -13,77 +10,50 @@ from typing import Any, Literal
 from sqlalchemy import Engine, Select, bindparam, exists, func, select
 
 from colm.db.connection import autocommit
-from colm.db.reads import answers
 from colm.db.schema import tables
+from colm.models.dead_letter import DeadLetter
 from colm.models.errors import UnknownQuery
 from colm.models.messages import Answer
 
-#: refused: the ask never became a query.
+#: refused: the question never became a query.
 Status = Literal["open", "answered", "failed", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerState:
-    """Where an ask stands."""
+    """The state of a query."""
 
     query_id: str
-    #: unknown: the record knows nothing of it (yet), and nothing below is set.
+    #: unknown: not recorded; the fields below are None.
     status: Status | Literal["unknown"]
     question: str | None = None
     strategy: str | None = None
     asked_at: datetime | None = None
-    #: When the query is given up; None for a refused ask.
+    #: The query's deadline; None if it was refused.
     deadline_at: datetime | None = None
     ended_at: datetime | None = None
-    #: Of an answered or failed query.
     answer: Answer | None = None
-    #: Why it failed or was refused.
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredLetter:
-    """A message given up on, as it was recorded."""
-
-    message_id: str
-    task: str
-    queue: str
-    reason: str
-    at: datetime
-    body: str
-    query_id: str | None
-    step_id: str | None
-
-
-_ASKED = tables.queries.c
-
-
-_ENDED = tables.answers.c
-
-
+_ASKED, _ENDED = tables.queries.c, tables.answers.c
 _SUMMARY = select(
     *(_ASKED.query_id, _ASKED.question, _ASKED.strategy, _ASKED.asked_at, _ASKED.deadline_at),
     *(func.coalesce(_ENDED.status, "open").label("status"), _ENDED.reason, _ENDED.ended_at),
 )
-
-
 _ENDED_OR_NOT = tables.queries.outerjoin(tables.answers)
-
-
-_STANDING = (
+_STATE = (
     _SUMMARY.add_columns(_ENDED.answer)
     .select_from(_ENDED_OR_NOT)
     .where(_ASKED.query_id == bindparam("id"))
 )
-
-
 _HAS_ENDED = select(exists().where(_ENDED.query_id == bindparam("id")))
 
 
 def answer_of(engine: Engine, query_id: str) -> AnswerState:
-    """Where the ask with this id stands, with its answer once there is one."""
+    """The state of the query with this id, with its answer if it has one."""
     with autocommit(engine) as connection:
-        row = connection.execute(_STANDING, {"id": query_id}).one_or_none()
+        row = connection.execute(_STATE, {"id": query_id}).one_or_none()
     if row is None:
         return AnswerState(query_id=query_id, status="unknown")
     fields = dict(row._mapping)
@@ -93,22 +63,43 @@ def answer_of(engine: Engine, query_id: str) -> AnswerState:
 
 
 def has_ended(engine: Engine, query_id: str) -> bool:
-    """Whether the ask is answered, failed or refused: one look at one index."""
+    """Whether the query is answered, failed or refused: one index lookup."""
     with autocommit(engine) as connection:
         return bool(connection.scalar(_HAS_ENDED, {"id": query_id}))
+
+
+def completed_of(engine: Engine, query_ids: Collection[str]) -> set[str]:
+    """The ended ones of these queries."""
+    ended = select(_ENDED.query_id).where(_ENDED.query_id.in_(tuple(query_ids)))
+    with autocommit(engine) as connection:
+        return set(connection.scalars(ended))
+
+
+def recorded_of(engine: Engine, query_ids: Collection[str]) -> set[str]:
+    """The recorded ones of these queries, ended or not."""
+    recorded = select(_ASKED.query_id).where(_ASKED.query_id.in_(tuple(query_ids)))
+    with autocommit(engine) as connection:
+        return set(connection.scalars(recorded))
+
+
+def open_queries(engine: Engine, run: str) -> list[str]:
+    """The queries of a run that have not ended."""
+    is_open = _ASKED.query_id.in_(select(tables.progress.c.query_id).where(tables.OPEN))
+    with autocommit(engine) as connection:
+        return list(connection.scalars(select(_ASKED.query_id).where(is_open, _ASKED.run == run)))
 
 
 def recent_queries(
     engine: Engine, limit: int, status: Status | None = None
 ) -> Sequence[AnswerState]:
-    """The latest asks, newest first, without their answers; of one status, or of any."""
+    """The latest queries, newest first, without their answers; of one status or of any."""
     with autocommit(engine) as connection:
         rows = connection.execute(_latest(status).limit(limit))
         return [AnswerState(**row._mapping) for row in rows]
 
 
 def _latest(status: Status | None) -> Select[Any]:
-    """Ordered by the column whose index finds the first rows without sorting the rest."""
+    # Ordered by an indexed column: LIMIT needs no sort.
     match status:
         case None:
             return _SUMMARY.select_from(_ENDED_OR_NOT).order_by(_ASKED.asked_at.desc())
@@ -121,24 +112,24 @@ def _latest(status: Status | None) -> Select[Any]:
             return ended.where(_ENDED.status == status).order_by(_ENDED.asked_at.desc())
 
 
-def dead_letters(engine: Engine, limit: int) -> Sequence[StoredLetter]:
-    """The latest messages given up on, newest first."""
+def dead_letters(engine: Engine, limit: int) -> Sequence[DeadLetter]:
+    """The latest dead letters, newest first."""
     latest = select(tables.dead_letters).order_by(tables.dead_letters.c.at.desc()).limit(limit)
     with autocommit(engine) as connection:
-        return [StoredLetter(**row._mapping) for row in connection.execute(latest)]
+        return [DeadLetter(**row._mapping) for row in connection.execute(latest)]
 
 
-#: How many of the latest queries an abbreviated id is looked up in.
+#: An abbreviated id is looked up among this many of the latest queries.
 ABBREVIATED_AMONG = 10_000
 
 
 def whole_id(engine: Engine, query: str) -> str:
-    """The id that `query` begins; raises UnknownQuery when none or several do."""
-    if answers.answer_of(engine, query).status != "unknown":
+    """The one id that begins with `query`. Raises UnknownQuery for none or several."""
+    if answer_of(engine, query).status != "unknown":
         return query
-    latest = answers.recent_queries(engine, ABBREVIATED_AMONG)
-    found = [s.query_id for s in latest if s.query_id.startswith(query)]
-    if len(found) == 1:
-        return found[0]
-    problem = f"{len(found)} queries begin with" if found else "no query begins with"
+    latest = recent_queries(engine, ABBREVIATED_AMONG)
+    matches = [s.query_id for s in latest if s.query_id.startswith(query)]
+    if len(matches) == 1:
+        return matches[0]
+    problem = f"{len(matches)} queries begin with" if matches else "no query begins with"
     raise UnknownQuery(f"{problem} {query!r}; 'colm queries' lists them")

@@ -1,4 +1,4 @@
-"""The whole life of a query, read back for `colm show` and for the auditor."""
+"""The whole recorded life of a query, for `colm show` and the audit."""
 
 from __future__ import annotations
 
@@ -9,51 +9,52 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, Table, select
 
 from colm.db.connection import snapshot
-from colm.db.reads.answers import Status, StoredLetter
+from colm.db.reads.answers import Status
 from colm.db.record.rows import Fields, attempt_of, decision_of, outcome_of, query_of, step_of
 from colm.db.schema import tables
 from colm.db.schema.audit_tables import erasures
+from colm.models.dead_letter import DeadLetter
 from colm.models.messages import Answer, Query, Step
 from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """The ask as it was recorded."""
+class QueryAsked:
+    """The question as recorded."""
 
     question: str
     strategy: str
-    #: None if the ask was refused.
+    #: None if the question was refused.
     query: Query | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundStarted:
-    """The first step of a round is about to be asked."""
+    """Start of a round."""
 
     round: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutcome:
-    """What became of a step. An outcome that came late changed nothing."""
+    """Outcome of a step; a late one changed nothing."""
 
     step_id: str
     outcome: Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepTried:
-    """What a participant told of a step that may have killed a worker."""
+class StepRedelivered:
+    """An attempt at a step that may have killed a worker."""
 
     step_id: str
-    tried: Redelivery
+    redelivery: Redelivery
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """What ended the query. A refused ask has no answer."""
+class QueryEnded:
+    """End of the query. A refused one has no answer."""
 
     status: Status
     reason: str | None
@@ -61,29 +62,38 @@ class Ended:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Erased:
-    """Every text recorded before was erased."""
+class TextsErased:
+    """Erasure of every text recorded before."""
 
     asked_by: str
     reason: str
 
 
-What = Asked | RoundStarted | Step | StepTried | StepOutcome | Decision | Ended | Erased
+RecordedEvent = (
+    QueryAsked
+    | RoundStarted
+    | Step
+    | StepRedelivered
+    | StepOutcome
+    | Decision
+    | QueryEnded
+    | TextsErased
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One thing that happened."""
+class HistoryEntry:
+    """One event of a query."""
 
-    #: Counts a query's entries from 1, without gaps.
+    #: From 1, gap-free within the query.
     seq: int
     at: datetime
-    what: What
+    what: RecordedEvent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatch:
-    """A step's message was in its queue."""
+    """A publication of a step's message."""
 
     step_id: str
     at: datetime
@@ -91,18 +101,15 @@ class Dispatch:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """All that is recorded of a query."""
+    """Everything that is recorded of a query."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[HistoryEntry, ...]
     dispatches: tuple[Dispatch, ...]
-    dead_letters: tuple[StoredLetter, ...]
+    dead_letters: tuple[DeadLetter, ...]
 
 
-def query_life(engine: Engine, query_id: str) -> History | None:
-    """Everything that is recorded of a query, in the order in which it happened.
-
-    None if the record does not know it.
-    """
+def query_history(engine: Engine, query_id: str) -> History | None:
+    """Everything that is recorded of a query, in order; None if it is not recorded."""
     with snapshot(engine) as connection:
         entries = sorted(_entries(connection, query_id), key=lambda entry: entry.seq)
         if not entries:
@@ -115,62 +122,42 @@ def query_life(engine: Engine, query_id: str) -> History | None:
         )
 
 
-def _asked(row: Fields) -> Asked:
-    refused = row["clients"] is None
-    return Asked(
-        question=row["question"],
-        strategy=row["strategy"],
-        query=None if refused else query_of(row),
-    )
+def _asked(row: Fields) -> QueryAsked:
+    query = None if row["clients"] is None else query_of(row)  # refused
+    return QueryAsked(question=row["question"], strategy=row["strategy"], query=query)
 
 
-def _ended(row: Fields) -> Ended:
+def _ended(row: Fields) -> QueryEnded:
     answer = None if row["answer"] is None else Answer.model_validate(row["answer"])
-    return Ended(status=row["status"], reason=row["reason"], answer=answer)
+    return QueryEnded(status=row["status"], reason=row["reason"], answer=answer)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Kind:
-    """How the rows of one table tell of a query."""
-
-    table: Table
-    at: str
-    what: Callable[[Fields], What]
-
-
-_KINDS = (
-    _Kind(table=tables.queries, at="asked_at", what=_asked),
-    _Kind(table=tables.rounds, at="at", what=lambda row: RoundStarted(round=row["round"])),
-    _Kind(table=tables.steps, at="asked_at", what=step_of),
-    _Kind(
-        table=tables.attempts,
-        at="at",
-        what=lambda row: StepTried(step_id=row["step_id"], tried=attempt_of(row)),
+#: Table -> its time column, and the conversion of its rows.
+_SOURCES: dict[Table, tuple[str, Callable[[Fields], RecordedEvent]]] = {
+    tables.queries: ("asked_at", _asked),
+    tables.rounds: ("at", lambda row: RoundStarted(round=row["round"])),
+    tables.steps: ("asked_at", step_of),
+    tables.attempts: (
+        "at", lambda row: StepRedelivered(step_id=row["step_id"], redelivery=attempt_of(row))
     ),
-    _Kind(
-        table=tables.outcomes,
-        at="at",
-        what=lambda row: StepOutcome(step_id=row["step_id"], outcome=outcome_of(row)),
+    tables.outcomes: (
+        "at", lambda row: StepOutcome(step_id=row["step_id"], outcome=outcome_of(row))
     ),
-    _Kind(table=tables.decisions, at="at", what=decision_of),
-    _Kind(table=tables.answers, at="ended_at", what=_ended),
-    _Kind(
-        table=erasures,
-        at="at",
-        what=lambda row: Erased(asked_by=row["asked_by"], reason=row["reason"]),
-    ),
-)
+    tables.decisions: ("at", decision_of),
+    tables.answers: ("ended_at", _ended),
+    erasures: ("at", lambda row: TextsErased(asked_by=row["asked_by"], reason=row["reason"])),
+}  # fmt: skip
 
 
-def _entries(connection: Connection, query_id: str) -> Iterator[Entry]:
-    for kind in _KINDS:
-        for row in _rows(connection, kind.table, query_id):
-            yield Entry(seq=row["seq"], at=row[kind.at], what=kind.what(row))
+def _entries(connection: Connection, query_id: str) -> Iterator[HistoryEntry]:
+    for table, (at, event_of) in _SOURCES.items():
+        for row in _rows(connection, table, query_id):
+            yield HistoryEntry(seq=row["seq"], at=row[at], what=event_of(row))
 
 
 def _rows(connection: Connection, table: Table, query_id: str) -> list[Fields]:
-    found = connection.execute(select(table).where(table.c.query_id == query_id))
-    return [dict(row._mapping) for row in found]
+    rows = connection.execute(select(table).where(table.c.query_id == query_id))
+    return [dict(row._mapping) for row in rows]
 
 
 def _dispatches(connection: Connection, step_ids: list[str]) -> list[Dispatch]:
@@ -180,6 +167,6 @@ def _dispatches(connection: Connection, step_ids: list[str]) -> list[Dispatch]:
     return [Dispatch(**row._mapping) for row in rows]
 
 
-def _dead_letters(connection: Connection, query_id: str) -> list[StoredLetter]:
-    letters = [StoredLetter(**row) for row in _rows(connection, tables.dead_letters, query_id)]
+def _dead_letters(connection: Connection, query_id: str) -> list[DeadLetter]:
+    letters = [DeadLetter(**row) for row in _rows(connection, tables.dead_letters, query_id)]
     return sorted(letters, key=lambda letter: letter.at)

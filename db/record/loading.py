@@ -1,4 +1,4 @@
-"""Opening a query: its lock first, then all that the record tells of it."""
+"""Opening a query: lock first, then read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, and_, bindparam, select
 from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.query_cache import QueryCache
 from colm.db.record.rows import (
-    Progress,
+    QueryProgress,
     attempt_of,
     decision_of,
     outcome_of,
@@ -21,10 +21,10 @@ from colm.models.messages import Query
 from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome, QueryState, StepState
 
-#: Joins a step to the outcome that decided it.
-DECIDING = and_(tables.outcomes.c.step_id == tables.steps.c.step_id, tables.DECIDES)
+#: Join of a step to its deciding outcome.
+DECIDING_OUTCOME = and_(tables.outcomes.c.step_id == tables.steps.c.step_id, tables.DECIDES)
 
-# Reading a query after this statement, in READ COMMITTED, sees what its last holder committed.
+# In READ COMMITTED, statements after this one see the commit of the lock's last holder.
 _LOCK = (
     select(tables.progress, tables.queries)
     .join_from(tables.progress, tables.queries)
@@ -33,7 +33,7 @@ _LOCK = (
 )
 _STEPS = (
     select(tables.steps, tables.outcomes)
-    .join_from(tables.steps, tables.outcomes, DECIDING, isouter=True)
+    .join_from(tables.steps, tables.outcomes, DECIDING_OUTCOME, isouter=True)
     .where(tables.steps.c.query_id == bindparam("id"))
     .order_by(tables.steps.c.seq)
 )
@@ -47,7 +47,7 @@ _LATE = select(tables.outcomes).where(
     tables.outcomes.c.step_id == bindparam("step"),
     tables.outcomes.c.status == "late",
 )
-_TRIED = (
+_REDELIVERIES = (
     select(tables.attempts)
     .where(
         tables.attempts.c.query_id == bindparam("id"),
@@ -58,40 +58,42 @@ _TRIED = (
 _REFUSAL = select(tables.answers.c.reason).where(tables.answers.c.query_id == bindparam("id"))
 
 
-def load(connection: Connection, query_id: str, kept: QueryCache) -> SqlLockedQuery:
-    """The query, locked until the transaction ends; read, unless `kept` has it as it stands.
+def load(connection: Connection, query_id: str, cache: QueryCache) -> SqlLockedQuery:
+    """Lock the query until the transaction ends; read it unless `cache` has its current state.
 
-    Raises UnknownQuery if there is none, or if all that is recorded is that it was refused.
+    Raises UnknownQuery if it is not recorded or was refused.
     """
     row = connection.execute(_LOCK, {"id": query_id}).one_or_none()
     if row is None:
         raise UnknownQuery(f"no query {query_id} is in the record")
-    progress, asked = split(row, tables.progress, tables.queries)
-    if asked["clients"] is None:
+    progress, query_fields = split(row, tables.progress, tables.queries)
+    if query_fields["clients"] is None:
         reason = connection.scalar(_REFUSAL, {"id": query_id})
         raise UnknownQuery(f"query {query_id} was refused: {reason}")
     del progress["query_id"]
-    state = kept.get(query_id, progress["head"])
+    state = cache.get(query_id, progress["head"])
     if state is None:
-        state = _load_state(connection, query_of(asked))
+        state = _load_state(connection, query_of(query_fields))
 
     def late(step_id: str) -> list[Outcome]:
         rows = connection.execute(_LATE, {"id": query_id, "step": step_id})
         return [outcome_of(dict(row._mapping)) for row in rows]
 
-    def tried(step_id: str) -> list[Redelivery]:
-        rows = connection.execute(_TRIED, {"id": query_id, "step": step_id})
+    def redeliveries(step_id: str) -> list[Redelivery]:
+        rows = connection.execute(_REDELIVERIES, {"id": query_id, "step": step_id})
         return [attempt_of(dict(row._mapping)) for row in rows]
 
-    return SqlLockedQuery(state, Progress(**progress), late=late, tried=tried)
+    return SqlLockedQuery(state, QueryProgress(**progress), late=late, redeliveries=redeliveries)
 
 
 def _load_state(connection: Connection, query: Query) -> QueryState:
     steps = []
     for row in connection.execute(_STEPS, {"id": query.query_id}):
-        asked, decided = split(row, tables.steps, tables.outcomes)
+        step_fields, decided = split(row, tables.steps, tables.outcomes)
         outcome = outcome_of(decided) if decided["status"] else None
-        steps.append(StepState(step=step_of(asked), asked_at=asked["asked_at"], outcome=outcome))
+        steps.append(
+            StepState(step=step_of(step_fields), asked_at=step_fields["asked_at"], outcome=outcome)
+        )
     decisions = _load_decisions(connection, query.query_id)
     return QueryState(query=query, steps=tuple(steps), decisions=decisions)
 

@@ -1,7 +1,7 @@
-"""One query while a coordinator holds its lock.
+"""One query under its lock.
 
-A life works in memory: what is added changes its `state` at once and becomes rows when the
-transaction ends, one INSERT a table. The state is what a fresh read of those rows would give.
+Changes are made in memory and become rows when the transaction ends, one INSERT a table. `state` is
+what a fresh read of those rows would give.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import assert_never
 
 from sqlalchemy import Table
 
 from colm.db.record.rows import (
     FIRST_SEQ,
     Fields,
-    Progress,
+    QueryProgress,
     answer_row,
     attempt_of,
     attempt_row,
@@ -29,6 +29,7 @@ from colm.db.record.rows import (
 )
 from colm.db.schema import tables
 from colm.models.messages import MAX_REASON_CHARS, Answer, Attempt, Query, Step, StepError, StepKey
+from colm.models.receipt import Receipt
 from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import (
     Ask,
@@ -42,13 +43,10 @@ from colm.models.strategies.base import (
     Wait,
 )
 
-#: The same words as `colm.models.receipt.Receipt`, which this floor cannot import.
-Receipt = Literal["recorded", "repeated", "late", "unasked"]
+#: Late outcomes recorded of one step: a participant may send any number.
+MAX_LATE = 8
 
-#: What is kept of outcomes that come late for one step: a participant may send any number.
-MOST_LATE = 8
-
-#: Rows before those that refer to them.
+#: Insertion order: foreign keys point to earlier tables.
 WRITE_ORDER = (
     tables.rounds,
     tables.steps,
@@ -60,42 +58,37 @@ WRITE_ORDER = (
 
 
 class SqlLockedQuery:
-    """A query's state, and the rows that it has grown by since it was opened."""
+    """A query's state, and its new rows since it was opened."""
 
     def __init__(
         self,
         state: QueryState,
-        progress: Progress,
+        progress: QueryProgress,
         *,
         late: Callable[[str], list[Outcome]] = lambda _step_id: [],
-        tried: Callable[[str], list[Redelivery]] = lambda _step_id: [],
+        redeliveries: Callable[[str], list[Redelivery]] = lambda _step_id: [],
     ) -> None:
-        """`late` reads what came too late for a step; called when yet another comes.
-
-        `tried` reads the attempts at a step; called when one is told of or asked for.
-        """
+        """`late` and `redeliveries` read a step's late outcomes and its attempts, on demand."""
         self.progress = progress
         self._query = state.query
         self._steps = {s.step.step_id: s for s in state.steps}
         self._decisions = list(state.decisions)
         self._late: dict[str, list[Outcome]] = {}
         self._read_late = late
-        self._tried: dict[str, list[Redelivery]] = {}
-        self._read_tried = tried
+        self._redeliveries: dict[str, list[Redelivery]] = {}
+        self._read_redeliveries = redeliveries
         self._rows: dict[str, list[Fields]] = defaultdict(list)
 
     @classmethod
     def new(cls, query: Query) -> SqlLockedQuery:
-        """The life of a query which nothing but its own row tells of; due at once."""
-        progress = Progress(open=True, wake_at=query.asked_at, next_seq=FIRST_SEQ + 1)
+        """A query with only its own row; due at once."""
+        progress = QueryProgress(open=True, wake_at=query.asked_at, next_seq=FIRST_SEQ + 1)
         return cls(QueryState(query=query), progress)
 
     @property
     def state(self) -> QueryState:
         return QueryState(
-            query=self._query,
-            steps=tuple(self._steps.values()),
-            decisions=tuple(self._decisions),
+            query=self._query, steps=tuple(self._steps.values()), decisions=tuple(self._decisions)
         )
 
     @property
@@ -104,14 +97,14 @@ class SqlLockedQuery:
 
     @property
     def new_rows(self) -> Sequence[tuple[Table, list[Fields]]]:
-        """What the transaction has to insert, in this order."""
+        """Rows to insert, by table in order of insertion."""
         return [(t, self._rows[t.name]) for t in WRITE_ORDER if self._rows[t.name]]
 
     def add_outcome(self, key: StepKey, outcome: Outcome) -> Receipt:
-        """Take what a participant sent for a step.
+        """Record the outcome that a participant submits.
 
-        The first outcome of an open step decides. What comes for a step that was closed, or that
-        was still open when the query ended, is kept as late; what was kept before is a repeat.
+        The first outcome of an open step decides. For a step that was closed, or that was open
+        when the query ended, it is recorded as late. A repeat changes nothing.
         """
         step = self._steps.get(key.step_id)
         if step is None:
@@ -125,38 +118,35 @@ class SqlLockedQuery:
         return self._keep_late(key.step_id, replace(outcome, status="late"))
 
     def add_attempt(self, attempt: Attempt, at: datetime) -> Receipt:
-        """Take what a participant tells of a step that may have killed a worker.
-
-        Of a step that is no longer open nothing is kept: it is late.
-        """
+        """Record an attempt at an open step that may have killed a worker."""
         step = self._steps.get(attempt.step_id)
         if step is None:
             return "unasked"
         if self.ended or not step.open:
             return "late"
-        tried = self._attempts(attempt.step_id)
+        redeliveries = self._attempts(attempt.step_id)
         row = attempt_row(attempt, self.progress.next_seq, at)
         new = attempt_of(row)
-        if any(known.attempt_id == new.attempt_id for known in tried):
+        if any(earlier.attempt_id == new.attempt_id for earlier in redeliveries):
             return "repeated"
         self._take_seq()
-        tried.append(new)
+        redeliveries.append(new)
         self._rows[tables.attempts.name].append(row)
         return "recorded"
 
     def redelivery_history(self, step_id: str) -> tuple[Redelivery, ...]:
-        """All that was told of a step that may have killed a worker, in the order told."""
+        """The recorded attempts at a step that may have killed a worker, oldest first."""
         return tuple(self._attempts(step_id))
 
     def _attempts(self, step_id: str) -> list[Redelivery]:
-        if step_id not in self._tried:
-            self._tried[step_id] = self._read_tried(step_id)
-        return self._tried[step_id]
+        if step_id not in self._redeliveries:
+            self._redeliveries[step_id] = self._read_redeliveries(step_id)
+        return self._redeliveries[step_id]
 
     def apply(self, move: Move, now: datetime) -> None:
-        """Grow by `move`. Steps asked already and closes of steps with an outcome change nothing.
+        """Record `move`. Known steps, and closes of steps with an outcome, change nothing.
 
-        Raises ValueError if the query has ended, KeyError for a close of a step never asked.
+        Raises ValueError if the query has ended, KeyError for a close of an unknown step.
         """
         if self.ended:
             raise ValueError(f"query {self._query.query_id} has ended: nothing can be applied")
@@ -183,8 +173,10 @@ class SqlLockedQuery:
     def _keep_late(self, step_id: str, outcome: Outcome) -> Receipt:
         if step_id not in self._late:
             self._late[step_id] = self._read_late(step_id)
-        known = self._late[step_id]
-        if len(known) >= MOST_LATE or any(replace(k, at=outcome.at) == outcome for k in known):
+        recorded = self._late[step_id]
+        if len(recorded) >= MAX_LATE or any(
+            replace(other, at=outcome.at) == outcome for other in recorded
+        ):
             return "repeated"
         self._late[step_id].append(outcome)
         self._add_outcome_row(step_id, outcome)

@@ -1,9 +1,9 @@
-"""Messages to rows of the tables, and back. What comes back equals what went in."""
+"""Conversion between messages and table rows. A message survives the round trip unchanged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,11 +15,11 @@ from colm.models.redelivery import Redelivery
 from colm.models.strategies.base import Decision, Outcome
 
 Fields = dict[str, Any]
-
-
 _PLAN = ("options", "clients", "server", "deadlines", "seed", "lane", "run")
-
-
+_STEP = (
+    *("step_id", "query_id", "round", "act", "participant", "index", "role", "prompt_version"),
+    *("deadline_at", "lane"),
+)
 _COMPLETION = tuple(Completion.model_fields)
 
 
@@ -47,39 +47,30 @@ def query_row(query: Query, seq: int) -> Fields:
 
 
 def query_of(row: Mapping[str, Any]) -> Query:
-    fields = ("query_id", "question", "strategy", "asked_at", *_PLAN)
-    asked = {name: row[name] for name in fields}
-    return Query.model_validate(asked | {"images": row["images"] or ()})
+    names = ("query_id", "question", "strategy", "asked_at", *_PLAN)
+    values = {name: row[name] for name in names}
+    return Query.model_validate(values | {"images": row["images"] or ()})
 
 
 def step_row(step: Step, seq: int, asked_at: datetime) -> Fields:
     return {
-        "step_id": step.step_id,
-        "query_id": step.query_id,
+        **{name: getattr(step, name) for name in _STEP},
         "seq": seq,
-        "round": step.round,
-        "act": step.act,
-        "participant": step.participant,
-        "index": step.index,
-        "role": step.role,
         "messages": [turn.model_dump() for turn in step.messages],
-        "prompt_version": step.prompt_version,
         "sampling": step.sampling.model_dump(mode="json"),
         "choices": list(step.choices) or None,
         "asked_at": asked_at,
-        "deadline_at": step.deadline_at,
-        "lane": step.lane,
     }
 
 
 def step_of(row: Mapping[str, Any]) -> Step:
-    fields = {name: row[name] for name in Step.model_fields if row.get(name) is not None}
-    return Step.model_validate(fields)
+    values = {name: row[name] for name in Step.model_fields if row.get(name) is not None}
+    return Step.model_validate(values)
 
 
 def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fields:
     completion = outcome.completion.model_dump() if outcome.completion else {}
-    # No thought is no value: so it is in a record from before there were thoughts.
+    # NULL, as in rows from before the column existed.
     completion["thought"] = completion.get("thought") or None
     return {
         "query_id": query_id,
@@ -97,16 +88,12 @@ def outcome_row(outcome: Outcome, query_id: str, step_id: str, seq: int) -> Fiel
 def outcome_of(row: Mapping[str, Any]) -> Outcome:
     completion, error = None, None
     if row["text"] is not None:
-        said = {name: row[name] for name in _COMPLETION}
-        completion = Completion.model_validate(said | {"thought": row["thought"] or ""})
+        values = {name: row[name] for name in _COMPLETION}
+        completion = Completion.model_validate(values | {"thought": row["thought"] or ""})
     if row["error_kind"] is not None:
         error = StepError(kind=row["error_kind"], reason=row["error_reason"])
     return Outcome(
-        status=row["status"],
-        at=row["at"],
-        worker=row["worker"],
-        completion=completion,
-        error=error,
+        status=row["status"], at=row["at"], worker=row["worker"], completion=completion, error=error
     )
 
 
@@ -132,26 +119,16 @@ def attempt_of(row: Mapping[str, Any]) -> Redelivery:
 
 
 def _attempt_key(step_id: str, attempt_id: str) -> str:
-    """Participants choose their ids themselves: one must not be able to take another's."""
+    """The id within its step: participants choose attempt ids, so two may choose the same."""
     return f"{step_id}:{attempt_id}"
 
 
 def decision_row(decision: Decision, query_id: str, seq: int, at: datetime) -> Fields:
-    return {
-        "query_id": query_id,
-        "seq": seq,
-        "kind": decision.kind,
-        "round": decision.round,
-        "reason": decision.reason,
-        "detail": decision.detail,
-        "at": at,
-    }
+    return {"query_id": query_id, "seq": seq, "at": at, **asdict(decision)}
 
 
 def decision_of(row: Mapping[str, Any]) -> Decision:
-    return Decision(
-        kind=row["kind"], round=row["round"], reason=row["reason"], detail=row["detail"]
-    )
+    return Decision(**{field.name: row[field.name] for field in fields(Decision)})
 
 
 def answer_row(answer: Answer, query: Query, seq: int) -> Fields:
@@ -167,11 +144,11 @@ def answer_row(answer: Answer, query: Query, seq: int) -> Fields:
 
 
 def recordable_outcome(outcome: Outcome) -> Outcome:
-    """`outcome` exactly as it will be read back, so that a strategy sees the same either way."""
+    """`outcome` as it will be read back: a strategy sees the same before and after."""
     completion, error = outcome.completion, outcome.error
     if completion is not None:
-        said = {"text": storable(completion.text), "thought": storable(completion.thought)}
-        completion = completion.model_copy(update=said)
+        texts = {"text": storable(completion.text), "thought": storable(completion.thought)}
+        completion = completion.model_copy(update=texts)
     if error is not None:
         error = StepError(kind=storable(error.kind), reason=storable(error.reason))
     return replace(outcome, completion=completion, error=error, worker=storable(outcome.worker))
@@ -188,16 +165,15 @@ FIRST_SEQ = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a query stands: its row in `progress`."""
+class QueryProgress:
+    """A query's row in `progress`."""
 
-    #: No answer is recorded yet.
     open: bool
-    #: When to ask the strategy again, whatever has come by then.
+    #: The next wake-up of the strategy.
     wake_at: datetime
-    #: The `seq` of the next row that is recorded of the query.
+    #: The `seq` of the next row.
     next_seq: int
-    #: The hash of the latest row; None where it was recorded before rows had one.
+    #: The hash of the latest row; None for a row from before hashes.
     head: str | None = None
-    #: A seal covers every row.
+    #: A checkpoint covers every row.
     sealed: bool = False

@@ -1,8 +1,7 @@
-"""The record in a database: `SqlRecord` keeps the promises of `colm.tasks.interfaces.QueryStore`.
+"""`SqlRecord`: the append-only record in a database, a `colm.tasks.interfaces.QueryStore`.
 
-Everything that is done to a query happens under the lock on its row in `progress`, in one
-transaction that ends with the `with` block: either all of it is recorded or none. Every row of a
-query's life is chained to the one before as it is written (`colm.db.integrity.hash_chain`).
+A query changes under the lock on its row in `progress`, in one transaction that ends with the
+`with` block. Every row is chained to its predecessor (`colm.db.integrity.hash_chain`).
 """
 
 from __future__ import annotations
@@ -13,48 +12,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Protocol
 
 from sqlalchemy import Connection, Engine, bindparam, exists, func, insert, select, update
 
 from colm.db.connection import autocommit, transaction
-from colm.db.integrity.hash_chain import Link, Salt, appended, linked
-from colm.db.record.loading import DECIDING, load
+from colm.db.integrity.hash_chain import Link, Salt, chain_links, chain_row
+from colm.db.record.loading import DECIDING_OUTCOME, load
 from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.query_cache import QueryCache
-from colm.db.record.rows import FIRST_SEQ, Progress, query_row, step_of
-from colm.db.record.upserts import insert_new, insert_query, unless_known
+from colm.db.record.rows import FIRST_SEQ, QueryProgress, query_row, step_of
+from colm.db.record.upserts import insert_new, insert_or_ignore, insert_query
 from colm.db.schema import tables
+from colm.models.dead_letter import DeadLetter
 from colm.models.errors import InvalidAsk, UnknownQuery
 from colm.models.messages import MAX_QUESTION_CHARS, MAX_REASON_CHARS, Query, Step
 
 logger = logging.getLogger(__name__)
 
-#: PostgreSQL's channel on which the id of a query is told when its answer is committed.
+#: PostgreSQL channel with the ids of queries whose answer is committed.
 ANSWERS_CHANNEL = "colm_answers"
-
-
-class Letter(Protocol):
-    """A message given up on, as `colm.models.dead_letter.DeadLetter` has it."""
-
-    @property
-    def message_id(self) -> str: ...
-    @property
-    def task(self) -> str: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def body(self) -> str: ...
-    @property
-    def query_id(self) -> str | None: ...
-    @property
-    def step_id(self) -> str | None: ...
-
-
 _SAVE_PROGRESS = update(tables.progress).where(tables.progress.c.query_id == bindparam("id"))
 _DUE = (
     select(tables.progress.c.query_id)
@@ -65,10 +41,10 @@ _DUE = (
 _STRANDED = (
     select(tables.steps)
     .where(
-        # Not a join, of which SQLite may begin at the wrong end: all steps ever asked.
+        # Not a join: SQLite might begin it with all steps.
         tables.steps.c.query_id.in_(select(tables.progress.c.query_id).where(tables.OPEN)),
         tables.steps.c.asked_at < bindparam("before"),
-        ~exists().where(DECIDING),
+        ~exists().where(DECIDING_OUTCOME),
         ~exists().where(tables.dispatches.c.step_id == tables.steps.c.step_id),
     )
     .order_by(tables.steps.c.asked_at)
@@ -77,40 +53,38 @@ _STRANDED = (
 
 
 def new_salt() -> bytes:
-    """128 bits that nobody can guess."""
+    """128 random bits."""
     return secrets.token_bytes(16)
 
 
 class SqlRecord:
-    """The record on PostgreSQL or SQLite. Threads and processes may share one database freely.
+    """The record on PostgreSQL or SQLite. Threads and processes may share a database.
 
-    While a life is open, its thread must ask nothing else of the record that writes: SQLite has one
-    writer, and it would wait for itself.
+    A thread must not write by another method while it holds a query open: SQLite has one writer.
     """
 
     def __init__(self, engine: Engine, *, salt: Salt = new_salt) -> None:
-        """`salt` draws what makes the digest of a text unguessable."""
         self._engine = engine
         self._salt = salt
-        self._known = QueryCache()
+        self._cache = QueryCache()
 
     @contextmanager
     def begin(self, query: Query) -> Iterator[SqlLockedQuery]:
-        """Open a query for its first move; a repeat opens what is recorded already.
+        """Record a query and open it; a repeat opens the recorded one.
 
-        Raises InvalidAsk if this query was refused before, or was purged since it was recorded.
+        Raises InvalidAsk if the query was refused or purged before.
         """
         with transaction(self._engine) as connection:
-            # The row in `queries` is the lock of a query which has no row in `progress` yet.
-            row = linked(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
+            # Until the query has a row in `progress`, its row in `queries` is the lock.
+            row = chain_row(tables.queries.name, query_row(query, FIRST_SEQ), None, self._salt)
             if insert_query(connection, row):
                 life = SqlLockedQuery.new(query)
                 yield life
-                links, head = appended(_new_links(life), row["hash"], self._salt)
+                links, head = chain_links(_new_links(life), row["hash"], self._salt)
                 _create_progress(connection, query.query_id, replace(life.progress, head=head))
                 _save_rows(connection, links)
             else:
-                with self._kept(connection, self._reload(connection, query.query_id)) as life:
+                with self._saving(connection, self._reload(connection, query.query_id)) as life:
                     yield life
 
     @contextmanager
@@ -118,20 +92,16 @@ class SqlRecord:
         """Open a recorded query; raises UnknownQuery."""
         with (
             transaction(self._engine) as connection,
-            self._kept(connection, load(connection, query_id, self._known)) as life,
+            self._saving(connection, load(connection, query_id, self._cache)) as life,
         ):
             yield life
-        self._known.put(query_id, life.progress.head, life.state, ended=life.ended)
+        self._cache.put(query_id, life.progress.head, life.state, ended=life.ended)
 
     def refuse(
         self, query_id: str, question: str, strategy: str, reason: str, now: datetime
     ) -> None:
-        """Record an ask that cannot become a query.
-
-        A query recorded before stays as it is, and of one that was purged no more than its
-        tombstone stays.
-        """
-        asked = {
+        """Record a question that cannot become a query, unless its id is recorded or purged."""
+        question_row = {
             "query_id": query_id,
             "seq": FIRST_SEQ,
             "question": question[:MAX_QUESTION_CHARS],
@@ -147,16 +117,16 @@ class SqlRecord:
             "asked_at": now,
             "ended_at": now,
         }
-        told = [Link(tables.queries.name, asked), Link(tables.answers.name, answer)]
-        (query, ended), head = appended(told, None, self._salt)
-        progress = Progress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2, head=head)
+        links = [Link(tables.queries.name, question_row), Link(tables.answers.name, answer)]
+        (query, ended), head = chain_links(links, None, self._salt)
+        progress = QueryProgress(open=False, wake_at=now, next_seq=FIRST_SEQ + 2, head=head)
         try:
             with transaction(self._engine) as connection:
                 if insert_query(connection, query.row):
                     _create_progress(connection, query_id, progress)
                     _save_rows(connection, [ended])
         except InvalidAsk as error:
-            logger.warning("an ask is not recorded: %s", error)
+            logger.warning("a refused question is not recorded: %s", error)
 
     def due(self, now: datetime, limit: int) -> Sequence[str]:
         """Ids of open queries whose `wake_at` has passed, oldest first."""
@@ -164,40 +134,30 @@ class SqlRecord:
             return connection.scalars(_DUE, {"now": now, "at_most": limit}).all()
 
     def stranded(self, asked_before: datetime, limit: int) -> Sequence[Step]:
-        """Open steps of open queries asked before then and never marked as dispatched."""
+        """Open steps of open queries, asked before then and never marked as dispatched."""
         with autocommit(self._engine) as connection:
             rows = connection.execute(_STRANDED, {"before": asked_before, "at_most": limit})
             return [step_of(dict(row._mapping)) for row in rows]
 
     def mark_dispatched(self, step_ids: Iterable[str], at: datetime) -> None:
-        """Note that these steps are in their queues. Repeats are harmless."""
+        """Record that these steps are in their queues. Idempotent."""
         rows = [{"step_id": step_id, "at": at} for step_id in step_ids]
         if rows:
             with transaction(self._engine) as connection:
-                connection.execute(unless_known(connection, tables.dispatches), rows)
+                connection.execute(insert_or_ignore(connection, tables.dispatches), rows)
 
-    def add_dead_letter(self, letter: Letter) -> None:
-        """Keep a message given up on. A second letter of the same message changes nothing."""
-        row = {
-            "message_id": letter.message_id,
-            "task": letter.task,
-            "queue": letter.queue,
-            "reason": letter.reason,
-            "at": letter.at,
-            "body": letter.body,
-            "query_id": letter.query_id,
-            "step_id": letter.step_id,
-        }
+    def add_dead_letter(self, letter: DeadLetter) -> None:
+        """Record a dead letter. Idempotent by message id."""
         with transaction(self._engine) as connection:
-            insert_new(connection, tables.dead_letters, row)
+            insert_new(connection, tables.dead_letters, asdict(letter))
 
     @contextmanager
-    def _kept(self, connection: Connection, life: SqlLockedQuery) -> Iterator[SqlLockedQuery]:
+    def _saving(self, connection: Connection, life: SqlLockedQuery) -> Iterator[SqlLockedQuery]:
         before = life.progress
         yield life
-        # Every row that is added takes a seq: without a change here there are none.
+        # Every new row takes a seq, which changes the progress.
         if life.progress != before:
-            links, head = appended(_new_links(life), before.head, self._salt)
+            links, head = chain_links(_new_links(life), before.head, self._salt)
             sealed = before.sealed and not links
             life.progress = replace(life.progress, head=head, sealed=sealed)
             row = asdict(life.progress)
@@ -206,13 +166,13 @@ class SqlRecord:
 
     def _reload(self, connection: Connection, query_id: str) -> SqlLockedQuery:
         try:
-            return load(connection, query_id, self._known)
+            return load(connection, query_id, self._cache)
         except UnknownQuery as error:
-            # Its row in `queries` exists, so it was refused: the caller has been told so.
+            # It has a row in `queries` only: it was refused.
             raise InvalidAsk(str(error)) from error
 
 
-def _create_progress(connection: Connection, query_id: str, progress: Progress) -> None:
+def _create_progress(connection: Connection, query_id: str, progress: QueryProgress) -> None:
     connection.execute(insert(tables.progress), {"query_id": query_id, **asdict(progress)})
 
 

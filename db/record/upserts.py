@@ -1,4 +1,4 @@
-"""Rows that may be there already, and queries that may have been there before."""
+"""Inserts that leave existing rows alone."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from colm.models.errors import InvalidAsk
 _TOMBSTONE = select(tombstones).where(tombstones.c.query_id == bindparam("id"))
 
 
-def unless_known(connection: Connection, table: Table) -> Insert:
-    """An INSERT that leaves a row that is there already as it is."""
+def insert_or_ignore(connection: Connection, table: Table) -> Insert:
+    """INSERT ... ON CONFLICT DO NOTHING. It waits for a transaction that inserts the same key."""
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 
 
 def insert_new(connection: Connection, table: Table, row: Fields) -> bool:
-    """True if the row was not there yet. Waits for another transaction that is inserting it."""
-    return connection.execute(unless_known(connection, table), row).rowcount == 1
+    """Insert the row. False if one with its key exists."""
+    return connection.execute(insert_or_ignore(connection, table), row).rowcount == 1
 
 
 def insert_query(connection: Connection, row: Fields) -> bool:
-    """`insert_new` into `queries`. Raises InvalidAsk where a query of this id was purged.
-
-    The tombstone is looked for afterwards: the insert has waited for a purge under way.
-    """
+    """`insert_new` into `queries`. Raises InvalidAsk for the id of a purged query."""
     if not insert_new(connection, tables.queries, row):
         return False
-    stone = connection.execute(_TOMBSTONE, {"id": row["query_id"]}).one_or_none()
-    if stone is not None:
+    # Read after the insert, which waits for a purge under way.
+    tombstone = connection.execute(_TOMBSTONE, {"id": row["query_id"]}).one_or_none()
+    if tombstone is not None:
         raise InvalidAsk(
-            f"query {stone.query_id} was purged on {stone.purged_at:%Y-%m-%d} ({stone.reason}) and "
-            "cannot be recorded again: ask under another id"
+            f"query {tombstone.query_id} was purged on {tombstone.purged_at:%Y-%m-%d} "
+            f"({tombstone.reason}) and cannot be recorded again: ask under another id"
         )
     return True

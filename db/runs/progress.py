@@ -1,4 +1,4 @@
-"""How far a run is, what it cost, and what sharing saved. All may raise TransientError."""
+"""Progress, cost and shared steps of a run. All may raise TransientError."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from colm.db.connection import snapshot
 from colm.db.schema.run_tables import shared_steps, units
 from colm.db.schema.tables import outcomes
 
-#: How the worker of an outcome begins that was handed on from an equal step.
+#: Prefix of `outcomes.worker` for an outcome copied from an equal step.
 SHARED_WITH = "shared with "
-#: Over how long the pace of a run is taken.
+#: Window of a run's pace.
 RECENT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryProgress:
-    """What is done of one entry of a run."""
+    """Progress of one entry of a run."""
 
     entry: str
     done: int
@@ -30,33 +30,31 @@ class EntryProgress:
     failed: int
     prompt_tokens: int
     completion_tokens: int
-    #: The mean, from ask to answer.
+    #: Mean from question to answer.
     seconds: float
 
     @property
     def accuracy(self) -> float | None:
-        """The share of right answers among all that are done: no answer is a wrong one."""
+        """Correct answers among all completed units; a missing answer counts as wrong."""
         return self.correct / self.done if self.done else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sharing:
-    """What queries of the run had in common."""
+    """Steps that queries of the run shared."""
 
-    #: Steps that the strategies asked, and those of them that an engine was asked for.
-    asked: int
-    generated: int
-    #: Tokens that would have been generated and read again.
+    steps_asked: int
+    steps_generated: int
     prompt_tokens_saved: int
     completion_tokens_saved: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a run is."""
+class RunProgress:
+    """Progress of a run."""
 
     entries: tuple[EntryProgress, ...]
-    #: Units and completion tokens of the last ten minutes, and how long of them it worked (s).
+    #: Units, completion tokens and seconds of work within the last RECENT.
     recent_units: int
     recent_tokens: int
     recent_seconds: float
@@ -67,15 +65,15 @@ class Progress:
         return sum(entry.done for entry in self.entries)
 
 
-def progress_of(engine: Engine, run: str, now: datetime) -> Progress:
-    """How far the run is, by entry in the order of their names."""
+def progress_of(engine: Engine, run: str, now: datetime) -> RunProgress:
+    """The progress of the run, entries by name."""
     with snapshot(engine) as connection:
         since = now - RECENT
         recent = select(
             func.count(), func.sum(units.c.completion_tokens), func.min(units.c.at)
         ).where(units.c.run == run, units.c.at >= since)
         count, tokens, first = connection.execute(recent).one()
-        return Progress(
+        return RunProgress(
             entries=_entries(connection, run),
             recent_units=count,
             recent_tokens=int(tokens or 0),
@@ -85,7 +83,7 @@ def progress_of(engine: Engine, run: str, now: datetime) -> Progress:
 
 
 def _entries(connection: Connection, run: str) -> tuple[EntryProgress, ...]:
-    found = (
+    statement = (
         select(
             units.c.entry,
             func.count().label("done"),
@@ -100,8 +98,8 @@ def _entries(connection: Connection, run: str) -> tuple[EntryProgress, ...]:
         .group_by(units.c.entry)
         .order_by(units.c.entry)
     )
-    rows = connection.execute(found)
-    # PostgreSQL adds bigints up to a numeric.
+    rows = connection.execute(statement)
+    # PostgreSQL sums bigints to numeric.
     numbers: list[dict[str, Any]] = [dict(row._mapping) for row in rows]
     for number in numbers:
         number |= {name: int(number[name]) for name in ("prompt_tokens", "completion_tokens")}
@@ -110,7 +108,9 @@ def _entries(connection: Connection, run: str) -> tuple[EntryProgress, ...]:
 
 def _sharing(connection: Connection, run: str) -> Sharing:
     of_run = shared_steps.c.run == run
-    asked = connection.scalar(select(func.count()).select_from(shared_steps).where(of_run)) or 0
+    steps_asked = (
+        connection.scalar(select(func.count()).select_from(shared_steps).where(of_run)) or 0
+    )
     prompt, completion = outcomes.c.prompt_tokens, outcomes.c.completion_tokens
     saved = (
         select(func.count(), func.sum(prompt), func.sum(completion))
@@ -123,8 +123,8 @@ def _sharing(connection: Connection, run: str) -> Sharing:
     )
     handed_on, prompt, completion = connection.execute(saved).one()
     return Sharing(
-        asked=asked,
-        generated=asked - handed_on,
+        steps_asked=steps_asked,
+        steps_generated=steps_asked - handed_on,
         prompt_tokens_saved=int(prompt or 0),
         completion_tokens_saved=int(completion or 0),
     )

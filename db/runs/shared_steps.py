@@ -1,7 +1,6 @@
-"""Steps of one run that ask for the same completion: one is generated, the others wait for it.
+"""Equal steps of one run: one is generated, the others wait for its completion (`shared_steps`).
 
-Who waits is told in `shared_steps`. A step that waits is a step like any other: its query has its
-own deadlines, and nothing but an outcome moves it on.
+A waiting step is an ordinary step: its query's deadlines hold, and only an outcome ends it.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, Select, and_, bindparam, exists, select
 
 from colm.db.connection import autocommit, transaction
-from colm.db.record.loading import DECIDING
+from colm.db.record.loading import DECIDING_OUTCOME
 from colm.db.record.rows import outcome_of, step_of
+from colm.db.record.upserts import insert_new
 from colm.db.schema import tables
-from colm.db.schema.run_tables import OWNS, once, shared_steps
+from colm.db.schema.run_tables import OWNS, shared_steps
 from colm.models.messages import Step
 from colm.models.step_fingerprint import content_key
 from colm.models.strategies.base import Outcome
@@ -22,11 +22,11 @@ from colm.models.strategies.base import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A step that waits for another, of which it is known by now what became of it."""
+    """A step that waits for an equal one which has ended."""
 
     step: Step
     owner: str
-    #: Of the step that it waits for; None where that one's query ended without it.
+    #: The outcome of `owner`; None if that step's query ended without one.
     outcome: Outcome | None
 
 
@@ -38,45 +38,44 @@ _OWNER_OF_KEY = select(shared_steps.c.step_id).where(
 
 
 def owner_of(engine: Engine, step: Step) -> str:
-    """The id of the step that is generated for this one: its own, unless another came first.
+    """The id of the step to generate: the first of the equal steps of its run.
 
-    The same for ever, whoever asks. Raises TransientError.
+    The answer never changes. Raises TransientError.
     """
     with transaction(engine) as connection:
-        known = connection.scalar(_OWNER, {"id": step.step_id})
-        if known is not None:
-            return str(known)
+        owner = connection.scalar(_OWNER, {"id": step.step_id})
+        if owner is not None:
+            return str(owner)
         run = connection.scalar(_RUN, {"id": step.query_id})
         return step.step_id if run is None else _claim(connection, run, step)
 
 
 def _claim(connection: Connection, run: str, step: Step) -> str:
     row = {"step_id": step.step_id, "run": run, "key": content_key(step), "owner": step.step_id}
-    # Waits for another transaction that is inserting the same key.
-    if connection.execute(once(connection, shared_steps), row).rowcount == 1:
+    if insert_new(connection, shared_steps, row):
         return step.step_id
     owner = connection.execute(_OWNER_OF_KEY, {"run": run, "key": row["key"]}).scalar_one()
-    connection.execute(once(connection, shared_steps), {**row, "owner": owner})
+    insert_new(connection, shared_steps, {**row, "owner": owner})
     return str(owner)
 
 
 def waiting(engine: Engine, limit: int) -> list[Waiting]:
-    """Open steps that wait for one of which the outcome is known, or will never be."""
+    """Open steps whose owner has an outcome, or whose owner's query has ended without one."""
     with autocommit(engine) as connection:
         rows = connection.execute(_waiting().limit(limit)).all()
-    found = []
+    steps_waiting = []
     for row in rows:
         fields = dict(row._mapping)
         owner = fields.pop("owner_id")
         steps = {c.name: fields[f"step_{c.name}"] for c in tables.steps.c}
         outcomes = {c.name: fields[f"outcome_{c.name}"] for c in tables.outcomes.c}
         outcome = None if outcomes["status"] is None else outcome_of(outcomes)
-        found.append(Waiting(step=step_of(steps), owner=owner, outcome=outcome))
-    return found
+        steps_waiting.append(Waiting(step=step_of(steps), owner=owner, outcome=outcome))
+    return steps_waiting
 
 
 def _waiting() -> Select[tuple[object, ...]]:
-    """Begins, as SQLite would not by itself, with the few queries that are open."""
+    # `IN (open queries)` makes SQLite begin with these few.
     steps, outcomes = tables.steps, tables.outcomes
     of_owner = outcomes.alias("of_owner")
     owners_query = tables.steps.alias("owners")
@@ -99,7 +98,7 @@ def _waiting() -> Select[tuple[object, ...]]:
         .where(
             steps.c.query_id.in_(select(tables.progress.c.query_id).where(tables.OPEN)),
             shared_steps.c.owner != steps.c.step_id,
-            ~exists().where(DECIDING),
+            ~exists().where(DECIDING_OUTCOME),
             (of_owner.c.step_id.is_not(None)) | ended,
         )
         .order_by(steps.c.asked_at)

@@ -1,7 +1,6 @@
-"""Evaluation runs: ordering one, and working on it alone.
+"""Evaluation runs, and the lease of the evaluator that works on one. All may raise TransientError.
 
-An evaluator owns a run for as long as it renews its ownership; when it was killed another takes
-over. All may raise TransientError.
+An evaluator owns a run until its lease expires; it renews the lease while it works.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, select, update
 
 from colm.db.connection import autocommit, transaction
-from colm.db.schema.run_tables import once, run_events, run_states, runs
+from colm.db.record.upserts import insert_new
+from colm.db.schema.run_tables import run_events, run_states, runs
 from colm.models.errors import CallerError, InvalidAsk
 
-#: open: to be worked on. failed: its data cannot be read as it was; can be resumed.
+#: failed: its data cannot be read as before; it can be resumed.
 RunState = Literal["open", "paused", "cancelled", "failed", "done"]
 
-#: What each command may be said to, and what the run then is.
+#: Command -> (states in which it is allowed, the new state).
 _CHANGES: dict[str, tuple[tuple[RunState, ...], RunState]] = {
     "paused": (("open",), "paused"),
     "resumed": (("paused", "failed"), "open"),
@@ -30,25 +30,25 @@ _CHANGES: dict[str, tuple[tuple[RunState, ...], RunState]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """An evaluation as it was ordered, and where it stands."""
+    """A run as ordered, and its state."""
 
     run: str
     config: dict[str, Any]
     ordered_at: datetime
     state: RunState
-    #: What it waits for, or why it failed.
+    #: The reason for waiting or failure.
     note: str
-    #: Of the whole plan; None until an evaluator has read the data.
+    #: Units of the whole plan; None until the data are read.
     units: int | None
-    #: A digest of the examples; None until then.
+    #: Digest of the examples; None until they are read.
     data: str | None
     owner: str | None
     owned_until: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happened to a run as a whole."""
+class RunEvent:
+    """An event of a run."""
 
     seq: int
     at: datetime
@@ -62,49 +62,49 @@ _RUN = select(*runs.c, *(c for c in run_states.c if c.name != "run")).join_from(
 def order(
     engine: Engine, run: str, config: dict[str, Any], now: datetime, problem: str | None = None
 ) -> bool:
-    """Record a run: open, or failed where there is a problem with it.
+    """Record a run: open, or failed with a `problem`. False if it was recorded before.
 
-    False where it was recorded before; raises InvalidAsk if it was as something else.
+    Raises InvalidAsk for a recorded run with another configuration.
     """
     with transaction(engine) as connection:
         row = {"run": run, "config": config, "ordered_at": now}
-        if connection.execute(once(connection, runs), row).rowcount == 1:
+        if insert_new(connection, runs, row):
             state = {"state": "open" if problem is None else "failed", "note": problem or ""}
             connection.execute(insert(run_states), {"run": run, **state})
-            _tell(connection, run, now, "ordered", "")
+            _add_event(connection, run, now, "ordered", "")
             return True
-        known = connection.scalar(select(runs.c.config).where(runs.c.run == run))
-    if known != config:
-        raise InvalidAsk(f"there is a run {run!r} of another configuration; choose another name")
+        stored_config = connection.scalar(select(runs.c.config).where(runs.c.run == run))
+    if stored_config != config:
+        raise InvalidAsk(f"run {run!r} exists with another configuration: choose another name")
     return False
 
 
 def find(engine: Engine, run: str) -> Run:
-    """The run called `run`. Raises CallerError if there is none."""
+    """The run. Raises CallerError if there is none."""
     with autocommit(engine) as connection:
         row = connection.execute(_RUN.where(runs.c.run == run)).one_or_none()
     if row is None:
-        raise CallerError(f"there is no run {run!r}; `colm run list` tells which there are")
+        raise CallerError(f"there is no run {run!r}; `colm run list` lists them")
     return _run_of(row)
 
 
-def known_runs(engine: Engine, state: RunState | None = None, limit: int = 1000) -> list[Run]:
-    """The latest runs, newest first; of one state, or of any."""
-    found = _RUN if state is None else _RUN.where(run_states.c.state == state)
+def list_runs(engine: Engine, state: RunState | None = None, limit: int = 1000) -> list[Run]:
+    """The latest runs, newest first; of one state or of any."""
+    statement = _RUN if state is None else _RUN.where(run_states.c.state == state)
     with autocommit(engine) as connection:
-        rows = connection.execute(found.order_by(runs.c.ordered_at.desc()).limit(limit))
+        rows = connection.execute(statement.order_by(runs.c.ordered_at.desc()).limit(limit))
         return [_run_of(row) for row in rows]
 
 
-def events(engine: Engine, run: str) -> list[Event]:
-    """What happened to the run, oldest first."""
+def events(engine: Engine, run: str) -> list[RunEvent]:
+    """The events of the run, oldest first."""
     columns = (run_events.c.seq, run_events.c.at, run_events.c.what, run_events.c.by)
-    told = select(*columns).where(run_events.c.run == run).order_by(run_events.c.seq)
+    statement = select(*columns).where(run_events.c.run == run).order_by(run_events.c.seq)
     with autocommit(engine) as connection:
-        return [Event(**row._mapping) for row in connection.execute(told)]
+        return [RunEvent(**row._mapping) for row in connection.execute(statement)]
 
 
-def take(
+def acquire(
     engine: Engine,
     run: str,
     owner: str,
@@ -113,22 +113,22 @@ def take(
     until: datetime,
     alive: Callable[[str], bool] = lambda _owner: True,
 ) -> bool:
-    """Make `owner` the one at work on `run`, if it is open and nobody else is.
+    """Lease the run to `owner` until `until`. False if it is not open or leased to another.
 
-    Somebody else is at work until its time is over, or until `alive` says that it is gone.
+    A lease ends early if `alive(owner)` is False.
     """
     with transaction(engine) as connection:
-        found = _locked(connection, run)
-        if found.state != "open" or _owned_by_another(found, owner, now, alive):
+        state = _locked(connection, run)
+        if state.state != "open" or _owned_by_another(state, owner, now, alive):
             return False
         _set(connection, run, owner=owner, owned_until=until, note="")
-        if found.owner != owner:
-            _tell(connection, run, now, "taken", owner)
+        if state.owner != owner:
+            _add_event(connection, run, now, "taken", owner)
         return True
 
 
 def renew(engine: Engine, run: str, owner: str, until: datetime) -> RunState | None:
-    """Go on owning the run; its state, or None if somebody else owns it now."""
+    """Extend the lease. Returns the run's state; None if another owns it."""
     mine = update(run_states).where(run_states.c.run == run, run_states.c.owner == owner)
     with transaction(engine) as connection:
         if connection.execute(mine.values(owned_until=until)).rowcount == 0:
@@ -146,61 +146,68 @@ def release(
     note: str = "",
     state: RunState | None = None,
 ) -> None:
-    """Stop owning the run, with a `note` for who reads it, and set it to `state` if it is open."""
+    """End the lease with a `note`, and set an open run to `state`."""
     with transaction(engine) as connection:
-        found = _locked(connection, run)
-        if found.owner != owner:
+        current = _locked(connection, run)
+        if current.owner != owner:
             return
         changes: dict[str, Any] = {"owner": None, "owned_until": None, "note": note}
-        if state is not None and found.state == "open":
+        if state is not None and current.state == "open":
             changes["state"] = state
-            _tell(connection, run, now, state, owner)
+            _add_event(connection, run, now, state, owner)
         else:
-            _tell(connection, run, now, "given back", owner)
+            _add_event(connection, run, now, "given back", owner)
         _set(connection, run, **changes)
 
 
-def describe(
-    engine: Engine, run: str, owner: str, *, planned: int, data: str, at: datetime, told: str = ""
+def set_plan(
+    engine: Engine,
+    run: str,
+    owner: str,
+    *,
+    planned: int,
+    data: str,
+    at: datetime,
+    summary: str = "",
 ) -> bool:
-    """Note how many units the run has and of which data; False if it was of other data before.
+    """Record the run's number of units and digest of the data. False if the data have changed.
 
-    The first time `told` becomes an event: what there is to say of the data.
+    On the first call `summary` becomes an event.
     """
     with transaction(engine) as connection:
-        found = _locked(connection, run)
-        if found.data is not None and found.data != data:
+        state = _locked(connection, run)
+        if state.data is not None and state.data != data:
             return False
-        if found.owner == owner and found.data is None:
+        if state.owner == owner and state.data is None:
             _set(connection, run, units=planned, data=data)
-            if told:
-                _tell(connection, run, at, told, owner)
+            if summary:
+                _add_event(connection, run, at, summary, owner)
         return True
 
 
 def change(
     engine: Engine, run: str, what: Literal["paused", "resumed", "cancelled"], now: datetime
 ) -> RunState:
-    """Pause, resume or cancel a run; its new state. Raises CallerError where it cannot be."""
+    """Pause, resume or cancel a run. Returns its state. Raises CallerError if not allowed."""
     find(engine, run)
     allowed, state = _CHANGES[what]
     with transaction(engine) as connection:
-        found = _locked(connection, run)
-        if found.state == state:
+        current = _locked(connection, run)
+        if current.state == state:
             return state
-        if found.state not in allowed:
-            raise CallerError(f"run {run} is {found.state}: it cannot be {what}")
+        if current.state not in allowed:
+            raise CallerError(f"run {run} is {current.state}: it cannot be {what}")
         _set(connection, run, state=state, note="")
-        _tell(connection, run, now, what, "")
+        _add_event(connection, run, now, what, "")
         return state
 
 
 def _owned_by_another(
-    found: Row[Any], owner: str, now: datetime, alive: Callable[[str], bool]
+    state: Row[Any], owner: str, now: datetime, alive: Callable[[str], bool]
 ) -> bool:
-    if found.owner in (None, owner) or found.owned_until < now:
+    if state.owner in (None, owner) or state.owned_until < now:
         return False
-    return alive(found.owner)
+    return alive(state.owner)
 
 
 def _run_of(row: Row[Any]) -> Run:
@@ -218,7 +225,7 @@ def _set(connection: Connection, run: str, **changes: Any) -> None:
     connection.execute(update(run_states).where(run_states.c.run == run).values(**changes))
 
 
-def _tell(connection: Connection, run: str, now: datetime, what: str, by: str) -> None:
+def _add_event(connection: Connection, run: str, now: datetime, what: str, by: str) -> None:
     latest = select(func.coalesce(func.max(run_events.c.seq), 0)).where(run_events.c.run == run)
     seq = (connection.scalar(latest) or 0) + 1
     row = {"run": run, "seq": seq, "at": now, "what": what, "by": by}

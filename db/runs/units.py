@@ -1,7 +1,6 @@
-"""The units of a run that are done, and which queries have ended.
+"""Completed units of a run. All may raise TransientError.
 
-A unit is committed once, whoever does it, so that two evaluators at work on one run for a moment
-cost nothing but work. All may raise TransientError.
+A unit is committed once, even by two evaluators.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Engine, select
 
 from colm.db.connection import autocommit, transaction
-from colm.db.schema.run_tables import once, units
+from colm.db.record.upserts import insert_new
+from colm.db.schema.run_tables import units
 
-#: What the grader says; unparsable: it found no answer in the text; error: it could not do its
-#: work; failed: the query ended without an answer.
+#: unparsable: no answer in the text; error: the grader failed; failed: the query failed.
 UnitStatus = Literal["correct", "wrong", "unparsable", "error", "failed"]
 
 
 class UnitKey(NamedTuple):
-    """What names a unit within its run."""
+    """Key of a unit within its run."""
 
     entry: str
     example: str
@@ -30,7 +29,7 @@ class UnitKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """What came of one strategy on one example under one seed."""
+    """Result of one strategy on one example under one seed."""
 
     entry: str
     example: str
@@ -38,18 +37,17 @@ class Unit:
     query_id: str
     at: datetime
     status: UnitStatus
-    #: What the grader took for the answer.
+    #: The answer that the grader extracted.
     extracted: str | None
-    #: Why it is not right, where there is something to say.
     reason: str | None
     #: Grades by client: {"ada": {"draft": "wrong", "refined": "correct"}}; None without a text.
     clients: dict[str, Any]
     detail: dict[str, Any]
     prompt_tokens: int
     completion_tokens: int
-    #: The cost ledger of the query, as if nothing had been shared.
+    #: The cost ledger of the query; shared steps count in full.
     ledger: list[Any]
-    #: From the ask to the answer, beside everything else that ran then.
+    #: From question to answer, under the load of the run.
     seconds: float
 
     @property
@@ -58,23 +56,22 @@ class Unit:
 
 
 def add_unit(engine: Engine, run: str, unit: Unit) -> bool:
-    """Commit a unit that is done; False if it was committed before."""
+    """Commit a completed unit. False if it was committed before."""
     with transaction(engine) as connection:
-        row = {"run": run, **asdict(unit)}
-        return connection.execute(once(connection, units), row).rowcount == 1
+        return insert_new(connection, units, {"run": run, **asdict(unit)})
 
 
-def done_units(engine: Engine, run: str) -> set[UnitKey]:
-    """Which units of the run are done."""
+def completed_units(engine: Engine, run: str) -> set[UnitKey]:
+    """Keys of the completed units."""
     named = select(units.c.entry, units.c.example, units.c.seed).where(units.c.run == run)
     with autocommit(engine) as connection:
         return {UnitKey(*row) for row in connection.execute(named)}
 
 
 def units_of(engine: Engine, run: str) -> list[Unit]:
-    """Every unit of the run that is done, in the order of example, seed and entry."""
+    """The completed units, by example, seed and entry."""
     columns = [column for column in units.c if column.name != "run"]
-    found = select(*columns).where(units.c.run == run)
-    found = found.order_by(units.c.example, units.c.seed, units.c.entry)
+    statement = select(*columns).where(units.c.run == run)
+    statement = statement.order_by(units.c.example, units.c.seed, units.c.entry)
     with autocommit(engine) as connection:
-        return [Unit(**row._mapping) for row in connection.execute(found)]
+        return [Unit(**row._mapping) for row in connection.execute(statement)]

@@ -1,7 +1,6 @@
-"""The tables of the audit: erasures, seals and what they cover, tombstones, permits.
+"""Tables of the audit: erasures, checkpoints, tombstones, permits.
 
-`erasures` is chained like the rest of a query's life. The others outlive the queries that they name
-and refer to none.
+`erasures` is part of a query's chain. The others outlive their queries and have no foreign key.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from colm.db.columns import PlainText, UtcDateTime
 from colm.db.schema.metadata import metadata, of_query, row_hash
 from colm.db.schema.triggers import append_only_triggers
 
-#: The texts of all rows of the query with a lower `seq` were erased.
+#: An erasure of the texts of all rows of the query with a lower `seq`.
 erasures = Table(
     "erasures",
     metadata,
@@ -26,8 +25,9 @@ erasures = Table(
     row_hash(),
 )
 
-#: A signed statement of how long the chains of some ended queries were, and how they ended.
-seals = Table(
+#: A checkpoint: the signed Merkle root over the chains of some ended queries. The tables
+#: and columns keep their first name, seal: so do stored exports and signing domains.
+checkpoints = Table(
     "seals",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
@@ -40,8 +40,8 @@ seals = Table(
     Column("hash", PlainText, nullable=False),
 )
 
-#: What a seal covers: a query's chain up to this length. `head` is null where it has no hashes.
-sealed = Table(
+#: A query's chain up to `length`, covered by a checkpoint. `head` is null where it has no hashes.
+covered_queries = Table(
     "sealed",
     metadata,
     Column("seal", Integer, ForeignKey("seals.number"), primary_key=True, autoincrement=False),
@@ -50,9 +50,9 @@ sealed = Table(
     Column("length", Integer, nullable=False),
     Column("head", PlainText),
 )
-Index(None, sealed.c.query_id)
+Index(None, covered_queries.c.query_id)
 
-#: What is left of a purged query.
+#: The remains of a purged query.
 tombstones = Table(
     "tombstones",
     metadata,
@@ -65,10 +65,10 @@ tombstones = Table(
     Column("signature", PlainText),
 )
 
-#: What the transaction that inserted the row may do to append-only tables. Empty for all others.
+#: Operations that the inserting transaction may do on append-only tables; else empty.
 permits = Table("permits", metadata, Column("operation", PlainText, primary_key=True))
 
 append_only_triggers(erasures, purged=True)
-for _table in (seals, sealed, tombstones):
+for _table in (checkpoints, covered_queries, tombstones):
     append_only_triggers(_table)
-AUDIT_TABLES = (erasures, seals, sealed, tombstones, permits)
+AUDIT_TABLES = (erasures, checkpoints, covered_queries, tombstones, permits)

@@ -1,4 +1,4 @@
-"""The table of images. The record names an image by its sha256: erasing one leaves it whole."""
+"""The table of images. The record names an image by its sha256."""
 
 from __future__ import annotations
 

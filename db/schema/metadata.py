@@ -1,4 +1,4 @@
-"""What all tables have in common: one catalogue, names by one rule, columns that many have."""
+"""The catalogue of tables with its naming rule, and columns that several tables share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ metadata = MetaData(
 
 
 def of_query(*, primary_key: bool = False) -> Column[str]:
-    """The query that a row tells of."""
+    """Foreign key of a row's query."""
     return Column(
         "query_id",
         PlainText,
@@ -29,16 +29,10 @@ def of_query(*, primary_key: bool = False) -> Column[str]:
 
 
 def row_hash() -> Column[str]:
-    """The row's place in its query's chain (`colm.db.integrity.hash_chain`);
-
-    null before migration 0003.
-    """
+    """The row's hash in its query's chain; null before migration 0003."""
     return Column("hash", PlainText)
 
 
 def text_digests() -> tuple[Column[object], Column[object]]:
-    """What stands for the row's texts in its hash, and the salts that tie the one to the other.
-
-    Salts are null once the texts are erased.
-    """
+    """Digests of the row's texts, and their salts; salts are null once the texts are erased."""
     return Column("digests", Json), Column("salts", Json)

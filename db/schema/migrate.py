@@ -1,7 +1,6 @@
-"""Bringing a database to the tables of this version of CoLM.
+"""Migration of a database to this version's tables.
 
-Several processes may do so at once: one migrates, the others wait and find nothing left to do. A
-migration that fails leaves the database as it was.
+Processes may migrate at once: one does, the others wait. A failed migration is rolled back.
 """
 
 from __future__ import annotations
@@ -21,19 +20,16 @@ from colm.db.connection import connect, snapshot, transaction
 from colm.db.sqlite_file import is_missing
 from colm.models.errors import SettingsError
 
-#: Held on PostgreSQL while migrating; any number that no other program uses. SQLite's write lock
-#: needs no name.
+#: PostgreSQL advisory lock of a migration; any number that no other program uses.
 _LOCK = 0x436F4C4D
 
-#: The migrations of this version of CoLM.
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
 def upgrade(url: str, migrations: Path = MIGRATIONS) -> None:
-    """Apply every migration that `pending` names, in one transaction.
+    """Apply every pending migration in one transaction.
 
-    Raises SettingsError if the database is newer than this version of CoLM, TransientError if it
-    is away.
+    Raises SettingsError if the database is newer than this version, TransientError if it is away.
     """
     with _migrating(url) as connection:
         if _missing(connection, migrations):
@@ -41,10 +37,7 @@ def upgrade(url: str, migrations: Path = MIGRATIONS) -> None:
 
 
 def pending(url: str, migrations: Path = MIGRATIONS) -> list[str]:
-    """The migrations that the database at `url` still lacks, oldest first, each in one line.
-
-    Raises like `upgrade`.
-    """
+    """The pending migrations, oldest first, one line each. Raises like `upgrade`."""
     engine = connect(url, pool_size=1)
     nothing = is_missing(engine.url)
     missing = _in_order(migrations) if nothing else _read_missing(engine, migrations)
@@ -52,10 +45,7 @@ def pending(url: str, migrations: Path = MIGRATIONS) -> list[str]:
 
 
 def new(url: str, subject: str, migrations: Path = MIGRATIONS) -> None:
-    """Write a migration from the database at `url`, fully upgraded, to `db.schema.tables`.
-
-    For developers: review it by hand and add what Alembic does not see, such as triggers.
-    """
+    """Autogenerate a migration to `db.schema.tables` (for developers). Add triggers by hand."""
     with _migrating(url) as connection:
         number = f"{len(list(_scripts(migrations).walk_revisions())) + 1:04d}"
         command.revision(_config(migrations, connection), subject, autogenerate=True, rev_id=number)
@@ -74,13 +64,13 @@ def _missing(connection: Connection, migrations: Path) -> list[Script]:
     applied = MigrationContext.configure(connection).get_current_revision()
     if applied is None:
         return scripts
-    known = [script.revision for script in scripts]
-    if applied not in known:
+    revisions = [script.revision for script in scripts]
+    if applied not in revisions:
         raise SettingsError(
-            f"the database was migrated to {applied} by a newer version of CoLM than this, which "
-            f"knows migrations up to {known[-1]}"
+            f"the database was migrated to {applied} by a newer CoLM; this one has migrations "
+            f"up to {revisions[-1]}: install the newer version"
         )
-    return scripts[known.index(applied) + 1 :]
+    return scripts[revisions.index(applied) + 1 :]
 
 
 def _in_order(migrations: Path) -> list[Script]:
@@ -93,7 +83,7 @@ def _migrating(url: str) -> Iterator[Connection]:
     try:
         with transaction(engine) as connection:
             if connection.dialect.name == "postgresql":
-                # Whoever migrates may take its time: with tables of millions of rows it does.
+                # A migration of millions of rows takes its time.
                 connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
             yield connection
@@ -102,7 +92,6 @@ def _migrating(url: str) -> Iterator[Connection]:
 
 
 def _config(migrations: Path, connection: Connection | None = None) -> Config:
-    # Alembic's own words about what it does are for its command line.
     config = Config(stdout=StringIO(), attributes={"connection": connection})
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")

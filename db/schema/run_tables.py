@@ -1,19 +1,14 @@
-"""The tables of evaluation: runs, what came of each of their units, steps that queries share.
+"""Tables of evaluation: runs, their units, steps that queries share.
 
-A run is told by append-only rows too: what was ordered, what happened to it, one row for every unit
-that is done. `run_states` is the one table of these whose rows change: who works on a run now.
-Nothing here says anything of a query that `colm.db.schema.tables` does not.
+Append-only, except `run_states`, which holds the current evaluator of a run.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Connection,
     Double,
     ForeignKey,
     Index,
@@ -21,13 +16,12 @@ from sqlalchemy import (
     Table,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from colm.db.columns import Json, PlainText, UtcDateTime
 from colm.db.schema.tables import metadata as metadata
 from colm.db.schema.triggers import append_only_triggers
 
-#: Of a row in `shared_steps`: the step that is generated for the others.
+#: Of a row in `shared_steps`: its step is the generated one.
 OWNS = text("step_id = owner")
 
 
@@ -35,7 +29,7 @@ def _run(*, primary_key: bool = True) -> Column[str]:
     return Column("run", PlainText, ForeignKey("runs.run"), primary_key=primary_key, nullable=False)
 
 
-#: What was ordered.
+#: Runs as ordered.
 runs = Table(
     "runs",
     metadata,
@@ -45,7 +39,7 @@ runs = Table(
 )
 Index(None, runs.c.ordered_at)
 
-#: Where a run stands. `owner` is the evaluator at work on it, `owned_until` when it is given up.
+#: State of a run; `owner` is its evaluator, whose lease ends at `owned_until`.
 run_states = Table(
     "run_states",
     metadata,
@@ -59,7 +53,7 @@ run_states = Table(
     CheckConstraint("state IN ('open', 'paused', 'cancelled', 'failed', 'done')", name="state"),
 )
 
-#: What happened to a run as a whole: taken, given back, paused, resumed, cancelled, done.
+#: Events of a run: taken, given back, paused, resumed, cancelled, done.
 run_events = Table(
     "run_events",
     metadata,
@@ -70,7 +64,7 @@ run_events = Table(
     Column("by", PlainText, nullable=False),
 )
 
-#: A unit that is done: one strategy of the run on one example under one seed.
+#: Completed units: one strategy on one example under one seed.
 units = Table(
     "units",
     metadata,
@@ -108,22 +102,13 @@ Index("uq_shared_steps_owner", shared_steps.c.run, shared_steps.c.key, unique=Tr
 Index(None, shared_steps.c.owner)
 Index(None, shared_steps.c.run)
 
-#: What a unit quotes of its query, and an erasure replaces.
+#: Texts of a unit, quoted from its query: an erasure replaces them.
 UNIT_TEXTS = ("extracted", "reason", "detail")
-#: Of a run that may still ask, and hand what one query said to another.
-GOING_ON = run_states.c.state.not_in(("cancelled", "done"))
-#: All of them: what `colm.db.schema.tables.metadata` holds beside the record once this module is
-#: imported.
+#: Of a run that may still ask and share completions among its queries.
+RUN_IS_OPEN = run_states.c.state.not_in(("cancelled", "done"))
 RUN_TABLES = (runs, run_states, run_events, units, shared_steps)
 
 for _table in (runs, run_events):
     append_only_triggers(_table)
 append_only_triggers(units, erasable=UNIT_TEXTS)
 append_only_triggers(shared_steps, purged=True)
-
-
-def once(connection: Connection, table: Table) -> Any:
-    """An INSERT into `table` that leaves a row of the same key as it is; `rowcount` tells."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()

@@ -1,12 +1,9 @@
-"""The tables of the record.
+"""Tables of the record.
 
-A query's life is told by append-only rows: what was asked, the steps, what became of them, what was
-decided, the answer. Each carries a `seq`: gap-free within its query, across these tables, taken
-under the lock on the query's row in `progress`, so that the rows of a query have one order and a
-missing one can be seen; and a `hash` over itself and the row before
-(`colm.db.integrity.hash_chain`). `progress` is the only table with rows that change. `dispatches`
-and `dead_letters` are append-only too but tell of the transport, not of the query: they have no
-`seq` and are in no chain.
+Append-only rows hold a query's life: the question, steps, outcomes, decisions, the answer. Each has
+a `seq`, gap-free within its query across these tables, taken under the lock on the query's row in
+`progress`, and a `hash` over itself and its predecessor (`colm.db.integrity.hash_chain`). Only rows
+of `progress` change. `dispatches` and `dead_letters` are append-only but outside the chain.
 """
 
 from __future__ import annotations
@@ -32,18 +29,15 @@ from colm.db.schema.metadata import metadata as metadata
 from colm.db.schema.metadata import of_query, row_hash, text_digests
 from colm.db.schema.triggers import append_only_triggers
 
-# The conditions of partial indexes. Queries use these very words: SQLite takes an index for the
-# words in which it was made and for no others, `open = 1` for one.
+# Conditions of partial indexes. SQLite uses such an index only for a query with the same text.
 
-#: Of a query in `progress`: no answer is recorded yet.
+#: Of a query in `progress`: no answer is recorded.
 OPEN = text("open")
-#: Of a row in `outcomes`: it decides what became of its step.
+#: Of a row in `outcomes`: the deciding one of its step.
 DECIDES = text("status <> 'late'")
-#: Of an ended query in `progress`: it has grown since its last seal, or has none.
-UNSEALED = text("NOT open AND NOT sealed")
-
-
-#: What was asked. An ask that was refused has no plan: everything after `asked_at` is null.
+#: Of an ended query in `progress`: no checkpoint covers its latest row.
+UNCOVERED = text("NOT open AND NOT sealed")
+#: Questions. A refused one has no plan: columns after `asked_at` are null.
 queries = Table(
     "queries",
     metadata,
@@ -66,7 +60,7 @@ queries = Table(
 )
 Index(None, queries.c.asked_at)
 
-#: Where a query stands: locked while a coordinator works on it, and the only rows that change.
+#: State of a query; a coordinator locks its row.
 progress = Table(
     "progress",
     metadata,
@@ -80,13 +74,10 @@ progress = Table(
 )
 Index(None, progress.c.wake_at, postgresql_where=OPEN, sqlite_where=OPEN)
 Index(
-    "ix_progress_unsealed",
-    progress.c.query_id,
-    postgresql_where=UNSEALED,
-    sqlite_where=UNSEALED,
+    "ix_progress_unsealed", progress.c.query_id, postgresql_where=UNCOVERED, sqlite_where=UNCOVERED
 )
 
-#: A round, from the moment that its first step is asked.
+#: Rounds, from their first step on.
 rounds = Table(
     "rounds",
     metadata,
@@ -98,7 +89,7 @@ rounds = Table(
     UniqueConstraint("query_id", "seq"),
 )
 
-#: What was asked of a participant: the whole prompt.
+#: Steps with their whole prompt.
 steps = Table(
     "steps",
     metadata,
@@ -123,7 +114,7 @@ steps = Table(
     UniqueConstraint("query_id", "round", "act", "participant", "index"),
 )
 
-#: What became of a step: one row decides, any number came late and changed nothing.
+#: Outcomes of steps: one row decides; late ones change nothing.
 outcomes = Table(
     "outcomes",
     metadata,
@@ -156,9 +147,8 @@ outcomes = Table(
     row_hash(),
     CheckConstraint("status IN ('completed', 'failed', 'expired', 'late')", name="status"),
 )
-# A purge removes steps, and the database then looks for outcomes that refer to them.
+# For the foreign-key check when a purge deletes steps.
 Index(None, outcomes.c.step_id)
-# At most one row a step decides.
 Index(
     "uq_outcomes_deciding",
     outcomes.c.step_id,
@@ -167,7 +157,7 @@ Index(
     sqlite_where=DECIDES,
 )
 
-#: What was told of a step that may have killed a worker (`colm.models.messages.Attempt`).
+#: Attempts at steps that may have killed a worker (`colm.models.messages.Attempt`).
 attempts = Table(
     "attempts",
     metadata,
@@ -184,7 +174,7 @@ attempts = Table(
 )
 Index(None, attempts.c.step_id)
 
-#: What the strategy decided, in words and in data.
+#: Decisions of the strategy.
 decisions = Table(
     "decisions",
     metadata,
@@ -199,7 +189,7 @@ decisions = Table(
     row_hash(),
 )
 
-#: What ended a query. A refused ask has a reason and no answer document.
+#: Ends of queries. A refused question has a reason and no answer.
 answers = Table(
     "answers",
     metadata,
@@ -208,7 +198,7 @@ answers = Table(
     Column("status", PlainText, nullable=False),
     Column("reason", PlainText),
     Column("answer", Json),
-    # The query's own, repeated for the index: the latest queries of one status.
+    # Repeated from the query for the index of the latest queries of a status.
     Column("asked_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime, nullable=False),
     *text_digests(),
@@ -217,7 +207,7 @@ answers = Table(
 )
 Index(None, answers.c.status, answers.c.asked_at)
 
-#: A step's message is in its queue: one row each time that it was published.
+#: Publications of a step's message.
 dispatches = Table(
     "dispatches",
     metadata,
@@ -225,7 +215,7 @@ dispatches = Table(
     Column("at", UtcDateTime, primary_key=True),
 )
 
-#: A message given up on.
+#: Messages that were rejected for good.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -241,7 +231,7 @@ dead_letters = Table(
 Index(None, dead_letters.c.at)
 Index(None, dead_letters.c.query_id)
 
-#: The rows of a query's life, in the order in which they may be inserted.
+#: Tables of a query's chain, in the order of insertion.
 CHAINED = (queries, rounds, steps, attempts, outcomes, decisions, answers, erasures)
 
 for _table in CHAINED[:-1]:

@@ -1,10 +1,7 @@
-"""Triggers that refuse to change or remove what was recorded, whoever asks.
+"""Triggers that make tables append-only.
 
-Two operations get through, each only while its own transaction holds a row in `permits`, which no
-other transaction ever sees: `purge` may remove rows, `erase` may replace texts and nothing else.
-
-They guard against mistakes in our code and in an operator's SQL, not against the database's owner,
-who can drop them: that is what the audit is for (docs/audit.md).
+Two operations pass, each while its own transaction holds a row in `permits`: `purge` deletes rows,
+`erase` replaces texts. The database owner can drop triggers; the audit finds that.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from sqlalchemy import Connection, Table, event, text
 
 Operation = Literal["purge", "erase"]
 
-#: Where a table keeps how it was made append-only.
+#: Key in `Table.info` of the arguments of `statements`.
 _OPTIONS = "append_only"
 
 _REFUSAL = "{table} is append-only: what was recorded of a query is never changed or removed"
@@ -35,7 +32,7 @@ BEGIN
 END $$
 """
 
-# Once a statement, so that an INSERT pays nothing and a TRUNCATE is seen too.
+# FOR EACH STATEMENT also fires on TRUNCATE.
 _POSTGRESQL_TRIGGER = """
 CREATE TRIGGER {table}_{name} BEFORE {events} ON {table}
 FOR EACH STATEMENT EXECUTE FUNCTION colm_refuse_change({permit})
@@ -48,38 +45,37 @@ BEGIN SELECT RAISE(ABORT, '{refusal} ({event})'); END
 
 
 def statements(
-    dialect: str, table: str, *, purged: bool = False, kept: Sequence[str] = ()
+    dialect: str, table: str, *, purged: bool = False, unchangeable: Sequence[str] = ()
 ) -> list[str]:
-    """The SQL that makes `table` append-only on a database of this dialect.
+    """The SQL that makes `table` append-only.
 
-    `purged`: the operation purge removes its rows. `kept`: its other columns are texts, which the
-    operation erase replaces.
+    `purged`: `purge` may delete its rows. `unchangeable`: `erase` may replace its other columns.
     """
     if dialect == "postgresql":
-        return [_POSTGRESQL_FUNCTION, *_on_postgresql(table, purged, kept)]
-    return list(_on_sqlite(table, purged, kept))
+        return [_POSTGRESQL_FUNCTION, *_on_postgresql(table, purged, unchangeable)]
+    return list(_on_sqlite(table, purged, unchangeable))
 
 
-def _on_postgresql(table: str, purged: bool, kept: Sequence[str]) -> Iterator[str]:
-    if not purged and not kept:
+def _on_postgresql(table: str, purged: bool, unchangeable: Sequence[str]) -> Iterator[str]:
+    if not purged and not unchangeable:
         every = "UPDATE OR DELETE OR TRUNCATE"
         yield _POSTGRESQL_TRIGGER.format(table=table, name="append_only", events=every, permit="")
         return
-    parts = [("append_only", _update_of(kept) + " OR TRUNCATE", "")]
+    parts = [("append_only", _update_of(unchangeable) + " OR TRUNCATE", "")]
     parts.append(("append_only_delete", "DELETE", "'purge'" if purged else ""))
-    if kept:
+    if unchangeable:
         parts.append(("append_only_update", "UPDATE", "'erase'"))
     for name, events, permit in parts:
         yield _POSTGRESQL_TRIGGER.format(table=table, name=name, events=events, permit=permit)
 
 
-def _on_sqlite(table: str, purged: bool, kept: Sequence[str]) -> Iterator[str]:
+def _on_sqlite(table: str, purged: bool, unchangeable: Sequence[str]) -> Iterator[str]:
     parts: list[tuple[str, str, Operation | None]] = [
-        ("UPDATE", "UPDATE", "erase" if kept else None),
+        ("UPDATE", "UPDATE", "erase" if unchangeable else None),
         ("DELETE", "DELETE", "purge" if purged else None),
     ]
-    if kept:
-        parts.append(("KEPT", _update_of(kept), None))
+    if unchangeable:
+        parts.append(("KEPT", _update_of(unchangeable), None))
     for name, events, operation in parts:
         condition = "\nWHEN " + _NO_PERMIT.format(operation=operation) if operation else ""
         yield _SQLITE_TRIGGER.format(
@@ -93,7 +89,7 @@ def _on_sqlite(table: str, purged: bool, kept: Sequence[str]) -> Iterator[str]:
 
 
 def triggers(dialect: str, table: Table) -> list[str]:
-    """The names of the triggers that keep `table` as it is; none for a table whose rows change."""
+    """The names of the triggers of `table`."""
     if _OPTIONS not in table.info:
         return []
     return re.findall(r"CREATE TRIGGER (\w+)", " ".join(_statements_of(dialect, table)))
@@ -111,9 +107,11 @@ def _update_of(columns: Iterable[str]) -> str:
 def append_only_triggers(
     table: Table, *, purged: bool = False, erasable: Sequence[str] = ()
 ) -> None:
-    """Have `table` made append-only wherever it is created; see `statements`."""
-    kept = [column.name for column in table.c if column.name not in erasable] if erasable else []
-    table.info[_OPTIONS] = {"purged": purged, "kept": kept}
+    """Create the triggers whenever `table` is created; see `statements`."""
+    unchangeable = (
+        [column.name for column in table.c if column.name not in erasable] if erasable else []
+    )
+    table.info[_OPTIONS] = {"purged": purged, "unchangeable": unchangeable}
 
     def protect(_table: Table, connection: Connection, **_options: object) -> None:
         for statement in _statements_of(connection.dialect.name, table):
@@ -124,7 +122,7 @@ def append_only_triggers(
 
 @contextmanager
 def with_permit(connection: Connection, operation: Operation) -> Iterator[None]:
-    """Let `operation` through, on this connection and within its transaction."""
+    """Permit `operation` in this transaction."""
     connection.execute(text("INSERT INTO permits (operation) VALUES (:name)"), {"name": operation})
     yield
     connection.execute(text("DELETE FROM permits WHERE operation = :name"), {"name": operation})

@@ -1,9 +1,7 @@
-"""What the docstring of a function that is to be completed says: its words, and its examples as
-tests, which are what code may be tried on ungraded.
+"""Tests from the docstring of a function to complete: code may run on them before it is graded.
 
-Pure. Tests come from the docstring alone, never from hidden tests. An example counts only where it
-says beyond doubt what is called and what comes of it: all else is left out, for a test that is
-misread would refuse right code.
+Pure. An example counts only if it states beyond doubt a call and its value: a misread test would
+refuse correct code. Hidden tests are never read.
 """
 
 from __future__ import annotations
@@ -15,9 +13,9 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 _PROMPT, _MORE = ">>>", "..."
-#: What stands between a call and its value, the longest first.
+#: Separators of a call and its value, longest first.
 _SIGNS = re.compile(r"==>|=>|==|➞|→|->|=")
-#: What an example may call beside the function itself. Not print, which shows and gives nothing.
+#: Builtins that an example may call. Not print: it returns nothing.
 _BUILTINS = frozenset(
     {"abs", "all", "any", "bool", "dict", "float", "int", "len", "list", "max", "min"}
     | {"range", "repr", "round", "set", "sorted", "str", "sum", "tuple"}
@@ -25,26 +23,25 @@ _BUILTINS = frozenset(
 
 
 def docstring_tests(prompt: str, name: str) -> str:
-    """Assertions for the examples in the docstring of the function `name`; empty without any."""
+    """Python assertions from the docstring examples of the function `name`; "" if none."""
     lines = [line.strip() for line in _docstring(prompt, name).splitlines()]
-    found = (_test(line, lines[place + 1 :], name) for place, line in enumerate(lines))
-    return "\n".join(dict.fromkeys(test for test in found if test is not None))
+    tests = (_test(line, lines[place + 1 :], name) for place, line in enumerate(lines))
+    return "\n".join(dict.fromkeys(test for test in tests if test is not None))
 
 
 def without_docstring(prompt: str, name: str) -> tuple[str, str]:
-    """`prompt` as far as the docstring of the function `name`, and what the docstring says.
+    """`prompt` before the docstring of the function `name`, and the docstring.
 
-    All of `prompt`, and nothing, where the function does not begin with one on lines of its own, or
-    where something follows it.
+    All of `prompt` and "" unless the docstring has lines of its own and nothing follows it.
     """
-    lines, found = prompt.splitlines(), _function(prompt, name)
-    told = ast.get_docstring(found) if found else None
-    if found is None or not told:
+    lines, function = prompt.splitlines(), _function(prompt, name)
+    docstring = ast.get_docstring(function) if function else None
+    if function is None or not docstring:
         return prompt.rstrip(), ""
-    first, after = found.body[0].lineno - 1, found.body[0].end_lineno
-    if first == found.lineno - 1 or any(line.strip() for line in lines[after:]):
+    first, after = function.body[0].lineno - 1, function.body[0].end_lineno
+    if first == function.lineno - 1 or any(line.strip() for line in lines[after:]):
         return prompt.rstrip(), ""
-    return "\n".join(lines[:first]).rstrip(), told
+    return "\n".join(lines[:first]).rstrip(), docstring
 
 
 def _function(prompt: str, name: str) -> ast.FunctionDef | None:
@@ -56,34 +53,36 @@ def _function(prompt: str, name: str) -> ast.FunctionDef | None:
 
 
 def _docstring(prompt: str, name: str) -> str:
-    found = _function(prompt, name)
-    return (ast.get_docstring(found) if found else None) or ""
+    function = _function(prompt, name)
+    return (ast.get_docstring(function) if function else None) or ""
 
 
 def _test(line: str, after: Sequence[str], name: str) -> str | None:
     if not line.startswith(_PROMPT):
         return _claim(line.lstrip("*- "), name)
-    more = list(takewhile(lambda one: one.startswith(_MORE), after))
-    source = "\n".join(one.removeprefix(_MORE) for one in [line.removeprefix(_PROMPT), *more])
-    shown = takewhile(lambda one: one and not one.startswith(_PROMPT), after[len(more) :])
-    if value := "\n".join(shown):
+    more = list(takewhile(lambda following: following.startswith(_MORE), after))
+    source = "\n".join(part.removeprefix(_MORE) for part in [line.removeprefix(_PROMPT), *more])
+    printed_lines = takewhile(
+        lambda following: following and not following.startswith(_PROMPT), after[len(more) :]
+    )
+    if value := "\n".join(printed_lines):
         return _printed(source.strip(), value, name)
     return _claim(source.strip(), name)
 
 
-def _printed(source: str, shown: str, name: str) -> str | None:
-    """`>>> f(1)`, and what an interpreter shows for it: a value that can be read back."""
-    asked, value = _expression(source), _value(shown)
-    if asked is None or value is None:
+def _printed(source: str, printed: str, name: str) -> str | None:
+    """A test from `>>> f(1)` and the literal that the interpreter prints."""
+    expression, value = _expression(source), _value(printed)
+    if expression is None or value is None:
         return None
-    named = {node.id for node in ast.walk(asked) if isinstance(node, ast.Name)}
+    named = {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
     if name not in named or not named <= {name} | _BUILTINS:
         return None
-    return f"assert ({ast.unparse(asked)}) == {value}"
+    return f"assert ({ast.unparse(expression)}) == {value}"
 
 
 def _claim(line: str, name: str) -> str | None:
-    """`f(1) == 2`, `f(1) => 2` and the like: nothing before the call, nothing after the value."""
+    """A test from a line such as `f(1) == 2` or `f(1) => 2`, with nothing else on it."""
     for sign in _SIGNS.finditer(line):
         left = line[: sign.start()]
         called, value = _expression(left), _value(line[sign.end() :].strip())
@@ -96,17 +95,17 @@ def _claim(line: str, name: str) -> str | None:
 
 
 def _calls(node: ast.expr, name: str) -> bool:
-    """Whether it calls the function `name`, with nothing but literals."""
+    """Whether `node` calls the function `name` with literals only."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == name
-        and all(_is_literal(one) for one in [*node.args, *(k.value for k in node.keywords)])
+        and all(_is_literal(arg) for arg in [*node.args, *(k.value for k in node.keywords)])
     )
 
 
 def _value(text: str) -> str | None:
-    """A literal as Python writes it. Not one in brackets that may have been meant for a tuple."""
+    """The literal in Python's form; None for one in brackets, which may be meant as a tuple."""
     node = _expression(text)
     if node is None or not _is_literal(node):
         return None
@@ -115,7 +114,7 @@ def _value(text: str) -> str | None:
 
 
 def _is_literal(node: ast.expr) -> bool:
-    if any(isinstance(one, ast.Constant) and one.value is ... for one in ast.walk(node)):
+    if any(isinstance(child, ast.Constant) and child.value is ... for child in ast.walk(node)):
         return False
     try:
         ast.literal_eval(node)
@@ -132,7 +131,7 @@ def _expression(text: str) -> ast.expr | None:
 def _parsed(text: str, mode: str) -> ast.AST | None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that Python does not know
+            warnings.simplefilter("ignore")  # of invalid escapes
             tree: ast.AST = compile(text, "<example>", mode, ast.PyCF_ONLY_AST)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None

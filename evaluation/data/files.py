@@ -1,7 +1,7 @@
-"""Reads the rows of a file or of a folder: JSON lines, JSON, and tables with commas or tabs.
+"""Reader of JSON lines, JSON, CSV and TSV files, and of folders of them.
 
-A row that cannot be read is told with its place. A file that cannot be read at all, or whose
-content is of another kind than its name says, raises InvalidAsk, which says what to do.
+An unreadable row is yielded with its place and reason. An unreadable file, or content that does not
+match the file's name, raises InvalidAsk.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from colm.evaluation.data.values import Cell, Row
 from colm.models.errors import InvalidAsk
 
-#: Where a row is, and the row; or why there is none.
-Found = tuple[str, Row | str]
+#: A place, with the row or the reason that there is none.
+LocatedRow = tuple[str, Row | str]
 
-#: First bytes of files that are no text, and what to do about each.
+#: First bytes of binary files, and advice.
 _BINARY: Final = (
     (b"\x1f\x8b", "is compressed with gzip: unpack it"),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it"),
@@ -34,22 +35,22 @@ _BINARY: Final = (
     (b"\xff\xfe", "is UTF-16: save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16: save it as UTF-8"),
 )
-#: Where an object keeps its rows: BIG-Bench Hard's files, and others.
+#: Keys of the rows in a JSON object (BIG-Bench Hard and others).
 _LISTS: Final = ("examples", "data", "rows", "questions", "items", "instances")
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
-# A table's cells may be as long as a JSON text: the default bound is 131,072 characters.
+# The default bound is 131,072 characters a cell.
 csv.field_size_limit(2**31 - 1)
 
 
 class _Repeated(dict[str, Any]):
-    """An object of JSON that has two values under one name."""
+    """A JSON object with two values under one name."""
 
     repeated = ""
 
 
-def rows_of(path: Path) -> Iterator[Found]:
-    """The rows of a file, or of a folder's files by name."""
+def rows_of(path: Path) -> Iterator[LocatedRow]:
+    """The rows of a file, or of a folder's files in order of their names. Raises InvalidAsk."""
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if _reads(p) and p.is_file())
         files = [file for file in files if not file.name.startswith(".")]
@@ -60,7 +61,7 @@ def rows_of(path: Path) -> Iterator[Found]:
     for file in files:
         if not _reads(file):
             raise InvalidAsk(
-                f"{file} ends with none of {', '.join(READERS)}: unpack it, or save it as one"
+                f"{file} is not a {', '.join(READERS)} file: unpack it, or save it as one"
             )
         reader = READERS[file.suffix.lower()]
         text = _text_of(file)
@@ -71,11 +72,11 @@ def rows_of(path: Path) -> Iterator[Found]:
 
 
 class _WrongKind(ValueError):
-    """The content of a file is of no kind that can be read."""
+    """The content is in no supported format."""
 
 
 class _NoJson(ValueError):
-    """Some text is no JSON."""
+    """The text is not JSON."""
 
 
 def _reads(file: Path) -> bool:
@@ -87,21 +88,21 @@ def _text_of(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise InvalidAsk(f"{file} cannot be read: {error}") from error
-    for start, told in _BINARY:
+    for start, advice in _BINARY:
         if content.startswith(start):
-            raise InvalidAsk(f"{file} cannot be read: it {told}")
+            raise InvalidAsk(f"{file} cannot be read: it {advice}")
     start = content[:200]
     if len(start) >= 4 and not (any(start[::2]) and any(start[1::2])):
-        raise InvalidAsk(f"{file} cannot be read: it is UTF-16, or no text: save it as UTF-8")
+        raise InvalidAsk(f"{file} cannot be read: it is UTF-16 or binary: save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidAsk(f"{file} cannot be read: {error}; save it as UTF-8") from error
 
 
-def _jsonl(text: str) -> Iterator[Found]:
-    """One object a line; or all of it as one JSON, where its first line is none."""
-    # Not splitlines: a text may hold line separators that JSON lets stand.
+def _jsonl(text: str) -> Iterator[LocatedRow]:
+    """One object a line; one JSON document if the first line is no object."""
+    # Not splitlines: JSON strings may contain Unicode line separators.
     lines = [(n, line.strip("\ufeff\r")) for n, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line.strip()]
     if lines and isinstance(_row_in(lines[0][1]), str):
@@ -116,8 +117,8 @@ def _jsonl(text: str) -> Iterator[Found]:
         yield str(number), _row_in(line)
 
 
-def _json(text: str) -> Iterator[Found]:
-    """A list of rows, or an object with one; JSON lines too, for many call them so."""
+def _json(text: str) -> Iterator[LocatedRow]:
+    """A list of rows or an object that holds one; JSON lines too, which often end in .json."""
     try:
         whole = _parsed(text)
     except _NoJson as error:
@@ -129,22 +130,21 @@ def _json(text: str) -> Iterator[Found]:
         yield from _of_json(whole)
 
 
-def _of_json(found: Any) -> Iterator[Found]:
-    rows = _list_in(found) if isinstance(found, dict) else found
+def _of_json(document: Any) -> Iterator[LocatedRow]:
+    rows = _list_in(document) if isinstance(document, dict) else document
     if not isinstance(rows, list):
-        yield "1", "the file holds no list of examples, or several: save one as JSON lines"
+        yield "1", "the file holds no list of examples, or several: save one list as JSON lines"
         return
     for number, row in enumerate(rows, 1):
         yield f"example {number}", _row(row)
 
 
-def _list_in(found: dict[str, Any]) -> list[Any] | None:
-    """The rows that an object keeps: under one of the usual names, or in its only list of
-    objects."""
-    lists = {name: value for name, value in found.items() if isinstance(value, list)}
+def _list_in(document: dict[str, Any]) -> list[Any] | None:
+    """The rows of an object: under a usual name, or its only list of objects."""
+    lists = {name: value for name, value in document.items() if isinstance(value, list)}
     if usual := next((lists[name] for name in _LISTS if name in lists), None):
         return usual
-    filled = [value for value in lists.values() if any(isinstance(one, dict) for one in value)]
+    filled = [value for value in lists.values() if any(isinstance(item, dict) for item in value)]
     return filled[0] if len(filled) == 1 else None
 
 
@@ -155,15 +155,15 @@ def _row_in(line: str) -> Row | str:
         return f"it {error}"
 
 
-def _row(found: Any) -> Row | str:
-    """A row, or why it is none. Servers of data sets wrap each row with its number."""
-    if not isinstance(found, dict):
-        return "it is no JSON object"
-    wrapped = found.get("row") if "row_idx" in found else None
-    row: dict[str, Any] = wrapped if isinstance(wrapped, dict) else found
-    for one in (row, *row.values()):
-        if isinstance(one, _Repeated):
-            return f"it names {one.repeated!r} twice, with different values"
+def _row(parsed: Any) -> Row | str:
+    """A row, or the reason that it is none. Data set servers wrap rows in `row`."""
+    if not isinstance(parsed, dict):
+        return "it is not a JSON object"
+    wrapped = parsed.get("row") if "row_idx" in parsed else None
+    row: dict[str, Any] = wrapped if isinstance(wrapped, dict) else parsed
+    for candidate in (row, *row.values()):
+        if isinstance(candidate, _Repeated):
+            return f"it names {candidate.repeated!r} twice, with different values"
     return row
 
 
@@ -171,35 +171,26 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text.lstrip("\ufeff"), object_pairs_hook=_object)
     except ValueError as error:
-        raise _NoJson(f"is no JSON: {error}") from error
+        raise _NoJson(f"is not JSON: {error}") from error
     except RecursionError as error:
         raise _NoJson("is nested too deeply") from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
     for name, value in pairs:
-        if repr(found[name]) != repr(value):
-            repeated = _Repeated(found)
+        if repr(members[name]) != repr(value):
+            repeated = _Repeated(members)
             repeated.repeated = name
             return repeated
-    return found
+    return members
 
 
-def _csv(text: str) -> Iterator[Found]:
-    return _table(text, ",")
-
-
-def _tsv(text: str) -> Iterator[Found]:
-    return _table(text, "\t")
-
-
-def _table(text: str, separator: str) -> Iterator[Found]:
-    """One row each, below the first line that is not blank. Columns without a name, as of an
-    index, hold nothing."""
-    # "sep=," is what spreadsheets begin with.
+def _table(text: str, separator: str) -> Iterator[LocatedRow]:
+    """Rows below the header, the first line that is not blank. Unnamed columns are dropped."""
+    # Spreadsheets may begin with "sep=,".
     text = re.sub(r"\A(?:[ \t]*\r?\n)*sep=.\r?\n", "\n", text)
     spaced = re.search(rf"\A\s*[^\r\n]*{re.escape(separator)} ", text) is not None
     reader = csv.reader(
@@ -209,7 +200,7 @@ def _table(text: str, separator: str) -> Iterator[Found]:
     for place, cells in _records(reader):
         if isinstance(cells, str):
             if header is None:
-                raise _WrongKind(f"has no header that can be read: {cells}")
+                raise _WrongKind(f"has an unreadable header: {cells}")
             yield place, cells
         elif not any(cell.strip() for cell in cells):
             continue
@@ -220,7 +211,7 @@ def _table(text: str, separator: str) -> Iterator[Found]:
 
 
 def _records(reader: Any) -> Iterator[tuple[str, list[str] | str]]:
-    """The line at which each record ends, and its cells; or why there are none."""
+    """Each record's last line number, with its cells or the error."""
     before = 0
     while True:
         try:
@@ -230,19 +221,19 @@ def _records(reader: Any) -> Iterator[tuple[str, list[str] | str]]:
         except csv.Error as error:
             lines = reader.line_num - before
             lost = f"; lines {before + 1} to {reader.line_num} are lost" if lines > 1 else ""
-            cells = f"it is no CSV: {error}{lost}"
+            cells = f"it is not CSV: {error}{lost}"
         yield str(reader.line_num), cells
         before = reader.line_num
 
 
 def _header(cells: list[str], separator: str) -> list[str]:
     names = [cell.strip() for cell in cells]
-    others = [one for one in (*_SEPARATORS, ",") if one != separator and one in names[0]]
+    others = [other for other in (*_SEPARATORS, ",") if other != separator and other in names[0]]
     if len(names) == 1 and others:
-        told = _SEPARATORS.get(others[0], "commas")
+        words = _SEPARATORS.get(others[0], "commas")
         raise _WrongKind(
-            f"cannot be read: {told} ({others[0]!r}) part its cells, where the separator of a "
-            f"{'.csv' if separator == ',' else '.tsv'} is {separator!r}: save it with that"
+            f"cannot be read: its cells are separated by {words} ({others[0]!r}), those of a "
+            f"{'.csv' if separator == ',' else '.tsv'} file by {separator!r}: convert it"
         )
     return names
 
@@ -257,4 +248,7 @@ def _of_cells(header: list[str], cells: list[str]) -> Row | str:
     return row
 
 
-READERS: Final = {".jsonl": _jsonl, ".csv": _csv, ".json": _json, ".ndjson": _jsonl, ".tsv": _tsv}
+_csv, _tsv = partial(_table, separator=","), partial(_table, separator="\t")
+READERS: Final[dict[str, Callable[[str], Iterator[LocatedRow]]]] = {
+    ".jsonl": _jsonl, ".csv": _csv, ".json": _json, ".ndjson": _jsonl, ".tsv": _tsv
+}  # fmt: skip

@@ -1,7 +1,6 @@
-"""From a row of some data set to an example: one function for each format. Pure.
+"""Conversion of a data set's row to an example: one function a format. Pure.
 
-Formats are recognised by their fields (`recognise`), or named. A row that does not fit raises
-UnusableRow, which says what is wrong with it.
+Formats are named or recognised by their fields. A row that does not fit raises UnusableRow.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 from colm.evaluation.data.docstring_tests import docstring_tests, without_docstring
-from colm.evaluation.data.examples import Example, identified
+from colm.evaluation.data.examples import Example, with_id
 from colm.evaluation.data.options import (
     LETTERS,
     PLACES,
-    Options,
+    ChoiceOptions,
     letter_of,
     letters_of,
     number_in,
@@ -24,9 +23,18 @@ from colm.evaluation.data.options import (
     options_of,
     refuse_unread,
 )
-from colm.evaluation.data.values import Row, UnusableRow, answers, code, field, given, text, texts
+from colm.evaluation.data.values import (
+    Row,
+    UnusableRow,
+    answers,
+    code,
+    field,
+    text,
+    texts,
+    value_of,
+)
 from colm.models.answers.compare import Kind, extract
-from colm.models.answers.extraction import NUMBER
+from colm.models.answers.numerals import NUMBER
 from colm.models.answers.program_tests import fault_of, fault_of_function
 
 KINDS: Final = get_args(Kind)
@@ -34,14 +42,14 @@ KINDS: Final = get_args(Kind)
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which fields hold what, where the format does not say it."""
+    """Names of the fields."""
 
     question: str = "question"
     answer: str = "answer"
     kind: str = "kind"
-    #: One field with all options, or several with one each; "" is none, None looks for them.
+    #: One field with all options, or one field each; "": none; None: search for them.
     choices: str | tuple[str, ...] | None = None
-    #: The number of the first option, where answers are numbers: 0 unless it is said.
+    #: The number of the first option in numeric answers; None: 0.
     first: int | None = None
     tests: str = "tests"
     cluster: str = "cluster"
@@ -50,26 +58,26 @@ class Columns:
 
 
 def plain(row: Row, columns: Columns) -> Example:
-    """Question and answer, or answers; choices and tests where there are some.
+    """Question and answers, with optional choices and tests.
 
-    The kind is the row's own; or follows from choices and tests, or from the answer's look.
+    The kind is the row's, or follows from choices, tests or the form of the answer.
     """
     question = text(row, columns.question, "data.question")
-    named = given(row, columns.kind) or None
-    if named is not None and named not in (*KINDS, "vqa"):
-        raise UnusableRow(f"kind is {named!r}, not one of {', '.join([*KINDS, 'vqa'])}")
-    # vqa finds what exact finds, and compares more freely.
-    kind: Kind | None = "exact" if named == "vqa" else named
-    if tests := code(given(row, columns.tests), columns.tests):
+    kind_name = value_of(row, columns.kind) or None
+    if kind_name is not None and kind_name not in (*KINDS, "vqa"):
+        raise UnusableRow(f"kind is {kind_name!r}, not one of {', '.join([*KINDS, 'vqa'])}")
+    # vqa extracts like exact, and compares more loosely.
+    kind: Kind | None = "exact" if kind_name == "vqa" else kind_name
+    if tests := code(value_of(row, columns.tests), columns.tests):
         if kind not in ("code", None):
-            raise UnusableRow(f"kind is {named}, and {columns.tests!r} holds tests")
-        solutions = texts(given(row, columns.answer), columns.answer)
-        found = _example(question, solutions, "code", tests=_tested(tests))
+            raise UnusableRow(f"kind is {kind_name}, and {columns.tests!r} holds tests")
+        solutions = texts(value_of(row, columns.answer), columns.answer)
+        example = _example(question, solutions, "code", tests=_tested(tests))
     else:
-        found = _compared(row, columns, question, kind)
-    if cluster := given(row, columns.cluster):
-        found = replace(found, cluster=str(cluster))
-    return identified(replace(found, grader="vqa")) if named == "vqa" else found
+        example = _compared(row, columns, question, kind)
+    if cluster := value_of(row, columns.cluster):
+        example = replace(example, cluster=str(cluster))
+    return with_id(replace(example, grader="vqa")) if kind_name == "vqa" else example
 
 
 def _compared(row: Row, columns: Columns, question: str, kind: Kind | None) -> Example:
@@ -80,32 +88,33 @@ def _compared(row: Row, columns: Columns, question: str, kind: Kind | None) -> E
     options = options_of(row, columns.choices, (columns.question, columns.answer))
     if options:
         right = _right(row, columns, options)
-        shown = _with_choices(question, options.texts)
-        return _example(shown, right, kind or "choice", choices=options.texts)
-    worked, found = _references(row, columns.answer, boxed=kind != "text")
+        prompt = _with_choices(question, options.texts)
+        return _example(prompt, right, kind or "choice", choices=options.texts)
+    worked, answer_texts = _references(row, columns.answer, boxed=kind != "text")
     listed = options_in(question) if kind in ("choice", None) else None
-    if listed and (letters := _listed_letters(found, listed, kind)):
+    if listed and (letters := _listed_letters(answer_texts, listed, kind)):
         return _example(question, letters, "choice", choices=listed.texts)
-    kind = kind or ("math" if worked else _kind_of(found))
-    return _example(question, _gradable(found, kind), kind, worked=worked)
+    kind = kind or ("math" if worked else _kind_of(answer_texts))
+    return _example(question, _gradable(answer_texts, kind), kind, worked=worked)
 
 
 def _references(row: Row, name: str, *, boxed: bool = True) -> tuple[str, tuple[str, ...]]:
-    r"""The answers; of a worked solution with `\boxed{}`, of any length, what is in the box, and
-    before that the solution itself."""
-    found = answers(field(row, name, "data.answer"), name)
-    if not found:
+    r"""The worked solution or "", and the answers; of a solution the content of its `\boxed{}`."""
+    answer_texts = answers(field(row, name, "data.answer"), name)
+    if not answer_texts:
         raise UnusableRow(f"{name!r} is empty")
-    if not boxed or not any(map(_BOX.search, found)):
-        return "", found
-    inner = [extract(box, "math") if (box := _last_box(one)) else None for one in found]
+    if not boxed or not any(map(_BOX.search, answer_texts)):
+        return "", answer_texts
+    inner = [
+        extract(box, "math") if (box := _last_box(solution)) else None for solution in answer_texts
+    ]
     if None in inner:
         raise UnusableRow(f"{name!r} has no answer in its \\boxed{{}}")
-    return found[0], tuple(filter(None, inner))
+    return answer_texts[0], tuple(filter(None, inner))
 
 
 def _last_box(text: str) -> str | None:
-    """The last box with what is in it; None where it is not closed."""
+    """The last box with its content; None if it is not closed."""
     text = _BARE_BOX.sub(r"\1{\2}", text)
     start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
     depth = 0
@@ -116,24 +125,24 @@ def _last_box(text: str) -> str | None:
     return None
 
 
-def _right(row: Row, columns: Columns, options: Options) -> tuple[str, ...]:
-    """The letters of the right options, of which a row may also tell the place."""
+def _right(row: Row, columns: Columns, options: ChoiceOptions) -> tuple[str, ...]:
+    """The letters of the right options. Fields with their place must agree."""
     others = (name for name in PLACES if name != columns.answer)
-    places = [name for name in others if given(row, name) not in (None, "")]
-    value = given(row, columns.answer)
+    places = [name for name in others if value_of(row, name) not in (None, "")]
+    value = value_of(row, columns.answer)
     if value is None and places:
-        value = given(row, places[0])
+        value = value_of(row, places[0])
     if value is None or value == "" or value == []:
         field(row, columns.answer, "data.answer")
         raise UnusableRow(f"{columns.answer!r} is empty")
     letters = letters_of(value, options, columns.first or 0)
-    for name in places:  # which may count from 1 where the answer itself does not
+    for name in places:  # they may count from 1
         if not any(set(letters) & set(_or_none(row[name], options, first)) for first in (0, 1)):
             raise UnusableRow(f"{columns.answer!r} is {letters[0]}, and {name!r} another option")
     return letters
 
 
-def _or_none(value: Any, options: Options, first: int) -> tuple[str, ...]:
+def _or_none(value: Any, options: ChoiceOptions, first: int) -> tuple[str, ...]:
     try:
         return letters_of(value, options, first)
     except UnusableRow:
@@ -141,35 +150,34 @@ def _or_none(value: Any, options: Options, first: int) -> tuple[str, ...]:
 
 
 def _listed_letters(
-    found: Sequence[str], listed: Options, kind: Kind | None
+    answer_texts: Sequence[str], listed: ChoiceOptions, kind: Kind | None
 ) -> tuple[str, ...] | None:
-    """The answers as letters of the options that the question lists; None where they are none."""
+    """The answers as letters of the options in the question; None if they are no options."""
     try:
-        return letters_of(list(found), listed)
+        return letters_of(list(answer_texts), listed)
     except UnusableRow:
-        if kind == "choice" or any(map(letter_of, found)):
+        if kind == "choice" or any(map(letter_of, answer_texts)):
             raise
         return None
 
 
-def _gradable(found: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
-    """References that an answer of this kind can be equal to."""
+def _gradable(references: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
+    """References in the form of this kind. Raises UnusableRow."""
     if kind == "choice":
-        letters = tuple(filter(None, map(letter_of, found)))
-        if len(letters) < len(found):
+        letters = tuple(filter(None, map(letter_of, references)))
+        if len(letters) < len(references):
             raise UnusableRow("kind is choice, there are no choices, and the answer is no letter")
         return letters
-    if kind == "numeric" and not all(map(NUMBER.search, found)):
+    if kind == "numeric" and not all(map(NUMBER.search, references)):
         raise UnusableRow("kind is numeric, and the answer holds no number")
-    return found
+    return references
 
 
 def number_of(row: Row, columns: Columns) -> tuple[int, int] | None:
-    """The number by which a row names one of its options, and how many it has; None where it goes
-    by anything else."""
+    """The number by which a row names an option, and the number of options; None if not numeric."""
     try:
         options = options_of(row, columns.choices, (columns.question, columns.answer))
-        number = number_in(given(row, columns.answer), options) if options else None
+        number = number_in(value_of(row, columns.answer), options) if options else None
     except UnusableRow:
         return None
     return None if options is None or number is None else (number, len(options.texts))
@@ -182,18 +190,20 @@ def _tested(tests: str) -> str:
 
 
 def _refuse_unread_tests(row: Row, columns: Columns) -> None:
-    """Raise UnusableRow where a field seems to hold tests, which nothing reads."""
+    """Raise UnusableRow for an unread field that seems to hold tests."""
     for name in map(str, row):
         value = str(row[name]) if "test" in name.lower() and name != columns.tests else ""
         if name not in (columns.visible_tests, columns.question) and "assert " in value:
-            raise UnusableRow(f"{name!r} seems to hold tests: call the field {columns.tests!r}")
+            raise UnusableRow(
+                f"{name!r} seems to hold tests: rename the field to {columns.tests!r}"
+            )
 
 
 def gsm8k(row: Row, columns: Columns) -> Example:
-    """Grade-school mathematics: the number stands after `####` in the answer."""
+    """Grade-school mathematics: the answer ends with `#### NUMBER`."""
     worked = text(row, columns.answer, "data.answer")
-    _, found, number = worked.rpartition("####")
-    if not found or not NUMBER.search(number):
+    _, separator, number = worked.rpartition("####")
+    if not separator or not NUMBER.search(number):
         raise UnusableRow(f"{columns.answer!r} ends with no '#### NUMBER'")
     return _example(
         text(row, columns.question, "data.question"), (number.strip(),), "numeric", worked=worked
@@ -206,42 +216,42 @@ _BARE_BOX = re.compile(r"(\\boxed|\\fbox)\s+([^\s{}\\$])")
 
 
 def math(row: Row, columns: Columns) -> Example:
-    r"""A `problem`, and its `answer`; or a `solution` of any length, with it in `\boxed{}`."""
-    told = given(row, columns.answer) not in (None, "")
+    r"""A `problem` with an `answer`, or with a `solution` that ends in `\boxed{}`."""
+    has_answer = value_of(row, columns.answer) not in (None, "")
     if options_of(row, columns.choices, ("problem", columns.answer)):
         return plain(row, replace(columns, question="problem"))
-    worked, found = _references(row, columns.answer if told else "solution")
-    if not told and not worked:
+    worked, references = _references(row, columns.answer if has_answer else "solution")
+    if not has_answer and not worked:
         raise UnusableRow("'solution' has no answer in \\boxed{}")
-    return _example(text(row, "problem"), found, "math", worked=worked)
+    return _example(text(row, "problem"), references, "math", worked=worked)
 
 
 def humaneval(row: Row, _columns: Columns) -> Example:
-    """A function to complete (`prompt`), and a function `check` that tests it (`test`).
+    """A function to complete (`prompt`) and a function `check` that tests it (`test`).
 
-    Its docstring, whose examples are visible tests, goes below the code: models copy one inside.
+    The docstring, whose examples are visible tests, follows the code: models would copy it.
     """
     prompt, name = text(row, "prompt"), text(row, "entry_point").strip()
-    stub, told = without_docstring(prompt, name)
+    stub, docstring = without_docstring(prompt, name)
     question = (
         f"Write the Python function `{name}`. Reply with its code alone, in one code block, without"
         f" docstring and comments.\n\n```python\n{stub}\n```"
-    ) + (f"\n\nWhat it does:\n\n{told}" if told else "")
-    solution = str(given(row, "canonical_solution") or "")
+    ) + (f"\n\nWhat it does:\n\n{docstring}" if docstring else "")
+    solution = str(value_of(row, "canonical_solution") or "")
     test = text(row, "test").strip()
     if fault := fault_of_function(test, "check"):
         raise UnusableRow(fault)
     tests = _tested(f"{test}\n\ncheck({name})\n")
-    found = _example(question, (prompt + solution,) if solution else (), "code", tests=tests)
-    return replace(found, visible_tests=docstring_tests(prompt, name))
+    example = _example(question, (prompt + solution,) if solution else (), "code", tests=tests)
+    return replace(example, visible_tests=docstring_tests(prompt, name))
 
 
 def mbpp(row: Row, _columns: Columns) -> Example:
-    """A task in words (`text` or `prompt`) and a list of assertions (`test_list`)."""
+    """A task (`text` or `prompt`) and a list of assertions (`test_list`)."""
     tests = code(field(row, "test_list"), "test_list")
     task = text(row, "text" if "text" in row else "prompt")
-    before = [code(given(row, name), name) for name in ("test_imports", "test_setup_code")]
-    solutions = texts(given(row, "code"), "code")
+    before = [code(value_of(row, name), name) for name in ("test_imports", "test_setup_code")]
+    solutions = texts(value_of(row, "code"), "code")
     question = f"{task}\n\nThe program must pass these tests:\n\n{tests}"
     all_tests = _tested("\n".join(filter(None, [*before, tests])))
     return _example(question, solutions, "code", tests=all_tests)
@@ -253,23 +263,20 @@ _TASK_ENDING = re.compile(r"\s*Answer format:.*\Z", re.S)
 
 
 def arc(row: Row, columns: Columns) -> Example:
-    """A question with "Answer1: ... Answer2: ..." in it, and an answer such as "answer3".
-
-    The options are written anew with letters, as everywhere here.
-    """
-    asked = _TASK_ENDING.sub(
-        "", _TASK_OPENING.sub("", text(row, columns.question, "data.question"))
-    )
-    question, *numbered = _OPTION_1.split(asked)
+    """A question with "Answer1: ... Answer2: ..." and an answer "answer3"; options get letters."""
+    task = _TASK_ENDING.sub("", _TASK_OPENING.sub("", text(row, columns.question, "data.question")))
+    question, *numbered = _OPTION_1.split(task)
     choices = tuple(option.strip() for option in numbered[1::2])
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"answer\s?(\d{1,2})", text(row, columns.answer, "data.answer").strip(), re.I
     )
-    if not choices or found is None or not 1 <= int(found[1]) <= len(choices):
-        raise UnusableRow("the question has no options 'Answer1: ...', or the answer is none")
+    if not choices or match is None or not 1 <= int(match[1]) <= len(choices):
+        raise UnusableRow(
+            "the question has no options 'Answer1: ...', or the answer is none of them"
+        )
     if numbered[::2] != [str(n) for n in range(1, len(choices) + 1)] or not all(choices):
         raise UnusableRow("the question's options are not numbered from 'Answer1: ...' on")
-    letters = letters_of(int(found[1]), Options(texts=choices), 1)
+    letters = letters_of(int(match[1]), ChoiceOptions(texts=choices), 1)
     return _example(_with_choices(question, choices), letters, "choice", choices=choices)
 
 
@@ -277,7 +284,7 @@ _OPTIONS_BLOCK = re.compile(r"^Options:[ \t]*\n", re.M)
 
 
 def bbh(row: Row, columns: Columns) -> Example:
-    """A task of BIG-Bench Hard: `input` and `target`; options stand in the input as (A) ..."""
+    """A task of BIG-Bench Hard: `input` with options (A) ..., and `target`."""
     question, (target, *more) = text(row, "input"), answers(field(row, "target"), "target") or ("",)
     if more or not target.strip():
         raise UnusableRow("'target' is empty, or more than one text")
@@ -306,8 +313,8 @@ FORMATS: Final[dict[str, Callable[[Row, Columns], Example]]] = {
 
 
 def recognise(row: Row, columns: Columns) -> str:
-    """The format that the fields of a row look like; plain where they look like none."""
-    answer = str(given(row, columns.answer) or "")
+    """The format by the fields of a row; plain if none matches."""
+    answer = str(value_of(row, columns.answer) or "")
     if {"prompt", "test", "entry_point"} <= row.keys():
         return "humaneval"
     if "test_list" in row:
@@ -321,8 +328,8 @@ def recognise(row: Row, columns: Columns) -> str:
     return "gsm8k" if re.search(r"^####", answer, re.M) else "plain"
 
 
-def _kind_of(found: Sequence[str]) -> Kind:
-    return "numeric" if all(map(NUMBER.fullmatch, found)) else "exact"
+def _kind_of(references: Sequence[str]) -> Kind:
+    return "numeric" if all(map(NUMBER.fullmatch, references)) else "exact"
 
 
 def _example(
@@ -334,7 +341,7 @@ def _example(
     tests: str = "",
     worked: str = "",
 ) -> Example:
-    return identified(
+    return with_id(
         Example(
             id="",
             question=question.strip(),

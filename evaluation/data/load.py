@@ -1,8 +1,7 @@
-"""Reads data sets: files, folders, data sets of the Hugging Face hub, generators of reasoning-gym.
+"""Loading of data sets: files, folders, the Hugging Face hub, generators of reasoning-gym.
 
-A row that cannot be used is one recorded failure with its place and reason. A source that cannot be
-read at all raises InvalidAsk, which says what to do. The order is the source's own; a folder's
-files come by name.
+An unusable row becomes a BadRow with place and reason; an unusable source raises InvalidAsk. The
+order is the source's; a folder's files come by name.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from colm.evaluation.data.examples import BadRow, Dataset, Example, distinct, identified
-from colm.evaluation.data.files import Found, rows_of
+from colm.evaluation.data.examples import BadRow, Dataset, Example, distinct, with_id
+from colm.evaluation.data.files import LocatedRow, rows_of
 from colm.evaluation.data.formats import FORMATS, Columns, number_of, recognise
 from colm.evaluation.data.options import UNCLEAR
-from colm.evaluation.data.values import Row, UnusableRow, code, given, listed
+from colm.evaluation.data.values import Row, UnusableRow, code, parse_list, value_of
 from colm.models.answers.program_tests import fault_of
 from colm.models.errors import InvalidAsk
 from colm.models.roster import nearest
 
 #: Characters of a reason.
 MAX_REASON = 500
-#: Examples that a generator makes where nobody says how many.
+#: Examples of a generator without `limit`.
 GENERATED = 500
 
 
@@ -40,11 +39,9 @@ def load(
 ) -> Dataset:
     """The data set `source`: a .jsonl, .csv or .json file, a folder of them, hub:NAME or gym:NAME.
 
-    `subset` and `split` are the hub's. `limit` and `seed` say how many a generator makes, and
-    which; of other sources all is read. An example that repeats another one is a bad row.
-
-    Images are named relative to the folder `images`; to the source itself where there is none. They
-    are not looked at here: an example whose image is missing is asked, and fails, on its own.
+    `subset` and `split` are the hub's. `limit` and `seed` belong to generators; other sources are
+    read whole. A repeated example is a bad row. Image paths are relative to `images`, or to the
+    source. A missing image is no error here: its question fails later.
     """
     if format != "auto" and format not in FORMATS:
         raise InvalidAsk(f"no format is called {format!r}{nearest(format, ['auto', *FORMATS])}")
@@ -65,38 +62,38 @@ def _folder_of(source: str) -> Path | None:
 
 
 def _dataset(
-    name: str, rows: Iterator[Found], format: str, columns: Columns, folder: Path | None = None
+    name: str, rows: Iterator[LocatedRow], format: str, columns: Columns, folder: Path | None = None
 ) -> Dataset:
-    found = list(rows)
-    columns = _counting(found, columns)
+    located = list(rows)
+    columns = _counting(located, columns)
     examples: list[Example] = []
     places: dict[int, str] = {}
     bad: list[BadRow] = []
-    seen: set[str] = set()
-    for where, row in found:
+    read_fields: set[str] = set()
+    for where, row in located:
         try:
-            row = row if isinstance(row, str) else _Seen(row, seen)
+            row = row if isinstance(row, str) else _TrackedRow(row, read_fields)
             example = _example(row, format, columns, folder)
         except UnusableRow as error:
             bad.append(_bad(where, str(error)))
         else:
             places[id(example)] = where
             examples.append(example)
-    kept, repeated = distinct(examples)
+    unique, repeated = distinct(examples)
     bad += [_bad(places[id(e)], "it repeats an earlier row") for e in repeated]
-    fields = dict.fromkeys(name for _, row in found if not isinstance(row, str) for name in row)
-    unread = tuple(name for name in fields if name not in seen)
-    return Dataset(name=name, examples=tuple(kept), bad=tuple(bad), unread=unread)
+    fields = dict.fromkeys(name for _, row in located if not isinstance(row, str) for name in row)
+    unread = tuple(name for name in fields if name not in read_fields)
+    return Dataset(name=name, examples=tuple(unique), bad=tuple(bad), unread=unread)
 
 
-class _Seen(Mapping[str, Any]):
-    """A row that notes which of its fields are looked at."""
+class _TrackedRow(Mapping[str, Any]):
+    """A row that records which of its fields are read."""
 
-    def __init__(self, row: Row, seen: set[str]) -> None:
-        self._row, self._seen = row, seen
+    def __init__(self, row: Row, read_fields: set[str]) -> None:
+        self._row, self._read_fields = row, read_fields
 
     def __getitem__(self, name: str) -> Any:
-        self._seen.add(name)
+        self._read_fields.add(name)
         return self._row[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -110,19 +107,21 @@ class _Seen(Mapping[str, Any]):
 
 
 def _bad(where: str, reason: str) -> BadRow:
-    """What is told of a row can be stored and printed, whatever the row holds."""
+    # Lone surrogates can be neither stored nor printed.
     if len(reason) > MAX_REASON:
         reason = reason[:MAX_REASON] + "..."
-    told = (text.encode("utf-8", "backslashreplace").decode() for text in (where, reason))
-    return BadRow(where=next(told), reason=next(told))
+    texts = (text.encode("utf-8", "backslashreplace").decode() for text in (where, reason))
+    return BadRow(where=next(texts), reason=next(texts))
 
 
-def _counting(found: Sequence[Found], columns: Columns) -> Columns:
-    """Answers that are numbers of options count from 0. It is unclear where one is the number of
-    options, as if counted from 1, and none is 0."""
+def _counting(located: Sequence[LocatedRow], columns: Columns) -> Columns:
+    """Set whether numeric answers count options from 0.
+
+    UNCLEAR if one equals the number of options, as if counted from 1, and none is 0.
+    """
     if columns.first is not None:
         return columns
-    rows = (row for _, row in found if isinstance(row, Mapping))
+    rows = (row for _, row in located if isinstance(row, Mapping))
     numbers = [number for row in rows if (number := number_of(row, columns))]
     from_one = any(number == most for number, most in numbers)
     unclear = from_one and all(number for number, _ in numbers)
@@ -134,18 +133,18 @@ def _example(row: Row | str, format: str, columns: Columns, folder: Path | None)
         raise UnusableRow(row)
     read = FORMATS[recognise(row, columns) if format == "auto" else format]
     example = read(row, columns)
-    if tests := code(given(row, columns.visible_tests), columns.visible_tests):
+    if tests := code(value_of(row, columns.visible_tests), columns.visible_tests):
         if fault := fault_of(tests):
             raise UnusableRow(f"{columns.visible_tests}: {fault}")
         example = replace(example, visible_tests=tests)
-    if names := _image_names(given(row, columns.images)):
-        example = identified(replace(example, images=names))
+    if names := _image_names(value_of(row, columns.images)):
+        example = with_id(replace(example, images=names))
         example = replace(example, images=tuple(_placed(name, folder) for name in names))
     return _storable(example)
 
 
 def _storable(example: Example) -> Example:
-    """Raises UnusableRow where a text is none: half of a character, as cut texts have it."""
+    """Raise UnusableRow for a text with a lone surrogate, as cut texts have it."""
     texts = (example.question, *example.references, *example.choices, example.tests)
     more = (example.visible_tests, example.cluster, *example.images)
     for text in (*texts, *more):
@@ -153,49 +152,49 @@ def _storable(example: Example) -> Example:
             text.encode()
         except UnicodeEncodeError as error:
             half = f"U+{ord(text[error.start]):04X}"
-            raise UnusableRow(f"it holds {half}, which is half of a character") from error
+            raise UnusableRow(f"it holds {half}, a lone surrogate: the text was cut") from error
     return example
 
 
 def _image_names(value: Any) -> tuple[str, ...]:
-    """As the source has them: one, or a list, which a table writes as text."""
+    """The image names: one, a list, or the literal of a list."""
     if value is None or value == "":
         return ()
     if isinstance(value, str):
-        value = listed(value)
+        value = parse_list(value)
     names = value if isinstance(value, (list, tuple)) else [value]
     if not all(isinstance(name, str) and name for name in names):
-        raise UnusableRow("images is no path, and no list of paths")
+        raise UnusableRow("images is neither a path nor a list of paths")
     return tuple(map(str, names))
 
 
 def _placed(name: str, folder: Path | None) -> str:
-    """Where an image lies. The example's id does not depend on it."""
+    """The path of an image; the example's id does not depend on it."""
     if name.startswith(("sha256:", "http://", "https://")):
         return name
     if folder is None:
-        raise UnusableRow(f"image {name!r} lies in no known folder: set data.images")
+        raise UnusableRow(f"the folder of image {name!r} is unknown: set data.images")
     return str(folder / name)
 
 
-def _hub_rows(name: str, subset: str | None, split: str | None) -> Iterator[Found]:
+def _hub_rows(name: str, subset: str | None, split: str | None) -> Iterator[LocatedRow]:
     try:
         import datasets
     except ImportError as error:
         raise InvalidAsk(_missing("datasets", error)) from error
     try:
-        found = datasets.load_dataset(name, subset, split=split or "test")
-    except Exception as error:  # the hub's own errors are many, and none is ours
+        rows = datasets.load_dataset(name, subset, split=split or "test")
+    except Exception as error:  # the hub has many kinds of errors
         raise InvalidAsk(
             f"the data set {name!r} of the hub cannot be loaded ({type(error).__name__}: {error});"
-            " where the hub cannot be reached, fetch it elsewhere and name the file"
+            " without access to the hub, download it elsewhere and give its path"
         ) from error
-    for number, row in enumerate(found, 1):
+    for number, row in enumerate(rows, 1):
         yield f"row {number}", row
 
 
 def _of_gym(name: str, size: int, seed: int) -> Dataset:
-    """Generated questions. Their own scorers are not used: answers are compared as written."""
+    """Generated questions. Answers are compared with the references, not by the gym's scorers."""
     try:
         import reasoning_gym
     except ImportError as error:
@@ -203,15 +202,15 @@ def _of_gym(name: str, size: int, seed: int) -> Dataset:
     try:
         made: Any = reasoning_gym.create_dataset(name, size=size, seed=seed)
     except ValueError as error:
-        known = sorted(reasoning_gym.factory.DATASETS)
-        raise InvalidAsk(f"reasoning-gym has no {name!r}{nearest(name, known)}") from error
+        generators = sorted(reasoning_gym.factory.DATASETS)
+        raise InvalidAsk(f"reasoning-gym has no {name!r}{nearest(name, generators)}") from error
     rows = ((f"item {n}", _gym_row(made[n - 1])) for n in range(1, size + 1))
     return _dataset(f"gym:{name}", iter(rows), "plain", Columns())
 
 
 def _gym_row(item: dict[str, Any]) -> Row | str:
     if item.get("answer") is None:
-        return "it has no answer of its own"
+        return "it has no answer"
     return {"question": item["question"], "answer": str(item["answer"])}
 
 

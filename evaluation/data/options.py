@@ -1,7 +1,7 @@
-"""The options of a row, however its source keeps them, and the letters of those that are right.
+"""Options of a multiple-choice row in any of the usual forms, and the letters of the right ones.
 
-Pure. Options that cannot all be shown, or an answer that names none of them, are an UnusableRow:
-a question that was asked without its options is graded wrong whatever the answer.
+Pure. Options that would not all be shown, and answers that name none, raise UnusableRow: the
+question would be graded wrong whatever the answer.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from colm.evaluation.data.values import Row, UnusableRow, given, listed, written
+from colm.evaluation.data.values import Row, UnusableRow, as_text, parse_list, value_of
 
 LETTERS: Final = string.ascii_uppercase
-#: As the number of the first option: nobody can tell.
+#: The number of the first option is ambiguous.
 UNCLEAR: Final = -1
-#: Fields that hold all options where nobody says which, and those that say which one is right.
+#: Usual fields of the options, and of the right one.
 FIELDS: Final = ("choices", "options")
 PLACES: Final = ("answer_index", "answer_idx", "answerKey", "answer_key")
 _TEXT_KEYS, _LABEL_KEYS = ("text", "content"), ("label", "labels", "key", "id")
@@ -29,7 +29,7 @@ _OPTION_LINE = re.compile(
     r"^[ \t]*(?:[-*][ \t]+)?(?:\(([A-Z])\)|([A-Z])[.):](?=\s))[ \t]*(\S.*)$", re.M
 )
 _NUMBER = re.compile(r"\d{1,2}")
-#: Names of fields that seem to hold options, in small letters and without what parts their words.
+#: Names of fields that seem to hold options, in lower case and without separators.
 _SEEMS = re.compile(
     r"(?:answer|possible|multiple)?(?:choice|option|opt|candidate|alternative|ending|distract[eo]r)"
     r"s?(?:[a-j]|\d{1,2}|texts?|list|targets?)?"
@@ -39,13 +39,13 @@ _SEEMS = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a question may be answered with, in the order in which it is shown."""
+class ChoiceOptions:
+    """The options of a question, in order."""
 
     texts: tuple[str, ...]
-    #: As the source names them; empty where it does not.
+    #: Labels in the source; empty if it has none.
     labels: tuple[str, ...] = ()
-    #: Whether the source has them as numbers, and not as texts.
+    #: Whether the options are numbers in the source.
     numbers: bool = False
 
     def __post_init__(self) -> None:
@@ -56,12 +56,11 @@ class Options:
 
 def options_of(
     row: Row, named: str | Sequence[str] | None, read: Sequence[str] = ()
-) -> Options | None:
-    """The row's options; None where it has none.
+) -> ChoiceOptions | None:
+    """The row's options; None if it has none.
 
-    `named` is the field that holds them, or the fields that hold one each; "" says that none does.
-    Without it they are looked for, and a field beside those `read` that only seems to hold some is
-    refused.
+    `named`: the field with all options, or the fields with one each; "": none. Without it the usual
+    fields are searched, and a field not in `read` that seems to hold options raises UnusableRow.
     """
     if named == "" or named == ():
         return None
@@ -74,32 +73,32 @@ def options_of(
     return _apart(row, named)
 
 
-def _looked_for(row: Row, read: Sequence[str]) -> Options | None:
-    holding = [name for name in FIELDS if not _is_empty(given(row, name))]
+def _looked_for(row: Row, read: Sequence[str]) -> ChoiceOptions | None:
+    holding = [name for name in FIELDS if not _is_empty(value_of(row, name))]
     if len(holding) > 1:
         raise UnusableRow(f"{' and '.join(holding)} both hold options: set data.choices to one")
     if holding:
-        return _read(given(row, holding[0]), holding[0])
-    if not _is_empty(given(row, "A")) and not _is_empty(given(row, "B")):
+        return _read(value_of(row, holding[0]), holding[0])
+    if not _is_empty(value_of(row, "A")) and not _is_empty(value_of(row, "B")):
         return _apart(row, [letter for letter in LETTERS if letter in row])
     refuse_unread(row, read)
     return None
 
 
 def refuse_unread(row: Row, read: Sequence[str] = ()) -> None:
-    """Raise UnusableRow where a field beside those `read` seems to hold options."""
+    """Raise UnusableRow if a field not in `read` seems to hold options."""
     seeming = [name for name in map(str, row) if name not in read and _seems_to_hold(row, name)]
     if seeming:
         raise UnusableRow(
-            f"{', '.join(map(repr, seeming))}: options, it seems, which would not be shown;"
-            " set data.choices to the fields that hold them, or to '' where none does"
+            f"{', '.join(map(repr, seeming))}: these fields seem to hold options;"
+            " set data.choices to the fields of the options, or to '' if there are none"
         )
 
 
 def _seems_to_hold(row: Row, name: str) -> bool:
     if not _is_seeming(name):
         return False
-    value = given(row, name)
+    value = value_of(row, name)
     return not isinstance(value, bool) and not _is_empty(value)
 
 
@@ -109,45 +108,45 @@ def _is_seeming(name: str) -> bool:
 
 
 def _is_empty(value: Any) -> bool:
-    """Nothing, or a list or an object of nothing, as sources have it whose other rows have more."""
+    """Whether the value is empty, or an object of empty values as in padded sources."""
     if isinstance(value, Mapping):
         return all(map(_is_empty, value.values()))
     return value in (None, "", [], (), "[]", "{}")
 
 
 def _required(row: Row, name: str) -> Any:
-    value = given(row, name)
+    value = value_of(row, name)
     if _is_empty(value):
         raise UnusableRow(f"no options in {name!r}; it has {', '.join(map(str, row)) or 'none'}")
     return value
 
 
-def _apart(row: Row, names: Sequence[str]) -> Options:
-    """Options in fields of their own. The last may be missing, as where tables are padded."""
-    values = _unpadded([given(row, name) for name in names])
+def _apart(row: Row, names: Sequence[str]) -> ChoiceOptions:
+    """Options with a field each. The last may be missing, as in padded tables."""
+    values = _unpadded([value_of(row, name) for name in names])
     ends = [name[-1:] for name in map(str, names[: len(values)])]
     labels = ends if len(set(ends)) == len(ends) and all(map(_is_label, ends)) else []
     return _made(values, labels, ", ".join(names))
 
 
-def _read(value: Any, name: str) -> Options:
+def _read(value: Any, name: str) -> ChoiceOptions:
     if isinstance(value, str):
-        value = options_in(value) or listed(value)
-    if isinstance(value, Options):
+        value = options_in(value) or parse_list(value)
+    if isinstance(value, ChoiceOptions):
         return value
     if isinstance(value, Mapping):
         return _of_object(value, name)
     if not isinstance(value, (list, tuple)):
-        raise UnusableRow(f"{name!r} is no list of options: {str(value)[:60]!r}")
-    if value and all(isinstance(one, Mapping) for one in value):
-        shown = [_under(one, _TEXT_KEYS) for one in value]
-        labels = [_under(one, _LABEL_KEYS) for one in value]
-        return _made(shown, [] if None in labels else labels, name)
+        raise UnusableRow(f"{name!r} is not a list of options: {str(value)[:60]!r}")
+    if value and all(isinstance(item, Mapping) for item in value):
+        texts = [_under(item, _TEXT_KEYS) for item in value]
+        labels = [_under(item, _LABEL_KEYS) for item in value]
+        return _made(texts, [] if None in labels else labels, name)
     return _made(value, [], name)
 
 
-def _of_object(value: Mapping[Any, Any], name: str) -> Options:
-    """`{"text": [...], "label": [...]}`, or labels with a text each."""
+def _of_object(value: Mapping[Any, Any], name: str) -> ChoiceOptions:
+    """Options of `{"text": [...], "label": [...]}` or `{label: text, ...}`."""
     inner = _under(value, _TEXT_KEYS)
     if isinstance(inner, (list, tuple)):
         labels = _under(value, _LABEL_KEYS) or []
@@ -168,19 +167,19 @@ def _unpadded(values: list[Any]) -> list[Any]:
     return values
 
 
-def _made(values: Sequence[Any], labels: Sequence[Any], name: str) -> Options:
-    shown = [written(one, name).strip() for one in values]
-    if labels and len(labels) < len(shown):
-        raise UnusableRow(f"{name!r} has {len(shown)} options and {len(labels)} labels")
-    parts = [_LABELLED.match(one) for one in shown]
+def _made(values: Sequence[Any], labels: Sequence[Any], name: str) -> ChoiceOptions:
+    texts = [as_text(item, name).strip() for item in values]
+    if labels and len(labels) < len(texts):
+        raise UnusableRow(f"{name!r} has {len(texts)} options and {len(labels)} labels")
+    parts = [_LABELLED.match(item) for item in texts]
     own = [part[1] for part in parts if part]
-    if own and own == list(LETTERS[: len(shown)]):  # "A) red": they are shown with letters once
-        shown = [part[2].strip() for part in parts if part]
+    if own and own == list(LETTERS[: len(texts)]):  # "A) red": the letter is shown once
+        texts = [part[2].strip() for part in parts if part]
         labels = labels or own
-    return Options(
-        texts=tuple(shown),
-        labels=tuple(_bare(str(one)) for one in labels[: len(shown)]),
-        numbers=not any(isinstance(one, str) for one in values),
+    return ChoiceOptions(
+        texts=tuple(texts),
+        labels=tuple(_bare(str(item)) for item in labels[: len(texts)]),
+        numbers=not any(isinstance(item, str) for item in values),
     )
 
 
@@ -189,16 +188,18 @@ def _is_label(label: str) -> bool:
 
 
 def _bare(label: str) -> str:
-    """A label without brackets and the word before it: "(A)", "A.", "option_a" are A or a."""
+    """A label without brackets and prefix: "(A)", "A." and "option_a" become A or a."""
     return re.sub(r"^(?:option|choice|answer)[ _]?(?=\w$)", "", label.strip(" ().:*"), flags=re.I)
 
 
-def options_in(question: str) -> Options | None:
-    """The options that a question lists itself, each on a line with its letter, from A."""
-    found = [((m[1] or m[2]), m[3].strip()) for m in _OPTION_LINE.finditer(question)]
-    if len(found) < 2 or [letter for letter, _ in found] != list(LETTERS[: len(found)]):
+def options_in(question: str) -> ChoiceOptions | None:
+    """The options in a question's text, one a line, with letters from A on."""
+    lines = [((m[1] or m[2]), m[3].strip()) for m in _OPTION_LINE.finditer(question)]
+    if len(lines) < 2 or [letter for letter, _ in lines] != list(LETTERS[: len(lines)]):
         return None
-    return Options(texts=tuple(t for _, t in found), labels=tuple(letter for letter, _ in found))
+    return ChoiceOptions(
+        texts=tuple(t for _, t in lines), labels=tuple(letter for letter, _ in lines)
+    )
 
 
 def letter_of(answer: str) -> str | None:
@@ -207,57 +208,60 @@ def letter_of(answer: str) -> str | None:
     return bare if len(bare) == 1 and bare in LETTERS else None
 
 
-def letters_of(answer: Any, options: Options, first: int = 0) -> tuple[str, ...]:
+def letters_of(answer: Any, options: ChoiceOptions, first: int = 0) -> tuple[str, ...]:
     """The letters of the right options: by label, by number, by letter, or by their words.
 
     `first` is the number of the first option; where it is UNCLEAR, numbers are refused.
     """
     many = answer if isinstance(answer, (list, tuple)) else [answer]
-    return tuple(dict.fromkeys(LETTERS[n] for one in many for n in _places(one, options, first)))
+    return tuple(
+        dict.fromkeys(LETTERS[n] for value in many for n in _places(value, options, first))
+    )
 
 
-def number_in(answer: Any, options: Options) -> int | None:
-    """The number by which an answer names an option, or would; None where it goes by anything
-    else."""
+def number_in(answer: Any, options: ChoiceOptions) -> int | None:
+    """The number by which an answer names an option; None if it does not."""
     if isinstance(answer, bool) or not isinstance(answer, (str, int, float)):
         return None
-    told = _told(answer)
-    if not _NUMBER.fullmatch(told) or any(label.isdigit() for label in options.labels):
+    text = _as_text(answer)
+    if not _NUMBER.fullmatch(text) or any(label.isdigit() for label in options.labels):
         return None
-    is_place = not isinstance(answer, str) and int(told) < len(options.texts)
-    return int(told) if (is_place and not options.numbers) or not _worded(told, options) else None
+    is_place = not isinstance(answer, str) and int(text) < len(options.texts)
+    return int(text) if (is_place and not options.numbers) or not _worded(text, options) else None
 
 
-def _places(answer: Any, options: Options, first: int) -> list[int]:
-    told = _told(answer)
-    if (by_label := _labelled(told, options)) is not None:
+def _places(answer: Any, options: ChoiceOptions, first: int) -> list[int]:
+    text = _as_text(answer)
+    if (by_label := _labelled(text, options)) is not None:
         return [by_label]
     number = number_in(answer, options)
     if number is not None:
         return [_numbered(number, options, first)]
-    by_words = _worded(told, options)
-    other = None if options.labels else _lettered(told, options)
+    by_words = _worded(text, options)
+    other = None if options.labels else _lettered(text, options)
     if options.numbers and not isinstance(answer, str) and int(answer) < len(options.texts):
         other = int(answer)
     if other is not None and by_words not in ([], [other]):
-        raise UnusableRow(f"the answer {told!r} is the place of one option and the text of another")
+        raise UnusableRow(
+            f"the answer {text!r} is the number or letter of one option and the text of another"
+        )
     if by_words or other is not None:
         return by_words or [other or 0]
-    raise _nothing(told, options)
+    raise _nothing(text, options)
 
 
-def _told(answer: Any) -> str:
-    """As text; 2.0 is 2, for tables make whole numbers fractions where another row has none."""
-    told = written(answer, "the answer").strip()
-    return re.sub(r"(?<=\d)\.0+$", "", told)
+def _as_text(answer: Any) -> str:
+    """The answer as text. 2.0 becomes 2: tables with missing values turn integers to floats."""
+    text = as_text(answer, "the answer").strip()
+    return re.sub(r"(?<=\d)\.0+$", "", text)
 
 
-def _labelled(told: str, options: Options) -> int | None:
-    """The place of the label that the answer is, or begins with before the option's own words."""
-    for found in (told, _bare(told), _bare(told).upper(), _bare(told).lower()):
-        if found in options.labels:
-            return options.labels.index(found)
-    if part := _LABELLED.match(told):
+def _labelled(text: str, options: ChoiceOptions) -> int | None:
+    """The index of the option with this label, alone or before the option's text."""
+    for candidate in (text, _bare(text), _bare(text).upper(), _bare(text).lower()):
+        if candidate in options.labels:
+            return options.labels.index(candidate)
+    if part := _LABELLED.match(text):
         labels = options.labels or tuple(LETTERS[: len(options.texts)])
         place = labels.index(part[1]) if part[1] in labels else -1
         if place >= 0 and _plain(options.texts[place]) == _plain(part[2]):
@@ -265,31 +269,31 @@ def _labelled(told: str, options: Options) -> int | None:
     return None
 
 
-def _worded(told: str, options: Options) -> list[int]:
-    """The places of the options with these words; several where the source has one twice."""
-    same = [n for n, one in enumerate(options.texts) if one == told]
-    return same or [n for n, one in enumerate(options.texts) if _plain(one) == _plain(told)]
+def _worded(text: str, options: ChoiceOptions) -> list[int]:
+    """The indices of the options with this text."""
+    same = [n for n, option in enumerate(options.texts) if option == text]
+    return same or [n for n, option in enumerate(options.texts) if _plain(option) == _plain(text)]
 
 
-def _lettered(told: str, options: Options) -> int | None:
-    letter = letter_of(told)
+def _lettered(text: str, options: ChoiceOptions) -> int | None:
+    letter = letter_of(text)
     place = LETTERS.index(letter) if letter else len(LETTERS)
     return place if place < len(options.texts) else None
 
 
-def _numbered(number: int, options: Options, first: int) -> int:
+def _numbered(number: int, options: ChoiceOptions, first: int) -> int:
     if first == UNCLEAR:
         raise UnusableRow(
-            "its answer is the number of an option, and numbers of this source may count from 0 or"
-            " from 1: set data.first to the number of the first option"
+            "its answer is the number of an option, and this source may count from 0 or 1:"
+            " set data.first to the number of the first option"
         )
     if first <= number < first + len(options.texts):
         return number - first
     raise _nothing(str(number), options)
 
 
-def _nothing(told: str, options: Options) -> UnusableRow:
-    return UnusableRow(f"the answer {told[:60]!r} is none of the {len(options.texts)} choices")
+def _nothing(text: str, options: ChoiceOptions) -> UnusableRow:
+    return UnusableRow(f"the answer {text[:60]!r} is none of the {len(options.texts)} choices")
 
 
 def _plain(words: str) -> str:

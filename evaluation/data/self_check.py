@@ -1,7 +1,7 @@
-"""Holds a data set against its own answers.
+"""Check of a data set with its own answers.
 
-A reference that its own grader does not find right makes every answer wrong, and tests that a
-program that does nothing passes make every program right. Neither shows in a run's accuracy.
+A reference that its grader rejects makes every answer wrong; tests that an empty program passes
+make every program right. A run's accuracy shows neither.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from colm.evaluation.data.options import LETTERS
 from colm.evaluation.grading import Check, grade, passes_all
 from colm.models.sandbox import runner
 
-#: Characters of a text that are shown.
-SHOWN: Final = 120
+#: Characters of a text in a finding.
+MAX_CHARS: Final = 120
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """A text that an example's grader judges wrongly."""
+class DataFinding:
+    """A text that its grader judges wrongly."""
 
     example: str
     question: str
     text: str
-    #: What the grader says, and why it should say something else.
+    #: The grader's verdict, and the reason against it.
     status: str
     extracted: str | None
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What came of a check."""
+class DataCheck:
+    """The result of a check."""
 
     name: str
     examples: int
     bad: tuple[BadRow, ...]
-    findings: tuple[Finding, ...]
-    #: Examples whose tests no solution of the source's own was tried on.
+    findings: tuple[DataFinding, ...]
+    #: Code examples without a solution to try.
     without_solution: int
-    #: Fields of the source that nothing reads. No fault, but the place to look for a lost passage.
+    #: Unread fields of the source; a lost passage may be there.
     unread: tuple[str, ...]
 
     @property
@@ -50,29 +50,29 @@ class Checked:
         return not self.bad and not self.findings
 
 
-#: Checks examples, in whatever threads, and returns in their order what was found.
-Found = tuple[Finding, ...]
-Mapped = Callable[[Callable[[Example], Found], Iterable[Example]], Iterable[Found]]
+DataFindings = tuple[DataFinding, ...]
+#: A `map`, possibly with threads, that keeps the order.
+Mapped = Callable[[Callable[[Example], DataFindings], Iterable[Example]], Iterable[DataFindings]]
 
 
 def check_data(
     data: Dataset, *, grader: str = "auto", check: Check = runner.run, mapped: Mapped = map
-) -> Checked:
-    """Grade every reference against itself, and for code a program that does nothing.
+) -> DataCheck:
+    """Grade every reference, and for code an empty program.
 
-    `grader` and `check` are those of `colm.evaluation.grading.grade`. With the grader `judge` only
-    code is checked. Raises SandboxUnusable where code cannot be run.
+    `grader` and `check` as in `colm.evaluation.grading.grade`; `judge` checks only code. Raises
+    SandboxUnusable if code cannot run.
     """
 
-    def of_example(example: Example) -> Found:
+    def of_example(example: Example) -> DataFindings:
         return tuple(findings(example, grader=grader, check=check))
 
-    found = [one for many in mapped(of_example, data.examples) for one in many]
-    return Checked(
+    all_findings = [finding for several in mapped(of_example, data.examples) for finding in several]
+    return DataCheck(
         name=data.name,
         examples=len(data.examples),
         bad=data.bad,
-        findings=(*found, *_contradictions(data.examples)),
+        findings=(*all_findings, *_contradictions(data.examples)),
         without_solution=sum(e.kind == "code" and not e.references for e in data.examples),
         unread=data.unread,
     )
@@ -80,8 +80,8 @@ def check_data(
 
 def findings(
     example: Example, *, grader: str = "auto", check: Check = runner.run
-) -> Iterator[Finding]:
-    """What the example's grader judges wrongly, of what is known to be right or to be nothing."""
+) -> Iterator[DataFinding]:
+    """Right answers that the grader rejects, and empty programs that it accepts."""
     kind = (example.grader or example.kind) if grader == "auto" else grader
     if kind == "judge":
         return
@@ -95,15 +95,15 @@ def findings(
             why = nothing.reason or "the program does nothing"
             yield _finding(example, "pass", nothing.status, None, why)
     for text in right_texts(example, kind):
-        given = grade(example, text, grader=kind, check=check)
-        if given.status != "correct":
-            why = given.reason or "it is the source's own answer"
-            yield _finding(example, text, given.status, given.extracted, why)
+        verdict = grade(example, text, grader=kind, check=check)
+        if verdict.status != "correct":
+            why = verdict.reason or "it is the source's own answer"
+            yield _finding(example, text, verdict.status, verdict.extracted, why)
             return
 
 
 def right_texts(example: Example, kind: str) -> Iterator[str]:
-    """Texts that are right answers to the example: its references as models write them."""
+    """Right answers: the references as models write them."""
     if example.worked:
         yield example.worked
     for reference in example.references:
@@ -121,7 +121,7 @@ def right_texts(example: Example, kind: str) -> Iterator[str]:
 
 
 def _chosen(example: Example, letter: str) -> Iterator[str]:
-    """A letter with and without the words of its option; and these alone, if no other has them."""
+    """A letter with and without its option's text, and that text alone if it is unique."""
     yield f"The answer is ({letter})."
     place = LETTERS.find(letter)
     if len(letter) != 1 or not 0 <= place < len(example.choices):
@@ -136,20 +136,20 @@ def _fenced(program: str) -> str:
     return f"```python\n{program}\n```"
 
 
-def _contradictions(examples: Iterable[Example]) -> Iterator[Finding]:
-    """Examples that ask what an earlier one asks, and expect another answer."""
-    known: dict[tuple[object, ...], Example] = {}
+def _contradictions(examples: Iterable[Example]) -> Iterator[DataFinding]:
+    """Examples with the question of an earlier one and other references."""
+    earlier: dict[tuple[object, ...], Example] = {}
     for example in examples:
-        first = known.setdefault((example.question, example.images, example.tests), example)
+        first = earlier.setdefault((example.question, example.images, example.tests), example)
         if not set(first.references) & set(example.references) and first is not example:
-            why = f"{first.id} asks the same and expects {first.references[0][:SHOWN]!r}"
+            why = f"{first.id} asks the same and expects {first.references[0][:MAX_CHARS]!r}"
             yield _finding(example, example.references[0], "wrong", None, why)
 
 
 def _finding(
     example: Example, text: str, status: str, extracted: str | None, reason: str
-) -> Finding:
-    return Finding(
+) -> DataFinding:
+    return DataFinding(
         example=example.id,
         question=_short(example.question),
         text=_short(text),
@@ -160,6 +160,6 @@ def _finding(
 
 
 def _short(text: str) -> str:
-    """The end of a long text, where its answer is, or all of a short one."""
+    """The text on one line; of a long one the end, where the answer is."""
     line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"...{line[-SHOWN:]}"
+    return line if len(line) <= MAX_CHARS else f"...{line[-MAX_CHARS:]}"

@@ -1,7 +1,6 @@
-"""Values of a row as sources hold them: texts, numbers, lists, and lists that a table writes as
-text. Pure.
+"""Values of a row: texts, numbers, lists, and lists that a table writes as text. Pure.
 
-A value that cannot stand for what it should raises UnusableRow, which says why.
+An unusable value raises UnusableRow with the reason.
 """
 
 from __future__ import annotations
@@ -15,30 +14,30 @@ from typing import Any, Final
 
 Row = Mapping[str, Any]
 
-#: Texts by which tables write that there is no value.
+#: Texts for a missing value in tables.
 NO_VALUES: Final = frozenset({"nan", "<na>", "nat", "null"})
 _LIST_STARTS = ("[", "(", "{", "array(")
-#: A string as Python writes it, and what parts it from another one that follows without a comma.
+#: A Python string literal, and the gap before another that follows without a comma.
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s*(?=['"]))?""", re.S)
 
 
 class UnusableRow(ValueError):
-    """A row that is no example of its format."""
+    """A row that does not fit its format."""
 
 
 class Cell(str):
-    """A text of a table. It may write a list, which a table cannot hold otherwise."""
+    """The text of a table's cell, which may be the literal of a list."""
 
 
-def given(row: Row, name: str) -> Any:
-    """What the row has under `name`; None where it has nothing, null or NaN."""
+def value_of(row: Row, name: str) -> Any:
+    """The value under `name`; None if it is missing, null or NaN."""
     value = row.get(name)
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def field(row: Row, name: str, setting: str = "") -> Any:
-    """What the row has under `name`, which `setting` may change. Raises UnusableRow for nothing."""
-    value = given(row, name)
+    """The value under `name`; `setting` can change that name. Raises UnusableRow if missing."""
+    value = value_of(row, name)
     if value is not None:
         return value
     if name in row:
@@ -48,25 +47,25 @@ def field(row: Row, name: str, setting: str = "") -> Any:
 
 
 def text(row: Row, name: str, setting: str = "") -> str:
-    """The text under `name`, which may not be blank."""
+    """The text under `name`. Raises UnusableRow if it is blank."""
     value = field(row, name, setting)
     if not isinstance(value, str) or not value.strip():
-        raise UnusableRow(f"{name!r} is no text, or empty")
+        raise UnusableRow(f"{name!r} is empty or not a text")
     return str(value)
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:
-    """One text or many; numbers and booleans as they are written. None and "" are none."""
+    """One text or several; numbers and booleans become text. None and "" give ()."""
     if value is None or value == "":
         return ()
     many = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(written(one, name) for one in many)
+    return tuple(as_text(item, name) for item in many)
 
 
-def written(value: Any, name: str) -> str:
-    """A text, a number or a boolean as text. Raises UnusableRow for all else, and for a blank."""
+def as_text(value: Any, name: str) -> str:
+    """A text, number or boolean as text. Raises UnusableRow for others and for a blank."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise UnusableRow(f"{name!r} holds {value}, which is no number")
+        raise UnusableRow(f"{name!r} holds {value}, which is not a number")
     if not isinstance(value, (str, int, float)):
         raise UnusableRow(f"{name!r} holds {_kind_of(value)} where a text or a number belongs")
     if isinstance(value, str) and not value.strip():
@@ -75,44 +74,44 @@ def written(value: Any, name: str) -> str:
 
 
 def answers(value: Any, name: str) -> tuple[str, ...]:
-    """The right answers. A cell of a table may write a list of texts; an object may hold `text`."""
+    """The right answers: texts, the literal of a list in a table's cell, or an object's `text`."""
     if isinstance(value, Cell):
-        found = listed(value)
-        is_list = isinstance(found, list) and all(isinstance(one, str) for one in found)
-        if is_list or (isinstance(found, dict) and "text" in found):
-            value = found
+        parsed = parse_list(value)
+        is_list = isinstance(parsed, list) and all(isinstance(item, str) for item in parsed)
+        if is_list or (isinstance(parsed, dict) and "text" in parsed):
+            value = parsed
     if isinstance(value, Mapping) and "text" in value:
         value = value["text"]
-    found = texts(value, name)
-    if empty := [one for one in found if one.strip().casefold() in NO_VALUES]:
-        raise UnusableRow(f"{name!r} is {empty[0]!r}, which stands for no value")
-    return found
+    parsed = texts(value, name)
+    if empty := [item for item in parsed if item.strip().casefold() in NO_VALUES]:
+        raise UnusableRow(f"{name!r} is {empty[0]!r}, which means no value")
+    return parsed
 
 
 def code(value: Any, name: str) -> str:
-    """Python as the row has it: one text, a list of them, or a text that writes such a list."""
+    """Python code from one text, a list of texts, or the literal of such a list."""
     if isinstance(value, str):
-        value = listed(value)
+        value = parse_list(value)
     many = [] if value is None else value if isinstance(value, list | tuple) else [value]
-    if not all(isinstance(one, str) for one in many):
-        raise UnusableRow(f"{name} is no text, and no list of texts")
+    if not all(isinstance(item, str) for item in many):
+        raise UnusableRow(f"{name} is neither a text nor a list of texts")
     return "\n".join(many).strip()
 
 
-def listed(value: str) -> Any:
-    """The list or object that a text writes, as Python, JSON or NumPy do; else the text itself."""
+def parse_list(value: str) -> Any:
+    """The list or object of a Python, JSON or NumPy literal; else the text itself."""
     stripped = value.strip()
     if not stripped.startswith(_LIST_STARTS):
         return value
     try:
-        found = json.loads(stripped)
+        parsed = json.loads(stripped)
     except (ValueError, RecursionError):
-        found = _literal(stripped)
-    return found if isinstance(found, (list, dict)) else value
+        parsed = _literal(stripped)
+    return parsed if isinstance(parsed, (list, dict)) else value
 
 
 def _literal(source: str) -> Any:
-    """NumPy writes no commas between texts, and Python would make one text of two."""
+    """The value of a literal. NumPy omits commas between strings: Python would join them."""
     source = _STRING.sub(lambda m: m[1] if m[2] is None else m[1] + ",", source)
     try:
         return _value(ast.parse(source, mode="eval").body)
@@ -122,7 +121,7 @@ def _literal(source: str) -> Any:
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-        return [_value(one) for one in node.elts]
+        return [_value(item) for item in node.elts]
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {_value(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "array" and node.args:

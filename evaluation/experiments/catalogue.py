@@ -1,7 +1,6 @@
-"""The comparisons that a run can be made for: which entries it needs, and where each one stands.
+"""Catalogue of experiments: the entries of each, and their positions in its plot. Pure.
 
-Data and pure functions. An experiment turns what a site has (its clients and servers, and the model
-of each) into entries of an evaluation run; the run is then made, graded and reported as any other.
+An experiment turns a site's participants and their models into entries of an evaluation run.
 """
 
 from __future__ import annotations
@@ -11,34 +10,34 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from colm.models.errors import InvalidAsk
-from colm.models.naming import joined
+from colm.models.naming import join_names
 
-#: The paper's ablation goes as far as this many clients.
+#: Clients of the paper's largest ablation.
 MOST_CLIENTS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The participants of a site with the model of each, in the order of its settings."""
+    """Participants of a site -> their models, in the order of its settings."""
 
     clients: Mapping[str, str]
     servers: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where an entry stands in the experiment's plot."""
+class PlotPosition:
+    """Position of an entry in the plot."""
 
-    #: The line that it belongs to, and where on it; no x is as good at every one.
+    #: Its line, and the position on it; None: a horizontal line.
     series: str
     x: float | None
-    #: What stands at x on an axis that is not of numbers.
+    #: Tick label of a non-numeric axis.
     label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point(Place):
-    """One entry of the run, and its place."""
+class PlannedEntry(PlotPosition):
+    """One entry of the run with its position."""
 
     #: The fields of an entry: name, strategy, clients, server, options.
     entry: Mapping[str, Any]
@@ -46,47 +45,47 @@ class Point(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A question to a run: what it asks, what its horizontal axis is, and the entries it needs."""
+    """An experiment: its question, horizontal axis and entries."""
 
     name: str
     asks: str
-    #: What x counts; empty where the points have no order.
+    #: Name of the x axis; empty for unordered points.
     axis: str
-    #: The series that the others are compared with at each x; empty for none.
+    #: The control series, compared at each x; empty: none.
     against: str = ""
-    plan: Callable[[Site], Sequence[Point]]
+    plan: Callable[[Site], Sequence[PlannedEntry]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a run was made for: its experiment, and the place of each of its entries."""
+    """The experiment of a run, with the position of each entry."""
 
     name: str
     asks: str
     axis: str
     against: str
-    places: Mapping[str, Place]
+    places: Mapping[str, PlotPosition]
 
 
-def plan_of(name: str, site: Site) -> tuple[Point, ...]:
-    """The points of the experiment called `name`. Raises InvalidAsk where the site cannot."""
+def plan_of(name: str, site: Site) -> tuple[PlannedEntry, ...]:
+    """The entries of an experiment. Raises InvalidAsk if it or its participants are missing."""
     if name not in EXPERIMENTS:
         raise InvalidAsk(f"no experiment {name!r} (there are: {', '.join(sorted(EXPERIMENTS))})")
     return tuple(EXPERIMENTS[name].plan(site))
 
 
-def _number_of_clients(site: Site) -> list[Point]:
+def _number_of_clients(site: Site) -> list[PlannedEntry]:
     names = _clients(site, 1)[:MOST_CLIENTS]
     points = []
     for k in range(1, len(names) + 1):
         points.append(_point("colm", k, f"colm-{k}", clients=names[:k], rounds=1))
-        # As often asked, without guidance: what a client mends by chance.
+        # Control: as many calls without guidance.
         control = _point("resample", k, f"resample-{k}", "resample", clients=names[:k], calls=2)
         points.append(control)
     return points
 
 
-def _weak_server(site: Site) -> list[Point]:
+def _weak_server(site: Site) -> list[PlannedEntry]:
     _clients(site, 1)
     points = [
         _point(f"{name} alone", None, f"alone-{name}", "single", participant=name)
@@ -99,7 +98,7 @@ def _weak_server(site: Site) -> list[Point]:
     return points
 
 
-def _same_or_different(site: Site) -> list[Point]:
+def _same_or_different(site: Site) -> list[PlannedEntry]:
     alike: dict[str, list[str]] = {}
     for name in _clients(site, 2):
         alike.setdefault(site.clients[name], []).append(name)
@@ -118,7 +117,7 @@ def _same_or_different(site: Site) -> list[Point]:
     return points
 
 
-def _ablations(site: Site) -> list[Point]:
+def _ablations(site: Site) -> list[PlannedEntry]:
     _clients(site, 2)
     _servers(site, 1)
     variants: list[tuple[str, dict[str, Any]]] = [
@@ -134,7 +133,7 @@ def _ablations(site: Site) -> list[Point]:
     return [_named("colm", x, name, **options) for x, (name, options) in enumerate(variants)]
 
 
-def _selection(site: Site) -> list[Point]:
+def _selection(site: Site) -> list[PlannedEntry]:
     _servers(site, 1)
     points = [_point("everyone", len(site.clients), "everyone", rounds=1)]
     for k in range(1, len(_clients(site, 2))):
@@ -143,8 +142,7 @@ def _selection(site: Site) -> list[Point]:
     return points
 
 
-def _named(series: str, x: float, name: str, **options: Any) -> Point:
-    """A point at its own name."""
+def _named(series: str, x: float, name: str, **options: Any) -> PlannedEntry:
     return _point(series, x, name, label=name, **options)
 
 
@@ -158,17 +156,21 @@ def _point(
     clients: Sequence[str] | None = None,
     server: str | None = None,
     **options: Any,
-) -> Point:
-    # A participant's name can be as long as an entry's whole name.
-    entry: dict[str, Any] = {"name": joined([name], 40), "strategy": strategy, "options": options}
+) -> PlannedEntry:
+    # A participant's name may fill an entry's whole name.
+    entry: dict[str, Any] = {
+        "name": join_names([name], 40),
+        "strategy": strategy,
+        "options": options,
+    }
     if clients is not None:
         entry["clients"] = list(clients)
     if server is not None:
         entry["server"] = server
-    return Point(series=series, x=x, label=label, entry=entry)
+    return PlannedEntry(series=series, x=x, label=label, entry=entry)
 
 
-def _with(point: Point, **options: Any) -> Point:
+def _with(point: PlannedEntry, **options: Any) -> PlannedEntry:
     entry = {**point.entry, "options": {**point.entry["options"], **options}}
     return replace(point, entry=entry)
 
@@ -186,8 +188,8 @@ def _servers(site: Site, least: int) -> list[str]:
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    one.name: one
-    for one in (
+    experiment.name: experiment
+    for experiment in (
         Experiment(
             name="number-of-clients",
             asks="What does each further client add, in accuracy and in time?",

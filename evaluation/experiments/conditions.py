@@ -1,6 +1,6 @@
-"""Experiments whose points differ in what surrounds the clients, not in what is asked. Pure.
+"""Experiments on the clients' environment: network, threads, memory. Pure.
 
-Each condition is a run of its own, for which the clients' processes are started under it.
+Each condition is a run of its own, with client processes started under it.
 """
 
 from __future__ import annotations
@@ -10,46 +10,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from colm.evaluation.experiments.catalogue import Layout, Place
+from colm.evaluation.experiments.catalogue import Layout, PlotPosition
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """What surrounds the clients while one run is worked on."""
+    """Environment of the clients during one run."""
 
     name: str
-    #: The network between them and the broker, each way: seconds; bytes a second, None for no
-    #: bound; the share of lost segments.
+    #: Network to the broker, each way: seconds, bytes a second (None: unlimited), loss share.
     delay: float = 0.0
     bandwidth: float | None = None
     loss: float = 0.0
-    #: CPU threads of the clients' engine; None leaves it to the settings.
+    #: CPU threads of the engine; None: as in the settings.
     threads: int | None = None
-    #: MiB of private memory that each process of clients may have; None is no limit.
+    #: MiB of private memory for each client process; None: unlimited.
     memory: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """An experiment on conditions; the first one is what the others are compared with."""
+class EnvironmentExperiment:
+    """An experiment on conditions; the first is the baseline."""
 
     name: str
     asks: str
     axis: str
     conditions: Sequence[Condition]
-    #: What a condition limits whose name is this and a number: others than those above may be
-    #: asked for.
+    #: Also accepts conditions named after this limit and a number, such as `threads-3`.
     limits: Literal["threads", "memory"] | None = None
 
     def condition(self, name: str) -> Condition | None:
-        """The condition of that name; None where there is none."""
-        for one in self.conditions:
-            if one.name == name:
-                return one
-        found = re.fullmatch(rf"{self.limits}-([1-9]\d{{0,6}})", name)
-        if found is None:
+        """The condition of that name, or None."""
+        for condition in self.conditions:
+            if condition.name == name:
+                return condition
+        match = re.fullmatch(rf"{self.limits}-([1-9]\d{{0,6}})", name)
+        if match is None:
             return None
-        limit = int(found[1])
+        limit = int(match[1])
         if self.limits == "threads":
             return Condition(name=name, threads=limit)
         return Condition(name=name, memory=limit)
@@ -62,16 +60,16 @@ class Surroundings:
             axis=self.axis,
             against="",
             places={
-                one.name: Place(series="colm", x=x, label=one.name)
-                for x, one in enumerate(self.conditions)
+                condition.name: PlotPosition(series="colm", x=x, label=condition.name)
+                for x, condition in enumerate(self.conditions)
             },
         )
 
 
-SURROUNDINGS: dict[str, Surroundings] = {
-    one.name: one
-    for one in (
-        Surroundings(
+ENVIRONMENT_EXPERIMENTS: dict[str, EnvironmentExperiment] = {
+    experiment.name: experiment
+    for experiment in (
+        EnvironmentExperiment(
             name="network",
             asks="What does a slow network between clients and broker cost?",
             axis="network",
@@ -84,14 +82,14 @@ SURROUNDINGS: dict[str, Surroundings] = {
                 Condition(name="modem", delay=0.15, bandwidth=7e3, loss=0.02),
             ),
         ),
-        Surroundings(
+        EnvironmentExperiment(
             name="threads",
             asks="What do clients with fewer CPU threads cost?",
             axis="threads of the clients",
             conditions=tuple(Condition(name=f"threads-{n}", threads=n) for n in (1, 2, 4, 8)),
             limits="threads",
         ),
-        Surroundings(
+        EnvironmentExperiment(
             name="memory",
             asks="What do clients with less memory cost, and which are too small?",
             axis="MiB of the clients",

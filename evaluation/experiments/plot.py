@@ -1,4 +1,4 @@
-"""The plot of an experiment: accuracy and seconds against its axis, one line for each series."""
+"""Plot of an experiment: accuracy and seconds against its axis, one line a series."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from colm.evaluation.experiments.catalogue import Layout, Place
+from colm.evaluation.experiments.catalogue import Layout, PlotPosition
 from colm.evaluation.report.figures import COLOURS, MARKERS, RenderedFigure, error_bar, render
 from colm.evaluation.stats.tables import EntryRow
 
-#: A point with what was measured there.
-Measured = tuple[Place, EntryRow]
-#: How far series stand apart at one x, so that their intervals can be read.
+#: A position and its measurements.
+Measured = tuple[PlotPosition, EntryRow]
+#: Horizontal distance between series at one x.
 APART: Final = 0.06
-#: Labels longer than this are written aslant.
+#: Labels with more characters are rotated.
 LONG: Final = 8
 
 
 def plot(layout: Layout, points: Sequence[Measured]) -> RenderedFigure:
-    """Accuracy with its intervals above; below the median seconds, and what 1 in 20 exceeds."""
+    """Accuracy with intervals above; median and 95th percentile of seconds below."""
     names = list(dict.fromkeys(place.series for place, _ in points))
 
     def draw(figure: Figure) -> None:
@@ -53,7 +53,7 @@ def _draw(
     style: dict[str, Any],
     shift: float,
 ) -> None:
-    """One series on both panels; the name of a series is in the legend of the upper one."""
+    """Draw one series on both panels."""
     for place, row in points:
         if place.x is None and row.accuracy is not None:
             level: dict[str, Any] = {"color": style["color"], "linestyle": "--", "linewidth": 1}
@@ -66,10 +66,10 @@ def _draw(
     if not placed:
         return
     line = "-" if layout.axis else "none"
-    known = [(x, row.accuracy) for x, row in placed if row.accuracy is not None]
-    arms = [error_bar(estimate) for _, estimate in known]
+    with_accuracy = [(x, row.accuracy) for x, row in placed if row.accuracy is not None]
+    arms = [error_bar(estimate) for _, estimate in with_accuracy]
     above.errorbar(
-        [x for x, _ in known], [estimate.value for _, estimate in known],
+        [x for x, _ in with_accuracy], [estimate.value for _, estimate in with_accuracy],
         yerr=[[low for (low,), _ in arms], [high for _, (high,) in arms]],
         capsize=3, linestyle=line, label=points[0][0].series, **style,
     )  # fmt: skip
@@ -81,10 +81,10 @@ def _draw(
 
 
 def _ticks(axes: Axes, points: Sequence[Measured]) -> None:
-    """Every x that a point stands at, by its label or its number."""
+    """Ticks at the points, with their labels or numbers."""
     labels = {p.x: p.label or f"{p.x:g}" for p, _ in points if p.x is not None}
-    aslant = any(len(label) > LONG for label in labels.values())
+    rotated = any(len(label) > LONG for label in labels.values())
     places = sorted(labels)
     axes.set_xticks(places, [labels[x] for x in places])
-    if aslant:
+    if rotated:
         axes.tick_params(axis="x", labelrotation=30)

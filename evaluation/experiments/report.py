@@ -1,7 +1,6 @@
-"""The table of an experiment, its plot, and the page with both. All but the writing is pure.
+"""Report of an experiment: table, plot, page.
 
-A point is an entry at its place. Each is compared with the first entry of the run, and where the
-experiment says so with the series that stands at the same x: its control.
+Each entry is compared with the first of the run, and with a control at the same x.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from colm.evaluation.experiments.catalogue import Layout, Place
+from colm.evaluation.experiments.catalogue import Layout, PlotPosition
 from colm.evaluation.experiments.plot import plot
 from colm.evaluation.report import report
 from colm.evaluation.report.figures import RenderedFigure
@@ -32,11 +31,11 @@ from colm.evaluation.stats.tables import (
 
 @dataclass(frozen=True, kw_only=True)
 class PointRow:
-    """One point: where it stands, how right it is, what it costs, and against what."""
+    """One entry: position, accuracy, cost, comparisons."""
 
-    place: Place
+    place: PlotPosition
     row: EntryRow
-    #: Against the experiment's first point; None for that one, and where no item is common.
+    #: Against the first entry; None for itself, and without common items.
     gain: Comparison | None
     #: Against the control at the same x.
     beside: Comparison | None
@@ -44,35 +43,35 @@ class PointRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """All points of an experiment that anything is done of, in the order of its plan."""
+    """The entries of an experiment with completed units, in the order of its plan."""
 
     layout: Layout
     baseline: str
     points: tuple[PointRow, ...]
     clustered: bool
-    #: What else was measured at each entry, by the words of its column.
+    #: Entry -> column -> another measurement.
     measured: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What the numbers cannot tell."""
-        compared = [one for point in self.points for one in (point.gain, point.beside) if one]
+        """Warnings about too few clusters."""
+        compared = [row for point in self.points for row in (point.gain, point.beside) if row]
         accuracies = [point.row.accuracy for point in self.points]
-        return cautions(accuracies + [one.found.gain for one in compared])
+        return cautions(accuracies + [row.paired.gain for row in compared])
 
 
 def merged(runs: Mapping[str, RunData], name: str) -> RunData:
-    """Runs of one entry each as one run with an entry for each, by the name it is to have."""
+    """Runs with one entry each, merged into one run; keys become the entries' names."""
     first = next(iter(runs.values()))
     return replace(
         first,
         run=name,
-        notes=tuple(dict.fromkeys(note for one in runs.values() for note in one.notes)),
-        examples={key: found for one in runs.values() for key, found in one.examples.items()},
-        entries=tuple(replace(one.entries[0], name=entry) for entry, one in runs.items()),
-        units=tuple(replace(u, entry=entry) for entry, one in runs.items() for u in one.units),
+        notes=tuple(dict.fromkeys(note for run in runs.values() for note in run.notes)),
+        examples={key: example for run in runs.values() for key, example in run.examples.items()},
+        entries=tuple(replace(run.entries[0], name=entry) for entry, run in runs.items()),
+        units=tuple(replace(u, entry=entry) for entry, run in runs.items() for u in run.units),
         baselines=(next(iter(runs)),),
-        planned=sum(one.planned or 0 for one in runs.values()),
+        planned=sum(run.planned or 0 for run in runs.values()),
     )
 
 
@@ -83,15 +82,15 @@ def table_of(
     seed: int = 0,
     measured: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> Table:
-    """The numbers of an experiment; the same data and seed give the same ones."""
+    """The numbers of an experiment; equal data and seed give equal numbers."""
     clusters, units = clusters_of(data), units_of(data)
     baseline = data.entries[0].name
-    gains = {one.entry: one for one in comparisons(units, [baseline], clusters, seed)}
+    gains = {row.entry: row for row in comparisons(units, [baseline], clusters, seed)}
     besides = _besides(units, layout, clusters, seed)
     points = tuple(
         PointRow(
             place=layout.places[entry.name],
-            row=entry_row(entry, list(units[entry.name].values()), data, clusters, seed),
+            row=entry_row(entry, list(units[entry.name].values()), data, clusters),
             gain=gains.get(entry.name),
             beside=besides.get(entry.name),
         )
@@ -108,9 +107,9 @@ def table_of(
 
 
 def _besides(units: Units, layout: Layout, clusters: Clusters, seed: int) -> dict[str, Comparison]:
-    """Each entry against the control at its x; p corrected over all of these."""
+    """Each entry against the control at its x; p is corrected over all of them."""
     controls = {p.x: name for name, p in layout.places.items() if p.series == layout.against}
-    found: list[Comparison] = []
+    rows: list[Comparison] = []
     for name, place in layout.places.items():
         control = controls.get(place.x)
         if (
@@ -120,24 +119,18 @@ def _besides(units: Units, layout: Layout, clusters: Clusters, seed: int) -> dic
             and place.series != layout.against
         ):
             pair = {name: units[name], control: units[control]}
-            found += comparisons(pair, [control], clusters, seed)
-    corrected = holm([one.found.p for one in found])
-    return {one.entry: replace(one, holm_p=p) for one, p in zip(found, corrected, strict=True)}
+            rows += comparisons(pair, [control], clusters, seed)
+    corrected = holm([row.paired.p for row in rows])
+    return {row.entry: replace(row, holm_p=p) for row, p in zip(rows, corrected, strict=True)}
 
 
 def as_json(data: RunData, table: Table) -> dict[str, Any]:
-    """All numbers of the experiment as JSON has them."""
+    """All numbers of the experiment as JSON types."""
     layout = table.layout
-    return {
-        "run": data.run,
+    return report.summary(data) | {
         "experiment": layout.name,
         "asks": layout.asks,
         "axis": layout.axis,
-        "data": data.data,
-        "machine": data.machine,
-        "notes": list(data.notes),
-        "planned": data.planned,
-        "done": len(data.units),
         "baseline": table.baseline,
         "against": layout.against,
         "clustered": table.clustered,
@@ -171,16 +164,16 @@ def _point(point: PointRow) -> dict[str, Any]:
 
 
 def cells(table: Table) -> tuple[list[str], list[list[str]]]:
-    """The table as text, for the page and for the terminal: its head, and its rows."""
+    """Header and rows of the table as text."""
     controlled = any(point.beside for point in table.points)
     head = ["point", "series", "n", "accuracy", "unparsed", "failed", f"against {table.baseline}"]
     head += ["p"] + ([f"against {table.layout.against}", "p"] if controlled else [])
     head += ["median s", "95th s", "tokens"]
-    more = list(dict.fromkeys(words for found in table.measured.values() for words in found))
+    more = list(dict.fromkeys(words for values in table.measured.values() for words in values))
     rows = []
     for point in table.points:
-        found = table.measured.get(point.row.name, {})
-        rows.append(_cells(point, controlled=controlled) + [number(found.get(w)) for w in more])
+        values = table.measured.get(point.row.name, {})
+        rows.append(_cells(point, controlled=controlled) + [number(values.get(w)) for w in more])
     return head + more, rows
 
 
@@ -194,19 +187,19 @@ def _cells(point: PointRow, *, controlled: bool) -> list[str]:
         interval(row.accuracy),
         str(row.unparsed),
         str(row.failed),
-        *(text for one in compared for text in _difference(one)),
+        *(text for against in compared for text in _difference(against)),
         number(row.seconds),
         number(row.slow_seconds),
         number(row.tokens_each),
     ]
 
 
-def _difference(one: Comparison | None) -> tuple[str, str]:
-    return (points(one.found.gain), p_value(one.holm_p)) if one else ("", "")
+def _difference(row: Comparison | None) -> tuple[str, str]:
+    return (points(row.paired.gain), p_value(row.holm_p)) if row else ("", "")
 
 
-def render(data: RunData, table: Table, picture: RenderedFigure) -> str:
-    """The page: one file, without script or network."""
+def render(data: RunData, table: Table, figure: RenderedFigure) -> str:
+    """The page as self-contained HTML."""
     head, rows = cells(table)
     return report.page(
         Path(__file__).parent,
@@ -215,18 +208,18 @@ def render(data: RunData, table: Table, picture: RenderedFigure) -> str:
         table=table,
         head=head,
         rows=rows,
-        picture=picture,
-        source=report.source(picture),
+        figure=figure,
+        source=report.source(figure),
     )
 
 
 def write(data: RunData, table: Table, folder: Path) -> Mapping[str, Path]:
-    """Write experiment.html, .json and .png into `folder`, which is made; where each lies."""
-    picture = plot(table.layout, [(point.place, point.row) for point in table.points])
+    """Write experiment.html, .json and .png into `folder`, which is created; returns the paths."""
+    figure = plot(table.layout, [(point.place, point.row) for point in table.points])
     folder.mkdir(parents=True, exist_ok=True)
     files = {kind: folder / f"experiment.{kind}" for kind in ("html", "json", "png")}
-    files["html"].write_text(render(data, table, picture), encoding="utf-8")
-    told = json.dumps(as_json(data, table), indent=1, ensure_ascii=False) + "\n"
-    files["json"].write_text(told, encoding="utf-8")
-    files["png"].write_bytes(picture.png)
+    files["html"].write_text(render(data, table, figure), encoding="utf-8")
+    document = json.dumps(as_json(data, table), indent=1, ensure_ascii=False) + "\n"
+    files["json"].write_text(document, encoding="utf-8")
+    files["png"].write_bytes(figure.png)
     return files

@@ -1,7 +1,7 @@
-"""What all figures have in common: colours, style, and how a drawing becomes an SVG and a PNG.
+"""Rendering of figures as SVG and PNG; colours and style.
 
-Drawn without pyplot, so that any thread may do it, and the same data gives the same bytes. Colours
-are told apart by colour-blind eyes (Okabe and Ito, 2008).
+Without pyplot: thread-safe, and equal data give equal bytes. Colours suit colour-blind readers
+(Okabe and Ito, 2008).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from colm.evaluation.stats.statistics import Estimate
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
 COLOURS: Final = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKERS: Final = "osD^vPX*"
-#: Of every figure. Names in a figure are text, never formulas.
+#: matplotlib settings. Names are text, never formulas.
 STYLE: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -30,13 +30,13 @@ STYLE: Final[dict[Any, Any]] = {
     "hatch.linewidth": 0.6,
     "text.parse_math": False,
 }
-#: Of PNGs (dots an inch).
+#: Dots an inch of PNGs.
 DPI: Final = 144
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedFigure:
-    """One figure: `name` for its file, `words` for who cannot see it."""
+    """One figure; `name` is its file's, `words` its alternative text."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class RenderedFigure:
 def render(
     name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Figure], None]
 ) -> RenderedFigure:
-    """A figure of `size` (inches), drawn on by `draw`."""
+    """Render a figure of `size` inches that `draw` fills."""
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -62,6 +62,6 @@ def render(
 
 
 def error_bar(estimate: Estimate) -> list[list[float]]:
-    """The two arms of an error bar; rounding must not turn one around."""
+    """The two lengths of an error bar; never negative by rounding."""
     low, high = estimate.value - estimate.low, estimate.high - estimate.value
     return [[max(0.0, low)], [max(0.0, high)]]

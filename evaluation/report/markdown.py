@@ -1,4 +1,4 @@
-"""The tables of a report as Markdown, to be put into a document. Pure."""
+"""Tables of a report as Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from colm.evaluation.stats.run_data import RunData
 Row = Sequence[str]
 
 
-def tables(data: RunData, found: Analysis) -> str:
-    """What was measured and where, then a table of each kind that the run has rows for."""
+def tables(data: RunData, analysis: Analysis) -> str:
+    """A summary of the run, and a table of each kind with rows."""
     parts = [
         _about(data),
-        *found.cautions,
+        *analysis.cautions,
         table(
             "entry", "right", "accuracy (95 %)", "no answer found", "failed", "calls",
             "tokens read", "written", "dollars for 1,000", "median s",
-            rows=_entries(found),
+            rows=_entries(analysis),
         ),
         table(
             "entry", "against", "n", "points (95 %)", "right alone", "other alone", "p", "Holm p",
-            rows=_comparisons(found),
+            rows=_comparisons(analysis),
         ),
         table(
             "entry", "client", "n", "drafts right", "refined right", "recovery", "regression",
             "recovery above the control", "Holm p",
-            rows=_clients(found),
+            rows=_clients(analysis),
         ),
         table(
             "entry", "stage", "reached", "deferred", "answered", "right of these",
             "tokens each", "dollars for 1,000",
-            rows=_stages(found),
+            rows=_stages(analysis),
         ),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -48,8 +48,8 @@ def _about(data: RunData) -> str:
     )
 
 
-def _entries(found: Analysis) -> Iterator[Row]:
-    for row in found.entries:
+def _entries(analysis: Analysis) -> Iterator[Row]:
+    for row in analysis.entries:
         cost = row.cost
         yield (
             row.name, f"{row.right} of {row.n}", interval(row.accuracy), f"{row.unparsed}",
@@ -59,17 +59,18 @@ def _entries(found: Analysis) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _comparisons(found: Analysis) -> Iterator[Row]:
-    for row in found.comparisons:
+def _comparisons(analysis: Analysis) -> Iterator[Row]:
+    for row in analysis.comparisons:
         yield (
-            row.entry, row.baseline, f"{row.n}", points(row.found.gain),
-            f"{row.found.only_one}", f"{row.found.only_other}", p_value(row.found.p),
+            row.entry, row.baseline, f"{row.n}", points(row.paired.gain),
+            f"{row.paired.only_first}", f"{row.paired.only_second}",
+            p_value(row.paired.p),
             p_value(row.holm_p),
         )  # fmt: skip
 
 
-def _clients(found: Analysis) -> Iterator[Row]:
-    for row in found.clients:
+def _clients(analysis: Analysis) -> Iterator[Row]:
+    for row in analysis.clients:
         above = row.controlled.above_chance if row.controlled else None
         yield (
             row.entry, row.client, f"{row.change.n}", interval(row.change.alone),
@@ -79,8 +80,8 @@ def _clients(found: Analysis) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def _stages(found: Analysis) -> Iterator[Row]:
-    for entry, rows in found.stages.items():
+def _stages(analysis: Analysis) -> Iterator[Row]:
+    for entry, rows in analysis.stages.items():
         for row in rows:
             answered = row.ended - row.failed
             dollars = None if row.mean_dollars is None else 1000 * row.mean_dollars
@@ -91,11 +92,8 @@ def _stages(found: Analysis) -> Iterator[Row]:
 
 
 def table(*names: str, rows: Iterable[Row]) -> str:
-    """A table under `names`; empty where there are no rows.
-
-    A name of the user's cannot break out of its cell.
-    """
-    found = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    if not found:
+    """A table under `names`, with escaped cells; "" without rows."""
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    if not cells:
         return ""
-    return "\n".join(f"| {' | '.join(r)} |" for r in (names, ["---"] * len(names), *found))
+    return "\n".join(f"| {' | '.join(r)} |" for r in (names, ["---"] * len(names), *cells))

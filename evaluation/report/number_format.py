@@ -1,4 +1,4 @@
-"""Figures as a report tells them. Pure."""
+"""Format of numbers in reports. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def share(value: float | None) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """As in "47.0% (37.5 to 56.7; n = 100)"."""
+    """For example "47.0% (37.5 to 56.7; n = 100)"."""
     if estimate is None:
         return ""
     low, high = 100 * estimate.low, 100 * estimate.high
@@ -20,7 +20,7 @@ def interval(estimate: Estimate | None) -> str:
 
 
 def points(estimate: Estimate | None) -> str:
-    """A difference in percentage points, as in "+4.0 (-2.5 to +10.1; 40 clusters)"."""
+    """A difference in percentage points, for example "+4.0 (-2.5 to +10.1; 40 clusters)"."""
     if estimate is None:
         return ""
     value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
@@ -28,21 +28,21 @@ def points(estimate: Estimate | None) -> str:
 
 
 def basis(estimate: Estimate) -> str:
-    """The items or clusters that an interval and its p rest on, and whether they are too few."""
+    """The number of items or clusters of an estimate, and whether they are too few."""
     independent = estimate.clusters == estimate.n
-    told = f"n = {estimate.n}" if independent else f"{estimate.clusters} clusters"
-    return f"{told}, too few to say" if estimate.few else told
+    words = f"n = {estimate.n}" if independent else f"{estimate.clusters} clusters"
+    return f"{words}, too few to say" if estimate.few else words
 
 
 def cautions(estimates: Iterable[Estimate | None]) -> tuple[str, ...]:
-    """A warning where any of them rests on too little; else none."""
-    told = [estimate for estimate in estimates if estimate is not None]
-    few = sum(estimate.few for estimate in told)
+    """A warning if any estimate has too few clusters; else ()."""
+    present = [estimate for estimate in estimates if estimate is not None]
+    few = sum(estimate.few for estimate in present)
     if not few:
         return ()
     return (
-        f"Too few questions to say: {few} of {len(told)} accuracies and differences rest on fewer"
-        f" than {ENOUGH} clusters, or items where each is its own. No test over so few can find a"
+        f"Too few questions to say: {few} of {len(present)} accuracies and differences rest on"
+        f" fewer than {ENOUGH} clusters, or independent items. No test over so few can find a"
         " difference. Ask more questions; more seeds of the same ones do not help.",
     )
 
@@ -54,7 +54,7 @@ def p_value(p: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits that count, without powers of ten."""
+    """Three significant digits without an exponent."""
     if value is None:
         return ""
     if value == 0 or abs(value) >= 100:

@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG and PNG. Every one shows what a table of the report says too."""
+"""Figures of a report. Each shows the values of a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from colm.evaluation.report.cope_thresholds_plot import surface_plot
+from colm.evaluation.report.cope_thresholds_plot import thresholds_figure
 from colm.evaluation.report.figures import (
     BLUE,
     COLOURS,
@@ -24,58 +24,62 @@ from colm.evaluation.stats.run_data import RunData
 from colm.evaluation.stats.tables import ClientRow, EntryRow
 
 
-def pictures(data: RunData, found: Analysis) -> list[RenderedFigure]:
-    """Every figure that the run has data for."""
-    made = [_front(found, *axis) for axis in _axes_of_cost(found)]
-    made.append(_latency(data, found))
-    if found.clients:
-        made += [_recovery(found.clients), _flow(found.clients)]
-    made += [surface_plot(entry, points) for entry, points in data.surfaces.items() if points]
-    return made
+def render_figures(data: RunData, analysis: Analysis) -> list[RenderedFigure]:
+    """The figures that the run has data for."""
+    rendered = [_front(analysis, *axis) for axis in _axes_of_cost(analysis)]
+    rendered.append(_latency(data, analysis))
+    if analysis.clients:
+        rendered += [_recovery(analysis.clients), _flow(analysis.clients)]
+    rendered += [
+        thresholds_figure(entry, points)
+        for entry, points in data.threshold_sweeps.items()
+        if points
+    ]
+    return rendered
 
 
-def _drawn(
+def _single_axes(
     name: str, title: str, words: str, size: tuple[float, float], draw: Callable[[Axes], None]
 ) -> RenderedFigure:
-    """One set of axes, drawn on by `draw`."""
+    """A figure with one set of axes, which `draw` fills."""
     return render(name, title, words, size, lambda figure: draw(figure.add_subplot()))
 
 
-def _axes_of_cost(found: Analysis) -> list[tuple[str, str]]:
+def _axes_of_cost(analysis: Analysis) -> list[tuple[str, str]]:
     axes = [("tokens", "tokens a query"), ("seconds", "median seconds a query")]
-    if any(row.cost.dollars for row in found.entries):
+    if any(row.cost.dollars for row in analysis.entries):
         axes.append(("dollars", "dollars for 1,000 queries"))
     return axes
 
 
-def _front(found: Analysis, cost: str, label: str) -> RenderedFigure:
-    on_front = found.front[cost]
+def _front(analysis: Analysis, cost: str, label: str) -> RenderedFigure:
+    on_front = analysis.front[cost]
 
     def draw(axes: Axes) -> None:
-        for place, row in enumerate(found.entries):
+        for place, row in enumerate(analysis.entries):
             x, estimate = _cost(row, cost), row.accuracy
             if estimate is not None:
                 axes.errorbar(
                     x, estimate.value, yerr=error_bar(estimate), **look(place),
                     capsize=3, markersize=7, label=row.name,
                 )  # fmt: skip
-        line = [(_cost(r, cost), r.right / r.n) for n in on_front for r in _named(found, n)]
+        line = [(_cost(r, cost), r.right / r.n) for n in on_front for r in _named(analysis, n)]
         axes.plot(*zip(*line, strict=True), color=GREY, linestyle="--", zorder=0)
         axes.set(xlabel=label, ylabel="accuracy", ylim=(-0.03, 1.03))
         axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
     words = f"Accuracy against {label}. Nothing beats both of: {', '.join(on_front)}."
-    return _drawn(f"front-{cost}", f"Accuracy against {label}", words, (7.2, 3.6), draw)
+    return _single_axes(f"front-{cost}", f"Accuracy against {label}", words, (7.2, 3.6), draw)
 
 
 def look(place: int) -> dict[str, Any]:
-    """How an entry is drawn: no two of 64 have colour and marker in common."""
+    """Colour and marker of an entry, unique among 64."""
     return {"color": COLOURS[place % 8], "fmt": MARKERS[(place + place // 8) % 8]}
 
 
 def _recovery(rows: Sequence[ClientRow]) -> RenderedFigure:
-    """Recovery and regression of each client, with the control's beside them."""
+    """Recovery and regression of each client and of the control."""
     bars = [
         (f"{row.entry}: {row.client}", row.change, row.controlled and row.controlled.control)
         for row in rows
@@ -102,11 +106,11 @@ def _recovery(rows: Sequence[ClientRow]) -> RenderedFigure:
 
     words = "Recovery and regression of each client, and of the control that asks again unguided."
     size = (7.2, 1.4 + 0.62 * len(bars))
-    return _drawn("recovery", "Recovery and regression", words, size, draw)
+    return _single_axes("recovery", "Recovery and regression", words, size, draw)
 
 
 def _flow(rows: Sequence[ClientRow]) -> RenderedFigure:
-    """What became of each client's drafts, as shares of all its items."""
+    """Changes from draft to refined answer, as shares of each client's items."""
     kinds = (
         ("right, stayed right", BLUE, ""),
         ("wrong, now right", GREEN, ""),
@@ -117,7 +121,8 @@ def _flow(rows: Sequence[ClientRow]) -> RenderedFigure:
     def draw(axes: Axes) -> None:
         for place, row in enumerate(rows):
             counts = (
-                row.change.kept, row.change.recovered, row.change.spoiled, row.change.still_wrong,
+                row.change.stayed_right, row.change.recovered,
+                row.change.spoiled, row.change.still_wrong,
             )  # fmt: skip
             left = 0.0
             for count, (_, colour, hatch) in zip(counts, kinds, strict=True):
@@ -138,14 +143,14 @@ def _flow(rows: Sequence[ClientRow]) -> RenderedFigure:
 
     words = "Each client's drafts and refined answers: how many stayed right, and so on."
     size = (7.2, 1.4 + 0.36 * len(rows))
-    return _drawn("flow", "From draft to refined answer", words, size, draw)
+    return _single_axes("flow", "From draft to refined answer", words, size, draw)
 
 
-def _latency(data: RunData, found: Analysis) -> RenderedFigure:
-    """The share of queries that had ended after so many seconds."""
+def _latency(data: RunData, analysis: Analysis) -> RenderedFigure:
+    """Cumulative distribution of the seconds from question to answer."""
 
     def draw(axes: Axes) -> None:
-        for place, row in enumerate(found.entries):
+        for place, row in enumerate(analysis.entries):
             seconds = sorted(u.seconds for u in data.units if u.entry == row.name)
             shares = [(n + 1) / len(seconds) for n in range(len(seconds))]
             axes.step([0.0, *seconds], [0.0, *shares], where="post", color=COLOURS[place % 8],
@@ -155,7 +160,7 @@ def _latency(data: RunData, found: Analysis) -> RenderedFigure:
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
     words = "How long queries took: the share of each entry's queries that had ended by a time."
-    return _drawn("latency", "How long queries took", words, (7.2, 3.2), draw)
+    return _single_axes("latency", "How long queries took", words, (7.2, 3.2), draw)
 
 
 def _keys(axes: Axes, kinds: Mapping[str, tuple[str, str]]) -> None:
@@ -171,5 +176,5 @@ def _cost(row: EntryRow, cost: str) -> float:
     ]
 
 
-def _named(found: Analysis, name: str) -> list[EntryRow]:
-    return [row for row in found.entries if row.name == name]
+def _named(analysis: Analysis, name: str) -> list[EntryRow]:
+    return [row for row in analysis.entries if row.name == name]

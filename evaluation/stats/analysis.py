@@ -1,7 +1,7 @@
-"""From a run to the numbers of its report. Pure; seeded, so that a report can be made again.
+"""Analysis of a run: all numbers of its report. Pure and seeded.
 
-Everything is counted over items: an example under a seed. Examples under several seeds, or of one
-cluster, are treated as dependent. Unparsable and failed units count as not right.
+Counts are over items, an example under a seed. Items of one example or cluster are dependent.
+Unparsable and failed units count as not right.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from colm.evaluation.report.number_format import cautions
 from colm.evaluation.stats.costs import StageRow, pareto, stage_rows
-from colm.evaluation.stats.regressions import Regression, lost, spoiled
+from colm.evaluation.stats.regressions import Regression, lost_items, spoiled_drafts
 from colm.evaluation.stats.run_data import RunData
 from colm.evaluation.stats.statistics import holm
 from colm.evaluation.stats.tables import (
@@ -42,22 +42,20 @@ class Analysis:
     stages: Mapping[str, tuple[StageRow, ...]]
     ledger: tuple[LedgerRow, ...]
     regressions: tuple[Regression, ...]
-    #: Right drafts that their client has refined to something else.
+    #: Right drafts with a wrong refined answer.
     spoiled: tuple[Regression, ...]
-    #: Entries that no other beats both in accuracy and in this cost.
+    #: Kind of cost -> Pareto-optimal entries.
     front: Mapping[str, tuple[str, ...]]
-    #: Whether items were taken in clusters.
     clustered: bool
-    #: What the numbers above cannot tell.
+    #: Warnings about too few clusters.
     cautions: tuple[str, ...]
 
 
-def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
-    """The numbers of a run; `shown` is how many regressions of each comparison, and
-    how many spoiled drafts of each entry, are kept, as `stats.regressions` ranks them."""
+def analyse(data: RunData, *, seed: int = 0, limit: int = 5) -> Analysis:
+    """The numbers of a run; `limit` bounds regressions a comparison and spoiled drafts an entry."""
     clusters, units = clusters_of(data), units_of(data)
     rows = tuple(
-        entry_row(entry, list(units[entry.name].values()), data, clusters, seed)
+        entry_row(entry, list(units[entry.name].values()), data, clusters)
         for entry in data.entries
         if entry.name in units
     )
@@ -73,55 +71,52 @@ def analyse(data: RunData, *, seed: int = 0, shown: int = 5) -> Analysis:
             if entry.strategy in STAGED and entry.name in units
         },
         ledger=tuple(row for name, of in units.items() for row in ledger_rows(name, of.values())),
-        regressions=lost(compared, units, data, shown),
-        spoiled=spoiled(units, strategies, data, shown),
+        regressions=lost_items(compared, units, data, limit),
+        spoiled=spoiled_drafts(units, strategies, data, limit),
         front={
             name: tuple(pareto({r.name: (cost[name], r.right / r.n) for r, cost in _costs(rows)}))
             for name in ("tokens", "seconds", "dollars")
         },
         clustered=clusters is not None,
-        cautions=cautions([row.accuracy for row in rows] + [one.found.gain for one in compared]),
+        cautions=cautions([r.accuracy for r in rows] + [c.paired.gain for c in compared]),
     )
 
 
 def compare(before: RunData, after: RunData, *, seed: int = 0) -> tuple[Comparison, ...]:
-    """What each entry of `after` gains over the entry of the same name in `before`.
-
-    Items meet by the id of their example, which follows from its content, and by their seed.
-    """
+    """Each entry of `after` against the entry of the same name in `before`, by example and seed."""
     old, new = units_of(before), units_of(after)
     clusters = clusters_of(after)
     if clusters is not None:
         clusters = {**(clusters_of(before) or {}), **clusters}
-    found = []
+    rows = []
     for name in new:
         if name in old:
             both = {"after": new[name], "before": old[name]}
-            found += [
-                replace(one, entry=name, baseline=name)
-                for one in comparisons(both, ["before"], clusters, seed)
+            rows += [
+                replace(row, entry=name, baseline=name)
+                for row in comparisons(both, ["before"], clusters, seed)
             ]
-    corrected = holm([one.found.p for one in found])
-    return tuple(replace(one, holm_p=p) for one, p in zip(found, corrected, strict=True))
+    corrected = holm([row.paired.p for row in rows])
+    return tuple(replace(row, holm_p=p) for row, p in zip(rows, corrected, strict=True))
 
 
 def units_of(data: RunData) -> Units:
-    """What is done of each entry, by item, in the order of the entries."""
-    found = {
+    """Completed units by entry and item."""
+    by_entry = {
         entry.name: {u.item: u for u in data.units if u.entry == entry.name}
         for entry in data.entries
     }
-    return {name: units for name, units in found.items() if units}
+    return {name: units for name, units in by_entry.items() if units}
 
 
 def clusters_of(data: RunData) -> Clusters:
-    """The cluster of each item, where any has two."""
-    found = {
+    """Item -> cluster; None if every cluster has one item."""
+    cluster_of_item = {
         unit.item: (data.examples[unit.example].cluster if unit.example in data.examples else "")
         or unit.example
         for unit in data.units
     }
-    return found if len(set(found.values())) < len(found) else None
+    return cluster_of_item if len(set(cluster_of_item.values())) < len(cluster_of_item) else None
 
 
 def _costs(rows: tuple[EntryRow, ...]) -> list[tuple[EntryRow, dict[str, float]]]:

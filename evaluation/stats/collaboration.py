@@ -1,58 +1,55 @@
-"""What collaboration does to each client: what it recovers, what it spoils, against chance.
+"""Effect of collaboration on each client, against a control.
 
-A client's failed set F are the items that its draft got wrong. Recovery is the share of F that its
-refined answer gets right, regression the share of the rest that it gets wrong. A client that is
-simply asked again recovers some of F by luck; the control, the strategy `resample`, spends the same
-number of calls without guidance and shows how much. Collaboration recovers what is above that.
+F is the set of items with a wrong draft. Recovery is the share of F whose refined answer is right,
+regression the share of the others whose refined answer is wrong. A client that answers again
+recovers some of F by chance: the control, `resample`, makes as many calls without guidance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from colm.evaluation.stats.statistics import Difference, Estimate, accuracy, difference
+from colm.evaluation.stats.statistics import Estimate, PairedDifference, accuracy, difference
 
-#: Whether the draft of an item is right, and the refined answer. Nothing parsed is not right.
+#: Item -> (draft is right, refined answer is right). Unparsable is not right.
 Flow = Mapping[str, tuple[bool, bool]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One client's way from its drafts to its refined answers."""
+    """One client's change from drafts to refined answers."""
 
     n: int
     alone: Estimate | None
     after: Estimate | None
-    #: right -> right, wrong -> right, right -> wrong, wrong -> wrong.
-    kept: int
+    #: Counts of right -> right, wrong -> right, right -> wrong, wrong -> wrong.
+    stayed_right: int
     recovered: int
     spoiled: int
     still_wrong: int
-    #: Of the wrong drafts, those now right; of the right ones, those now wrong.
+    #: Shares of wrong drafts that became right, and of right ones that became wrong.
     recovery: Estimate | None
     regression: Estimate | None
-    #: The refined answers against the drafts.
-    gain: Difference | None
+    #: Refined answers against drafts.
+    gain: PairedDifference | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controlled:
-    """A change beside that of the control, on the items that both have.
-
-    The control starts from the same drafts where the run shares equal steps, as a run does.
-    """
+    """A change and the control's, on their common items. Shared steps give equal drafts."""
 
     change: Change
     control: Change
-    #: Of the items whose draft failed in both: refined right here against refined right there.
-    above_chance: Difference | None
-    #: Of the items whose draft was right in both: refined wrong here against there.
-    spoiled_above_chance: Difference | None
+    #: Items with a wrong draft in both: refined right, against the control.
+    above_chance: PairedDifference | None
+    #: Items with a right draft in both: refined wrong, against the control.
+    spoiled_above_chance: PairedDifference | None
 
 
 def change(flow: Flow, *, seed: int, clusters: Mapping[str, str] | None = None) -> Change:
-    """What became of one client's drafts, by item."""
+    """The change of one client; `seed` is for sampled tests, `clusters` by item."""
     drafts = {item: before for item, (before, _) in flow.items()}
     refined = {item: after for item, (_, after) in flow.items()}
     failed = [item for item, right in drafts.items() if not right]
@@ -61,14 +58,14 @@ def change(flow: Flow, *, seed: int, clusters: Mapping[str, str] | None = None) 
     spoiled = sum(not refined[item] for item in held)
     return Change(
         n=len(flow),
-        alone=_share(drafts, list(flow), seed, clusters),
-        after=_share(refined, list(flow), seed, clusters),
-        kept=len(held) - spoiled,
+        alone=_share(drafts, list(flow), clusters),
+        after=_share(refined, list(flow), clusters),
+        stayed_right=len(held) - spoiled,
         recovered=recovered,
         spoiled=spoiled,
         still_wrong=len(failed) - recovered,
-        recovery=_share(refined, failed, seed, clusters),
-        regression=_share({i: not right for i, right in refined.items()}, held, seed, clusters),
+        recovery=_share(refined, failed, clusters),
+        regression=_share({i: not right for i, right in refined.items()}, held, clusters),
         gain=difference(refined, drafts, seed=seed, clusters=clusters),
     )
 
@@ -76,7 +73,8 @@ def change(flow: Flow, *, seed: int, clusters: Mapping[str, str] | None = None) 
 def against_control(
     flow: Flow, control: Flow, *, seed: int, clusters: Mapping[str, str] | None = None
 ) -> Controlled:
-    """A client's change beside the control's, both on the items that both have."""
+    """A client's change and the control's, on their common items."""
+    compare = partial(difference, seed=seed, clusters=clusters)
     shared = [item for item in flow if item in control]
     here, there = ({item: f[item] for item in shared} for f in (flow, control))
     failed = [i for i in shared if not here[i][0] and not there[i][0]]
@@ -84,23 +82,15 @@ def against_control(
     return Controlled(
         change=change(here, seed=seed, clusters=clusters),
         control=change(there, seed=seed, clusters=clusters),
-        above_chance=difference(
-            {i: here[i][1] for i in failed},
-            {i: there[i][1] for i in failed},
-            seed=seed,
-            clusters=clusters,
-        ),
-        spoiled_above_chance=difference(
-            {i: not here[i][1] for i in held},
-            {i: not there[i][1] for i in held},
-            seed=seed,
-            clusters=clusters,
+        above_chance=compare({i: here[i][1] for i in failed}, {i: there[i][1] for i in failed}),
+        spoiled_above_chance=compare(
+            {i: not here[i][1] for i in held}, {i: not there[i][1] for i in held}
         ),
     )
 
 
 def _share(
-    right: Mapping[str, bool], items: list[str], seed: int, clusters: Mapping[str, str] | None
+    right: Mapping[str, bool], items: list[str], clusters: Mapping[str, str] | None
 ) -> Estimate | None:
     named = [clusters.get(item, item) for item in items] if clusters else None
-    return accuracy([right[item] for item in items], named, seed=seed)
+    return accuracy([right[item] for item in items], named)

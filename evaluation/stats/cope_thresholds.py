@@ -1,12 +1,9 @@
-"""COPE under other thresholds: a whole surface from one night's samples, nothing generated.
+"""Threshold sweep: COPE under other thresholds, from stored samples, without generation.
 
-The samples are those of a run of `cope` with `t1=1`, `t2=1` and `comparison=">"`, which takes all
-stages of every question. `colm.models.strategies.cope.consensus.replay` ends each of them anew; it
-is what ends a live query, so a replayed end is the end that a live query with these samples comes
-to.
-
-For thresholds that is exact. A smaller n is exact in stage 1 only: stage 2 was sampled with a plan
-that was drawn from all samples of stage 1.
+The samples come from a run of `cope` with `t1=1`, `t2=1` and `comparison=">"`, which takes all
+stages of every question. `colm.models.strategies.cope.consensus.replay`, which also decides live
+queries, decides them again. For thresholds that is exact. For a smaller n it is exact in stage 1
+only: stage 2 was sampled with a plan from all samples of stage 1.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil
 
-from colm.evaluation.stats.costs import Cost, Price, cost_of, total
+from colm.evaluation.stats.costs import Cost, TokenPrice, cost_of, total
 from colm.models.answers.compare import Kind
 from colm.models.messages import Spent
 from colm.models.strategies.base import QueryState, StepState
@@ -31,42 +28,42 @@ from colm.models.strategies.cope.consensus import (
     votes_of,
 )
 
-#: Of a whole surface: so many n, and so many thresholds of each.
-MOST_NS, MOST_THRESHOLDS = 4, 8
+#: Size of a full sweep: values of n, and thresholds for each.
+MAX_NS, MAX_THRESHOLDS = 4, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSamples:
-    """One question's samples of every stage, with what is needed to judge and to price them."""
+    """One question's samples of every stage, with their grades and costs."""
 
     example: str
     kind: Kind
     samples: Mapping[int, Sequence[Sample]]
-    #: Whether a text of the samples is right; every text that can end the query is in it.
+    #: Grade of every sample's text.
     right: Mapping[str, bool]
-    #: What each sample's solution cost, with its own plan in stage 1, in the samples' order.
+    #: Cost of each sample, in order; in stage 1 with its own plan.
     sample_costs: Mapping[int, Sequence[Cost]]
-    #: What a stage costs once, however many samples: the guideline of stage 2.
+    #: Cost of a stage besides its samples: the guideline of stage 2.
     stage_costs: Mapping[int, Cost]
-    #: For the kind code: the program in the question.
+    #: For code: the program in the question.
     question: str = ""
-    #: Whether it went by vote, whatever the others did: it had no visible tests.
+    #: Decided by vote in any case: no visible tests.
     by_vote: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """COPE at one setting, over all stored questions."""
+class ThresholdPoint:
+    """COPE at one setting, over all questions."""
 
     t1: float
     t2: float
     n: int
     accuracy: float
-    #: Means for each question.
+    #: Means over questions.
     dollars: float
     tokens: float
     calls: float
-    #: How many questions ended in each stage; 0: their last one gave no answer.
+    #: Questions by their last stage; 0: it gave no answer.
     ended: Mapping[int, int]
 
 
@@ -75,15 +72,15 @@ def stored_of(
     *,
     kind: Kind,
     is_right: Callable[[str], bool],
-    prices: Mapping[str, Price],
+    prices: Mapping[str, TokenPrice],
     question: str = "",
 ) -> StoredSamples:
     """The samples of one recorded query of `cope` or `cascade`.
 
-    `is_right` grades a text; equal answers are graded once. A text without an answer that could
-    vote is graded on its own: a grader may read more in it, as the words of an option.
+    `is_right` grades a text; equal answers are graded once. A text without a voting answer is
+    graded too: a grader may extract more.
     """
-    stages = sorted({one.step.round for one in state.steps})
+    stages = sorted({step.step.round for step in state.steps})
     samples = {stage: samples_of(state, stage) for stage in stages}
     right: dict[str, bool] = {}
     for of_stage in samples.values():
@@ -92,10 +89,10 @@ def stored_of(
     shared: dict[int, list[Cost]] = {stage: [] for stage in stages}
     for stage in stages:
         by_index: dict[int, list[Cost]] = {i: [] for i in range(len(samples[stage]))}
-        for one in (one for one in state.steps if one.step.round == stage):
-            of_sample = one.step.act != "plan" or one.step.role == "client"
-            place = by_index.setdefault(one.step.index, []) if of_sample else shared[stage]
-            place.append(_cost_of(one, prices))
+        for step in (step for step in state.steps if step.step.round == stage):
+            of_sample = step.step.act != "plan" or step.step.role == "client"
+            place = by_index.setdefault(step.step.index, []) if of_sample else shared[stage]
+            place.append(_cost_of(step, prices))
         alone[stage] = [total(costs) for _, costs in sorted(by_index.items())]
     return StoredSamples(
         example=state.query.query_id,
@@ -109,7 +106,7 @@ def stored_of(
     )
 
 
-def surface(
+def sweep(
     stored: Sequence[StoredSamples],
     *,
     t1s: Iterable[float],
@@ -117,8 +114,8 @@ def surface(
     ns: Iterable[int],
     comparison: Comparison = ">=",
     confidence: Confidence = "vote",
-) -> list[Point]:
-    """A point for each (t1, t2, n). Raises ValueError where nothing is stored."""
+) -> list[ThresholdPoint]:
+    """A point for each (t1, t2, n). Raises ValueError without samples."""
     if not stored:
         raise ValueError("no samples of cope are stored in this run")
     return [
@@ -126,58 +123,59 @@ def surface(
     ]
 
 
-def whole_surface(
+def full_sweep(
     stored: Sequence[StoredSamples], n: int, confidence: Confidence
-) -> Iterator[Point]:
-    """Points for n and smaller ones, at the thresholds that can make a difference.
-
-    A consensus among n is a multiple of 1/n, so that under ">=" a threshold between two of them
-    accepts what the higher one does.
-    """
-    for fewer in spread(n, MOST_NS):
-        shares = [count / fewer for count in spread(fewer, MOST_THRESHOLDS)]
-        yield from surface(stored, t1s=shares, t2s=shares, ns=[fewer], confidence=confidence)
+) -> Iterator[ThresholdPoint]:
+    """Points for n and smaller ones. Thresholds are multiples of 1/n, as every consensus is."""
+    for fewer in spread(n, MAX_NS):
+        shares = [count / fewer for count in spread(fewer, MAX_THRESHOLDS)]
+        yield from sweep(stored, t1s=shares, t2s=shares, ns=[fewer], confidence=confidence)
 
 
 def spread(last: int, most: int) -> list[int]:
-    """At most so many of 1 to `last`, which is among them, at even distances."""
+    """Up to `most` evenly spaced integers from 1 to `last`, with `last`."""
     return sorted({ceil(last * place / most) for place in range(1, most + 1)})
 
 
 def replayed(
-    one: StoredSamples, t1: float, t2: float, n: int, comparison: Comparison, confidence: Confidence
+    stored: StoredSamples,
+    t1: float,
+    t2: float,
+    n: int,
+    comparison: Comparison,
+    confidence: Confidence,
 ) -> Replayed:
-    """Where one question would have ended."""
-    confidence = "vote" if one.by_vote else confidence
+    """The end of one question under these thresholds."""
+    confidence = "vote" if stored.by_vote else confidence
     rules = {
-        stage: Rule(n, threshold, confidence, comparison, one.kind, one.question)
+        stage: Rule(n, threshold, confidence, comparison, stored.kind, stored.question)
         for stage, threshold in ((1, t1), (2, t2))
     }
-    return replay(one.samples, rules)
+    return replay(stored.samples, rules)
 
 
-def cost_to(one: StoredSamples, end: Replayed, n: int) -> Cost:
-    """What a question costs that is answered after stage `end.stage`; 0 went through them all.
+def cost_to(stored: StoredSamples, end: Replayed, n: int) -> Cost:
+    """The cost of a question up to its end; stage 0 means all stages.
 
-    Stages 1 and 2 take n samples each, a guideline is bought before stage 2, stage 3 is one more.
+    Stages 1 and 2 take n samples each, stage 2 also a guideline, stage 3 one sample.
     """
-    last = end.stage or max(one.samples, default=0)
+    last = end.stage or max(stored.samples, default=0)
     if not end.accepted:
-        last = max(one.samples, default=0)
-    parts = [cost for stage, cost in one.stage_costs.items() if stage <= last]
-    for stage, costs in one.sample_costs.items():
+        last = max(stored.samples, default=0)
+    parts = [cost for stage, cost in stored.stage_costs.items() if stage <= last]
+    for stage, costs in stored.sample_costs.items():
         if stage <= last:
             parts += costs[: n if stage < 3 else 1]
     return total(parts)
 
 
-def _place(one: StoredSamples, end: Replayed) -> int:
-    """The stage that a question ended in; 0 where that gave no answer, whoever did before it."""
-    return end.stage if end.accepted or end.stage == max(one.samples, default=0) else 0
+def _last_stage(stored: StoredSamples, end: Replayed) -> int:
+    """The last stage; 0 if that one gave no answer."""
+    return end.stage if end.accepted or end.stage == max(stored.samples, default=0) else 0
 
 
 def nothing_stored(example: str, kind: Kind) -> StoredSamples:
-    """Of a question that could not be asked."""
+    """The samples of a question that could not be asked."""
     return StoredSamples(
         example=example, kind=kind, samples={}, right={}, sample_costs={}, stage_costs={}
     )
@@ -197,17 +195,17 @@ def _graded(
     return graded
 
 
-def _cost_of(one: StepState, prices: Mapping[str, Price]) -> Cost:
-    """As the ledger counts: what a step without a completion cost is not known."""
-    if one.completion is None:
+def _cost_of(step: StepState, prices: Mapping[str, TokenPrice]) -> Cost:
+    """The cost of a step, as in the ledger; 0 without a completion."""
+    if step.completion is None:
         return Cost()
     line = Spent(
-        participant=one.step.participant,
-        role=one.step.role,
-        act=one.step.act,
+        participant=step.step.participant,
+        role=step.step.role,
+        act=step.step.act,
         calls=1,
-        prompt=one.completion.prompt_tokens,
-        completion=one.completion.completion_tokens,
+        prompt=step.completion.prompt_tokens,
+        completion=step.completion.completion_tokens,
     )
     return cost_of([line], prices)
 
@@ -219,16 +217,13 @@ def _point(
     n: int,
     comparison: Comparison,
     confidence: Confidence,
-) -> Point:
-    ends = [replayed(one, t1, t2, n, comparison, confidence) for one in stored]
-    costs = [cost_to(one, end, n) for one, end in zip(stored, ends, strict=True)]
-    right = [
-        end.text is not None and one.right.get(end.text, False)
-        for one, end in zip(stored, ends, strict=True)
-    ]
-    places = [_place(one, end) for one, end in zip(stored, ends, strict=True)]
+) -> ThresholdPoint:
+    ends = [(samples, replayed(samples, t1, t2, n, comparison, confidence)) for samples in stored]
+    costs = [cost_to(samples, end, n) for samples, end in ends]
+    right = [end.text is not None and samples.right.get(end.text, False) for samples, end in ends]
+    places = [_last_stage(samples, end) for samples, end in ends]
     count = len(stored)
-    return Point(
+    return ThresholdPoint(
         t1=t1,
         t2=t2,
         n=n,

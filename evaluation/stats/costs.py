@@ -1,15 +1,15 @@
-"""What answers cost, and which strategies nobody should use: cost ledgers, prices, the front."""
+"""Cost of answers: ledgers, prices, stages, the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from colm.models.messages import Spent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Price:
+class TokenPrice:
     """Dollars for a million tokens of one participant."""
 
     input: float = 0.0
@@ -18,12 +18,12 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What some queries took together."""
+    """Summed cost of queries."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    #: Completion tokens of plans (the act `plan`), which are among the others too.
+    #: Completion tokens of plans (the act `plan`), included above.
     plan_tokens: int = 0
     dollars: float = 0.0
 
@@ -32,55 +32,45 @@ class Cost:
         return self.prompt_tokens + self.completion_tokens
 
 
-def cost_of(ledger: Iterable[Spent], prices: Mapping[str, Price]) -> Cost:
-    """The cost of ledger lines; a participant without a price is free, as COPE's small model."""
-    calls = prompt = completion = plans = 0
-    dollars = 0.0
-    for line in ledger:
-        price = prices.get(line.participant, Price())
-        calls += line.calls
-        prompt += line.prompt
-        completion += line.completion
-        plans += line.completion if line.act == "plan" else 0
-        dollars += (line.prompt * price.input + line.completion * price.output) / 1e6
+def cost_of(ledger: Iterable[Spent], prices: Mapping[str, TokenPrice]) -> Cost:
+    """The cost of ledger lines; a participant without a price is free."""
+    return total(_line_cost(line, prices.get(line.participant, TokenPrice())) for line in ledger)
+
+
+def _line_cost(line: Spent, price: TokenPrice) -> Cost:
     return Cost(
-        calls=calls,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        plan_tokens=plans,
-        dollars=dollars,
+        calls=line.calls,
+        prompt_tokens=line.prompt,
+        completion_tokens=line.completion,
+        plan_tokens=line.completion if line.act == "plan" else 0,
+        dollars=(line.prompt * price.input + line.completion * price.output) / 1e6,
     )
 
 
 def total(costs: Iterable[Cost]) -> Cost:
     parts = list(costs)
-    return Cost(
-        calls=sum(part.calls for part in parts),
-        prompt_tokens=sum(part.prompt_tokens for part in parts),
-        completion_tokens=sum(part.completion_tokens for part in parts),
-        plan_tokens=sum(part.plan_tokens for part in parts),
-        dollars=sum(part.dollars for part in parts),
-    )
+    names = [field.name for field in fields(Cost)]
+    return Cost(**{name: sum(getattr(part, name) for part in parts) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
-    """One stage of COPE: how often it is reached and left, how right it is, what it costs."""
+    """Deferral, accuracy and cost of one stage of COPE."""
 
     stage: int
-    #: Queries that got as far, and that went on.
+    #: Queries that reached the stage, and that went on.
     reached: int
     deferred: int
-    #: Queries whose last stage this was: those that it answered, and those that it failed.
+    #: Queries with this last stage: answered by it, and failed in it.
     ended: int
     failed: int
-    #: Right answers among those that it answered.
+    #: Right ones of those that it answered.
     right: int
-    #: Of those that it answered, how many below its threshold, for want of a later stage.
+    #: Answered below its threshold, as there was no later stage.
     unaccepted: int
-    #: Of those that it failed, how many are right by the answer of an earlier stage.
+    #: Failed in it, but right by an earlier stage's answer.
     right_before: int
-    #: Dollars that queries whose last stage this was cost, on average; None of none.
+    #: Means over queries with this last stage; None without any.
     mean_dollars: float | None
     mean_tokens: float | None
 
@@ -95,27 +85,26 @@ class StageRow:
 
 @dataclass(frozen=True, kw_only=True)
 class StageEnd:
-    """Where one query ended, whether it was right, and what it cost in all."""
+    """End of one query: stage, correctness, total cost."""
 
     #: The stage that gave the answer; 0 gave none.
     stage: int
     right: bool
     cost: Cost
-    #: The last stage that was asked; None is the one that answered, or the last of all.
+    #: The last stage asked; None: the answering one, or the last of all.
     reached: int | None = None
-    #: Whether the answer came up to its stage's threshold.
+    #: Whether the answer reached its stage's threshold.
     accepted: bool = True
 
     def last(self, stages: Sequence[int]) -> int:
-        """The stage that it got to: no earlier one than that which answered."""
+        """The last stage reached."""
         return max(self.reached or 0, self.stage) or max(stages)
 
 
 def stage_rows(ends: Sequence[StageEnd], stages: Sequence[int] = (1, 2, 3)) -> list[StageRow]:
-    """The table of defer rate, accuracy and cost by stage.
+    """Defer rate, accuracy and cost by stage.
 
-    A query whose last stage gave no answer has failed there, whatever earlier stage's answer it
-    was given; it is not among those that the earlier one answered.
+    A query whose last stage gave no answer counts as failed there, even with an earlier answer.
     """
     rows = []
     for stage in stages:
@@ -140,10 +129,7 @@ def stage_rows(ends: Sequence[StageEnd], stages: Sequence[int] = (1, 2, 3)) -> l
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The names of (cost, accuracy) that no other beats on both, the cheapest first.
-
-    A point is beaten by one that is no dearer and no less right, and better in one of the two.
-    """
+    """Names of the Pareto-optimal points (cost, accuracy), cheapest first."""
     front = [
         name
         for name, (cost, right) in points.items()

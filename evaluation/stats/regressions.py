@@ -1,6 +1,6 @@
-"""What was right and is not: which items and drafts of a run a report shows first. Pure.
+"""Regressions: items that only the baseline has right, and drafts that refinement spoiled. Pure.
 
-The order depends on what the run found alone, never on when a unit was done.
+The order depends on the results alone, not on when a unit was completed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from colm.evaluation.stats.tables import CONTROL, Comparison, Units
 
 @dataclass(frozen=True, kw_only=True)
 class Regression:
-    """An item that the baseline has right and the entry has not, with what each wrote."""
+    """An item that the baseline has right and the entry wrong, with both texts."""
 
     entry: str
-    #: Of a spoiled draft, the client.
+    #: The client, for a spoiled draft.
     baseline: str
     example: str
     seed: int
@@ -28,58 +28,59 @@ class Regression:
     references: tuple[str, ...]
     before: str
     after: str
-    #: What it was ranked by: how often the item is lost, or the client's draft right; of how many.
+    #: Rank: times that the item is lost, or the client's draft right; of how many.
     times: int
     of: int
 
 
 class _Counts(NamedTuple):
-    """How often something is so, of how many times that it could be."""
+    """Numerators and denominators by key."""
 
     times: Counter[Any]
     of: Counter[Any]
 
 
-def lost(
-    compared: Sequence[Comparison], units: Units, data: RunData, shown: int
+def lost_items(
+    compared: Sequence[Comparison], units: Units, data: RunData, limit: int
 ) -> tuple[Regression, ...]:
-    """The first `shown` items of each comparison that the baseline has right and the entry has not.
+    """Up to `limit` items of each comparison that the baseline has right and the entry wrong.
 
-    Those first that most entries lose, counted over all entries and seeds in which the baseline has
-    the example right; those without an answer last. Equals come by example and seed.
+    In order of losses over all entries and seeds in which the baseline is right; items without an
+    answer last; ties by example and seed.
     """
-    baselines = dict.fromkeys(one.baseline for one in compared)
+    baselines = dict.fromkeys(comparison.baseline for comparison in compared)
     losses = {name: _losses(name, units) for name in baselines}
     return tuple(
         row
-        for one in compared
-        for row in islice(_lost(one, units, data, losses[one.baseline]), shown)
+        for comparison in compared
+        for row in islice(_lost(comparison, units, data, losses[comparison.baseline]), limit)
     )
 
 
-def spoiled(
-    units: Units, strategies: Mapping[str, str], data: RunData, shown: int
+def spoiled_drafts(
+    units: Units, strategies: Mapping[str, str], data: RunData, limit: int
 ) -> tuple[Regression, ...]:
-    """The first `shown` drafts of each entry that were right and whose refined answers are not.
+    """Up to `limit` right drafts of each entry whose refined answers are wrong.
 
-    Those first whose client knew best: by the share of its drafts of the example that are right,
-    over all entries and seeds, then by how many those are. A draft that entries share counts for
-    each. Equals come by example, seed and client.
+    In order of the client's share of right drafts of the example over all entries and seeds, then
+    of their number; ties by example, seed and client.
     """
-    known = _knowledge(unit for mine in units.values() for unit in mine.values())
+    counts = _knowledge(unit for mine in units.values() for unit in mine.values())
     return tuple(
         row
         for name, mine in units.items()
         if strategies[name] != CONTROL
-        for row in islice(_spoiled(mine.values(), data, known), shown)
+        for row in islice(_spoiled(mine.values(), data, counts), limit)
     )
 
 
-def _lost(one: Comparison, units: Units, data: RunData, counts: _Counts) -> Iterator[Regression]:
+def _lost(
+    comparison: Comparison, units: Units, data: RunData, counts: _Counts
+) -> Iterator[Regression]:
     pairs = [
         (unit, before)
-        for item, unit in units[one.entry].items()
-        if (before := units[one.baseline].get(item)) and before.right and not unit.right
+        for item, unit in units[comparison.entry].items()
+        if (before := units[comparison.baseline].get(item)) and before.right and not unit.right
     ]
 
     def rank(pair: tuple[UnitData, UnitData]) -> tuple[bool, int, str, int]:
@@ -88,11 +89,11 @@ def _lost(one: Comparison, units: Units, data: RunData, counts: _Counts) -> Iter
 
     for unit, before in sorted(pairs, key=rank):
         texts = (_text(before), _text(unit))
-        yield _told(unit, one.baseline, texts, counts, unit.example, data)
+        yield _regression(unit, comparison.baseline, texts, counts, unit.example, data)
 
 
 def _spoiled(units: Iterable[UnitData], data: RunData, counts: _Counts) -> Iterator[Regression]:
-    found = [
+    pairs = [
         (unit, client)
         for unit in units
         for client, texts in unit.clients.items()
@@ -104,14 +105,14 @@ def _spoiled(units: Iterable[UnitData], data: RunData, counts: _Counts) -> Itera
         right, of = (count[unit.example, client] for count in counts)
         return (-right / of, -right, unit.example, unit.seed, client)
 
-    for unit, client in sorted(found, key=rank):
+    for unit, client in sorted(pairs, key=rank):
         wrote = unit.clients[client]
         texts = (wrote.draft_text or "", wrote.refined_text or "")
-        yield _told(unit, client, texts, counts, (unit.example, client), data)
+        yield _regression(unit, client, texts, counts, (unit.example, client), data)
 
 
 def _losses(baseline: str, units: Units) -> _Counts:
-    """By example: how often an entry loses what the baseline has right, and how often it might."""
+    """By example: losses against the baseline, of the times that the baseline is right."""
     counts = _Counts(Counter(), Counter())
     for name, mine in units.items():
         for item, unit in mine.items():
@@ -123,7 +124,7 @@ def _losses(baseline: str, units: Units) -> _Counts:
 
 
 def _knowledge(units: Iterable[UnitData]) -> _Counts:
-    """By example and client: how often its draft is right, and how often there is a verdict."""
+    """By example and client: right drafts, of the graded ones."""
     counts = _Counts(Counter(), Counter())
     for unit in units:
         for client, texts in unit.clients.items():
@@ -133,7 +134,7 @@ def _knowledge(units: Iterable[UnitData]) -> _Counts:
     return counts
 
 
-def _told(
+def _regression(
     unit: UnitData, baseline: str, texts: tuple[str, str], counts: _Counts, key: Any, data: RunData
 ) -> Regression:
     example = data.examples.get(unit.example)

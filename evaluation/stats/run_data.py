@@ -1,4 +1,4 @@
-"""What a report is made of: one run as plain values, wherever they were stored. Pure."""
+"""Input of a report: one run as plain values. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from colm.evaluation.stats.cope_thresholds import Point
-from colm.evaluation.stats.costs import Price
+from colm.evaluation.stats.cope_thresholds import ThresholdPoint
+from colm.evaluation.stats.costs import TokenPrice
 from colm.models.messages import Spent
 
-#: graded: an answer was found and compared. unparsed: none was found. failed: there is no text.
+#: unparsed: no answer in the text. failed: no text.
 UnitStatus = Literal["graded", "unparsed", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientTexts:
-    """One client in one unit: what it wrote, and whether that is right; None where unknown."""
+    """One client's texts in one unit, and their correctness; None if unknown."""
 
     draft: bool | None = None
     refined: bool | None = None
@@ -39,15 +39,15 @@ class UnitData:
     reason: str | None = None
     ledger: tuple[Spent, ...] = ()
     clients: Mapping[str, ClientTexts] = field(default_factory=dict)
-    #: COPE and the cascade: the stage that gave the answer; 0 gave none.
+    #: COPE and cascade: the answering stage (0: none), the last stage asked, and whether the answer
+    #: was accepted.
     stage: int | None = None
-    #: COPE and the cascade: the last stage that was asked, and whether the answer was accepted.
     reached: int | None = None
     accepted: bool = True
 
     @property
     def right(self) -> bool:
-        """An answer that nobody can find, or that never came, is not right."""
+        """False without an answer."""
         return self.correct is True
 
     @property
@@ -57,17 +57,17 @@ class UnitData:
 
 @dataclass(frozen=True, kw_only=True)
 class ExampleData:
-    """What was asked, and what was expected."""
+    """Question and references of an example."""
 
     question: str
     references: tuple[str, ...] = ()
-    #: Examples of one cluster are not independent; empty is its own.
+    #: Examples of one cluster are not independent; empty: a cluster of its own.
     cluster: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryData:
-    """A row of the report: a strategy with its options."""
+    """A strategy with its options: a row of the report."""
 
     name: str
     strategy: str
@@ -76,30 +76,29 @@ class EntryData:
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """One run: what was ordered and what is done of it."""
+    """One run: its plan and its completed units."""
 
     run: str
-    #: When it was ordered, in words.
+    #: Time of the order.
     ordered: str = ""
-    #: The data set, in words.
+    #: Description of the data set.
     data: str = ""
-    #: Where the report was made; who generated, and on what, is in the record.
+    #: The reporting machine.
     machine: str = ""
-    #: Said in a frame at the top: that results are simulated, tuned, or partial.
+    #: Warnings at the top: simulated, tuned or partial results.
     notes: tuple[str, ...] = ()
     examples: Mapping[str, ExampleData]
     entries: tuple[EntryData, ...]
     units: tuple[UnitData, ...]
-    #: Entries that the others are compared with.
     baselines: tuple[str, ...] = ()
-    #: How many units there will be.
+    #: Units of the whole plan.
     planned: int | None = None
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    #: Rows of the data that could not be read: where, and why.
+    prices: Mapping[str, TokenPrice] = field(default_factory=dict)
+    #: Unusable rows of the data: place and reason.
     bad_rows: tuple[tuple[str, str], ...] = ()
-    #: Steps that strategies asked, steps that an engine was asked for, tokens not generated again.
+    #: Sharing of equal steps.
     steps_asked: int = 0
     steps_generated: int = 0
     tokens_saved: int = 0
-    #: COPE replayed under other thresholds, by the entry whose samples were stored.
-    surfaces: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    #: Threshold sweeps by entry.
+    threshold_sweeps: Mapping[str, tuple[ThresholdPoint, ...]] = field(default_factory=dict)

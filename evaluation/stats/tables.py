@@ -1,4 +1,4 @@
-"""The tables of a report: one row of each kind, and how it is counted. Pure."""
+"""Rows of the report's tables, and their computation. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from colm.evaluation.stats.collaboration import Change, Controlled, Flow, against_control, change
 from colm.evaluation.stats.costs import Cost, StageEnd, cost_of, total
 from colm.evaluation.stats.run_data import EntryData, RunData, UnitData
-from colm.evaluation.stats.statistics import Difference, Estimate, accuracy, difference, holm
+from colm.evaluation.stats.statistics import Estimate, PairedDifference, accuracy, difference, holm
 
-#: The strategy that asks again without guidance.
+#: The control: it asks again without guidance.
 CONTROL = "resample"
 
 #: Units of each entry, by item.
 Units = Mapping[str, Mapping[str, UnitData]]
-#: The cluster of each item; None where every item is its own.
+#: Item -> cluster; None if items are independent.
 Clusters = Mapping[str, str] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntryRow:
-    """How right one entry is, and what a query of it costs."""
+    """Accuracy, cost and latency of one entry."""
 
     name: str
     strategy: str
@@ -33,7 +33,7 @@ class EntryRow:
     accuracy: Estimate | None
     #: Sums over all its units.
     cost: Cost
-    #: Seconds from ask to answer: the median, and what one in twenty exceeds.
+    #: Seconds from question to answer: median and 95th percentile.
     seconds: float
     slow_seconds: float
 
@@ -48,31 +48,31 @@ class EntryRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One entry against one baseline, on the items that both have."""
+    """One entry against one baseline, on their common items."""
 
     entry: str
     baseline: str
     n: int
-    found: Difference
-    #: p corrected for all comparisons of the report.
+    paired: PairedDifference
+    #: p, corrected over all comparisons.
     holm_p: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientRow:
-    """One client in one entry: its change, and beside it the control's."""
+    """One client in one entry: its change, and the control's."""
 
     entry: str
     client: str
     change: Change
     controlled: Controlled | None
-    #: p of the recovery above chance, corrected for all clients of the report.
+    #: p of the recovery above chance, corrected over all clients.
     holm_p: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """What one participant generated for one act, over all units of an entry."""
+    """Generation by one participant for one act, over all units of an entry."""
 
     entry: str
     participant: str
@@ -83,7 +83,7 @@ class LedgerRow:
 
 
 def entry_row(
-    entry: EntryData, units: Sequence[UnitData], data: RunData, clusters: Clusters, seed: int
+    entry: EntryData, units: Sequence[UnitData], data: RunData, clusters: Clusters
 ) -> EntryRow:
     seconds = sorted(unit.seconds for unit in units)
     named = [clusters[unit.item] for unit in units] if clusters else None
@@ -94,7 +94,7 @@ def entry_row(
         right=sum(unit.right for unit in units),
         unparsed=sum(unit.status == "unparsed" for unit in units),
         failed=sum(unit.status == "failed" for unit in units),
-        accuracy=accuracy([unit.right for unit in units], named, seed=seed),
+        accuracy=accuracy([unit.right for unit in units], named),
         cost=total(cost_of(unit.ledger, data.prices) for unit in units),
         seconds=statistics.median(seconds),
         slow_seconds=seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))],
@@ -104,30 +104,30 @@ def entry_row(
 def comparisons(
     units: Units, baselines: Sequence[str], clusters: Clusters, seed: int
 ) -> tuple[Comparison, ...]:
-    """Every entry against every baseline; against the first entry where none is named."""
-    found = []
+    """Every entry against every baseline; the first entry is the default baseline."""
+    rows = []
     for baseline in baselines or list(units)[:1]:
         for name in units:
             if name == baseline or baseline not in units:
                 continue
-            one, other = (
+            first, other = (
                 {i: u.right for i, u in units[which].items()} for which in (name, baseline)
             )
-            gained = difference(one, other, seed=seed, clusters=clusters)
+            gained = difference(first, other, seed=seed, clusters=clusters)
             if gained is not None:
                 n = gained.gain.n
-                found.append(
-                    Comparison(entry=name, baseline=baseline, n=n, found=gained, holm_p=None)
+                rows.append(
+                    Comparison(entry=name, baseline=baseline, n=n, paired=gained, holm_p=None)
                 )
-    corrected = holm([one.found.p for one in found])
-    return tuple(replace(one, holm_p=p) for one, p in zip(found, corrected, strict=True))
+    corrected = holm([row.paired.p for row in rows])
+    return tuple(replace(row, holm_p=p) for row, p in zip(rows, corrected, strict=True))
 
 
 def client_rows(
     data: RunData, units: Units, clusters: Clusters, seed: int
 ) -> tuple[ClientRow, ...]:
-    """Each client of each entry that drafts and refines, beside the control where there is one."""
-    flows = {name: _flows(found.values()) for name, found in units.items()}
+    """Each client that drafts and refines in each entry, with the control if there is one."""
+    flows = {name: _flows(mine.values()) for name, mine in units.items()}
     controls = [e.name for e in data.entries if e.strategy == CONTROL and e.name in units]
     control = flows[controls[0]] if controls else {}
     rows = []
@@ -136,8 +136,10 @@ def client_rows(
             beside = None
             if client in control and entry.strategy != CONTROL:
                 beside = against_control(flow, control[client], seed=seed, clusters=clusters)
-            found = change(flow, seed=seed, clusters=clusters)
-            rows.append(ClientRow(entry=entry.name, client=client, change=found, controlled=beside))
+            changed = change(flow, seed=seed, clusters=clusters)
+            rows.append(
+                ClientRow(entry=entry.name, client=client, change=changed, controlled=beside)
+            )
     ps = holm(
         [
             r.controlled.above_chance.p if r.controlled and r.controlled.above_chance else None
@@ -148,7 +150,6 @@ def client_rows(
 
 
 def ledger_rows(entry: str, units: Iterable[UnitData]) -> Iterator[LedgerRow]:
-    """What each participant generated for each act."""
     sums: dict[tuple[str, str], list[int]] = {}
     for unit in units:
         for line in unit.ledger:
@@ -167,7 +168,7 @@ def ledger_rows(entry: str, units: Iterable[UnitData]) -> Iterator[LedgerRow]:
 
 
 def stage_ends(units: Iterable[UnitData], data: RunData) -> list[StageEnd]:
-    """Where each query that defers by stages has ended."""
+    """Ends of the queries that defer by stages."""
     return [
         StageEnd(
             stage=unit.stage,
@@ -182,7 +183,7 @@ def stage_ends(units: Iterable[UnitData], data: RunData) -> list[StageEnd]:
 
 
 def _flows(units: Iterable[UnitData]) -> dict[str, Flow]:
-    """Each client's drafts and refined answers, where it has both."""
+    """Correctness of each client's drafts and refined answers, for items with both."""
     flows: dict[str, dict[str, tuple[bool, bool]]] = {}
     for unit in units:
         for name, texts in unit.clients.items():

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from colm.db.connection import connect
-from colm.db.reads.history import History, StepOutcome, query_life
+from colm.db.reads.history import History, StepOutcome, query_history
 from colm.models.messages import Step
 from colm.tasks.config.settings import settings
 from colm.workers.cli.ask_actions import answer_or_raise, ask_and_follow
@@ -53,7 +53,7 @@ def run_demo(models: Path, one: Asked, console: Console) -> None:
                 meanwhile=stack.watch,
             )
             console.print(answer_view(answer_or_raise(query_id)))
-            life = query_life(engine, query_id)
+            life = query_history(engine, query_id)
             engine.dispose()
     assert life is not None, "it was answered"
     console.print(who_saw_what(life))

@@ -1,1 +1,1 @@
-"""Reading and comparison of answers."""
+"""Extraction and comparison of answers."""

@@ -1,4 +1,4 @@
-"""Where the Python is in what a model wrote: fenced blocks, or lines among prose. Pure."""
+"""Extraction of Python from Markdown: fenced blocks, or code lines among prose. Pure."""
 
 from __future__ import annotations
 
@@ -9,65 +9,57 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from colm.models.answers.program_tests import parsed
+from colm.models.answers.program_tests import parse_python
 
-#: A fence that opens: what stands before it on its line, itself, and the language that it names.
+#: An opening fence: the text before it, the fence, and the language.
 _OPENS = re.compile(r"^(?P<before>[^`~]*?)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`~]*)[^`]*$")
 #: "python", "py3", "python3.11", "ipython", "{.python}", "python:main.py", "python{1}", "main.py".
 _PYTHON = re.compile(r"\{?\.?(?:i?python|py(?:con)?)[\d.]*(?![a-z\d])|\S*\.py(?![a-z])", re.I)
-#: Names of languages that say nothing of the language.
+#: Info strings that do not exclude Python.
 _UNNAMED = frozenset({"", "text", "plaintext", "plain", "txt", "code", "none", "pseudocode"})
 _CODE_START = re.compile(r"^(?:from \w|import \w|def \w|class \w|@\w|async def \w)", re.M)
-#: A few words of code between backticks, on one line.
+#: Inline code.
 _SPAN = re.compile(r"(?<!`)(`{1,3})(?!`)([^`\n]+)(?<!`)\1(?!`)")
-#: Marks around a program that some models were taught.
+#: Tags of some models around a program.
 _TAG = re.compile(r"^\[/?(?:BEGIN|DONE|END|PYTHON|CODE|ANSWER)\][ \t]*$", re.M)
-#: What notebooks and consoles have before code, and what stands for a space in copied text.
+#: Notebook commands, console prompts, quote marks, and special spaces.
 _COMMAND = re.compile(r"^[ \t]*[%!].*$", re.M)
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)", re.M)
 _QUOTED = re.compile(r"^[ \t]*>(?: |$)", re.M)
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u3000": " ", "\u200b": "", "\ufeff": ""})
-#: Places in prose that are tried as the beginning of a program.
+#: Lines that are tried as the beginning of a program.
 MAX_STARTS = 5
-#: What stands for a block while the text around it is read: of a private use, as no text is.
+#: Placeholder of a block, of private-use characters.
 _MARK = "\ue000{}\ue001"
 
 
 class Block(NamedTuple):
-    """The lines of one block."""
-
     text: str
-    #: Whether it says that it is Python, or names no language.
+    #: Whether its language is Python or missing.
     python: bool
-    #: Whether it may be anything: its language is none, or text.
+    #: Whether its language is missing or generic.
     unnamed: bool
-    #: Where it begins in the text that it was found in, and where it ends.
+    #: Position in the text.
     start: int = 0
     end: int = 0
 
 
-def blocks_in(text: str) -> list[Block]:
-    """The fenced blocks of `text` in their order, as CommonMark has them.
-
-    A block ends with a fence of its own kind that is as long as its first and not indented further
-    than the block; or with the text.
-    """
+def fenced_blocks(text: str) -> list[Block]:
+    """The fenced blocks of `text` (CommonMark); an unclosed one ends with the text."""
     return list(_blocks(text.splitlines(keepends=True)))
 
 
-def spans_in(text: str) -> list[str]:
-    """Code between backticks within a line."""
-    return [found[2].strip() for found in _SPAN.finditer(text)]
+def inline_spans(text: str) -> list[str]:
+    return [span[2].strip() for span in _SPAN.finditer(text)]
 
 
-def beside_blocks(read: Callable[[str], str | None], text: str) -> str | None:
-    """What `read` leaves of `text`, which sees nothing of what programs in it hold: a tag in a
-    string of a program is none."""
-    if parsed(text) is not None:
+def outside_code(read: Callable[[str], str | None], text: str) -> str | None:
+    """The result of `read` on `text` with masked programs: tags in their strings do not count."""
+    if parse_python(text) is not None:
         return text
-    blocks = blocks_in(text)
-    hidden = [(b.start, b.end) for b in blocks if parsed(cleaned(b.text)) is not None]
-    if not blocks and (lines := unfenced(text)):
+    blocks = fenced_blocks(text)
+    hidden = [(b.start, b.end) for b in blocks if parse_python(clean_code(b.text)) is not None]
+    if not blocks and (lines := find_unfenced_code(text)):
         hidden = [(start := text.index(lines), start + len(lines))]
     marked, at = "", 0
     for number, (start, end) in enumerate(hidden):
@@ -79,20 +71,20 @@ def beside_blocks(read: Callable[[str], str | None], text: str) -> str | None:
     return left
 
 
-def cleaned(code: str) -> str:
-    """`code`, and where it is no Python without what notebooks, consoles and quotes add to it."""
+def clean_code(code: str) -> str:
+    """`code`, without prompts, quote marks and notebook commands if it only parses so."""
     code = textwrap.dedent(_TAG.sub("", code))
-    if parsed(code) is not None:
+    if parse_python(code) is not None:
         return code
     plain = code.translate(_SPACES)
     for added in (_COMMAND, _PROMPT, _QUOTED):
-        if parsed(plain) is None and added.search(plain):
+        if parse_python(plain) is None and added.search(plain):
             plain = added.sub("", plain)
-    return plain if parsed(plain) is not None else code
+    return plain if parse_python(plain) is not None else code
 
 
-def unfenced(text: str) -> str | None:
-    """The longest run of lines that begins as code does and is Python; None where there is none."""
+def find_unfenced_code(text: str) -> str | None:
+    """The longest run of lines from a line of code that parses; None if there is none."""
     for start in list(_CODE_START.finditer(text))[:MAX_STARTS]:
         lines = text[start.start() :].splitlines(keepends=True)
         while lines:
@@ -106,13 +98,13 @@ def unfenced(text: str) -> str | None:
 
 
 def first_code(text: str) -> str:
-    """All of `text` from the first line that begins as code does; empty where none does."""
+    """`text` from its first line of code on; empty without one."""
     start = _CODE_START.search(text)
     return text[start.start() :] if start else ""
 
 
 def _fault_line(code: str) -> int | None:
-    """The line (from 1) at which `code` stops to be Python; None where it does not."""
+    """The line number (from 1) of the first syntax error; None without one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -150,15 +142,15 @@ def _block(opened: re.Match[str], lines: list[str], start: int) -> Block:
 
 
 def _opening(line: str) -> re.Match[str] | None:
-    """A fence after words on its line opens a block only if it says that it is Python."""
-    found = _OPENS.match(line.rstrip("\r\n"))
-    if found and found["before"].strip(" \t>") and not _PYTHON.match(found["language"]):
+    """The match of an opening fence; after other words it must name Python."""
+    match = _OPENS.match(line.rstrip("\r\n"))
+    if match and match["before"].strip(" \t>") and not _PYTHON.match(match["language"]):
         return None
-    return found
+    return match
 
 
 def _closing(line: str, opened: re.Match[str]) -> str | None:
-    """What of the line is in the block, if the line closes it; else None."""
+    """The code before a closing fence on its line; None if the line does not close the block."""
     before, fence = opened["before"], opened["fence"]
     quoted = before.strip() == ">"
     indent = 0 if before.strip() else len(before)

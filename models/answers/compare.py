@@ -1,10 +1,4 @@
-"""What a model answered, when two answers are the same one, and which one most agree on.
-
-Pure functions, the same for strategies that vote and for graders that compare with a reference.
-How an answer is found is written in `colm.models.answers.extraction` and
-`colm.models.answers.options`, when two are the same in `colm.models.answers.equivalence` and
-`colm.models.answers.formulas`.
-"""
+"""Extraction, comparison and majority vote of answers, for strategies and graders. Pure."""
 
 from __future__ import annotations
 
@@ -19,72 +13,71 @@ from colm.models.answers import code_blocks, equivalence, extraction, formulas, 
 Kind = Literal["exact", "numeric", "choice", "math", "code", "text"]
 
 _FINDERS: Final[dict[Kind, Callable[[str], str | None]]] = {
-    "exact": extraction.word_in,
-    "numeric": extraction.number_in,
-    "math": extraction.formula_in,
-    "text": extraction.all_in,
+    "exact": extraction.extract_word,
+    "numeric": extraction.extract_number,
+    "math": extraction.extract_formula,
+    "text": extraction.extract_text,
 }
 _COMPARISONS: Final[dict[Kind, Callable[[str, str], bool]]] = {
-    "exact": equivalence.written_alike,
-    "numeric": equivalence.numbers_alike,
-    "choice": equivalence.written_alike,
-    "math": formulas.formulas_alike,
-    "code": programs.programs_alike,
-    "text": equivalence.written_alike,
+    "exact": equivalence.texts_equal,
+    "numeric": equivalence.numbers_equal,
+    "choice": equivalence.texts_equal,
+    "math": formulas.formulas_equal,
+    "code": programs.programs_equal,
+    "text": equivalence.texts_equal,
 }
 
 
 def extract(
     text: str, kind: Kind, *, question: str = "", choices: Sequence[str] = ()
 ) -> str | None:
-    """The answer in `text`, or None where none can be found: it is unparsable.
+    """The answer in `text`; None if it is unparsable.
 
-    `question` matters for code, where a program that goes on from one in the question, or needs its
-    imports, is completed with it (see `colm.models.answers.programs.complete`); and for a choice,
-    where it tells the options that `choices` does not.
+    `question` completes code (`colm.models.answers.programs.complete`), and has the options of a
+    choice if `choices` is empty.
     """
     if kind == "code":
-        return program_in(text, question)
-    part = extraction.answered_part(text)
+        return extract_program(text, question)
+    part = extraction.without_thought(text)
     if part is None:
         return None
     if kind == "choice":
-        return options.letter_in(part, choices or options.options_in(question))
+        return options.extract_letter(part, choices or options.parse_options(question))
     return _FINDERS[kind](part)
 
 
-def program_in(text: str, question: str, tests: str = "") -> str | None:
-    """The program in `text`, by what `tests` use; None where there is none."""
-    part = code_blocks.beside_blocks(extraction.answered_part, text)
+def extract_program(text: str, question: str, tests: str = "") -> str | None:
+    """The program in `text` that defines the names in `tests`; None without one."""
+    part = code_blocks.outside_code(extraction.without_thought, text)
     return None if part is None else programs.complete(part, question, tests)
 
 
 def same(a: str, b: str, kind: Kind) -> bool:
-    """Whether two answers, as `extract` returns them, are the same one; symmetric."""
+    """Whether two extracted answers are equal; symmetric."""
     return _COMPARISONS[kind](a, b)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """How answers agree: COPE's consensus (arXiv 2506.11578; the share of the most frequent)."""
+    """Equivalence classes of answers, and COPE's consensus (arXiv 2506.11578)."""
 
     answers: tuple[str | None, ...]
-    #: Places in `answers` that are the same answer, the classes and the places in each in order.
+    #: Indexes of equal answers; classes and indexes in order.
     classes: tuple[tuple[int, ...], ...]
 
     @property
     def majority(self) -> tuple[int, ...]:
-        """The places of the most frequent answer; of two as frequent, the first. May be empty."""
+        """Indexes of the most frequent answer, the first of a tie; may be empty."""
         return max(self.classes, key=len, default=())
 
     @property
     def answer(self) -> str | None:
-        """The most frequent answer, as it was first written; None where none could be parsed."""
+        """The most frequent answer, as first written; None if all are unparsable."""
         return self.answers[self.majority[0]] if self.majority else None
 
     @property
     def share(self) -> float:
-        """Votes for it over all answers: an unparsable one agrees with nobody. 0 of none is 0."""
+        """Share of the majority among all answers, also unparsable ones; 0 without answers."""
         return len(self.majority) / len(self.answers) if self.answers else 0.0
 
     @property
@@ -93,16 +86,16 @@ class Vote:
 
 
 def vote(answers: Sequence[str | None], kind: Kind) -> Vote:
-    """Sorts `answers` into classes of the same one, each named by the first of its class."""
+    """Equivalence classes of `answers`; each answer is compared with the first of a class."""
     classes: list[list[int]] = []
-    for place, answer in enumerate(answers):
+    for index, answer in enumerate(answers):
         if answer is None:
             continue
         for members in classes:
             first = answers[members[0]]
             if first is not None and same(first, answer, kind):
-                members.append(place)
+                members.append(index)
                 break
         else:
-            classes.append([place])
+            classes.append([index])
     return Vote(answers=tuple(answers), classes=tuple(map(tuple, classes)))

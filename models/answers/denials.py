@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - letters of other alphabets are meant
-"""What a text says not to be the answer, and that it gives none. Pure."""
+"""Detection of negated answers ("not B") and of refusals ("I do not know"). Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 from colm.models.answers.characters import ALNUM, JOINED
 
-#: Characters before and after a mention that say whether it is denied.
+#: Characters of context before and after a mention.
 AROUND: Final = 80
-#: Stands for any mention.
+#: Placeholder of a mention.
 _ONE: Final = "\ufffc"
 
 _DENIAL = (
@@ -19,7 +19,7 @@ _DENIAL = (
     r"|nicht|kein(?:e|en|er)?|pas|ni|не|ни"
 )
 _IDIOMS = "no (?:doubt|question)|not only|nothing but|none other than|no other"
-#: With these what is denied has ended.
+#: Words that end the scope of a negation.
 _TURN = (
     "but|however|although|though|because|since|so|therefore|thus|hence|while|whereas|sondern|sino"
     "|mais|i|we|и"
@@ -59,14 +59,16 @@ _REFUSAL = re.compile(
 _STOP = re.compile(r"[.!?;\n](?:\s|\Z)")
 
 
-def is_denied(text: str, start: int, end: int, one: re.Pattern[str]) -> bool:
-    """Whether the sentence says that what stands from `start` to `end` is not meant: "not B", "B is
-    wrong", "neither A nor B". `one` finds others of its sort, which may stand in a list with it."""
+def is_denied(text: str, start: int, end: int, similar: re.Pattern[str]) -> bool:
+    """Whether the sentence negates the mention: "not B", "B is wrong", "neither A nor B".
+
+    `similar` matches other mentions that may be in a list with it.
+    """
     before = _STOP.split(text[max(0, start - AROUND) : start])[-1]
     after = _STOP.split(text[end : end + AROUND], maxsplit=1)[0]
-    return bool(_BEFORE.search(one.sub(_ONE, before)) or _AFTER.match(one.sub(_ONE, after)))
+    return bool(_BEFORE.search(similar.sub(_ONE, before)) or _AFTER.match(similar.sub(_ONE, after)))
 
 
-def refuses(text: str) -> bool:
-    """Whether it says that it has no answer: "I do not know"."""
+def is_refusal(text: str) -> bool:
+    """Whether `text` refuses to answer: "I do not know"."""
     return _REFUSAL.search(text) is not None

@@ -1,12 +1,11 @@
-r"""When two formulas are equal, within bounds that hold in any thread.
+r"""Equality of formulas, with limits on work that hold in any thread.
 
-SymPy's parser of LaTeX reads them, all or nothing. Numbers are compared with the digits that they
-have, small ones as large ones; expressions with variables by their values at some points; lists,
-sets, intervals and matrices part by part; equations up to a factor. math-verify decides the rest.
+Formulas are parsed as LaTeX (SymPy). Numbers are compared with relative tolerance; expressions with
+variables by their values at some points; lists, sets, intervals and matrices by their elements;
+equations up to a factor. math-verify decides the rest.
 
-math-verify's own time limit uses signals, which reach the main thread alone. Here the work is
-bounded instead: by the length of a formula, by the size of the numbers that it stands for, and by
-the calls that a comparison makes. What is beyond the bounds is compared as it is written.
+math-verify's time limit uses signals, which only reach the main thread. Therefore length, size of
+numbers and function calls are limited. Formulas beyond the limits are compared as text.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from functools import lru_cache
 from types import FrameType
 from typing import Final, TypeVar
 
-from colm.models.answers.equivalence import near, written_alike
-from colm.models.answers.latex import formula, unworded, values, written
+from colm.models.answers.equivalence import near, texts_equal
+from colm.models.answers.latex import canonical_text, formula_values, normalize_formula, unwrap_text
 
 #: Characters of a formula.
 MAX_FORMULA: Final = 300
-#: Bits, roughly, of all numbers in a formula together, once computed.
+#: Estimated bits of all evaluated numbers of two formulas.
 MAX_BITS: Final = 20_000
-#: Calls and returns during one comparison: one to two seconds, and alike on every machine.
+#: Calls and returns of one comparison: one to two seconds, but independent of the machine.
 MAX_CALLS: Final = 5_000_000
-#: What SymPy's parser computes while it reads, and what makes that large.
+#: Functions that SymPy evaluates while parsing, and operands that make this slow.
 _COMPUTED = re.compile(r"binom|choose|[Gg]amma|gcd|lcm|operatorname")
 _LARGE = re.compile(r"\d{4}|\^|!|\d[eE]")
 _FAR_POWER = re.compile(r"\d[eE][-+]?\d{4}")
-#: What the parser would leave out, or take for a product of letters.
+#: Notation that the parser ignores or misreads as a product of letters.
 _UNREAD = re.compile(
     r"\\text|\\ldots|(?<![\\a-zA-Z{])[A-Za-z]{4,}|\d\.\d+\.\d|\\\{[^{}]*[:|]|\\mid|'|[\d)]_"
 )
@@ -43,68 +42,71 @@ _BRACKETS = re.compile(r"[()\[\]]|\\[{}]")
 _BRACKETED = re.compile(r"(?:\(|\[|\\\{)[^()\[\]]*,[^()\[\]]*(?:\)|\]|\\\})")
 
 R = TypeVar("R")
-#: The parser of formulas and SymPy's caches are not made for threads.
-_one_at_a_time = threading.Lock()
+#: The parser and SymPy's caches are not thread-safe.
+_lock = threading.Lock()
 
 
 class _TooMuch(BaseException):
-    """A comparison needs too many calls. Not an Exception: SymPy catches those."""
+    """A comparison exceeded MAX_CALLS. A BaseException, because SymPy catches Exception."""
 
 
 @lru_cache(maxsize=4_096)
-def formulas_alike(a: str, b: str) -> bool:
-    """Whether they are equal, either way around; numbers as numbers, words as words.
-
-    SymPy is imported with the first formula that is neither a number nor written the same.
-    """
+def formulas_equal(a: str, b: str) -> bool:
+    """Whether two formulas, numbers or texts are equal; symmetric. Imports SymPy when needed."""
     if max(len(a), len(b)) > 4 * MAX_FORMULA:
-        return written_alike(a, b)
-    left, right = formula(a), formula(b)
-    if _is_worded(left) and _is_worded(right) and written_alike(unworded(left), unworded(right)):
+        return texts_equal(a, b)
+    left, right = normalize_formula(a), normalize_formula(b)
+    if (
+        _is_worded(left)
+        and _is_worded(right)
+        and texts_equal(unwrap_text(left), unwrap_text(right))
+    ):
         return True
-    return _alike(left, right) or any(_alike(*pair) for pair in _unbracketed(left, right))
+    return _formulas_equal(left, right) or any(
+        _formulas_equal(*pair) for pair in _unbracketed(left, right)
+    )
 
 
 def _is_worded(text: str) -> bool:
-    return _WORDS.search(_COMMAND.sub(" ", unworded(text))) is not None
+    return _WORDS.search(_COMMAND.sub(" ", unwrap_text(text))) is not None
 
 
 def _unbracketed(a: str, b: str) -> Iterator[tuple[str, str]]:
-    """Without the brackets around all of one, where the other has none: `1, 2` for `(1, 2)`."""
-    for one, other in ((a, b), (b, a)):
-        if _BRACKETED.fullmatch(one) and not _BRACKETS.search(other):
-            yield one.strip("\\()[]{} "), other
+    """Pairs without the enclosing brackets of one, if the other has none: `(1, 2)` and `1, 2`."""
+    for first, second in ((a, b), (b, a)):
+        if _BRACKETED.fullmatch(first) and not _BRACKETS.search(second):
+            yield first.strip("\\()[]{} "), second
 
 
-def _alike(a: str, b: str) -> bool:
-    if written(a) == written(b):
+def _formulas_equal(a: str, b: str) -> bool:
+    if canonical_text(a) == canonical_text(b):
         return True
-    left, right = values(a), values(b)
+    left, right = formula_values(a), formula_values(b)
     if left and right:
         both = len(left) == len(right)
         return near(left[0], right[0]) if both else any(near(x, y) for x in left for y in right)
     if r"\ldots" in a or r"\ldots" in b:
-        return _sequences_alike(a, b)
+        return _sequences_equal(a, b)
     if not (_is_readable(a) and _is_readable(b)):
         return False
-    with _one_at_a_time:
+    with _lock:
         try:
-            return _within_calls(lambda: _equal(a, b), MAX_CALLS)
+            return _limit_calls(lambda: _equal(a, b), MAX_CALLS)
         except _TooMuch:
             return False
 
 
-def _sequences_alike(a: str, b: str) -> bool:
-    """Lists with an ellipsis: as long as each other, and alike at each place."""
-    left, right = ([one.strip() for one in text.split(",")] for text in (a, b))
+def _sequences_equal(a: str, b: str) -> bool:
+    """Whether two lists with an ellipsis have equal lengths and elements."""
+    left, right = ([x.strip() for x in text.split(",")] for text in (a, b))
     return len(left) == len(right) > 1 and all(
-        one == other or (r"\ldots" not in one + other and _alike(one, other))
-        for one, other in zip(left, right, strict=True)
+        x == y or (r"\ldots" not in x + y and _formulas_equal(x, y))
+        for x, y in zip(left, right, strict=True)
     )
 
 
 def _is_readable(formula: str) -> bool:
-    """Whether to read it as a formula is sure to end soon, and leaves nothing out."""
+    """Whether it can be parsed completely and in bounded time."""
     if len(formula) > MAX_FORMULA or _FAR_POWER.search(formula) or _UNREAD.search(formula):
         return False
     return not (_COMPUTED.search(formula) and _LARGE.search(formula))
@@ -113,20 +115,20 @@ def _is_readable(formula: str) -> bool:
 def _equal(a: str, b: str) -> bool:
     from colm.models.answers import algebra
 
-    left, right = algebra.parsed(a), algebra.parsed(b)
+    left, right = algebra.parse_formula(a), algebra.parse_formula(b)
     if left is None or right is None or algebra.bits(left) + algebra.bits(right) > MAX_BITS:
         return False
-    return algebra.alike(left, right)
+    return algebra.expressions_equal(left, right)
 
 
-def _within_calls(function: Callable[[], R], most: int) -> R:
-    """What `function` returns; _TooMuch when it takes more than `most` calls and returns."""
-    left = most
+def _limit_calls(function: Callable[[], R], limit: int) -> R:
+    """The result of `function`. Raises _TooMuch after `limit` calls and returns."""
+    left = limit
 
     def count(frame: FrameType, event: str, _argument: object) -> None:
         nonlocal left
         left -= 1
-        # Raised where a generator is dropped, it would be printed and lost.
+        # An exception in the finalizer of a generator would be printed and lost.
         if left < 0 and event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
             raise _TooMuch
 

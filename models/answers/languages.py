@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 - letters of other alphabets are what this file is about
-"""How "the answer is" is said in various languages. Pure."""
+# ruff: noqa: RUF001 - letters of other alphabets are intended
+"""Phrases for "the answer is" in various languages. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from colm.models.answers.characters import ALNUM, JOINED
 #: Characters that may stand between "answer" and "is".
 GAP: Final = 40
 
-#: What words begin with, in lower case; the words for "answer"; for "is": where there is none, the
-#: answer follows at once.
+#: A lower-case stem for a fast search; words for "answer"; words for "is", if the language has any.
 _SPACED: Final = (
     (
         "answer",
@@ -68,9 +67,11 @@ _MARKS = r"[\s*_\"'\u201d`\]]{0,8}"
 
 @lru_cache(maxsize=64)
 def _pattern(noun: str, verb: str) -> str:
-    said = rf"[^\n.:=。：]{{0,{GAP}}}?(?<!{JOINED})(?:{verb})(?!{JOINED})" if verb else r"(?=\s\S)"
+    statement = (
+        rf"[^\n.:=。：]{{0,{GAP}}}?(?<!{JOINED})(?:{verb})(?!{JOINED})" if verb else r"(?=\s\S)"
+    )
     label = rf"{_NOTE}(?:\s\w{{1,20}}){{0,2}}{_MARKS}(?:[:=：＝≈→⇒]|->)>?|\s[-–—]\s"
-    return rf"(?<!{ALNUM})(?<!<)(?<!</)(?:{noun})(?!{JOINED}|>)(?:{label}|{said})"
+    return rf"(?<!{ALNUM})(?<!<)(?<!</)(?:{noun})(?!{JOINED}|>)(?:{label}|{statement})"
 
 
 @lru_cache(maxsize=64)
@@ -78,8 +79,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.I)
 
 
-def said_in(text: str) -> Iterator[re.Match[str]]:
-    """Each place where a text says that its answer follows, language by language."""
+def find_answer_phrases(text: str) -> Iterator[re.Match[str]]:
+    """Matches of the phrases, language by language."""
     lower = text.lower()
     for stem, noun, verb in _SPACED:
         if stem in lower:
@@ -89,13 +90,13 @@ def said_in(text: str) -> Iterator[re.Match[str]]:
             yield from _compiled(pattern).finditer(text)
 
 
-#: A heading of its own, whose answer is on the next line.
+#: A heading line with the answer on the next line.
 HEADING: Final = re.compile(
     r"^[#*_ \t]*(?:(?:the|my|final|correct|short)[ \t]+){0,3}(?:answer|antwort|respuesta|réponse"
     r"|risposta|resposta|ответ|答案|答え|정답)[*_: \t]*\n\s{0,8}(?=\S)",
     re.I | re.M,
 )
-#: A model that goes on after its answer begins another question so.
+#: Beginning of another question that a model generates after its answer.
 RUN_ON: Final = re.compile(
     r"^[ \t>*#]{0,8}(?:Problem|Exercise|(?P<asked>Question|Q|Human|User|Pregunta|Frage|Domanda"
     r"|Pergunta|Вопрос|问题|問題|問|问|질문|문제))"

@@ -1,4 +1,4 @@
-r"""Formulas brought to one way of writing, before they are compared. Pure, and without SymPy."""
+r"""Normalization of LaTeX formulas before comparison. Pure, without SymPy."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from colm.models.answers.characters import SUPERSCRIPTS, VULGAR, composed, part, raised
-from colm.models.answers.numerals import NUMBER, bare, value
+from colm.models.answers.characters import (
+    SUPERSCRIPTS,
+    VULGAR,
+    ascii_digits,
+    composed,
+    vulgar_fraction,
+)
+from colm.models.answers.numerals import NUMBER, strip_markup, value
 
-#: Signs that LaTeX has commands for.
+#: Unicode signs and their LaTeX commands.
 _SIGNS: Final = {
     **dict.fromkeys("\u2212\u2013\u2014\u2010\u2011", "-"),
     "\u00b0": "", "\u2032": "'", "\u2019": "'",
@@ -72,68 +78,67 @@ _BASED = re.compile(r"\(?(\d[0-9A-Z]*|(?<=\()[0-9A-Z]+)\)?_(?:\{(\d{1,2})\}|(\d{
 _GROUPS = re.compile(r"[-+$\s]*(?!0)(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2}){1,10},\d{3})(?!\d|,)")
 
 
-def formula(text: str) -> str:
-    r"""`text` with one command for each meaning, and without dollar signs, units and spacing."""
+def normalize_formula(text: str) -> str:
+    r"""`text` with canonical commands, without dollar signs, units and spacing."""
     text = _AROUND.sub("", composed(text).replace("...", "\u2026"))
     if worded := _ALL_TEXT.fullmatch(text):
         text = worded[1]
     text = re.sub(
-        f"[{VULGAR}]", lambda m: r"\frac{{{}}}{{{}}}".format(*part(m[0]).split("/")), text
+        f"[{VULGAR}]",
+        lambda m: r"\frac{{{}}}{{{}}}".format(*vulgar_fraction(m[0]).split("/")),
+        text,
     )
-    text = _RAISED.sub(lambda m: f"^{{{raised(m[0])}}}", text)
-    text = _LOWERED.sub(lambda m: f"_{{{raised(m[0])}}}", text)
+    text = _RAISED.sub(lambda m: f"^{{{ascii_digits(m[0])}}}", text)
+    text = _LOWERED.sub(lambda m: f"_{{{ascii_digits(m[0])}}}", text)
     text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
     text = _SIGN.sub(lambda m: _SIGNS[m[0]], text)
     for pattern, new in _STEPS:
         text = pattern.sub(new, text)
-    return _based(_without_unit(text)).strip()
+    return _bases_to_decimal(_strip_unit(text)).strip()
 
 
-def _without_unit(text: str) -> str:
-    """A unit stands at the end, after a number or a bracket, and not after an operator."""
+def _strip_unit(text: str) -> str:
+    """`text` without a unit at its end, after a number or bracket."""
     for pattern in (_TEXT_UNIT, _PLAIN_UNIT):
         shorter = pattern.sub("", text)
         text = shorter if shorter.strip() else text
     return text
 
 
-def _based(text: str) -> str:
-    r"""Numbers of other bases by their value: `101_2` as `5`."""
+def _bases_to_decimal(text: str) -> str:
+    r"""Numbers of other bases in decimal: `101_2` as `5`."""
 
-    def decimal(found: re.Match[str]) -> str:
-        base = int(found[2] or found[3])
+    def decimal(match: re.Match[str]) -> str:
+        base = int(match[2] or match[3])
         try:
-            return str(int(found[1], base)) if 2 <= base <= 36 else found[0]
+            return str(int(match[1], base)) if 2 <= base <= 36 else match[0]
         except ValueError:
-            return found[0]
+            return match[0]
 
     return _BASED.sub(decimal, text) if len(text) <= 1_000 else text
 
 
-def written(text: str) -> str:
-    """Of a formula, to compare as it is written: without spaces and braces that change nothing."""
+def canonical_text(text: str) -> str:
+    """A formula without redundant spaces and braces, for comparison as text."""
     text = re.sub(r"(\\[a-zA-Z]+)\s+(?=[a-zA-Z])", r"\1\0", text)
     text = re.sub(r"\s+", "", text)
     return re.sub(r"(?<=[\^_])\{([A-Za-z0-9])\}", r"\1", text)
 
 
-def unworded(text: str) -> str:
-    r"""The words of `\text{...}` as they are."""
+def unwrap_text(text: str) -> str:
+    r"""`text` with the contents of `\text{...}` unwrapped."""
     return re.sub(r"\\text\s?\{([^{}]*)\}", r"\1", text)
 
 
-def values(text: str) -> tuple[Fraction, ...]:
-    """What a formula that is a number may stand for: of `25%` 25 and a quarter. None else.
-
-    A comma is one of thousands; another one parts a list.
-    """
-    told = bare(text).strip()
-    percent = told.endswith("%")
-    told = told.rstrip("% ")
-    if "," in told and not _GROUPS.match(told):
+def formula_values(text: str) -> tuple[Fraction, ...]:
+    """The possible values of a number, 25 and 1/4 for `25%`; empty for other formulas and lists."""
+    written = strip_markup(text).strip()
+    percent = written.endswith("%")
+    written = written.rstrip("% ")
+    if "," in written and not _GROUPS.match(written):
         return ()
-    found = NUMBER.fullmatch(told)
-    number = None if found is None else value(found)
+    match = NUMBER.fullmatch(written)
+    number = None if match is None else value(match)
     if number is None:
         return ()
     return (number, number / 100) if percent else (number,)

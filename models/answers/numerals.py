@@ -1,11 +1,11 @@
-# ruff: noqa: RUF001 - digits and words of other scripts are meant
-r"""Numbers as people and models write them, in plain text, Markdown and LaTeX. Pure.
+# ruff: noqa: RUF001 - digits and words of other scripts are intended
+r"""Parser of numbers in plain text, Markdown and LaTeX. Pure.
 
-`bare` takes the markup off, `NUMBER` finds a number in what is left, and `number` says its value:
-signs in any dash and in words, groups (`1,234`, `12 000`, `1'234`, `1,00,000`, `1.234,56`), decimal
-points and commas, fractions (`1/2`, `½`, `2 1/2`), powers (`10^3`, `3 x 10^8`, `3e8`) and words for
-magnitudes (`1.5 million`, `3万`). A number that is a part of something else is none: the 16 of
-`\sqrt{16}`, the 3 of `3\pi`, the 2 of `cm^2`, the 5 of `x_5`.
+`strip_markup` removes markup, `NUMBER` matches a number, and `number` returns its value: signs as
+dashes or words, groups (`1,234`, `12 000`, `1'234`, `1,00,000`, `1.234,56`), decimal points and
+commas, fractions (`1/2`, `½`, `2 1/2`), powers (`10^3`, `3 x 10^8`, `3e8`) and magnitudes (`1.5
+million`, `3万`). Numbers inside of other expressions do not match: the 16 of `\sqrt{16}`, the 3 of
+`3\pi`, the 2 of `cm^2`, the 5 of `x_5`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from colm.models.answers.characters import (
     SPACE,
     SUPERSCRIPTS,
     VULGAR,
-    part,
-    raised,
+    ascii_digits,
+    vulgar_fraction,
 )
 
-#: A number of more characters, or with a larger power, has no value here.
+#: Longer numbers and larger powers have no value here.
 MAX_DIGITS: Final = 4_000
 MAX_POWER: Final = 1_000
-#: Stands for what is in a formula and is no number that could be read.
+#: Placeholder of a part of a formula that is no number.
 OPAQUE: Final = "\ufffc"
-#: It, and signs that make more of a number than its digits say.
+#: It, pi, and the root sign.
 OPAQUE_IN: Final = re.compile(f"[{OPAQUE}\u03c0\u221a]")
 
 _GROUPED = "|".join(
@@ -121,15 +121,15 @@ _NUMBER = rf"""
   )?
 )(?P<magnitude>{_MAGNITUDE}{{0,3}})(?P<letter>(?(currency){SPACE}?(?:[kKmMbBtT]|[mbtMBT]n|[mM]m)|(?:k|[MB]|bn))(?!{JOINED}))?{_AFTER}
 """
-#: Meant for text that `bare` has gone over; plain numbers are found in any.
+#: For text after `strip_markup`.
 NUMBER: Final = re.compile("".join(line.lstrip(" ") for line in _NUMBER.splitlines()))
 
 
 def numbers_in(text: str) -> Iterator[re.Match[str]]:
-    """Each number in `text`, which is bare, but for those that are said not to be meant."""
-    for found in NUMBER.finditer(text):
-        if not _DENIED.search(text, max(0, found.start() - 24), found.start()):
-            yield found
+    """Each number in `text` without markup, except negated ones ("not 5")."""
+    for match in NUMBER.finditer(text):
+        if not _DENIED.search(text, max(0, match.start() - 24), match.start()):
+            yield match
 
 
 _SIGNS = r"[-+*/\u00d7\u00b7\u00f7\u2212]"
@@ -144,60 +144,58 @@ _DENIED = re.compile(
 
 
 def number(text: str) -> Fraction | None:
-    """The first number in `text`, exactly; None where there is none, or one beyond bounds, and
-    where it is a part of a formula that is more than a number."""
-    text = bare(text)
-    found = None if OPAQUE_IN.search(text) else NUMBER.search(text)
-    return None if found is None or is_a_part(found) else value(found)
+    """The exact value of the first number in `text`; None if there is none, if it exceeds the
+    limits, or if it is part of a formula."""
+    text = strip_markup(text)
+    match = None if OPAQUE_IN.search(text) else NUMBER.search(text)
+    return None if match is None or is_subexpression(match) else value(match)
 
 
-def is_a_part(found: re.Match[str]) -> bool:
-    """Whether it is a part of a sum that no number can be read from: the 3 of `3 + 4i`."""
-    before = found.string[max(0, found.start() - 8) : found.start()]
-    return bool(_IN_SUM.match(found.string, found.end()) or _AFTER_OPAQUE.search(before))
+def is_subexpression(match: re.Match[str]) -> bool:
+    """Whether the match is part of a sum that is no real number: the 3 of `3 + 4i`."""
+    before = match.string[max(0, match.start() - 8) : match.start()]
+    return bool(_IN_SUM.match(match.string, match.end()) or _AFTER_OPAQUE.search(before))
 
 
-def told(found: re.Match[str]) -> str:
-    """A number as it was written, without what does not belong to it."""
-    return re.sub(rf"\A([{DASHES}]) ", r"\1", found[0].strip())
+def matched_number(match: re.Match[str]) -> str:
+    """The text of a match, with the minus sign attached."""
+    return re.sub(rf"\A([{DASHES}]) ", r"\1", match[0].strip())
 
 
-def value(found: re.Match[str]) -> Fraction | None:
-    """What `found`, a match of NUMBER, stands for; None beyond bounds and where it is a zeroth."""
-    if len(found[0]) > MAX_DIGITS:
+def value(match: re.Match[str]) -> Fraction | None:
+    """The value of a match of NUMBER; None beyond the limits and for division by zero."""
+    if len(match[0]) > MAX_DIGITS:
         return None
     try:
-        amount = _amount(found)
+        amount = _amount(match)
     except (ZeroDivisionError, OverflowError):
         return None
     if amount is None:
         return None
-    negative = found["inner"] or (found["sign"] or "+").strip() != "+"
-    return (-amount if negative else amount) * _magnitude(found)
+    negative = match["inner"] or (match["sign"] or "+").strip() != "+"
+    return (-amount if negative else amount) * _magnitude(match)
 
 
-def _amount(found: re.Match[str]) -> Fraction | None:
-    """Without sign and magnitude."""
-    if found["vulgar"]:
-        return int(found["whole"] or 0) + Fraction(part(found["vulgar"]))
-    if found["han"]:
-        return _han(found["han"])
-    first = _decimal(found["first"])
-    if found["over"]:
-        return first + Fraction(int(found["over"]), int(found["under"]))
-    if found["half"]:
-        return first + Fraction(1, 2 if found["half"] == "half" else 4)
-    if found["exponent"]:
-        return _power(Fraction(10), found["exponent"], first)
-    if found["base"]:
-        return _power(_decimal(found["base"]), found["power"], first)
-    if found["power"]:
-        return _power(first, found["power"], Fraction(1))
-    return first / _decimal(found["below"]) if found["below"] else first
+def _amount(match: re.Match[str]) -> Fraction | None:
+    if match["vulgar"]:
+        return int(match["whole"] or 0) + Fraction(vulgar_fraction(match["vulgar"]))
+    if match["han"]:
+        return _han_number(match["han"])
+    first = _decimal(match["first"])
+    if match["over"]:
+        return first + Fraction(int(match["over"]), int(match["under"]))
+    if match["half"]:
+        return first + Fraction(1, 2 if match["half"] == "half" else 4)
+    if match["exponent"]:
+        return _power(Fraction(10), match["exponent"], first)
+    if match["base"]:
+        return _power(_decimal(match["base"]), match["power"], first)
+    if match["power"]:
+        return _power(first, match["power"], Fraction(1))
+    return first / _decimal(match["below"]) if match["below"] else first
 
 
 def _decimal(written: str) -> Fraction:
-    """A number of digits alone, with its separators."""
     digits = re.sub(rf"{SPACE}|['\u2019_\u066c]", "", written).replace("\u066b", ".")
     commas, points = digits.count(","), digits.count(".")
     if points > 1 or (points and commas and digits.rindex(",") > digits.rindex(".")):
@@ -215,27 +213,27 @@ _INTEGER = re.compile(rf"([{DASHES}]|minus |negative )?(\d+)", re.I)
 def _power(base: Fraction, exponent: str, times: Fraction) -> Fraction | None:
     for word, digits in _ORDINALS.items():
         exponent = exponent.lower().replace(word, digits)
-    found = _INTEGER.search(raised(exponent))
-    power = int(found[2]) if found and len(found[2]) <= 9 else MAX_POWER + 1
+    match = _INTEGER.search(ascii_digits(exponent))
+    power = int(match[2]) if match and len(match[2]) <= 9 else MAX_POWER + 1
     size = max(abs(base.numerator), base.denominator).bit_length()
-    if found is None or power > MAX_POWER or power * size > 4 * MAX_DIGITS:
+    if match is None or power > MAX_POWER or power * size > 4 * MAX_DIGITS:
         return None
-    return times * (base**-power if found[1] else base**power)
+    return times * (base**-power if match[1] else base**power)
 
 
-def _magnitude(found: re.Match[str]) -> int:
-    words = (found["magnitude"] or "").casefold()
-    powers = [_LETTERS[found["letter"].strip().casefold()]] if found["letter"] else []
+def _magnitude(match: re.Match[str]) -> int:
+    words = (match["magnitude"] or "").casefold()
+    powers = [_LETTERS[match["letter"].strip().casefold()]] if match["letter"] else []
     for word in re.split(rf"{SPACE}|-", words):
         powers += [p for p, names in _WORDS.items() if word and re.fullmatch(names, word)]
     return int(10 ** sum(powers))
 
 
-def _han(written: str) -> Fraction:
-    """`3亿5000万` as 350000000: a sum of numbers, each with its magnitudes."""
+def _han_number(written: str) -> Fraction:
+    """`3亿5000万` as 350000000: a sum of numbers with magnitudes."""
     total = Fraction(0)
     for digits, powers in re.findall(r"(\d+(?:\.\d+)?)(\D*)", written):
-        total += _decimal(digits) * 10 ** sum(_HAN_POWERS[one] for one in powers)
+        total += _decimal(digits) * 10 ** sum(_HAN_POWERS[power] for power in powers)
     return total
 
 
@@ -289,26 +287,26 @@ _STARRED = re.compile(r"(?<![\w*)])\*(?=[^\s*])([^*\n]{1,80}?)(?<=\S)\*(?![\w*(]
 _UNDERLINE = re.compile(rf"(?<!{ALNUM})_+|_+(?!{JOINED}|\{{)")
 
 
-def bare(text: str) -> str:
-    r"""Without the markup of Markdown, HTML and LaTeX: `**\$1{,}234**` as `$1,234`, `\frac{1}{2}`
-    as `1/2`. What cannot be a number's part becomes `OPAQUE`."""
-    text = _FULL_WIDTH.sub(lambda found: raised(found[0]), text)
-    text = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+def strip_markup(text: str) -> str:
+    r"""`text` without Markdown, HTML and LaTeX: `**\$1{,}234**` as `$1,234`, `\frac{1}{2}` as
+    `1/2`. Parts that are no numbers become `OPAQUE`."""
+    text = _FULL_WIDTH.sub(lambda match: ascii_digits(match[0]), text)
+    text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     for pattern, new in _STEPS:
         text = pattern.sub(new, text)
     text = _REPEATING.sub(_repeating, text)
     text = _ROOT.sub(_root, _FRACTION.sub(_fraction, text))
     text = _COMMAND.sub(
-        lambda found: _COMMANDS.get(found[1], found[1]), _FUNCTION.sub(OPAQUE, text)
+        lambda match: _COMMANDS.get(match[1], match[1]), _FUNCTION.sub(OPAQUE, text)
     )
     text = _BRACED.sub(r"\1", text)
     text = _STARRED.sub(r"\1", _BOLD.sub("", text.replace("\\", "").replace("`", "")))
     return _UNIT_POWER.sub("", _UNDERLINE.sub("", text))
 
 
-def _fraction(found: re.Match[str]) -> str:
-    """A fraction of two whole numbers as `1/2`, after a number as ` 1/2`; another is opaque."""
-    before, *arguments = found.groups()
+def _fraction(match: re.Match[str]) -> str:
+    """A fraction of two numbers as `1/2`, after a number as ` 1/2`; others are opaque."""
+    before, *arguments = match.groups()
     above, below = (a if a is not None else b for a, b in (arguments[:2], arguments[2:]))
     above = above.strip().translate(dict.fromkeys(map(ord, "\u2212\u2013"), "-"))
     if not re.fullmatch(r"-?[\d,.]+", above) or not re.fullmatch(r"[\d,.]+", below.strip()):
@@ -316,10 +314,10 @@ def _fraction(found: re.Match[str]) -> str:
     return f"{before + ' ' if before else ''}{above}/{below.strip()}"
 
 
-def _root(found: re.Match[str]) -> str:
-    """The root of a square number that stands alone; another is opaque."""
-    before, degree, *arguments = found.groups()
-    inside = next((one for one in arguments if one is not None), "").strip()
+def _root(match: re.Match[str]) -> str:
+    """The root of a perfect square; others are opaque."""
+    before, degree, *arguments = match.groups()
+    inside = next((argument for argument in arguments if argument is not None), "").strip()
     if before is None and degree is None and re.fullmatch(r"[0-9]{1,30}", inside):
         root = isqrt(int(inside))
         if root * root == int(inside):
@@ -327,10 +325,10 @@ def _root(found: re.Match[str]) -> str:
     return (before or "") + OPAQUE
 
 
-def _repeating(found: re.Match[str]) -> str:
+def _repeating(match: re.Match[str]) -> str:
     r"""`0.1\overline{6}` as `15/90`."""
-    whole, fixed, repeated = found.groups()
-    if len(found[0]) > 200:
+    whole, fixed, repeated = match.groups()
+    if len(match[0]) > 200:
         return OPAQUE
     under = (10 ** len(repeated) - 1) * 10 ** len(fixed)
     over = int(whole + fixed + repeated) - int((whole + fixed) or 0)

@@ -1,8 +1,8 @@
-"""Which option of a choice a text names: by its letter, or by its own words. Pure.
+"""Extraction of the chosen option from a text, by its letter or its words. Pure.
 
-A letter counts where it can be an answer, and not in "vitamin C", "100°C" or "Group A". Words of an
-option count as whole words, the longest option first. What is said not to be the answer, two
-letters at once, a letter that no option has, and "I do not know" are no answer.
+Letters in "vitamin C", "100°C" or "Group A" do not count. Words of an option must match as whole
+words; the longest option takes precedence. Negated options, two letters at once, letters without an
+option, and "I do not know" are no answer.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from colm.models.answers.announcements import announced, hashed, without_run_on
-from colm.models.answers.characters import ALNUM, JOINED, is_joined, plain
-from colm.models.answers.denials import is_denied, refuses
-from colm.models.answers.numerals import NUMBER, bare, number
+from colm.models.answers.announcements import cut_run_on, find_announcements, hash_line_answer
+from colm.models.answers.characters import ALNUM, JOINED, is_word_character, plain
+from colm.models.answers.denials import is_denied, is_refusal
+from colm.models.answers.numerals import NUMBER, number, strip_markup
 
 LETTERS: Final = string.ascii_uppercase
-#: Letters that an answer may have where the options are not known.
+#: Possible letters if the options are not available.
 USUAL: Final = LETTERS[:10]
 
 _IN_QUESTION = re.compile(r"^[ \t*]{0,8}\(?([A-Z])[.):][ \t]+(\S.*)$", re.M)
 
 
 @lru_cache(maxsize=1_024)
-def options_in(question: str) -> tuple[str, ...]:
-    """The options that stand in a question, each on a line with its letter; the last such list."""
-    found: list[str] = []
+def parse_options(question: str) -> tuple[str, ...]:
+    """The options of the last list in a question, each on a line with its letter."""
+    options: list[str] = []
     for line in _IN_QUESTION.finditer(question):
         if line[1] == "A":
-            found = []
-        if line[1] == LETTERS[len(found) : len(found) + 1]:
-            found.append(line[2].strip())
-    return tuple(found) if len(found) > 1 else ()
+            options = []
+        if line[1] == LETTERS[len(options) : len(options) + 1]:
+            options.append(line[2].strip())
+    return tuple(options) if len(options) > 1 else ()
 
 
-class _Said(NamedTuple):
-    """A letter at a place; None stands for what contradicts itself."""
+class _Reading(NamedTuple):
+    """A result: a letter, or None for a contradiction."""
 
     letter: str | None
 
@@ -54,9 +54,9 @@ class _Mention(NamedTuple):
         return self.end - self.start
 
 
-#: Mentions of options, and letters, that are looked at.
-MOST: Final = 1_000
-#: What an option looks like before its words are compared.
+#: Mentions of options, and of letters, that are searched.
+MAX_MENTIONS: Final = 1_000
+#: Characters that are stripped from options.
 _TRIMMED = " \t\r\n.,;:!?*_\"'"
 _SPACES = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r"(?: ?\n ?)+")
@@ -71,69 +71,74 @@ _NO_ALONE = re.compile(r"\s*(?:$|[^\w\s'-])|\s+(?:because|since|as)\b")
 _ARTICLES = re.compile(r"([\s\"'(\[*]*)(?:(?:the|an?|la|el|le|les|der|die|das)\s+)?", re.I)
 
 
-def _folded(text: str) -> str:
-    """As texts and options are compared, but for their case."""
-    text = _CIRCLED.sub(lambda found: f" option {ord(found[0]) - 0x245F} ", text)
+def _fold(text: str) -> str:
+    text = _CIRCLED.sub(lambda match: f" option {ord(match[0]) - 0x245F} ", text)
     return _LINES.sub("\n", _SPACES.sub(" ", _MARKUP.sub("", _TEXT.sub(r"\1", plain(text)))))
 
 
 class Options:
-    """The options of one question, prepared for reading."""
+    """The options of one question as patterns."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.letters = LETTERS[: len(texts)] if texts else USUAL
-        words = [_folded(text).strip(_TRIMMED) for text in texts[: len(LETTERS)]]
-        self._values = [number(one) if NUMBER.fullmatch(bare(one)) else None for one in words]
+        words = [_fold(text).strip(_TRIMMED) for text in texts[: len(LETTERS)]]
+        self._values = [
+            number(option) if NUMBER.fullmatch(strip_markup(option)) else None for option in words
+        ]
         self._words = [
-            (re.compile(r"\s+".join(map(re.escape, one.split())), re.I), letter)
-            for one, letter in zip(words, LETTERS, strict=False)
-            if one
+            (re.compile(r"\s+".join(map(re.escape, option.split())), re.I), letter)
+            for option, letter in zip(words, LETTERS, strict=False)
+            if option
         ]
 
     def mentions(self, text: str) -> list[_Mention]:
-        """Every option whose words are in `text`, in order; of those that overlap the longest."""
-        found = [
+        """Every option whose words are in `text`, in order; the longest of overlapping ones."""
+        candidates = [
             _Mention(*m.span(), letter)
             for words, letter in self._words
             for m in words.finditer(text)
             if _is_whole(text, *m.span())
         ]
-        kept: list[_Mention] = []
-        for one in sorted(found, key=lambda m: (m.start, -m.end, m.letter)):
-            while kept and kept[-1].end > one.start and kept[-1].length < one.length:
-                kept.pop()
-            if not kept or kept[-1].end <= one.start:
-                kept.append(one)
-        return kept
+        mentions: list[_Mention] = []
+        for mention in sorted(candidates, key=lambda m: (m.start, -m.end, m.letter)):
+            while (
+                mentions
+                and mentions[-1].end > mention.start
+                and mentions[-1].length < mention.length
+            ):
+                mentions.pop()
+            if not mentions or mentions[-1].end <= mention.start:
+                mentions.append(mention)
+        return mentions
 
     def first(self, text: str) -> str | None:
-        """The option that `text` begins with, after an article at most."""
+        """The option at the beginning of `text`, after an optional article."""
         lead = _ARTICLES.match(text)
         for start in (lead.end(1), lead.end()) if lead else ():
-            found = [
+            mentions = [
                 _Mention(*m.span(), letter)
                 for words, letter in self._words
                 if (m := words.match(text, start)) and _is_whole(text, *m.span())
             ]
-            if found:
-                return max(found, key=lambda one: one.length).letter
+            if mentions:
+                return max(mentions, key=lambda mention: mention.length).letter
         return None
 
-    def masked(self, text: str) -> str:
-        """`text` with the words of options made unreadable, so that no letter is found in them."""
+    def mask(self, text: str) -> str:
+        """`text` with the words of options masked, so that no letter matches in them."""
         parts, end = [], 0
-        for one in self.mentions(text):
-            if one.length > 1:
-                parts += [text[end : one.start], "\ufffc" * one.length]
-                end = one.end
+        for mention in self.mentions(text):
+            if mention.length > 1:
+                parts += [text[end : mention.start], "\ufffc" * mention.length]
+                end = mention.end
         return "".join([*parts, text[end:]])
 
     def by_value(self, text: str) -> str | None:
-        """The option that is the number that `text` begins with, however it is written."""
-        found = number(text)
-        if found is None or None in self._values or not self._values:
+        """The option with the value of the first number in `text`."""
+        value = number(text)
+        if value is None or None in self._values or not self._values:
             return None
-        return LETTERS[self._values.index(found)] if found in self._values else None
+        return LETTERS[self._values.index(value)] if value in self._values else None
 
 
 @lru_cache(maxsize=4_096)
@@ -142,13 +147,12 @@ def _options(texts: tuple[str, ...]) -> Options:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether an option's words are whole there: no part of a word or a number, and no "no" of "no
-    way to know"."""
+    """Whether the match is no part of a word or number, and no "no" as in "no way to know"."""
     before, after = text[max(0, start - 3) : start], text[end : end + 3]
     first, last = text[start], text[end - 1]
-    if is_joined(first) and _JOINED_BEFORE.search(before):
+    if is_word_character(first) and _JOINED_BEFORE.search(before):
         return False
-    if is_joined(last) and _JOINED_AFTER.match(after):
+    if is_word_character(last) and _JOINED_AFTER.match(after):
         return False
     if first.isdigit() and _IN_NUMBER_BEFORE.search(before):
         return False
@@ -157,7 +161,7 @@ def _is_whole(text: str, start: int, end: int) -> bool:
     return text[start:end].casefold() != "no" or _NO_ALONE.match(text, end) is not None
 
 
-#: Letters and words of options that may stand in a list with another.
+#: Letters of options in a list.
 _LETTER = re.compile(r"(?<!\w)[A-Z](?!\w)")
 
 _LEAD = (
@@ -166,7 +170,7 @@ _LEAD = (
     r"(?:(?:option|choice|answer|letter|alternative|opción|opção|letra|réponse|buchstabe|вариант"
     r"|选项|選項|選択肢|보기|选|選|第)\s*(?:is\s+|[#:(\[]\s*)?)?[\s(\[\"'*]{0,12})"
 )
-#: What may follow a letter that is an answer.
+#: Text that may follow the letter of an answer.
 _LETTER_ENDS = (
     rf"(?!{JOINED}|[+#°]|-{ALNUM}|/[a-z]|\.{ALNUM}|'(?:s|m|ll|d|ve|re|t)\b|\s?(?:°|\+\+))"
 )
@@ -176,7 +180,7 @@ _SECOND = re.compile(
     rf"(?:(?:and|or)\s+)?[(\[\"'*]*(?:option\s+)?(?!I\s+[a-z])([A-Z]){_LETTER_ENDS}"
     r"(?!\s+(?:is|are|was|seems|has|does|do|can|would|will)\b)"
 )
-#: A letter to which another one is added.
+#: A letter joined with the next one.
 _BEFORE = re.compile(
     r"(?<!\w)([A-Z])[)\]\"'*]{0,3}\s?"
     r"(?:,|/|&|\+|(?<=\W)(?:and|or|und|oder|y|o|et|ou|и|или)|と|、|和|或|及)"
@@ -202,7 +206,7 @@ _CHOSEN = re.compile(
     r"(?!\s+(?!(?:because|since|as)\b)(?-i:[a-z]))",
     re.I,
 )
-#: A letter, and after it what only an answer has.
+#: A letter before words that only follow an answer.
 _NAMED = re.compile(
     rf"(?<!{JOINED})([A-Z])[)\]]?\s?(?:选项|選項|项|項|번|(?:が|は)?(?:正解|正しい)|是?(?:正确|正確|对的))"
 )
@@ -222,100 +226,102 @@ _ALONE = re.compile(
 )
 
 
-def letter_in(text: str, choices: Sequence[str] = ()) -> str | None:
-    """The letter of the option that `text` gives as its answer; `choices` are the options' words.
+def extract_letter(text: str, choices: Sequence[str] = ()) -> str | None:
+    """The letter of the answer in `text`; `choices` are the options' words.
 
-    "answer 2" and "option 2" are B. To repeat the options is no answer.
+    "answer 2" and "option 2" are B. Repeating the options is no answer.
     """
     options = _options(tuple(choices))
-    text = _folded(text)
-    text = without_run_on(text, lambda head: _read(head, options).letter is not None)
+    text = _fold(text)
+    text = cut_run_on(text, lambda head: _read(head, options).letter is not None)
     return _read(text, options).letter
 
 
-def _read(text: str, options: Options) -> _Said:
-    value = hashed(
+def _read(text: str, options: Options) -> _Reading:
+    value = hash_line_answer(
         text,
         lambda line, last: (
-            _begins(line, line, options) is not None if last else _only(line, options) is not None
+            _first_answer(line, line, options) is not None
+            if last
+            else _letter_alone(line, options) is not None
         ),
     )
-    if value is not None and (found := _begins(value, value, options)):
-        return found
-    heard = list(reversed(announced(text)))
-    for one in heard:
-        if found := _begins(one.text, one.rest, options):
-            return found
-    for one in heard:
-        if found := _inside(one.text, options):
-            return found
-    return _unannounced(text, options)
+    if value is not None and (answer := _first_answer(value, value, options)):
+        return answer
+    announcements = list(reversed(find_announcements(text)))
+    for item in announcements:
+        if answer := _first_answer(item.text, item.rest, options):
+            return answer
+    for item in announcements:
+        if answer := _sole_mention(item.text, options):
+            return answer
+    return _read_unannounced(text, options)
 
 
-def _only(line: str, options: Options) -> _Said | None:
-    """A line that is a letter and nothing else."""
-    found = _FIRST.match(line)
+def _letter_alone(line: str, options: Options) -> _Reading | None:
+    """The letter of a line that consists of it."""
+    match = _FIRST.match(line)
     if (
-        found
-        and not line[found.end() :].strip(_TRIMMED + ")]")
-        and found[1].upper() in options.letters
+        match
+        and not line[match.end() :].strip(_TRIMMED + ")]")
+        and match[1].upper() in options.letters
     ):
-        return _Said(found[1].upper())
+        return _Reading(match[1].upper())
     return None
 
 
-def _begins(told: str, rest: str, options: Options) -> _Said | None:
-    """The answer that an announcement begins with."""
-    if alone := _only(told, options):
+def _first_answer(text: str, rest: str, options: Options) -> _Reading | None:
+    """The answer at the beginning of an announcement."""
+    if alone := _letter_alone(text, options):
         return alone
     if mention := options.first(rest):
-        return _Said(mention)
-    found = _FIRST.match(told)
-    if found is None or found[1].upper() not in options.letters:
-        value = options.by_value(told) if NUMBER.match(bare(told.strip())) else None
-        return _Said(value) if value else None
-    letter, after = found[1], told[found.end() :]
+        return _Reading(mention)
+    match = _FIRST.match(text)
+    if match is None or match[1].upper() not in options.letters:
+        value = options.by_value(text) if NUMBER.match(strip_markup(text.strip())) else None
+        return _Reading(value) if value else None
+    letter, after = match[1], text[match.end() :]
     if (letter.islower() or letter in "AI") and _ARTICLE.match(after):
         return None
     other = _SECOND.match(after)
     if other and other[1] in options.letters and other[1] != letter.upper():
-        return _Said(None)
-    if is_denied(told, found.start(1), found.end(1), _LETTER):
+        return _Reading(None)
+    if is_denied(text, match.start(1), match.end(1), _LETTER):
         return None
-    return _Said(letter.upper())
+    return _Reading(letter.upper())
 
 
-def _inside(told: str, options: Options) -> _Said | None:
-    """The one option that an announcement names further on."""
-    named = _named(told, options)
+def _sole_mention(text: str, options: Options) -> _Reading | None:
+    """The only option that an announcement mentions anywhere."""
+    named = _named_options(text, options)
     if len(named) == 1:
-        return _Said(named.pop())
-    masked = options.masked(told)
-    marked = _last(_MARKED.finditer(masked), masked, options)
-    return _Said(marked[1].upper()) if marked else None
+        return _Reading(named.pop())
+    mask = options.mask(text)
+    marked = _last(_MARKED.finditer(mask), mask, options)
+    return _Reading(marked[1].upper()) if marked else None
 
 
-def _named(text: str, options: Options) -> set[str]:
-    """The options whose words are in `text` and are not denied."""
+def _named_options(text: str, options: Options) -> set[str]:
+    """The options whose words are in `text`, not negated."""
     named: set[str] = set()
-    for m in options.mentions(text)[:MOST]:
+    for m in options.mentions(text)[:MAX_MENTIONS]:
         if m.letter not in named and not is_denied(text, m.start, m.end, _LETTER):
             named.add(m.letter)
     return named
 
 
-def _unannounced(text: str, options: Options) -> _Said:
-    text = _without_list(text, options)
-    masked = options.masked(text)
-    for find in (_best, _last_line, _labelled, _numbered, _marked_or_alone):
-        if found := find(masked, options):
-            return found
-    named = _named(text, options)
-    certain = len(named) == 1 and not refuses(masked)
-    return _Said(named.pop() if certain else None)
+def _read_unannounced(text: str, options: Options) -> _Reading:
+    text = _without_option_list(text, options)
+    mask = options.mask(text)
+    for find in (_best, _last_line, _by_label, _by_number, _marked_or_alone):
+        if reading := find(mask, options):
+            return reading
+    named = _named_options(text, options)
+    certain = len(named) == 1 and not is_refusal(mask)
+    return _Reading(named.pop() if certain else None)
 
 
-def _without_list(text: str, options: Options) -> str:
+def _without_option_list(text: str, options: Options) -> str:
     """`text` without lines that only repeat the options."""
     lines = list(_OPTION_LINE.finditer(text))
     if len({line[1] for line in lines}) < 2:
@@ -329,56 +335,56 @@ def _without_list(text: str, options: Options) -> str:
     return _OPTION_LINE.sub(shorn, text)
 
 
-def _last(found: Iterable[re.Match[str]], text: str, options: Options) -> re.Match[str] | None:
-    """The last match whose letter is an option's and not denied."""
-    for one in reversed(deque(found, maxlen=MOST)):
-        if one[1].upper() in options.letters and not is_denied(
-            text, one.start(1), one.end(1), _LETTER
+def _last(matches: Iterable[re.Match[str]], text: str, options: Options) -> re.Match[str] | None:
+    """The last match whose letter has an option and is not negated."""
+    for match in reversed(deque(matches, maxlen=MAX_MENTIONS)):
+        if match[1].upper() in options.letters and not is_denied(
+            text, match.start(1), match.end(1), _LETTER
         ):
-            return one
+            return match
     return None
 
 
-def _best(text: str, options: Options) -> _Said | None:
-    said = (m for one in (_BEST, _CHOSEN, _NAMED) for m in one.finditer(text))
-    ordered = sorted(said, key=lambda m: m.start(1))
-    meant = (m for m in ordered if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
-    found = _last(meant, text, options)
-    return _Said(found[1]) if found else None
+def _best(text: str, options: Options) -> _Reading | None:
+    matches = (m for pattern in (_BEST, _CHOSEN, _NAMED) for m in pattern.finditer(text))
+    ordered = sorted(matches, key=lambda m: m.start(1))
+    stated = (m for m in ordered if not _IF.search(text, max(0, m.start(1) - 30), m.start(1)))
+    match = _last(stated, text, options)
+    return _Reading(match[1]) if match else None
 
 
-def _last_line(text: str, options: Options) -> _Said | None:
+def _last_line(text: str, options: Options) -> _Reading | None:
     lines = text.strip().splitlines()
-    return _only(lines[-1], options) if lines else None
+    return _letter_alone(lines[-1], options) if lines else None
 
 
-def _labelled(text: str, options: Options) -> _Said | None:
+def _by_label(text: str, options: Options) -> _Reading | None:
     text = text.strip()
-    found = _LABEL.match(text)
-    if found is None or found[1].upper() not in options.letters:
+    match = _LABEL.match(text)
+    if match is None or match[1].upper() not in options.letters:
         return None
-    if found[2] and (found[1].islower() or found[1] == "I"):
+    if match[2] and (match[1].islower() or match[1] == "I"):
         return None
-    other = _SECOND.match(text, found.end(1))
-    if other and other[1] != found[1].upper():
-        return _Said(None)
-    denied = is_denied(text, found.start(1), found.end(1), _LETTER)
-    return None if denied else _Said(found[1].upper())
+    other = _SECOND.match(text, match.end(1))
+    if other and other[1] != match[1].upper():
+        return _Reading(None)
+    denied = is_denied(text, match.start(1), match.end(1), _LETTER)
+    return None if denied else _Reading(match[1].upper())
 
 
-def _numbered(text: str, options: Options) -> _Said | None:
+def _by_number(text: str, options: Options) -> _Reading | None:
     places = [int(n) - 1 for n in _NUMBERED.findall(text)]
     places = [place for place in places if place < len(options.letters)]
-    return _Said(LETTERS[places[-1]]) if places else None
+    return _Reading(LETTERS[places[-1]]) if places else None
 
 
-def _marked_or_alone(text: str, options: Options) -> _Said | None:
-    if refuses(text):
+def _marked_or_alone(text: str, options: Options) -> _Reading | None:
+    if is_refusal(text):
         return None
     for pattern in (_MARKED, _ALONE):
-        if found := _last(pattern.finditer(text), text, options):
-            near = text[max(0, found.start(1) - 24) : found.start(1)]
-            others = (_SECOND.match(text, found.end(1)), _BEFORE.search(near))
-            several = {m[1] for m in others if m and m[1] in options.letters} - {found[1].upper()}
-            return _Said(None if several else found[1].upper())
+        if match := _last(pattern.finditer(text), text, options):
+            near = text[max(0, match.start(1) - 24) : match.start(1)]
+            others = (_SECOND.match(text, match.end(1)), _BEFORE.search(near))
+            several = {m[1] for m in others if m and m[1] in options.letters} - {match[1].upper()}
+            return _Reading(None if several else match[1].upper())
     return None

@@ -1,7 +1,7 @@
-"""What tests of a program call, and whether they can find it wrong; read, never run. Pure.
+"""Static analysis of tests: the names they use, and whether any program can fail them. Pure.
 
-Tests run after the program, in its module, which is called `program`. They are good for nothing
-where they call none of its names, or assert nothing of what comes of it: then every program passes.
+Tests run after the program in its module, `program`. Every program passes tests that use none of
+its names or assert nothing.
 """
 
 from __future__ import annotations
@@ -14,26 +14,25 @@ from collections.abc import Iterator, Set
 from typing import Final
 
 _BUILTINS: Final = frozenset(dir(builtins)) | {"__name__", "__file__", "__doc__"}
-#: Ways to reach a name that no reader of the tests can follow.
+#: Dynamic access to names, beyond static analysis.
 _HIDDEN: Final = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__"})
-#: Words in the name of what fails where something is wrong, if the tests do not define it.
+#: Parts of the names of asserting functions that the tests do not define.
 _ASSERTING: Final = ("assert", "fail", "expect", "raises", "exit")
 _DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-#: The module that the program is.
+#: Module name of the program.
 _PROGRAM: Final = "program"
 
 
-def names_tested(tests: str) -> frozenset[str]:
-    """The names that the tests use and that the program has to define; none where they are no
-    Python."""
-    tree = parsed(tests)
+def names_under_test(tests: str) -> frozenset[str]:
+    """The names that the tests expect from the program; empty for a syntax error."""
+    tree = parse_python(tests)
     if tree is None:
         return frozenset()
     return (free_names(tests) | _imported(tree)) & _used(tree)
 
 
 def free_names(source: str) -> frozenset[str]:
-    """The names that some code uses and does not define; none where it is no Python."""
+    """The names that code uses and does not define; empty for a syntax error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,7 +45,7 @@ def free_names(source: str) -> frozenset[str]:
 
 
 def _referenced(table: symtable.SymbolTable) -> Iterator[str]:
-    """Names of the module that a scope and those in it refer to."""
+    """Module-level names that a scope and its inner scopes refer to."""
     for symbol in table.get_symbols():
         of_module = table.get_type() == "module" or symbol.is_global()
         if symbol.is_referenced() and of_module:
@@ -56,34 +55,34 @@ def _referenced(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 def fault_of(tests: str) -> str | None:
-    """Why every program would pass these tests, or none; None where that cannot be seen."""
+    """The reason why every program would pass or fail these tests; None if there is none."""
     if not tests.strip():
         return "it has no tests"
-    tree = parsed(tests)
+    tree = parse_python(tests)
     if tree is None:
         return "its tests are no Python"
     running = list(_running(tree))
     own = {node.name for node in ast.walk(tree) if isinstance(node, _DEFINES)} | free_names(tests)
     if not any(_can_fail(node, own) for node in running):
         return "its tests assert nothing, or nothing calls them"
-    if not any(map(_hides, running)) and not names_tested(tests):
+    if not any(map(_reaches_program_indirectly, running)) and not names_under_test(tests):
         return "its tests use nothing that the program defines"
     return None
 
 
-def _hides(node: ast.AST) -> bool:
-    """Whether it reaches the program in a way that is not followed here."""
+def _reaches_program_indirectly(node: ast.AST) -> bool:
+    """Whether the node accesses the program in a way beyond this analysis."""
     if isinstance(node, ast.Import):
         return any(alias.name == _PROGRAM for alias in node.names)
     return isinstance(node, ast.Name) and node.id in _HIDDEN
 
 
 def fault_of_function(test: str, name: str) -> str | None:
-    """What is wrong with a function `name` that is to test the one that is passed to it."""
-    tree = parsed(test)
+    """The fault of a test function `name` that gets the tested function as its argument."""
+    tree = parse_python(test)
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            arguments = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+            arguments = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
             used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
             if arguments and arguments[0] not in used and not free_names(test):
                 return f"its {name} does not use what it is to test"
@@ -91,17 +90,16 @@ def fault_of_function(test: str, name: str) -> str | None:
     return f"its tests define no function {name}" if tree else "its tests are no Python"
 
 
-def does_nothing(tests: str) -> str:
-    """A program that defines all that the tests use, and does nothing."""
-    names = sorted(names_tested(tests)) or ["nothing"]
+def stub_program(tests: str) -> str:
+    """A program that defines all tested names as functions without effect."""
+    names = sorted(names_under_test(tests)) or ["nothing"]
     return "".join(f"def {name}(*_, **__):\n    pass\n\n\n" for name in names)
 
 
-def parsed(source: str) -> ast.Module | None:
-    """The code as a tree; None where it is no Python."""
+def parse_python(source: str) -> ast.Module | None:
+    """The AST; None for a syntax error."""
     try:
-        # What a model wrote may hold "\\d", which is worth a warning, to somebody else.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # invalid escapes such as "\\d"
             warnings.simplefilter("ignore")
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -109,7 +107,6 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def _imported(tree: ast.Module) -> frozenset[str]:
-    """Names that the tests import from the program."""
     return frozenset(
         alias.asname or alias.name
         for node in ast.walk(tree)
@@ -124,7 +121,7 @@ def _used(tree: ast.Module) -> frozenset[str]:
 
 
 def _running(tree: ast.Module) -> Iterator[ast.AST]:
-    """The nodes that run: those of the module, and of the functions and classes that these name."""
+    """The nodes that run: those of the module, and of functions and classes that it refers to."""
     defined = {node.name: node for node in ast.walk(tree) if isinstance(node, _DEFINES)}
     entered: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
@@ -133,12 +130,12 @@ def _running(tree: ast.Module) -> Iterator[ast.AST]:
         yield node
         if isinstance(node, ast.Name) and node.id in defined and node.id not in entered:
             entered.add(node.id)
-            waiting += _whole(defined[node.id])
+            waiting += _body(defined[node.id])
         waiting += _parts(node)
 
 
 def _parts(node: ast.AST) -> list[ast.AST]:
-    """What of a node runs where it stands."""
+    """The child nodes that run with a node."""
     if isinstance(node, ast.If) and _is_main(node.test):
         return list(node.orelse)
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -146,22 +143,21 @@ def _parts(node: ast.AST) -> list[ast.AST]:
     return list(ast.iter_child_nodes(node))
 
 
-def _whole(node: ast.AST) -> list[ast.AST]:
-    """The body of a function; of a class, and of all its methods, for one of them may be called."""
+def _body(node: ast.AST) -> list[ast.AST]:
+    """The body of a function, or of a class with all its methods."""
     body = list(ast.iter_child_nodes(node))
     methods = [m for m in body if isinstance(m, _DEFINES)] if isinstance(node, ast.ClassDef) else []
-    return [*body, *(part for method in methods for part in _whole(method))]
+    return [*body, *(part for method in methods for part in _body(method))]
 
 
 def _is_main(test: ast.expr) -> bool:
-    """`__name__ == "__main__"`, which is not so in the sandbox."""
+    """Whether it tests `__name__ == "__main__"`, which is false in the sandbox."""
     parts = ast.walk(test) if isinstance(test, ast.Compare) else ()
     return any(isinstance(part, ast.Constant) and part.value == "__main__" for part in parts)
 
 
 def _can_fail(node: ast.AST, own: Set[str]) -> bool:
-    """Whether it fails for some programs: an assertion of more than constants, or what seems to
-    make one."""
+    """Whether it can fail: an assertion on more than constants, or a call that seems to assert."""
     if isinstance(node, ast.Assert):
         return not _is_constant(node.test)
     if isinstance(node, ast.Call):
@@ -173,7 +169,7 @@ def _can_fail(node: ast.AST, own: Set[str]) -> bool:
 
 
 def _is_constant(test: ast.expr) -> bool:
-    """Whether it is true or false whatever the program: a tuple that is not empty is true."""
+    """Whether its value is independent of the program: a non-empty tuple is always true."""
     if isinstance(test, (ast.Tuple, ast.List, ast.Dict, ast.Set)):
         return True
     return not any(isinstance(node, (ast.Name, ast.Call)) for node in ast.walk(test))

@@ -1,4 +1,4 @@
-"""Which of several answers the caller is given, and the reading of a server's selection. Pure."""
+"""Choice of the caller's answer, and selection of clients. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from colm.models.answers.characters import ALNUM, JOINED, plain
 from colm.models.answers.compare import Kind, extract, vote
 from colm.models.answers.denials import is_denied
-from colm.models.answers.extraction import answered_part
+from colm.models.answers.extraction import without_thought
 
-#: Letters that make a stem: "engineer" and "engineering", "science" and "scientist" share one.
+#: Letters of a stem: "engineer" and "engineering", "science" and "scientist" share one.
 STEM = 5
 _BETWEEN_NAMES = re.compile(
     r"\b(?:and|then|the|selection|selected|clients?|answer|chosen|choice|und|y|et)\b|[\d\W_]"
@@ -27,18 +27,17 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 
 class Choice(NamedTuple):
-    """The name whose answer was chosen, and why in words."""
+    """The author of the chosen answer, and the reason."""
 
     name: str
     because: str
 
 
 def medoid(answers: Mapping[str, str]) -> Choice:
-    """The answer that agrees most with the others: highest mean token F1 against each of them.
+    """The answer with the highest mean token F1 against the others; the first of a tie.
 
-    Equal answers are a majority under this rule. Ties fall to the one listed first. Token F1 is the
-    overlap of two bags of lower-case words, as SQuAD (Rajpurkar et al. 2016) scores answers.
-    Raises ValueError when there is nothing to choose from.
+    Token F1 is the overlap of two bags of lower-case words (SQuAD, Rajpurkar et al. 2016). Raises
+    ValueError without answers.
     """
     if not answers:
         raise ValueError("there is no answer to choose from")
@@ -47,7 +46,7 @@ def medoid(answers: Mapping[str, str]) -> Choice:
         return Choice(name, "the only answer")
     bags = {name: Counter(_words(text)) for name, text in answers.items()}
     agreement = {
-        # fsum, so that equal answers agree equally: a sum's last bit depends on its order.
+        # fsum is independent of the order, so that equal answers get equal scores.
         name: fsum(_f1(bag, other) for key, other in bags.items() if key != name) / (len(bags) - 1)
         for name, bag in bags.items()
     }
@@ -56,11 +55,9 @@ def medoid(answers: Mapping[str, str]) -> Choice:
 
 
 def select_answer(answers: Mapping[str, str], kind: Kind | None, *, question: str = "") -> Choice:
-    """The answer that most of them give; without a `kind` that tells, the most central text.
+    """The most frequent answer; the medoid without a `kind`, and among equally frequent answers.
 
-    Among equally frequent answers, and among the texts that give the same one, the most central
-    goes first (`medoid`). `question` tells what `colm.models.answers.compare.extract` needs
-    of it. Raises ValueError when there is nothing to choose from.
+    `question` is for `colm.models.answers.compare.extract`. Raises ValueError without answers.
     """
     if kind is None or len(answers) < 2:
         return medoid(answers)
@@ -77,29 +74,28 @@ def select_answer(answers: Mapping[str, str], kind: Kind | None, *, question: st
 
 
 class Selection(NamedTuple):
-    """The clients a server named, and what had to be repaired in its reply; no names: refused."""
+    """The selected clients, and a remark on repairs; no names: the reply was refused."""
 
     names: tuple[str, ...]
     remark: str
 
 
-def read_selection(reply: str, known: Sequence[str], k: int) -> Selection:
-    """The first `k` known names in `reply`, in its order. A reply that names nobody is refused.
+def read_selection(reply: str, clients: Sequence[str], k: int) -> Selection:
+    """The first `k` client names in `reply`; a reply without names is refused.
 
-    Names in a thought are not read, nor those that are said not to be chosen. Lines at the end that
-    are names and nothing else go before names within sentences.
+    Thoughts and negated names are ignored. Final lines of names only take precedence over names in
+    sentences.
     """
-    part = plain(answered_part(reply) or "").lower()
-    pattern = re.compile(
-        _whole("|".join(map(re.escape, sorted(map(str.lower, known), key=len, reverse=True))))
+    part = plain(without_thought(reply) or "").lower()
+    longest_first = sorted(map(str.lower, clients), key=len, reverse=True)
+    pattern = re.compile(_name_pattern("|".join(map(re.escape, longest_first))))
+    lines = _name_lines(part, pattern)
+    mentioned = (
+        match[0]
+        for match in pattern.finditer(lines or part)
+        if lines or not is_denied(part, match.start(), match.end(), pattern)
     )
-    listed = _listed(part, pattern)
-    meant = (
-        found[0]
-        for found in pattern.finditer(listed or part)
-        if listed or not is_denied(part, found.start(), found.end(), pattern)
-    )
-    names = tuple(dict.fromkeys(meant))
+    names = tuple(dict.fromkeys(mentioned))
     if not names:
         return Selection((), "refused: the reply names no known client")
     if len(names) > k:
@@ -111,28 +107,27 @@ def read_selection(reply: str, known: Sequence[str], k: int) -> Selection:
     return Selection(names, "as named" if clean else "repaired: names taken from a longer reply")
 
 
-def _whole(names: str) -> str:
+def _name_pattern(names: str) -> str:
     return rf"(?<!{JOINED})(?<!{ALNUM}-)(?:{names})(?!{JOINED}|-{ALNUM})"
 
 
-def _listed(text: str, name: re.Pattern[str]) -> str:
-    """The last lines that hold names and nothing else but what parts them; empty for none."""
-    kept: list[str] = []
+def _name_lines(text: str, name: re.Pattern[str]) -> str:
+    """The last lines that have only names and separators; empty without any."""
+    lines: list[str] = []
     for line in reversed(text.splitlines()):
         only = name.search(line) and not _BETWEEN_NAMES.sub("", name.sub("", line))
         if only:
-            kept.append(line)
-        elif kept and line.strip():
+            lines.append(line)
+        elif lines and line.strip():
             break
-    return "\n".join(reversed(kept))
+    return "\n".join(reversed(lines))
 
 
 def select_by_keywords(question: str, about: Mapping[str, str], k: int) -> Selection:
-    """The at most `k` names whose descriptions share most with the question, best first.
+    """At most `k` names whose descriptions are most similar to the question, best first.
 
-    The cosine of two bags of word stems (a word's first letters), each weighted by how few of the
-    descriptions have it (TF-IDF; Salton and Buckley 1988). Ties fall to the name listed first. No
-    name is taken that shares nothing.
+    Cosine of bags of word stems (STEM letters) with TF-IDF weights (Salton and Buckley 1988); the
+    first of a tie. Names without a common word are not selected.
     """
     bags = {name: _stems(text) for name, text in about.items()}
     weights = {
@@ -140,8 +135,8 @@ def select_by_keywords(question: str, about: Mapping[str, str], k: int) -> Selec
         for bag in bags.values()
         for stem in bag
     }
-    asked = _stems(question)
-    scores = {name: _cosine(asked, bag, weights) for name, bag in bags.items()}
+    stems = _stems(question)
+    scores = {name: _cosine(stems, bag, weights) for name, bag in bags.items()}
     ranked = sorted((name for name in scores if scores[name] > 0), key=lambda n: -scores[n])[:k]
     if not ranked:
         return Selection((), "refused: no client shares a word with the question")
@@ -155,27 +150,27 @@ def _stems(text: str) -> Counter[str]:
     return Counter(word[:STEM] for word in words if word not in STOP_WORDS)
 
 
-def _cosine(asked: Counter[str], bag: Counter[str], weights: Mapping[str, float]) -> float:
-    """Of two weighted bags; stems that no description has weigh nothing."""
-    dot = fsum(weights[stem] ** 2 * asked[stem] * bag[stem] for stem in asked if stem in bag)
+def _cosine(question: Counter[str], bag: Counter[str], weights: Mapping[str, float]) -> float:
+    """Cosine of two weighted bags; stems that no description has weigh 0."""
+    dot = fsum(weights[stem] ** 2 * question[stem] * bag[stem] for stem in question if stem in bag)
     norms = [
-        fsum((weights.get(stem, 0.0) * count) ** 2 for stem, count in one.items())
-        for one in (asked, bag)
+        fsum((weights.get(stem, 0.0) * count) ** 2 for stem, count in counts.items())
+        for counts in (question, bag)
     ]
     return dot / sqrt(norms[0] * norms[1]) if dot else 0.0
 
 
-def overlap(one: str, other: str) -> float:
-    """Token F1 of two texts: 1 where they hold the same words as often, 0 where they share none."""
-    return _f1(Counter(_words(one)), Counter(_words(other)))
+def token_f1(first: str, second: str) -> float:
+    """Token F1 of two texts: 1 for equal bags of words, 0 without a common word."""
+    return _f1(Counter(_words(first)), Counter(_words(second)))
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _f1(one: Counter[str], other: Counter[str]) -> float:
-    if not one or not other:
-        return 1.0 if one == other else 0.0
-    common = (one & other).total()
-    return 2 * common / (one.total() + other.total())
+def _f1(first: Counter[str], second: Counter[str]) -> float:
+    if not first or not second:
+        return 1.0 if first == second else 0.0
+    common = (first & second).total()
+    return 2 * common / (first.total() + second.total())

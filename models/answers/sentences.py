@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 - letters of other alphabets are meant
-"""Where an answer's sentence ends. Pure."""
+# ruff: noqa: RUF001 - letters of other alphabets are intended
+"""Sentence segmentation of answers. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 
 from colm.models.answers.characters import JOINED
 
-#: Characters before and after a stop that say whether it ends a sentence.
+#: Characters of context before and after a full stop.
 BEFORE: Final = 24
 AFTER: Final = 120
-#: Words that may follow an abbreviation which could also end the sentence.
+#: Words after an abbreviation that may belong to a name.
 FEW: Final = 4
 
 _STOP = re.compile(
@@ -19,19 +19,19 @@ _STOP = re.compile(
     r"|[;\uff1b](?=\s|[^\x00-\x7f])|[\u3002\uff01\uff1f\uff0e\u0964\u06d4\u061f]|</|<\|"
 )
 _LAST_WORD = re.compile(rf"(?:{JOINED}|\.)+\Z")
-#: With these the sentence goes on: a name or a number follows.
+#: Abbreviations before a name or number: the sentence goes on.
 _TITLES = """
 av ee uu st ste sta dr mr mrs ms mx prof mt ft gen col maj capt lt sgt cpl rev hon pres gov sen
 rep rt messrs mme mlle sr sra srta dra fr hr dn vs viz cf approx ca bzw nr núm no nos vol vols fig
 figs eq eqs sec ch pp pg art арт ул г им св
 """
-#: With these it may go on, or end.
+#: Abbreviations after which it may go on or end.
 _SHORTENED = """
 jr inc ltd co corp bros ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec etc al dept
 univ assn est min max sq cu oz lb lbs ft in hr hrs sec tel ext zb usw
 """
 _INITIALS = re.compile(r"(?:[^\W\d_]{1,2}\.)+[^\W\d_]{1,2}")
-#: Sentences begin with these, and names do not.
+#: Words that begin sentences, but not names.
 _OPENERS = """
 a all also although an and as at because both but by each explanation for from given he hence here
 however i if in it its let my note now of on option options other our reason she since so that the
@@ -39,10 +39,10 @@ their then there therefore these they this those thus to we when where which whi
 answer according
 """
 TITLES, SHORTENED, OPENERS = (frozenset(words.split()) for words in (_TITLES, _SHORTENED, _OPENERS))
-#: Abbreviations of a word that a number follows.
+#: Abbreviations before a number.
 NUMBERED = frozenset(["no", "nos", "nr", "núm", "fig", "eq", "vol", "sec", "pp", "ch"])
 _REASONS = frozenset(["because", "since", "so", "therefore"])
-#: A clause has one of these, and an item of a list does not.
+#: Words of a clause that items of a list do not have.
 _CLAUSE = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|do|does|did|can|could|will|would|should|must|may|says?"
     r"|said|means?|because|since|so|therefore|thus|it|this|that|he|she|they|we|i|you|there|which|not"
@@ -52,22 +52,21 @@ _CLAUSE = re.compile(
 
 
 def sentence(text: str) -> str:
-    """The first sentence of `text`, or of its first line that is not blank. "St. Louis", "No. 5"
-    and "U.S. Navy" do not end one, and neither does a list as "apples; pears"."""
+    """The first sentence of `text`, at most its first line. "St. Louis", "No. 5", "U.S. Navy" and
+    "apples; pears" do not end one."""
     line = text.lstrip().partition("\n")[0]
     for stop in _STOP.finditer(line):
-        if _ends(line, stop):
+        if _ends_sentence(line, stop):
             return line[: stop.start()]
     return line
 
 
-def is_asked(text: str) -> bool:
-    """Whether its first sentence is a question."""
+def is_question(text: str) -> bool:
     line = text.lstrip().partition("\n")[0]
     return line[len(sentence(text)) :].startswith(("?", "\uff1f"))
 
 
-def _ends(line: str, stop: re.Match[str]) -> bool:
+def _ends_sentence(line: str, stop: re.Match[str]) -> bool:
     after = line[stop.end() : stop.end() + AFTER].lstrip()
     if stop[0] in ";\uff1b":
         return bool(_CLAUSE.search(re.split("[;\uff1b.]", after, maxsplit=1)[0]))
@@ -100,6 +99,6 @@ def _ends_after(word: str, after: str) -> bool:
 
 
 def _is_clause(after: str) -> bool:
-    """Whether what follows says something, or is too long for the rest of a name."""
+    """Whether `after` is a clause, or too long for the rest of a name."""
     rest = re.split(r"[.!?;](?:\s|$)", after, maxsplit=1)[0]
     return len(rest.split()) > FEW or bool(_CLAUSE.search(rest))

@@ -1,8 +1,8 @@
-"""What a model thinks before it answers, apart from its answer. Pure, and light to import.
+"""Separation of a model's thought (reasoning) from its answer. Pure, and fast to import.
 
-A thought counts where the text begins with it, where the prompt had opened it (then what closes it
-stands alone in the text), and where it is opened further on. A tag in quotes is a word that the
-text is about; so is one in a block of code, but for a thought that the text begins with.
+A thought is at the beginning of the text, was opened by the prompt (the text has only its closing
+tag), or is opened later. Tags in quotes do not count, nor do tags in code blocks, except for a
+thought at the beginning.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import NamedTuple
 
-#: Thoughts, and tags of one kind, that are looked at in a text; further ones stay where they are.
+#: Thoughts, and tags of one kind, that are processed in a text.
 MOST = 64
 
 _THINK = r"(?:[a-z]{2,8}[:_])?think(?:ing|_\w{1,8})?|thoughts?"
@@ -20,16 +20,16 @@ _FLAGS = re.IGNORECASE | re.DOTALL
 
 
 class _Form(NamedTuple):
-    """How a thought is written. Regular expressions, in which `{name}` is one of `names`."""
+    """The tags of a thought, as regular expressions in which `{name}` is one of `names`."""
 
     opens: str
     closes: str
     names: str = ""
-    #: It may be opened after the text has begun.
+    #: Whether it may begin within the text.
     anywhere: bool = True
-    #: What closes it counts without what opens it.
+    #: Whether its closing tag counts without an opening tag.
     alone: bool = True
-    #: It is one without what closes it: no words that an answer may begin with too.
+    #: Whether it counts without a closing tag.
     unclosed: bool = True
 
     def opening(self, name: str | None = None) -> str:
@@ -39,7 +39,7 @@ class _Form(NamedTuple):
         return self.closes.format(name=f"(?:{self.names})" if name is None else name)
 
 
-#: Whose they are is told in docs/adr/0010-thoughts.md.
+#: The models of each form: docs/adr/0010-thoughts.md.
 _FORMS = (
     _Form("<{name}>", "</{name}>", _THINK),
     _Form("<{name}>", "</{name}>", "reasoning", anywhere=False),
@@ -52,10 +52,7 @@ _FORMS = (
     _Form(r"<\|channel>(?:thought|analysis)\b", r"<channel\|>"),
     _Form(r"<\|open\|>think<\|sep\|>", r"<\|close\|>think<\|sep\|>"),
     _Form(
-        "Here are my reasoning steps:",
-        r"\[BEGIN FINAL RESPONSE\]",
-        anywhere=False,
-        unclosed=False,
+        "Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]", anywhere=False, unclosed=False
     ),
     _Form(
         "Here(?: is|'s) my thought process:",
@@ -69,7 +66,7 @@ _OPENS = [(form, re.compile(form.opening(), _FLAGS)) for form in _FORMS]
 _CLOSES = [re.compile(form.closing(), _FLAGS) for form in _FORMS]
 _ALONE = re.compile("|".join(form.closing() for form in _FORMS if form.alone), _FLAGS)
 
-#: Harmony: a turn is made of messages, each on a channel.
+#: Harmony format: a turn consists of messages on channels.
 _CHANNEL = "<|channel|>"
 _CHANNELS = re.compile(r"\s*(?:<\|start\|>\w*\s*)?<\|channel\|>")
 _MESSAGE = re.compile(
@@ -77,13 +74,10 @@ _MESSAGE = re.compile(
     r"(?P<text>.*?)(?=<\|(?:end|return|call|start|channel)\|>|\Z)",
     re.DOTALL,
 )
-#: The same where somebody has left out the control tokens.
-_BARE_CHANNELS = re.compile(
-    r"\s*analysis(?P<thought>\S.*?)assistantfinal(?P<answer>.*)",
-    re.DOTALL,
-)
+#: The same without control tokens.
+_BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>\S.*?)assistantfinal(?P<answer>.*)", re.DOTALL)
 
-#: Lines that are left empty before an answer, and what some models write around it.
+#: Blank lines before an answer, and tags around it.
 _BLANK = re.compile(r"\A(?:[ \t]*\r?\n)+|\A[ \t]+(?=\S)")
 _WRAPPED = re.compile(
     r"\A\s*<\|(?:start_response|begin_of_solution|open\|>response<\|sep)\|>\s*"
@@ -91,13 +85,13 @@ _WRAPPED = re.compile(
     r"|<\|close\|>(?:response<\|sep\|>.*)?)\s*\Z",
     _FLAGS,
 )
-#: Tokens that make up marks together; those that have the first two of a line have these marks.
+#: Groups of tokens that form tags together; the first two identify a group.
 _PARTS = (
     (_CHANNEL, "<|message|>", "<|start|>", "<|constrain|>", "<|end|>", "<|return|>", "<|call|>"),
     ("<|open|>", "<|sep|>", "<|close|>"),
 )
 _SPACE = re.compile(r"\s*")
-#: A quote that nothing on its line has closed before the end; an apostrophe is none.
+#: An unclosed quote on a line; not an apostrophe.
 _QUOTE = re.compile(r"(?:(?<!\w)|(?<=\b[rbfu])|(?<=\b[rbf][rbf]))([\"'`])(?:(?!\1).)*\Z", _FLAGS)
 _LONGEST_LINE = 1_000
 _FENCES = ("```", "~~~", '"""', "'''")
@@ -105,22 +99,21 @@ _FENCES = ("```", "~~~", '"""', "'''")
 
 class _Thought(NamedTuple):
     text: str
-    #: Where what follows it begins.
+    #: Position after it.
     end: int
     closed: bool
 
 
 def split_thought(text: str, *, opened: str = "") -> tuple[str, str]:
-    """The thought in `text`, and the answer: all of `text` where there is no thought.
+    """The thought in `text` and the answer, which is empty after an unclosed thought.
 
-    A thought that nobody closed has no answer after it: the answer is empty then. `opened`: how
-    the prompt before `text` ended, where it left a thought open.
+    `opened` is the end of the prompt if it opens a thought (`opened_by`).
     """
     whole = opened + text
-    found = _by_channels(whole) or _by_tags(whole)
-    if found is None:
+    parts = _by_channels(whole) or _by_tags(whole)
+    if parts is None:
         return (text, "") if opened else ("", text)
-    thoughts, answer = found
+    thoughts, answer = parts
     return (
         "\n\n".join(thought for thought in map(str.strip, thoughts) if thought),
         _WRAPPED.sub("", _BLANK.sub("", answer)),
@@ -128,10 +121,10 @@ def split_thought(text: str, *, opened: str = "") -> tuple[str, str]:
 
 
 def opened_by(prompt_end: str) -> str:
-    """The end of a prompt from where it opens a thought that it leaves open; else empty."""
-    _, found, after = prompt_end.rpartition(_CHANNEL)
-    if found:
-        return "" if after.startswith("final") else found + after
+    """The end of a prompt from an opening tag that it does not close; else empty."""
+    _, channel, after = prompt_end.rpartition(_CHANNEL)
+    if channel:
+        return "" if after.startswith("final") else channel + after
     tags = [
         (tag.start(), place)
         for place, (_, opens) in enumerate(_OPENS)
@@ -142,56 +135,56 @@ def opened_by(prompt_end: str) -> str:
 
 
 def is_mark(token: str) -> bool:
-    """Whether a token by itself opens or closes a thought."""
+    """Whether a token is an opening or closing tag."""
     patterns = (*(opens for _, opens in _OPENS), *_CLOSES)
     return token == "<|channel>" or any(pattern.fullmatch(token) for pattern in patterns)
 
 
 def marks_among(tokens: Collection[str]) -> set[str]:
-    """The control tokens without which nobody would find a thought in a text."""
-    found = {token for token in tokens if is_mark(token)}
+    """The control tokens that are tags of thoughts, or parts of them."""
+    marks = {token for token in tokens if is_mark(token)}
     for parts in _PARTS:
         if all(part in tokens for part in parts[:2]):
-            found |= {part for part in parts if part in tokens}
-    return found
+            marks |= {part for part in parts if part in tokens}
+    return marks
 
 
 def marks_in(template: str) -> set[str]:
-    """Marks of thoughts that a template speaks of: it cuts earlier answers where they stand."""
+    """Tags of thoughts in a chat template, which removes thoughts from earlier answers."""
     patterns = (*(opens for _, opens in _OPENS), *_CLOSES)
-    found = {mark[0] for pattern in patterns for mark in pattern.finditer(template)}
-    return {mark for mark in found if not mark[0].isalnum()}
+    marks = {mark[0] for pattern in patterns for mark in pattern.finditer(template)}
+    return {mark for mark in marks if not mark[0].isalnum()}
 
 
 def _by_channels(text: str) -> tuple[list[str], str] | None:
-    if bare := _BARE_CHANNELS.match(text):
-        return [bare["thought"]], bare["answer"]
+    if strip_markup := _BARE_CHANNELS.match(text):
+        return [strip_markup["thought"]], strip_markup["answer"]
     if not _CHANNELS.match(text):
         return None
     messages = list(_MESSAGE.finditer(text))
-    thoughts = [found["text"] for found in messages if found["channel"] != "final"]
-    answers = [found["text"] for found in messages if found["channel"] == "final"]
+    thoughts = [message["text"] for message in messages if message["channel"] != "final"]
+    answers = [message["text"] for message in messages if message["channel"] == "final"]
     return (thoughts if messages else [text]), "\n\n".join(answers)
 
 
 def _by_tags(text: str) -> tuple[list[str], str] | None:
-    thoughts, start = _at_the_beginning(text)
+    thoughts, start = _leading_thoughts(text)
     if not thoughts and (tag := _closed_alone(text)) is not None:
         thoughts, start = [text[: tag.start()]], tag.end()
-    inner, answer = _further_on(text[start:])
+    inner, answer = _inner_thoughts(text[start:])
     return ([*thoughts, *inner], answer) if thoughts or inner else None
 
 
-def _at_the_beginning(text: str) -> tuple[list[str], int]:
-    """The thoughts that `text` begins with, and where what follows them begins."""
+def _leading_thoughts(text: str) -> tuple[list[str], int]:
+    """The thoughts at the beginning of `text`, and the position after them."""
     thoughts: list[str] = []
     start = 0
     while len(thoughts) < MOST:
         space = _SPACE.match(text, start)
         first = space.end() if space else start
         matches = ((form, opens.match(text, first)) for form, opens in _OPENS)
-        found = ((form, _until_closed(text, tag, form)) for form, tag in matches if tag)
-        thought = next((t for form, t in found if t.closed or form.unclosed), None)
+        candidates = ((form, _until_closed(text, tag, form)) for form, tag in matches if tag)
+        thought = next((t for form, t in candidates if t.closed or form.unclosed), None)
         if thought is None:
             break
         thoughts.append(thought.text)
@@ -200,27 +193,26 @@ def _at_the_beginning(text: str) -> tuple[list[str], int]:
 
 
 def _until_closed(text: str, tag: re.Match[str], form: _Form) -> _Thought:
-    """What `tag` has opened, up to what closes it or the end."""
+    """The thought that `tag` opens, up to its closing tag or the end."""
     name = re.escape(tag.groupdict().get("name") or "")
     tags = re.compile(f"(?P<opens>{form.opening(name)})|{form.closing(name)}", _FLAGS)
     depth, first, quoted = 1, None, None
-    for found in islice(tags.finditer(text, tag.end()), MOST):
-        if _in_quotes(text, found):
-            quoted = quoted or (None if found["opens"] else found)
+    for match in islice(tags.finditer(text, tag.end()), MOST):
+        if _in_quotes(text, match):
+            quoted = quoted or (None if match["opens"] else match)
             continue
-        depth += 1 if found["opens"] else -1
-        first = first or (None if found["opens"] else found)
+        depth += 1 if match["opens"] else -1
+        first = first or (None if match["opens"] else match)
         if not depth:
-            return _Thought(text[tag.end() : found.start()], found.end(), True)
-    # A thought that speaks of thoughts opens more of them than it closes.
+            return _Thought(text[tag.end() : match.start()], match.end(), True)
+    # A thought about tags opens more of them than it closes.
     if (closes := first or quoted) is None:
         return _Thought(text[tag.end() :], len(text), False)
     return _Thought(text[tag.end() : closes.start()], closes.end(), True)
 
 
 def _closed_alone(text: str) -> re.Match[str] | None:
-    """What closes a thought that the prompt had opened; by itself on a line even in a block of code
-    that the thought has left open."""
+    """The closing tag of a thought that the prompt opened; alone on a line also in a code block."""
     for closes in islice(_ALONE.finditer(text), MOST):
         own_line = not _line_before(text, closes).strip() and not _line_after(text, closes).strip()
         if own_line or _is_tag(text, closes):
@@ -230,15 +222,15 @@ def _closed_alone(text: str) -> re.Match[str] | None:
     return None
 
 
-def _further_on(text: str) -> tuple[list[str], str]:
-    """The thoughts that are opened after `text` has begun, and `text` without them."""
+def _inner_thoughts(text: str) -> tuple[list[str], str]:
+    """The thoughts within `text`, and `text` without them."""
     thoughts, parts, start = [], [], 0
     for form, tag in _opened(text):
         if tag.start() < start or not _is_tag(text, tag):
             continue
         thought = _until_closed(text, tag, form)
         if not thought.closed and _line_before(text, tag).strip():
-            continue  # a sentence that speaks of the tag
+            continue  # a sentence about the tag
         thoughts.append(thought.text)
         parts.append(text[start : tag.start()])
         start = thought.end
@@ -246,14 +238,14 @@ def _further_on(text: str) -> tuple[list[str], str]:
 
 
 def _opened(text: str) -> Iterator[tuple[_Form, re.Match[str]]]:
-    """In the order of the text."""
-    found = [
+    """Opening tags in the order of the text."""
+    tags = [
         (form, tag)
         for form, opens in _OPENS
         if form.anywhere
         for tag in islice(opens.finditer(text), MOST)
     ]
-    yield from sorted(found, key=lambda each: each[1].start())
+    yield from sorted(tags, key=lambda each: each[1].start())
 
 
 def _is_tag(text: str, tag: re.Match[str]) -> bool:

@@ -1,9 +1,8 @@
-"""What a judge's reply says of the answers A and B. Pure.
+"""Extraction of the verdict from a judge's reply on the answers A and B. Pure.
 
-A verdict is announced ("Verdict: B", "the better answer is A", `[[B]]`) or is all of the first or
-the last line. Where there is none it is read in a sentence as "A is better", or at the beginning,
-as in "A, because ...". Two that differ are no verdict, and neither is "A, B". "A: wrong year." is a
-remark on an answer and no verdict.
+A verdict is announced ("Verdict: B", "the better answer is A", `[[B]]`) or is the whole first or
+last line; otherwise it is a sentence such as "A is better", or the beginning, as in "A, because
+...". Contradictory verdicts, "A, B", and remarks such as "A: wrong year." are no verdict.
 """
 
 from __future__ import annotations
@@ -13,31 +12,31 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from colm.models.answers.characters import plain
-from colm.models.answers.extraction import answered_part
+from colm.models.answers.extraction import without_thought
 
-#: unreadable: the reply names no verdict. That is counted apart, and is never guessed at.
+#: unreadable: the reply has no verdict; counted apart.
 Verdict = Literal["first", "second", "tie", "unreadable"]
-#: Characters of a reply that are read: its first and its last.
+#: Characters that are searched, at the beginning and the end of a reply.
 MAX_READ: Final = 20_000
-#: The longest line that can be a verdict alone is shorter.
+#: Characters of a line that can be a verdict.
 MAX_LINE: Final = 80
 
 _VERDICTS: Final[dict[str, Verdict]] = {"A": "first", "B": "second", "TIE": "tie", "DRAW": "tie"}
 _NOUN = r"(?i:(?:(?:the\s+)?(?:answer|option|response|assistant|candidate|choice)\s+)?)"
 _NAME = r"(?:A|B|(?i:tie|draw))"
 _MARKS = r"[\s*_\"'`(\[{:<>]{0,12}"
-#: No other answer follows, and nothing that turns the verdict round.
-_ENDS = (
+#: Not followed by another answer or by a negation.
+_END = (
     r"(?!\w|'\w|\s?(?:[,/&+]|and|or|vs\.?)\s*(?:(?i:answer)\s+)?(?:[AB]|(?i:tie))(?!\w)"
     r"|\s+(?:(?:is|was)\s+)?(?:not|wrong|incorrect|worse)(?!\w))"
 )
-_SAID = (
+_STATEMENT = (
     r"(?i:\b(?:verdict|winner|judge?ment|decision|choice|better(?: answer| one| response)?"
     r"|best(?: answer)?|(?:final|my|overall) answer)\b[*_\"'`)\]]{0,4}\s?(?::|=|\bis\b|-)"
     r"|\bi (?:choose|pick|prefer|vote for|select)\b)"
 )
 _ANNOUNCED = (
-    re.compile(rf"{_SAID}{_MARKS}{_NOUN}(?i:a )?{_MARKS}({_NAME}){_ENDS}"),
+    re.compile(rf"{_STATEMENT}{_MARKS}{_NOUN}(?i:a )?{_MARKS}({_NAME}){_END}"),
     re.compile(rf"\[\[\s*({_NAME})\s*\]\]"),
     re.compile(rf"\\boxed\s?\{{\s*(?:\\text\s?\{{)?\s*({_NAME})\s*\}}"),
     re.compile(rf"<(?:verdict|answer|choice|winner)>\s*({_NAME})\s*</"),
@@ -70,31 +69,27 @@ _AGAINST = re.compile(
 
 
 def read_verdict(reply: str) -> Verdict:
-    """What a reply says of the answers A and B, in the order that it had read them.
-
-    All that is no plain verdict is unreadable: "A" can be an article, "A is wrong" is no verdict
-    for A, and two verdicts that differ are none.
-    """
-    part = answered_part(reply)
+    """The verdict on the answers A (first) and B (second); unreadable if none or contradictory."""
+    part = without_thought(reply)
     if part is None:
         return "unreadable"
     text = plain(
         part if len(part) <= MAX_READ else f"{part[: MAX_READ // 2]}\n{part[-MAX_READ // 2 :]}"
     )
     for read in _READERS:
-        if found := set(read(text.strip())):
-            return found.pop() if len(found) == 1 else "unreadable"
+        if verdicts := set(read(text.strip())):
+            return verdicts.pop() if len(verdicts) == 1 else "unreadable"
     return "unreadable"
 
 
-def _plain(text: str) -> Iterator[Verdict]:
-    """What is announced, and the first and the last line where they are a verdict alone. Lines
-    between them that name another one are headings, and then the first line is one too."""
+def _announced(text: str) -> Iterator[Verdict]:
+    """Announced verdicts, and the first and last line if they are only a verdict. Other verdicts on
+    lines between are headings, and then the first line is one too."""
     for pattern in _ANNOUNCED:
         yield from (_VERDICTS[name.upper()] for name in pattern.findall(text))
     lines = [_ALONE.fullmatch(line[:MAX_LINE]) for line in text.splitlines() if line.strip()]
-    said = [_VERDICTS[found[1].split()[-1].upper()] if found else None for found in lines]
-    first, *between = said or [None]
+    verdicts = [_VERDICTS[match[1].split()[-1].upper()] if match else None for match in lines]
+    first, *between = verdicts or [None]
     if between and (last := between.pop()):
         yield last
     if first and not ({*between} - {None, first}):
@@ -108,21 +103,21 @@ def _sentences(text: str) -> Iterator[Verdict]:
 
 
 def _opening(text: str) -> Iterator[Verdict]:
-    """A verdict that a reply begins with, before its reason: not where it speaks of each answer in
-    turn, nor where what it says is against the answer."""
-    found = _OPENING.match(text)
-    if found is None or len({remark[1] for remark in _REMARK.finditer(text)}) > 1:
+    """A verdict at the beginning, before its reason, unless the reply discusses each answer in turn
+    or the reason is against the answer."""
+    match = _OPENING.match(text)
+    if match is None or len({remark[1] for remark in _REMARK.finditer(text)}) > 1:
         return
-    reason = found["reason"].strip()
+    reason = match["reason"].strip()
     first = re.split(r"[.!?\n]", reason, maxsplit=1)[0]
-    given = re.match(r"(?:because|since|as|it|the|this)\b", reason, re.I)
+    states_reason = re.match(r"(?:because|since|as|it|the|this)\b", reason, re.I)
     if re.match(r"(?:answer\s+)?[AB]\b|tie\b", reason, re.I) or (
-        _AGAINST.search(first) and not given
+        _AGAINST.search(first) and not states_reason
     ):
         return
-    yield _VERDICTS[found[1].upper()]
+    yield _VERDICTS[match[1].upper()]
 
 
 _READERS: Final[tuple[Callable[[str], Iterator[Verdict]], ...]] = (
-    _plain, _sentences, _opening,
+    _announced, _sentences, _opening,
 )  # fmt: skip

@@ -39,7 +39,7 @@ class SandboxEngine:
             engine="sandbox",
             model=f"python-{platform.python_version()}",
             dtype="",
-            device=", ".join(found.kept)[:80],
+            device=", ".join(found.protections)[:80],
             context_length=None,
             capacity=settings.max_num_seqs,
         )
@@ -114,7 +114,7 @@ class SandboxEngine:
             status=verdict.status,
             reason=verdict.reason,
             seconds=verdict.seconds,
-            kept=verdict.kept,
+            kept=verdict.protections,
         )
         return Completion(
             text=report.model_dump_json(),

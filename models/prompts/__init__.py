@@ -1,1 +1,1 @@
-"""Prompts of every act."""
+"""Prompts of every act: pure functions that return chat turns."""

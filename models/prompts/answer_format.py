@@ -1,33 +1,29 @@
-"""What is added to a question so that its final answer can be found and compared. Pure.
+"""The format hint added to a question, so that the final answer can be extracted. Pure.
 
-Every strategy asks for the same format in the same words, so that none gains by its wording.
+All strategies use the same hint, so that the wording favours none of them.
 """
 
 from __future__ import annotations
 
 from colm.models.answers.compare import Kind
 
-#: Where a caller says what kind of answer is wanted and gives no words of its own.
+#: Default hint of each kind of answer.
 HINTS: dict[Kind, str] = {
-    "exact": "First the reason, then one last line: 'Answer:' and the answer alone, in few words.",
-    "numeric": "First the reason, then one last line: 'Answer:' and the number alone.",
-    "choice": "First the reason, then one last line: 'Answer:' and the letter of the choice alone.",
-    "math": "First the reason, then one last line: the final answer alone in \\boxed{}.",
+    "exact": "Give the reason first. End with one line: 'Answer:' and the answer in few words.",
+    "numeric": "Give the reason first. End with one line: 'Answer:' and only the number.",
+    "choice": "Give the reason first. End with one line: 'Answer:' and only the letter.",
+    "math": "Give the reason first. End with one line: only the final answer in \\boxed{}.",
     "code": "Put the complete code into one block that begins with ```python and ends with ```.",
 }
 
 
-def hint_of(kind: Kind | None, hint: str | None) -> str:
-    """How an answer should look: `hint`, or the usual words for `kind`; empty where there are none.
-
-    An empty `hint` says nothing; neither does leaving out both.
-    """
+def format_hint(kind: Kind | None, hint: str | None) -> str:
+    """`hint`, or the default of `kind` where `hint` is None; empty for no hint."""
     if hint is not None:
         return hint
     return HINTS.get(kind, "") if kind else ""
 
 
-def with_format(question: str, kind: Kind | None, hint: str | None) -> str:
-    """`question`, then how its answer should look."""
-    words = hint_of(kind, hint)
-    return f"{question}\n\n{words}" if words else question
+def add_format_hint(question: str, kind: Kind | None, hint: str | None) -> str:
+    text = format_hint(kind, hint)
+    return f"{question}\n\n{text}" if text else question

@@ -1,14 +1,13 @@
-"""Process that `sandbox.runner` starts: it confines itself, runs the code, reports the result.
+"""Child process of `sandbox.runner`: isolates itself, runs the code, reports the result.
 
-Three processes, so that the last one can be locked in whole. The first leaves the machine's
-namespaces; the second, the first of its own process namespace, gets a root of its own; the third
-gives up its user, its capabilities, its files and most system calls, and runs the code. What the
-kernel refuses is noted. Where the network, the files or the other processes would stay open to the
-code, it is not run.
+Three nested processes. The first enters new namespaces; the second, PID 1 of its namespace, changes
+its root; the third drops user, capabilities, file access and most system calls, and runs the code.
+Protections that the kernel refuses are reported. Without protection of the network, the files or
+the other processes, the code is not run.
 
-It tells by lines of JSON on a pipe. Only a line that holds the nonce counts as a verdict, and the
-nonce is told after the tests: code that ends the process before that has not passed. Code that
-searches this interpreter for the nonce can find it; a verdict is no proof against fraud.
+The report is JSON lines on a pipe. Only lines with the nonce count, and the result line is written
+after the tests: code that exits early has not passed. Code that searches this interpreter for the
+nonce can find it, so a verdict is no proof against fraud.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from colm.models.sandbox import landlock, namespaces, seccomp, syscalls
 
 del sys.path[0]
 
-#: Characters of what went wrong.
+#: Characters of an error.
 MAX_REASON = 500
-#: Each of these must be kept by at least one of its protections.
-NEEDED = {
+#: Required isolation, with the protections that each provide it.
+REQUIRED = {
     "the network": ("own network", "system calls"),
     "the files": ("own root", "Landlock"),
     "the other processes": ("own processes", "system calls"),
@@ -40,59 +39,59 @@ NEEDED = {
 def main() -> None:
     spec = json.load(sys.stdin.buffer)
     syscalls.die_with_parent()
-    # Whatever becomes of the parent, nothing outlives the wall clock.
+    # A wall-clock limit that holds even if the parent dies.
     signal.alarm(int(spec["seconds"]) + 3)
-    kept: list[str] = []
+    active: list[str] = []
     lost: dict[str, str] = {}
     owner = (os.geteuid(), os.getegid())
     if spec["namespaces"]:
         with _noting(lost, "own network"):
             namespaces.new_namespaces(*owner)
-            kept += ["own network", "own processes"]
-    _wait_for(lambda: _second(spec, kept, lost, owner))
+            active += ["own network", "own processes"]
+    _wait_for(lambda: _second(spec, active, lost, owner))
 
 
 def _second(
-    spec: dict[str, Any], kept: list[str], lost: dict[str, str], owner: tuple[int, int]
+    spec: dict[str, Any], active: list[str], lost: dict[str, str], owner: tuple[int, int]
 ) -> None:
     syscalls.die_with_parent()
     target = (spec["uid"], spec["gid"]) if owner[0] == 0 else owner
-    if "own network" in kept:
+    if "own network" in active:
         with _noting(lost, "own root"):
             namespaces.private_root(spec["folder"], target, spec["megabytes"])
-            kept.append("own root")
-    if "own root" not in kept:
+            active.append("own root")
+    if "own root" not in active:
         os.chdir(spec["folder"])
-    _wait_for(lambda: _third(spec, kept, lost, target))
+    _wait_for(lambda: _third(spec, active, lost, target))
 
 
 def _third(
-    spec: dict[str, Any], kept: list[str], lost: dict[str, str], target: tuple[int, int]
+    spec: dict[str, Any], active: list[str], lost: dict[str, str], target: tuple[int, int]
 ) -> None:
     os.dup2(1, 0)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(target[1], target[1], target[1])
         os.setresuid(target[0], target[0], target[0])
-        kept.append("nobody's rights")
+        active.append("nobody's rights")
     syscalls.drop_capabilities()
     syscalls.die_with_parent()
-    syscalls.gain_nothing()
-    if "own root" not in kept:
+    syscalls.forbid_new_privileges()
+    if "own root" not in active:
         with _noting(lost, "Landlock"):
-            landlock.keep_only(namespaces.interpreter_folders(), ".")
-            kept.append("Landlock")
+            landlock.restrict_files(namespaces.interpreter_folders(), ".")
+            active.append("Landlock")
     _limit(spec)
-    kept.append("limits")
+    active.append("limits")
     with _noting(lost, "system calls"):
-        seccomp.refuse_calls()
-        kept.append("system calls")
-    told = {"kept": kept, "lost": lost}
-    open_to = [what for what, by in NEEDED.items() if not set(by) & set(kept)]
-    if open_to:
-        _tell(spec, told | {"status": "refused", "reason": "open to it: " + ", ".join(open_to)})
+        seccomp.install_filter()
+        active.append("system calls")
+    report = {"kept": active, "lost": lost}
+    exposed = [what for what, by in REQUIRED.items() if not set(by) & set(active)]
+    if exposed:
+        _send(spec, report | {"status": "refused", "reason": "open to it: " + ", ".join(exposed)})
         os._exit(0)
-    _tell(spec, told)
+    _send(spec, report)
     _run(spec)
 
 
@@ -103,8 +102,7 @@ def _limit(spec: dict[str, Any]) -> None:
         resource.RLIMIT_AS: (spec["memory"], spec["memory"]),
         resource.RLIMIT_FSIZE: (spec["file_size"], spec["file_size"]),
         resource.RLIMIT_NOFILE: (32, 32),
-        # No process and no thread beside this one.
-        resource.RLIMIT_NPROC: (0, 0),
+        resource.RLIMIT_NPROC: (0, 0),  # no further process or thread
         resource.RLIMIT_CORE: (0, 0),
     }
     for kind, limit in limits.items():
@@ -112,25 +110,25 @@ def _limit(spec: dict[str, Any]) -> None:
 
 
 def _run(spec: dict[str, Any]) -> None:
-    """Run the code, then the tests in the same module; tell, and end without ceremony."""
+    """Run the code, then the tests in the same module, report, and exit without cleanup."""
     write, leave, pipe = os.write, os._exit, spec["pipe"]
     passed = _line(spec, {"status": "passed", "reason": ""})
     module = types.ModuleType("program")
     sys.modules["program"] = module
     sys.argv = ["program"]
     source = {"<code>": spec["code"], "<tests>": spec["tests"]}
-    said = passed
+    line = passed
     try:
         for name, text in source.items():
             exec(compile(text, name, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:  # noqa: BLE001 - whatever the code raises is the verdict
-        said = _line(spec, {"status": "failed", "reason": _reason(error, source)})
-    write(pipe, said)
+        line = _line(spec, {"status": "failed", "reason": _reason(error, source)})
+    write(pipe, line)
     leave(0)
 
 
 def _reason(error: BaseException, source: dict[str, str]) -> str:
-    """The error in one line, with the line of the tests or the code where it arose."""
+    """The error in one line, with the line of the tests or the code that raised it."""
     text = type(error).__name__
     with contextlib.suppress(BaseException):
         text += f": {error}"
@@ -147,16 +145,16 @@ def _reason(error: BaseException, source: dict[str, str]) -> str:
     return text[: MAX_REASON // 2] + where[: MAX_REASON // 2]
 
 
-def _tell(spec: dict[str, Any], what: dict[str, Any]) -> None:
-    os.write(spec["pipe"], _line(spec, what))
+def _send(spec: dict[str, Any], report: dict[str, Any]) -> None:
+    os.write(spec["pipe"], _line(spec, report))
 
 
-def _line(spec: dict[str, Any], what: dict[str, Any]) -> bytes:
-    return json.dumps(what | {"nonce": spec["nonce"]}).encode() + b"\n"
+def _line(spec: dict[str, Any], report: dict[str, Any]) -> bytes:
+    return json.dumps(report | {"nonce": spec["nonce"]}).encode() + b"\n"
 
 
 class _noting(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as a statement
-    """Notes why the kernel refused a protection, and goes on without it."""
+    """Context manager that records an OSError as the reason of a lost protection."""
 
     def __init__(self, lost: dict[str, str], what: str) -> None:
         self._lost, self._what = lost, what
@@ -169,7 +167,7 @@ class _noting(contextlib.AbstractContextManager[None]):  # noqa: N801 - reads as
 
 
 def _wait_for(stage: Any) -> None:
-    """Run `stage` in a child, and end as it ends: with its exit status, or 128 and its signal."""
+    """Run `stage` in a child and exit with its status, or with 128 + its signal."""
     child = os.fork()
     if child == 0:
         try:

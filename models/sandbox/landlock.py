@@ -1,4 +1,4 @@
-"""Landlock: a process gives up all files but those it names. Needs no privilege (Linux 6.2 on)."""
+"""Landlock: file access restricted to named paths, without privileges (Linux 6.2 or newer)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from colm.models.sandbox.syscalls import call
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # alike on every machine
 _VERSION, _PATH_BENEATH = 1, 1
-#: The first version that guards truncation; before it a file could be emptied.
-_NEEDED = 3
+#: The first ABI version that restricts truncation.
+_MIN_VERSION = 3
 
 _EVERYTHING = (1 << 15) - 1  # execute, write, read, list, remove, make, link, truncate
 _READING = 1 << 2 | 1 << 3
@@ -20,12 +20,12 @@ _READING_A_FILE = 1 << 2
 _WORKING = _EVERYTHING & ~(1 << 0 | 1 << 6 | 1 << 9 | 1 << 11)  # no programs, devices, sockets
 
 
-def keep_only(readable: Iterable[str], writable: str) -> None:
-    """Give up every file but what lies in `readable` and, to change it, in `writable`.
+def restrict_files(readable: Iterable[str], writable: str) -> None:
+    """Restrict this process to reading in `readable` and working in `writable`, for good.
 
-    Raises OSError where the kernel has no Landlock, or one that does not guard truncation.
+    Raises OSError if the kernel has no Landlock, or a version before 3.
     """
-    if call(_CREATE_RULESET, None, 0, _VERSION) < _NEEDED:
+    if call(_CREATE_RULESET, None, 0, _VERSION) < _MIN_VERSION:
         raise OSError(errno.ENOSYS, "Landlock is too old to guard truncation")
     rules = call(_CREATE_RULESET, struct.pack("Q", _EVERYTHING), 8, 0)
     for path in readable:

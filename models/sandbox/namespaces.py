@@ -1,4 +1,4 @@
-"""A root of its own for a process: the interpreter's files, read-only, and an empty folder."""
+"""Linux namespaces and a private root: the interpreter's files, read-only, and an empty folder."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from colm.models.sandbox.syscalls import (
 
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _BIND, _RECURSIVE, _PRIVATE = 1, 2, 4, 4096, 1 << 14, 1 << 18
 _MOUNT_SETATTR, _AT_RECURSIVE, _AT_FDCWD = 442, 0x8000, -100
-#: Where the empty folder is seen.
+#: Path of the empty folder inside the root.
 WORK = "/work"
 
 
 def new_namespaces(uid: int, gid: int) -> None:
-    """Leave the network, the processes and the mounts of the machine. Needs no privilege where
-    the kernel lets users have namespaces; OSError where it does not."""
+    """Unshare network, PID, mount, IPC and UTS namespaces.
+
+    Raises OSError for unprivileged users if the kernel forbids user namespaces.
+    """
     spaces = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
     if uid == 0:
         unshare(spaces)
@@ -41,12 +43,12 @@ def new_namespaces(uid: int, gid: int) -> None:
 
 
 def private_root(folder: str, owner: tuple[int, int], megabytes: int) -> None:
-    """Make `folder` the root, with nothing in it but what Python reads, and `WORK`, in memory."""
+    """Pivot the root to a tmpfs at `folder` with only Python's files and an empty `WORK`."""
     mount("none", "/", None, _RECURSIVE | _PRIVATE)
     size = f"size={megabytes}m,nr_inodes=4096,mode=755"
     mount("tmpfs", folder, "tmpfs", _NO_SUID | _NO_DEVICES, size)
     for source in interpreter_folders():
-        _show(source, folder)
+        _bind_read_only(source, folder)
     work = folder + WORK
     os.mkdir(work, 0o700)
     os.chown(work, *owner)
@@ -55,12 +57,12 @@ def private_root(folder: str, owner: tuple[int, int], megabytes: int) -> None:
 
 
 def interpreter_folders() -> list[str]:
-    """What Python reads while it runs: its own files, and the machine's shared libraries."""
-    wanted = [sys.base_prefix, sys.base_exec_prefix, "/usr/lib", "/usr/lib64", "/lib", "/lib64"]
-    return list(dict.fromkeys(path for path in wanted if os.path.exists(path)))
+    """The folders of Python and of the shared libraries."""
+    paths = [sys.base_prefix, sys.base_exec_prefix, "/usr/lib", "/usr/lib64", "/lib", "/lib64"]
+    return list(dict.fromkeys(path for path in paths if os.path.exists(path)))
 
 
-def _show(source: str, root: str) -> None:
+def _bind_read_only(source: str, root: str) -> None:
     target = root + source
     if os.path.lexists(target):
         return

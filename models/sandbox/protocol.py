@@ -1,8 +1,4 @@
-"""What a step of the act `check` asks and how its completion answers: the words of a code check.
-
-Pure. The engine of kind `sandbox` reads requests and writes reports; strategies and graders do the
-other half.
-"""
+"""Request and report of a code check: the JSON texts of a `check` step and its completion. Pure."""
 
 from __future__ import annotations
 
@@ -28,15 +24,15 @@ class CheckReport(Message):
     status: Literal["passed", "failed", "timeout", "error"]
     reason: ForeignText
     seconds: float = Field(ge=0)
-    #: The protections that were in force.
+    #: Active protections.
     kept: tuple[str, ...] = ()
 
 
 def read_request(text: str) -> CheckRequest:
-    """BadMessage where `text` is no request."""
+    """Raises BadMessage."""
     return decode(CheckRequest, text, what="the code check")
 
 
 def read_report(text: str) -> CheckReport:
-    """BadMessage where `text` is no report."""
+    """Raises BadMessage."""
     return decode(CheckReport, text, what="the report of the code check")

@@ -1,13 +1,13 @@
-"""Runs Python that a model wrote, with its tests, where it can do no harm.
+"""Sandbox for untrusted Python programs and their tests.
 
-Each run is a fresh interpreter without site packages, in an empty folder and an empty environment,
-under limits on time, memory, files and processes, without network, and with nothing of the machine
-to see but the interpreter itself. `colm.models.sandbox.child` says how. What the machine's kernel
-does not offer is replaced where it can be (`Verdict.kept` names what was in force). Where the
-network, the files or other processes would stay open, nothing is run: SandboxUnusable.
+Each run is a fresh interpreter without site packages, in an empty folder and environment, with
+limits on time, memory, files and processes, without network, and without access to other files or
+processes (`colm.models.sandbox.child`). Protections that the kernel lacks are replaced if possible;
+`Verdict.protections` lists the active ones. Without isolation of network, files and processes
+nothing is run: SandboxUnusable.
 
-The tests share an interpreter with the code. A program that ends early, prints "passed" or closes
-every file has not passed, but one written to deceive this very sandbox can pretend that it has.
+The tests share an interpreter with the code. A program that exits early, prints "passed" or closes
+every file has not passed; a program written to deceive this sandbox can pass.
 """
 
 from __future__ import annotations
@@ -33,25 +33,23 @@ from colm.models.errors import SandboxUnusable
 
 #: Characters of code and of tests.
 MAX_PROGRAM: Final = 200_000
-#: Bytes that a run may tell; more is a program that floods the pipe.
+#: Bytes of a report; more is a program that floods the pipe.
 MAX_REPORT: Final = 64_000
-#: The user and group that code runs as where the sandbox is root: nobody.
+#: User and group of the code if the sandbox runs as root.
 NOBODY: Final = 65_534
 
 _CHILD = Path(__file__).parent / "child.py"
-_SIGNALS = {128 + one.value: one for one in signal.Signals}
+_SIGNALS = {128 + number.value: number for number in signal.Signals}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one run may use."""
-
-    #: By the clock, and of one processor.
+    #: Wall-clock time and processor time.
     seconds: float = 30.0
     cpu_seconds: int = 10
-    #: Bytes of address space, the interpreter's own included.
+    #: Bytes of address space, with the interpreter.
     memory: int = 512 * 2**20
-    #: Bytes of one file, and megabytes of all together where it has a root of its own.
+    #: Bytes of one file, and megabytes of the private root.
     file_size: int = 4 * 2**20
     megabytes: int = 16
 
@@ -59,20 +57,20 @@ class Limits:
     def of(cls, seconds: float, memory: int) -> Limits:
         """`seconds` of processor time and `memory` bytes.
 
-        By the clock it is three times as long: a verdict must not depend on what else is running.
+        The wall-clock limit is three times as long, so that load does not change a verdict.
         """
         return cls(seconds=3 * seconds, cpu_seconds=max(1, math.ceil(seconds)), memory=memory)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of a run. "error": it never came to the tests' end, and not by an exception."""
+    """The result of a run. "error": it ended before the tests did, without an exception."""
 
     status: Literal["passed", "failed", "timeout", "error"]
     reason: str
     seconds: float
-    #: The protections in force, and why others were not.
-    kept: tuple[str, ...] = ()
+    #: Active protections, and the others with the reason.
+    protections: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
     @property
@@ -90,8 +88,8 @@ def run(
 ) -> Verdict:
     """Run `code`, then `tests` in the same module; passed if both end without an exception.
 
-    Safe from any thread. `namespaces` False does without them, as on a machine that has none.
-    Raises SandboxUnusable where the code cannot be confined, or the interpreter not started.
+    Thread-safe. `namespaces` False simulates a machine without them. Raises SandboxUnusable if the
+    code cannot be isolated or the interpreter not started.
     """
     limits = limits or Limits()
     if max(len(code), len(tests)) > MAX_PROGRAM:
@@ -109,15 +107,12 @@ def run(
             "namespaces": namespaces,
             **vars(limits),
         }
-        told, code_of_end = _watch(spec, python, started + limits.seconds)
-    return _verdict(told, nonce, code_of_end, limits, time.monotonic() - started)
+        report, exit_code = _watch(spec, python, started + limits.seconds)
+    return _verdict(report, nonce, exit_code, limits, time.monotonic() - started)
 
 
 def protections(*, python: str = sys.executable) -> Verdict:
-    """The verdict of a program that only imports: what protects this machine from code.
-
-    Not passed where code could not reach the standard library, as where only root may read it.
-    """
+    """The verdict of a program that imports from the standard library: a check of this machine."""
     return run("import collections, decimal, random, re, unittest", python=python)
 
 
@@ -133,7 +128,7 @@ def _folder() -> Iterator[str]:
 
 
 def _watch(spec: dict[str, Any], python: str, deadline: float) -> tuple[bytes, int | None]:
-    """What the child told, and its exit status; None where the clock or the flood ended it."""
+    """The child's report and its exit code; None if it was killed for time or output."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb", buffering=0) as pipe:
         try:
@@ -151,49 +146,48 @@ def _watch(spec: dict[str, Any], python: str, deadline: float) -> tuple[bytes, i
         finally:
             os.close(writer)
         try:
-            _hand_over(child, spec | {"pipe": writer})
-            told, ended = _read(pipe.fileno(), deadline)
-            return told, child.wait() if ended else None
+            _send_spec(child, spec | {"pipe": writer})
+            report, ended = _read(pipe.fileno(), deadline)
+            return report, child.wait() if ended else None
         finally:
-            _end(child)
+            _kill(child)
 
 
-def _hand_over(child: subprocess.Popen[bytes], spec: dict[str, Any]) -> None:
+def _send_spec(child: subprocess.Popen[bytes], spec: dict[str, Any]) -> None:
     assert child.stdin is not None
     with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
         pipe.write(json.dumps(spec).encode())
 
 
 def _read(pipe: int, deadline: float) -> tuple[bytes, bool]:
-    """What comes through the pipe until it is closed (True), or too late or too much (False)."""
-    told = b""
+    """The bytes of the pipe, and True at its end or False at the deadline or MAX_REPORT."""
+    report = b""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while len(told) <= MAX_REPORT:
+        while len(report) <= MAX_REPORT:
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                return told, False
+                return report, False
             data = os.read(pipe, MAX_REPORT)
             if not data:
-                return told, True
-            told += data
-    return told, False
+                return report, True
+            report += data
+    return report, False
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill all that is left of the run; its group has this one member where nothing else is."""
+def _kill(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
 def _verdict(
-    told: bytes, nonce: str, code_of_end: int | None, limits: Limits, seconds: float
+    report: bytes, nonce: str, exit_code: int | None, limits: Limits, seconds: float
 ) -> Verdict:
-    lines = [line for raw in told.splitlines() if (line := _line(raw, nonce))]
+    lines = [line for raw in report.splitlines() if (line := _line(raw, nonce))]
     facts = {name: value for line in lines for name, value in line.items()}
     if not lines:
         raise SandboxUnusable(
-            f"the sandbox's interpreter ended with status {code_of_end} before it ran anything"
+            f"the sandbox's interpreter ended with status {exit_code} before it ran anything"
         )
     lost = tuple(f"{what}: {why}" for what, why in facts["lost"].items())
     if facts.get("status") == "refused":
@@ -201,27 +195,27 @@ def _verdict(
             f"this machine cannot confine code ({facts['reason']}; {'; '.join(lost)}):"
             " run the sandbox on Linux 6.2 or newer, or where user namespaces are allowed"
         )
-    status, reason = _outcome(facts, code_of_end, limits)
-    kept = tuple(facts["kept"])
-    return Verdict(status=status, reason=reason, seconds=seconds, kept=kept, lost=lost)
+    status, reason = _outcome(facts, exit_code, limits)
+    active = tuple(facts["kept"])
+    return Verdict(status=status, reason=reason, seconds=seconds, protections=active, lost=lost)
 
 
 def _outcome(
-    facts: dict[str, Any], code_of_end: int | None, limits: Limits
+    facts: dict[str, Any], exit_code: int | None, limits: Limits
 ) -> tuple[Literal["passed", "failed", "timeout", "error"], str]:
     if "status" in facts:
         return ("passed" if facts["status"] == "passed" else "failed"), str(facts["reason"])
-    if code_of_end is None:
+    if exit_code is None:
         return "timeout", f"not done within {limits.seconds:g} s"
-    killed = _SIGNALS.get(code_of_end)
+    killed = _SIGNALS.get(exit_code)
     if killed in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout", f"more than {limits.cpu_seconds} s of processor time"
-    how = f"killed by {killed.name}" if killed else f"it ended with status {code_of_end}"
+    how = f"killed by {killed.name}" if killed else f"it ended with status {exit_code}"
     return "error", f"ended before the tests did: {how}"
 
 
 def _line(raw: bytes, nonce: str) -> dict[str, Any] | None:
-    """A line that the child told, and not the code that it runs."""
+    """A line with the nonce; None for output of the code."""
     try:
         line = json.loads(raw)
     except ValueError:

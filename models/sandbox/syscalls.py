@@ -1,4 +1,4 @@
-"""The system calls that Python does not offer, through the C library."""
+"""System calls that Python lacks, through ctypes and the C library."""
 
 from __future__ import annotations
 
@@ -21,27 +21,21 @@ _CAPSET = {"x86_64": 126, "aarch64": 91}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-_libc.mount.argtypes = [
-    ctypes.c_char_p,
-    ctypes.c_char_p,
-    ctypes.c_char_p,
-    ctypes.c_ulong,
-    ctypes.c_char_p,
-]
+_libc.mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
 
 
 def call(number: int, *arguments: object) -> int:
-    """A system call by its number; OSError where it fails. Integers are passed as longs."""
+    """A system call by number; integers are passed as longs. Raises OSError."""
     longs = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
     return _checked(int(_libc.syscall(ctypes.c_long(number), *longs)))
 
 
 def number_of(table: dict[str, int]) -> int:
-    """This machine's number of a system call; OSError on machines that are not in the table."""
+    """This machine's number of a system call. Raises OSError for other architectures."""
     try:
         return table[platform.machine()]
     except KeyError:
-        raise OSError(f"system calls of {platform.machine()} are not known") from None
+        raise OSError(f"no table of system calls for {platform.machine()}") from None
 
 
 def unshare(flags: int) -> None:
@@ -54,7 +48,7 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
 
 
 def enter_root(folder: str) -> None:
-    """Make `folder`, a mount point, the root of this process, and let go of the old one."""
+    """pivot_root to `folder`, a mount point, and detach the old root."""
     os.chdir(folder)
     call(number_of(_PIVOT_ROOT), b".", b".")
     _checked(_libc.umount2(b".", 2))  # MNT_DETACH
@@ -62,12 +56,11 @@ def enter_root(folder: str) -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent is."""
     prctl(_PR_SET_PDEATHSIG, 9)
 
 
-def gain_nothing() -> None:
-    """No program that this process starts may gain privileges; nobody may look into it."""
+def forbid_new_privileges() -> None:
+    """Set no_new_privs, and make the process not dumpable (no ptrace)."""
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
     prctl(_PR_SET_DUMPABLE, 0)
 

@@ -1,7 +1,5 @@
-"""The named ways of working together. `STRATEGIES` is the one list of them.
-
-To add one: write a module with an options model and a class that keeps `base.Strategy`, and name it
-here. docs/strategies.md walks through it.
+"""The registry of strategies. A new one is a module with an options model and a class that
+implements `base.Strategy`, and an entry here (docs/reference/strategies.md has a walk-through).
 """
 
 from __future__ import annotations

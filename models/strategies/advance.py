@@ -1,4 +1,4 @@
-"""What a query does next, and what follows from it. Pure but for the log of a strategy's fault."""
+"""The next move of a query and its effects. Pure, except for the log of a strategy's exception."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """What a move leaves to do after its commit."""
+    """Messages to publish after the commit of a move."""
 
-    asked: tuple[Step, ...] = ()
-    #: To whom to say that some steps are not waited for any more.
+    steps: tuple[Step, ...] = ()
+    #: Cancellations, by participant.
     stops: tuple[tuple[str, CancelSteps], ...] = ()
     ended: Answer | None = None
 
 
 def effects_of(state: QueryState, move: Move, now: datetime) -> Effects:
-    """What follows from `move`, made in `state`. Steps past their deadline stop by themselves."""
+    """The effects of `move` on `state`. Steps past their deadline stop without a message."""
     if not isinstance(move, (Ask, Finish)):
         return Effects()
     left = [s.step for s in unfinished(state.steps) if s.step.deadline_at > now]
@@ -39,7 +39,7 @@ def effects_of(state: QueryState, move: Move, now: datetime) -> Effects:
         (name, _stop([step for step in left if step.participant == name])) for name in participants
     )
     if isinstance(move, Ask):
-        return Effects(asked=move.steps, stops=stops)
+        return Effects(steps=move.steps, stops=stops)
     return Effects(stops=stops, ended=move.answer)
 
 
@@ -58,19 +58,19 @@ def retry_step(state: QueryState, step_id: str, *, alone: bool) -> Step:
 
 
 def next_move(state: QueryState, now: datetime) -> Move:
-    """What the strategy decides; a strategy that breaks ends its query, and no other.
+    """The strategy's move; an exception in the strategy fails its query.
 
-    Raising instead would roll back what came in, and again at every deadline: for ever.
+    Raising would roll back the recorded outcome, again at every redelivery and deadline.
     """
     try:
         return STRATEGIES[state.query.strategy].next_move(state, now)
-    except Exception as error:  # the outermost call into a strategy, which may be anyone's
+    except Exception as error:  # a strategy may be third-party code
         logger.exception("query %s: the strategy failed", state.query.query_id)
         return given_up(state, now, f"the strategy failed: {error!r}")
 
 
 def given_up(state: QueryState, now: datetime, reason: str) -> Finish:
-    """Fail a query whose strategy cannot go on. Looks at nothing that could be at fault."""
+    """A failed query. Reads only the query itself, because the rest of the state may be invalid."""
     query = state.query
     reason = reason[:MAX_REASON_CHARS]
     answer = Answer(

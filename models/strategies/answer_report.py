@@ -1,4 +1,4 @@
-"""What an answer tells of a query's way: each client's part, the guidance, the costs. Pure."""
+"""The parts of an `Answer` that report on the query: clients, guidance, costs. Pure."""
 
 from __future__ import annotations
 
@@ -17,36 +17,31 @@ def tokens_of(completions: Sequence[Completion]) -> Tokens:
 
 
 def cost_ledger(state: QueryState) -> tuple[Spent, ...]:
-    """What each participant generated for each act, in the order first asked."""
+    """Token counts of each participant and act, in the order of the steps."""
     by_act: dict[tuple[str, Act], list[Completion]] = {}
     roles = {}
     for s in completed(state.steps):
         assert s.completion is not None
         by_act.setdefault((s.step.participant, s.step.act), []).append(s.completion)
         roles[s.step.participant] = s.step.role
+    totals = {key: tokens_of(done).model_dump() for key, done in by_act.items()}
     return tuple(
-        Spent(
-            participant=who,
-            role=roles[who],
-            act=act,
-            calls=len(done),
-            **tokens_of(done).model_dump(),
-        )
-        for (who, act), done in by_act.items()
+        Spent(participant=who, role=roles[who], act=act, calls=len(by_act[who, act]), **total)
+        for (who, act), total in totals.items()
     )
 
 
 def latest_texts(state: QueryState) -> dict[str, str]:
-    """Each participant's newest text, refined or drafted; of one that has written any."""
+    """Each participant's newest text; participants without any are left out."""
     done = ((s.step.participant, s.completion) for s in state.steps)
     return {name: completion.text for name, completion in done if completion is not None}
 
 
 def client_answer(state: QueryState, client: str, final: str | None = None) -> ClientAnswer:
-    """One client's way through the query, as far as it went.
+    """One client's answers in this query.
 
-    Its draft is the first text of its own; a solution that follows a plan is one, a plan is not.
-    `final` is what it ends with where a strategy took that from several answers.
+    Its draft is its first draft or solution; a plan is none. `final` is the answer that a strategy
+    selected from several of its texts.
     """
     mine = [s for s in state.steps if s.step.participant == client]
     done = [s.completion for s in mine if s.completion is not None]
@@ -71,31 +66,29 @@ def client_answer(state: QueryState, client: str, final: str | None = None) -> C
 
 
 def guidance_given(state: QueryState) -> tuple[Guidance, ...]:
-    """The guidance of every round, and whose drafts the server had read for it."""
-    given = []
-    for s in completed(s for s in state.steps if s.step.act == "synthesize"):
-        panel = state.decision("panel", s.step.round)
-        assert s.completion is not None
-        given.append(
-            Guidance(
-                round=s.step.round,
-                text=s.completion.text,
-                server=s.step.participant,
-                drafts_of=tuple(panel.detail["clients"]) if panel else (),
-                tokens=tokens_of([s.completion]),
-                seconds=round(s.completion.total_s, 6),
-            )
+    """The guidance of every round, with the authors of the drafts that the server read."""
+    panels = {d.round: tuple(d.detail["clients"]) for d in state.decisions if d.kind == "panel"}
+    return tuple(
+        Guidance(
+            round=s.step.round,
+            text=s.completion.text,
+            server=s.step.participant,
+            drafts_of=panels.get(s.step.round, ()),
+            tokens=tokens_of([s.completion]),
+            seconds=round(s.completion.total_s, 6),
         )
-    return tuple(given)
+        for s in state.steps
+        if s.step.act == "synthesize" and s.completion is not None
+    )
 
 
-def missing_notes(state: QueryState, told: Sequence[StepState]) -> list[str]:
-    """A note for each answer of a client that never came, but for those `told` already."""
+def missing_notes(state: QueryState, reported: Sequence[StepState]) -> list[str]:
+    """A note for each missing draft or refinement that is not in `reported`."""
     acts = ("draft", "refine")
     missing = [s for s in state.steps if s.step.act in acts and s.completion is None]
     return [
         f"round {s.step.round} went on without the {s.step.act} of {s.step.participant} "
         f"({s.outcome.reason})"
         for s in missing
-        if s.outcome and s not in told
+        if s.outcome and s not in reported
     ]

@@ -1,10 +1,9 @@
-"""What a strategy sees, and what it can decide.
+"""The interface of strategies: their input (`QueryState`) and output (`Move`).
 
-A strategy is a pure function from a query's state to a `Move`. It does no I/O, reads no clock and
-draws no random number: `now` comes in, seeds are derived from the query's own. The coordinator
-calls it after every recorded outcome and whenever `wake_at` has come, and acts on what it returns.
-Being a function of the record alone, it gives the same move when a message is delivered twice or a
-coordinator dies half-way.
+A strategy is a pure function without I/O, clock or random numbers: `now` is an argument, and seeds
+are derived from the query's seed. The coordinator calls it after every recorded outcome and at
+`wake_at`. Since it depends on the record alone, it returns the same move after a redelivery or a
+crash of the coordinator.
 """
 
 from __future__ import annotations
@@ -18,15 +17,13 @@ from pydantic import BaseModel
 
 from colm.models.messages import Act, Answer, Completion, Query, Step, StepError
 
-#: completed: has a completion. failed: the participant said why not. expired: nobody answered in
-#: time. late: came after the step was closed, and changes nothing.
+#: completed: has a completion. failed: the participant sent an error. expired: no submission before
+#: the deadline. late: submitted after the step was closed; ignored.
 OutcomeStatus = Literal["completed", "failed", "expired", "late"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a step."""
-
     status: OutcomeStatus
     at: datetime
     worker: str = ""
@@ -40,8 +37,6 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class StepState:
-    """A step that was asked, and its outcome once there is one."""
-
     step: Step
     asked_at: datetime
     outcome: Outcome | None = None
@@ -57,7 +52,7 @@ class StepState:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryState:
-    """The record of one query so far: all that a strategy knows. Steps are in the order asked."""
+    """The record of one query: a strategy's only input. Steps are in the order of dispatch."""
 
     query: Query
     steps: tuple[StepState, ...] = ()
@@ -68,13 +63,13 @@ class QueryState:
 
     def decision(self, kind: str, round: int) -> Decision | None:
         """The latest decision of this kind in this round."""
-        found = [d for d in self.decisions if d.kind == kind and d.round == round]
-        return found[-1] if found else None
+        decisions = [d for d in self.decisions if d.kind == kind and d.round == round]
+        return decisions[-1] if decisions else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Something a strategy decided, in words for the auditor and in data for the strategy."""
+    """A recorded decision of a strategy: `reason` for the auditor, `detail` for the strategy."""
 
     kind: str
     round: int
@@ -84,7 +79,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Close:
-    """An open step that the query goes on without; what still comes for it is late."""
+    """Closes an open step; a submission after that is late."""
 
     step_id: str
     reason: str
@@ -92,7 +87,7 @@ class Close:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """Generate these; look again at `wake_at` if nothing has come by then."""
+    """Dispatch these steps; call the strategy again at the next outcome or at `wake_at`."""
 
     steps: tuple[Step, ...]
     wake_at: datetime
@@ -102,14 +97,14 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Nothing to do before another outcome or `wake_at`."""
+    """Call the strategy again at the next outcome or at `wake_at`."""
 
     wake_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """The query is over. `answer.status` says whether it was answered."""
+    """End the query, answered or failed (`answer.status`)."""
 
     answer: Answer
     closes: tuple[Close, ...] = ()
@@ -120,17 +115,17 @@ Move = Ask | Wait | Finish
 
 
 class Strategy(Protocol):
-    """A named way of working together."""
+    """Interface of a strategy."""
 
     @property
     def options(self) -> type[BaseModel]:
-        """Validates a query's options; its fields are documented keyword arguments of `ask`."""
+        """Model of the options; its fields are documented keyword arguments of `ask`."""
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when the query's participants cannot carry its options."""
+        """Raises InvalidAsk if the query lacks participants that its options need."""
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
-        """What to do next, given all that is recorded. Never called after a Finish."""
+        """The next move. Never called after a Finish."""
 
 
 def completed(steps: Iterable[StepState]) -> tuple[StepState, ...]:

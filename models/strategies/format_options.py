@@ -1,8 +1,8 @@
-"""The options of every strategy that answers: how the final answer looks, so that it can be read.
+"""Options for the format of the final answer, common to every strategy that answers.
 
-The question that a participant answers is the same text in every strategy with the same options.
-So is the first draft's step (act `draft`, round 1, index 0), and with it the derived seed: within
-one evaluation run `single`, `vote`, `resample`, `moa`, `self-moa` and `colm` share it.
+With equal options every strategy asks the same text. The first draft (act `draft`, round 1, index
+0) then has the same seed too: within one evaluation run `single`, `vote`, `resample`, `moa`,
+`self-moa` and `colm` share its completion.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from colm.models.prompts import answer_format
 
 
 class FormatOptions(Message):
-    """Options that say what a final answer looks like."""
-
-    #: What kind of answer it is: how it is found in a text, and when two of them are the same.
+    #: The kind of answer: how it is extracted from a text and compared.
     kind: Kind | None = None
-    #: Words added to the question, in place of the usual ones for `kind`; "" adds none.
+    #: Hint added to the question instead of the default of `kind`; "" adds none.
     format_hint: str | None = Field(default=None, max_length=1_000)
 
 
 def question_of(query: Query, options: FormatOptions) -> str:
-    """The question as it is put to whoever answers it."""
-    return answer_format.with_format(query.question, options.kind, options.format_hint)
+    return answer_format.add_format_hint(query.question, options.kind, options.format_hint)

@@ -1,14 +1,15 @@
-"""Mixture of agents (arXiv 2406.04692), and with one model alone (Self-MoA, arXiv 2502.00674).
+"""Mixture of agents (arXiv 2406.04692) and Self-MoA (arXiv 2502.00674).
 
-moa       layer 1: every client drafts; layer l: every client reads all of layer l - 1 and
-          answers anew; in the end the aggregator reads the last layer and answers
-self-moa  one participant drafts n times, then reads its own drafts and answers
+moa       layer 1: every client drafts; layer l: every client reads layer l - 1 and answers; then
+          the aggregator reads the last layer and answers
+self-moa  one participant drafts n times, then aggregates its own drafts
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from pydantic import Field
 
@@ -16,12 +17,13 @@ from colm.models.errors import InvalidAsk
 from colm.models.messages import Name, Participant, Query, Step
 from colm.models.prompts import panels
 from colm.models.strategies.base import Ask, Finish, Move, QueryState, Wait
-from colm.models.strategies.cope.report import without
+from colm.models.strategies.cope.report import missing_steps
 from colm.models.strategies.format_options import FormatOptions, question_of
-from colm.models.strategies.repeated_sampling import most_frequent, named, sample_steps
+from colm.models.strategies.repeated_sampling import most_frequent, participant_option, sample_steps
 from colm.models.strategies.stages import (
     Chosen,
     ClosedStage,
+    Report,
     close_stage,
     end,
     finish,
@@ -31,8 +33,6 @@ from colm.models.strategies.stages import (
 
 
 class MoaOptions(FormatOptions):
-    """Options of the strategy `moa`."""
-
     #: Layers of proposers before the aggregator.
     layers: int = Field(default=2, ge=1, le=8)
     #: The client or server that aggregates; None is the server.
@@ -40,30 +40,25 @@ class MoaOptions(FormatOptions):
 
 
 class SelfMoaOptions(FormatOptions):
-    """Options of the strategy `self-moa`."""
-
-    #: How often the participant proposes.
+    #: Number of proposals.
     n: int = Field(default=6, ge=1, le=64)
-    #: The client or server that works alone, the best model there is; None is the server.
+    #: The client or server that proposes and aggregates; None is the server.
     participant: Name | None = None
 
 
 class Moa:
-    """The strategy `moa`."""
-
     options = MoaOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when there is nobody to propose or to aggregate."""
         if not query.clients:
             raise InvalidAsk("strategy 'moa' needs at least one client; none is configured")
-        _one_or_server(
+        _named_or_server(
             query, "moa", "aggregator", MoaOptions.model_validate(query.options).aggregator
         )
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         query, options = state.query, MoaOptions.model_validate(state.query.options)
-        aggregator = _one_or_server(query, "moa", "aggregator", options.aggregator)
+        aggregator = _named_or_server(query, "moa", "aggregator", options.aggregator)
         if not state.steps:
             steps = [s for c in query.clients for s in sample_steps(query, options, c, 1, now)]
             return Ask(steps=tuple(steps), wake_at=steps[0].deadline_at)
@@ -71,18 +66,15 @@ class Moa:
 
 
 class SelfMoa:
-    """The strategy `self-moa`."""
-
     options = SelfMoaOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when nobody of that name takes part."""
         name = SelfMoaOptions.model_validate(query.options).participant
-        _one_or_server(query, "self-moa", "participant", name)
+        _named_or_server(query, "self-moa", "participant", name)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         query, options = state.query, SelfMoaOptions.model_validate(state.query.options)
-        who = _one_or_server(query, "self-moa", "participant", options.participant)
+        who = _named_or_server(query, "self-moa", "participant", options.participant)
         if not state.steps:
             steps = sample_steps(query, options, who, options.n, now)
             return Ask(steps=steps, wake_at=steps[0].deadline_at)
@@ -91,7 +83,7 @@ class SelfMoa:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A query whose latest layer was asked, and how it goes on."""
+    """A query and its configuration, common to both strategies."""
 
     state: QueryState
     now: datetime
@@ -118,76 +110,64 @@ def _after(panel: _Panel) -> Move:
 
 
 def _next_layer(panel: _Panel, answers: list[str], done: int) -> tuple[Step, ...]:
-    query, now = panel.state.query, panel.now
-    question = question_of(query, panel.options)
-    version = panels.VERSION
+    question = question_of(panel.state.query, panel.options)
+    step = partial(make_step, panel.state.query, version=panels.VERSION)
     if done == panel.layers:
         messages = panels.aggregate(panel.aggregator, question, answers)
-        return (
-            make_step(query, panel.aggregator, "aggregate", done, messages, now, version=version),
-        )
+        return (step(panel.aggregator, "aggregate", done, messages, panel.now),)
     return tuple(
-        make_step(
-            query,
-            who,
-            "draft",
-            done + 1,
-            panels.propose(who, question, answers),
-            now,
-            version=version,
-        )
+        step(who, "draft", done + 1, panels.propose(who, question, answers), panel.now)
         for who in panel.proposers
     )
 
 
 def _proposals(state: QueryState) -> list[tuple[str, str]]:
-    """Who proposed what in the latest layer from which anything came."""
+    """Participant and text of each proposal of the latest layer that has any."""
     layers = sorted({s.step.round for s in state.steps}, reverse=True)
     for layer in layers:
-        found = [
+        proposals = [
             (s.step.participant, s.completion.text)
             for s in state.stage("draft", layer)
             if s.completion is not None
         ]
-        if found:
-            return found
+        if proposals:
+            return proposals
     return []
 
 
 def _end(panel: _Panel, closed: ClosedStage, trouble: str | None = None) -> Finish:
-    """The aggregate, or else the proposal that most of the latest layer agree with."""
-    state, told = closed.state, [*([trouble] if trouble else []), *without(closed.state)]
-    made = [s.completion.text for s in state.steps if s.step.act == "aggregate" and s.completion]
+    """End with the aggregate, or else with the proposal that agrees most with its layer."""
+    state, notes = closed.state, [*([trouble] if trouble else []), *missing_steps(closed.state)]
+    texts = [s.completion.text for s in state.steps if s.step.act == "aggregate" and s.completion]
     proposals = _proposals(state)
-    finals = dict(proposals) if panel.layers > 1 else {}
-    detail = {"layers": max(s.step.round for s in state.steps), "aggregated": bool(made)}
-    if made:
-        chosen = Chosen(panel.aggregator.name, made[0], f"aggregates {len(proposals)} proposals")
-        return end(
-            state, panel.now, chosen, closes=closed.closes, notes=told, detail=detail, finals=finals
-        )
+    report = Report(
+        closes=closed.closes,
+        notes=notes,
+        detail={"layers": max(s.step.round for s in state.steps), "aggregated": bool(texts)},
+        finals=dict(proposals) if panel.layers > 1 else {},
+    )
+    if texts:
+        chosen = Chosen(panel.aggregator.name, texts[0], f"aggregates {len(proposals)} proposals")
+        return end(state, panel.now, chosen, **report)
     if not panel.proposers and proposals:
         texts = [text for _, text in proposals]
         pick = most_frequent(texts, panel.options, state.query.question)
         assert pick is not None  # there are texts
-        chosen = Chosen(panel.aggregator.name, texts[pick.place], pick.because)
-        return end(state, panel.now, chosen, closes=closed.closes, notes=told, detail=detail)
+        chosen = Chosen(panel.aggregator.name, texts[pick.sample], pick.because)
+        return end(state, panel.now, chosen, **report)
     return finish(
         state,
         panel.now,
         candidates=dict(proposals),
         kind=panel.options.kind,
-        failure=None if proposals else "; ".join(told),
-        closes=closed.closes,
-        notes=told,
-        detail=detail,
-        finals=finals,
+        failure=None if proposals else "; ".join(notes),
+        **report,
     )
 
 
-def _one_or_server(query: Query, strategy: str, option: str, name: str | None) -> Participant:
+def _named_or_server(query: Query, strategy: str, option: str, name: str | None) -> Participant:
     if name is not None:
-        return named(query, option, name)
+        return participant_option(query, option, name)
     if query.server is None:
         raise InvalidAsk(f"strategy {strategy!r} needs a server or {option}='NAME'")
     return query.server

@@ -1,7 +1,7 @@
-"""One participant, asked the same question several times: what `vote` and its kin share. Pure.
+"""Repeated sampling of one participant, shared by `vote`, `resample`, `self-moa` and others. Pure.
 
-Draw 0 is the first draft of every other strategy: the same act, round, index and prompt, hence the
-same seed (`colm.models.strategies.format_options`).
+Sample 0 is the first draft of every strategy: it has the same act, round, index and prompt, hence
+the same seed.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from colm.models.errors import InvalidAsk
 from colm.models.messages import Participant, Query, Step
 from colm.models.prompts import colm
 from colm.models.strategies.cope.consensus import votes_of
-from colm.models.strategies.cope.report import shown
+from colm.models.strategies.cope.report import truncate_answers
 from colm.models.strategies.format_options import FormatOptions, question_of
 from colm.models.strategies.stages import make_step
 
 
 def resolve_participant(query: Query, strategy: str, name: str | None) -> Participant:
-    """The participant called `name`, or the first client. Raises InvalidAsk."""
+    """The participant `name`, or the first client. Raises InvalidAsk if there is none."""
     if name is None:
         if query.clients:
             return query.clients[0]
         raise InvalidAsk(f"strategy {strategy!r} needs a client or participant='NAME'")
-    return named(query, "participant", name)
+    return participant_option(query, "participant", name)
 
 
-def named(query: Query, option: str, name: str) -> Participant:
-    """The participant that `option` names. Raises InvalidAsk."""
+def participant_option(query: Query, option: str, name: str) -> Participant:
+    """The participant `name`. Raises InvalidAsk that mentions `option` if there is none."""
     try:
         return query.participant(name)
     except KeyError:
@@ -42,7 +42,7 @@ def named(query: Query, option: str, name: str) -> Participant:
 def sample_steps(
     query: Query, options: FormatOptions, who: Participant, n: int, now: datetime
 ) -> tuple[Step, ...]:
-    """The question, put to `who` n times as a draft; the draws differ in their seed alone."""
+    """`n` draft steps with one prompt; they differ only in their seed."""
     messages = colm.draft(who, question_of(query, options))
     return tuple(
         make_step(query, who, "draft", 1, messages, now, index=index) for index in range(n)
@@ -50,38 +50,35 @@ def sample_steps(
 
 
 class SelectedSample(NamedTuple):
-    """Which of several texts of one participant was chosen, and why."""
+    """The selected text of one participant, by its position, and the reason."""
 
-    place: int
+    sample: int
     because: str
-    #: For the answer's `detail`: what was found in each text, and which are the same.
+    #: For the answer's `detail`: the extracted answers and their classes.
     detail: dict[str, Any]
 
 
 def most_frequent(
     texts: Sequence[str | None], options: FormatOptions, question: str
 ) -> SelectedSample | None:
-    """The first text of the most frequent answer; without a kind, the most central text.
-
-    None where there is no text at all.
-    """
-    there = {str(i): text for i, text in enumerate(texts) if text is not None}
-    if not there:
+    """The first text of the most frequent answer; the medoid if the kind is None. None: no text."""
+    present = {str(i): text for i, text in enumerate(texts) if text is not None}
+    if not present:
         return None
     if options.kind is None:
-        choice = medoid(there)
+        choice = medoid(present)
         return SelectedSample(
             int(choice.name), f"sample {choice.name} {choice.because}", {"kind": None}
         )
     votes = votes_of(texts, options.kind, question)
     detail = {
         "kind": options.kind,
-        "answers": shown(votes.answers),
+        "answers": truncate_answers(votes.answers),
         "classes": [list(members) for members in votes.classes],
         "share": votes.share,
     }
     if not votes.majority:
-        first = int(next(iter(there)))
+        first = int(next(iter(present)))
         return SelectedSample(
             first, f"no sample holds an answer of the kind {options.kind}", detail
         )

@@ -1,7 +1,7 @@
-"""The control of `colm`: every client is asked again as often, without guidance from anybody.
+"""The control of `colm`: every client answers as many times, without guidance.
 
-What a client gets right on a second try it may have got right by chance. The recovery that `colm`
-shows on questions failed before has to beat the recovery here, at the same calls for each client.
+A second try can be right by chance. The recovery rate of `colm` on failed questions must exceed the
+rate here, with the same number of calls for each client.
 """
 
 from __future__ import annotations
@@ -14,28 +14,23 @@ from pydantic import Field
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Query
 from colm.models.strategies.base import Ask, Move, QueryState, Wait
-from colm.models.strategies.cope.report import without
+from colm.models.strategies.cope.report import missing_steps
 from colm.models.strategies.format_options import FormatOptions
 from colm.models.strategies.repeated_sampling import most_frequent, sample_steps
 from colm.models.strategies.stages import close_stage, finish
 
 
 class ResampleOptions(FormatOptions):
-    """Options of the strategy `resample`."""
-
-    #: How often each client answers; `colm` with R rounds asks each client 1 + R times.
+    #: Answers of each client; `colm` with R rounds asks each client 1 + R times.
     calls: int = Field(default=3, ge=1, le=128)
-    #: What a client ends with: its last answer, as in `colm`, or its most frequent one.
+    #: A client's final answer: its last one, as in `colm`, or its most frequent one.
     take: Literal["last", "vote"] = "last"
 
 
 class Resample:
-    """The strategy `resample`."""
-
     options = ResampleOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when there is no client to ask."""
         if not query.clients:
             raise InvalidAsk("strategy 'resample' needs at least one client; none is configured")
 
@@ -63,16 +58,15 @@ class Resample:
             kind=options.kind,
             failure=None if finals else closed.reasons(),
             closes=closed.closes,
-            notes=without(closed.state),
+            notes=missing_steps(closed.state),
             finals=finals,
         )
 
 
 def _final(state: QueryState, client: str, options: ResampleOptions) -> str | None:
-    """What the client ends with; None where no answer of its own ever came."""
     mine = [s.completion for s in state.steps if s.step.participant == client]
     texts = [c.text if c else None for c in mine]
     if options.take == "last":
         return next((text for text in reversed(texts) if text is not None), None)
     pick = most_frequent(texts, options, state.query.question)
-    return texts[pick.place] if pick else None
+    return texts[pick.sample] if pick else None

@@ -1,4 +1,4 @@
-"""One model alone: the baseline that every collaboration has to beat."""
+"""One model alone: the baseline for every collaboration."""
 
 from __future__ import annotations
 
@@ -16,26 +16,20 @@ from colm.models.strategies.stages import ClosedStage, close_stage, finish, make
 
 
 class SingleOptions(FormatOptions):
-    """Options of the strategy `single`."""
-
     #: The client or server that answers; None is the query's first client.
     participant: Name | None = None
-    #: Where not empty nothing is written: the answer is the likeliest of these continuations.
+    #: If not empty, the answer is the likeliest of these continuations; no text is generated.
     choices: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         default=(), max_length=32
     )
 
 
 class Single:
-    """The strategy `single`."""
-
     options = SingleOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when nobody of that name takes part."""
-        resolve_participant(
-            query, "single", SingleOptions.model_validate(query.options).participant
-        )
+        options = SingleOptions.model_validate(query.options)
+        resolve_participant(query, "single", options.participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
         options = SingleOptions.model_validate(state.query.options)
@@ -62,19 +56,12 @@ class Single:
 def _step(query: Query, options: SingleOptions, who: Participant, now: datetime) -> Step:
     if not options.choices:
         return sample_steps(query, options, who, 1, now)[0]
-    return make_step(
-        query,
-        who,
-        "draft",
-        1,
-        panels.choose(who, query.question, options.choices),
-        now,
-        version=panels.VERSION,
-        choices=options.choices,
-    )
+    choices, version = options.choices, panels.VERSION
+    messages = panels.choose(who, query.question, choices)
+    return make_step(query, who, "draft", 1, messages, now, version=version, choices=choices)
 
 
 def _likelihoods(stage: ClosedStage) -> dict[str, Any]:
-    """How likely each of the choices is, as natural logs; nothing where none were given."""
-    told = [s.completion.choice_logprobs for s in stage.completed if s.completion is not None]
-    return {"choice_logprobs": dict(told[0])} if told and told[0] is not None else {}
+    """Log-likelihood (natural) of each choice; empty without choices."""
+    scores = [s.completion.choice_logprobs for s in stage.completed if s.completion is not None]
+    return {"choice_logprobs": dict(scores[0])} if scores and scores[0] is not None else {}

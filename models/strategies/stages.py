@@ -1,4 +1,4 @@
-"""What strategies share: asking a stage, closing it at its deadline, ending a query. Pure."""
+"""Building blocks of strategies: make a step, close a stage, finish a query. Pure."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def make_step(
     shows: bool = True,
     **sampling: Any,
 ) -> Step:
-    """A step whose seed depends on the query's seed and its place in the query, on nothing else.
+    """A step. Its seed is derived from the query's seed, round, act, participant and index.
 
-    It shows the query's images, if `shows`. `sampling` replaces what the participant samples with,
-    where it is not None.
+    `shows` adds the query's images. Values of `sampling` that are not None replace the
+    participant's.
     """
     changes = {name: value for name, value in sampling.items() if value is not None}
     limit = timedelta(seconds=getattr(query.deadlines, act))
@@ -85,7 +85,7 @@ def make_step(
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedStage:
-    """A stage in which nothing is open any more, and the record as if its closes were stored."""
+    """A stage without open steps, and the state with its closes applied."""
 
     state: QueryState
     steps: tuple[StepState, ...]
@@ -96,7 +96,6 @@ class ClosedStage:
         return completed(self.steps)
 
     def reasons(self) -> str:
-        """Why each step without a completion has none."""
         missing = [s for s in self.steps if s.completion is None]
         return "; ".join(
             f"{s.step.participant}: {s.outcome.reason}" for s in missing if s.outcome is not None
@@ -104,15 +103,15 @@ class ClosedStage:
 
 
 def close_stage(state: QueryState, now: datetime) -> ClosedStage | Wait:
-    """The stage last asked, closed; or Wait while a step is open and its deadline not reached.
+    """The latest stage, closed; or Wait while a step is open and its deadline not reached.
 
-    Nobody waits, beside others, for one that let its latest step expire: it was asked all the same.
+    The stage does not wait for a participant whose latest step expired, unless it is the only one.
     """
     last = state.steps[-1].step
     steps = state.stage(last.act, last.round)
     deadline = max(s.step.deadline_at for s in steps)
-    gone = silent(state)
-    awaited = [s for s in steps if s.step.participant not in gone] or steps
+    silent = silent_participants(state)
+    awaited = [s for s in steps if s.step.participant not in silent] or steps
     if unfinished(awaited) and now < deadline:
         return Wait(wake_at=deadline)
     closes = tuple(
@@ -123,7 +122,6 @@ def close_stage(state: QueryState, now: datetime) -> ClosedStage | Wait:
 
 
 def apply_closes(state: QueryState, closes: Sequence[Close], now: datetime) -> QueryState:
-    """The state with every closed step's outcome set to "expired"."""
     reasons = {close.step_id: close.reason for close in closes}
     steps = tuple(
         replace(s, outcome=expired(reasons[s.step.step_id], now))
@@ -138,8 +136,8 @@ def expired(reason: str, now: datetime) -> Outcome:
     return Outcome(status="expired", at=now, error=StepError(kind="expired", reason=reason))
 
 
-def silent(state: QueryState) -> frozenset[str]:
-    """Participants whose latest decided step expired."""
+def silent_participants(state: QueryState) -> frozenset[str]:
+    """Participants whose latest step with an outcome expired."""
     latest = {s.step.participant: s.outcome.status for s in state.steps if s.outcome}
     return frozenset(name for name, status in latest.items() if status == "expired")
 
@@ -147,27 +145,27 @@ def silent(state: QueryState) -> frozenset[str]:
 def _why_closed(s: StepState, now: datetime) -> str:
     who, act = s.step.participant, s.step.act
     if now < s.step.deadline_at:
-        return f"{act} not waited for: nothing had come from {who} the last time"
+        return f"{act} not waited for: the step of {who} before it expired"
     waited = seconds_between(s.asked_at, s.step.deadline_at)
     return f"nothing came from {who} before the {act} deadline, {waited:.1f} s after it was asked"
 
 
 class Chosen(NamedTuple):
-    """The text that the caller is given, who wrote it, and why it was chosen."""
+    """The answer for the caller: author, text, and the reason for the choice."""
 
     name: str
     text: str
     because: str
 
 
-class Told(TypedDict, total=False):
-    """What a strategy may tell of its way with an answer."""
+class Report(TypedDict, total=False):
+    """Optional parts of a `Finish`."""
 
     closes: tuple[Close, ...]
     notes: Sequence[str]
     selected: tuple[str, ...] | None
     detail: dict[str, Any]
-    #: What a client ends with, where that is no refined answer of its own.
+    #: Final answers of clients, instead of their refined answers.
     finals: Mapping[str, str]
     decisions: tuple[Decision, ...]
 
@@ -180,13 +178,13 @@ def finish(
     chosen: Chosen | None = None,
     kind: Kind | None = None,
     failure: str | None = None,
-    **told: Unpack[Told],
+    **report: Unpack[Report],
 ) -> Finish:
-    """End the query with `chosen`, or choose among `candidates` (participant to text), or fail."""
+    """End the query with `chosen`, or select from `candidates` (participant to text), or fail."""
     if chosen is None and candidates and failure is None:
         choice = select_answer(candidates, kind, question=state.query.question)
         chosen = Chosen(choice.name, candidates[choice.name], choice.because)
-    return end(state, now, chosen, failure=failure, **told)
+    return end(state, now, chosen, failure=failure, **report)
 
 
 def end(
@@ -195,11 +193,11 @@ def end(
     chosen: Chosen | None,
     *,
     failure: str | None = None,
-    **told: Unpack[Told],
+    **report: Unpack[Report],
 ) -> Finish:
-    """End the query with `chosen`, or fail with `failure` where there is nothing to choose."""
-    query, notes = state.query, tuple(told.get("notes", ()))
-    finals = told.get("finals", {})
+    """End the query with `chosen`, or fail with the reason `failure`."""
+    query, notes = state.query, tuple(report.get("notes", ()))
+    finals = report.get("finals", {})
     completions = [s.completion for s in state.steps if s.completion is not None]
     answer = Answer(
         query_id=query.query_id,
@@ -211,13 +209,13 @@ def end(
         reason=None if chosen else failure or "nobody answered",
         clients={c.name: client_answer(state, c.name, finals.get(c.name)) for c in query.clients},
         guidance=guidance_given(state),
-        selected=told.get("selected"),
+        selected=report.get("selected"),
         rounds=max((s.step.round for s in state.steps), default=0),
         degraded=bool(notes) or any(s.completion is None for s in state.steps),
         notes=notes,
         tokens=tokens_of(completions),
         ledger=cost_ledger(state),
-        detail=told.get("detail", {}),
+        detail=report.get("detail", {}),
         seconds=seconds_between(query.asked_at, now),
         asked_at=query.asked_at,
         ended_at=now,
@@ -228,5 +226,5 @@ def end(
         reason=f"{chosen.name}: {chosen.because}" if chosen else answer.reason or "",
         detail={"chosen": chosen.name} if chosen else {},
     )
-    decisions = (*told.get("decisions", ()), decision)
-    return Finish(answer=answer, closes=told.get("closes", ()), decisions=decisions)
+    decisions = (*report.get("decisions", ()), decision)
+    return Finish(answer=answer, closes=report.get("closes", ()), decisions=decisions)

@@ -1,4 +1,4 @@
-"""Self-consistency (arXiv 2203.11171): one participant answers n times, the most frequent wins."""
+"""Self-consistency (arXiv 2203.11171): majority vote over n answers of one participant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from colm.models.messages import Name, Query
 from colm.models.strategies.base import Ask, Move, QueryState, Wait
 from colm.models.strategies.cope.consensus import samples_of
-from colm.models.strategies.cope.report import without
+from colm.models.strategies.cope.report import missing_steps
 from colm.models.strategies.format_options import FormatOptions
 from colm.models.strategies.repeated_sampling import (
     most_frequent,
@@ -20,21 +20,16 @@ from colm.models.strategies.stages import Chosen, close_stage, end
 
 
 class VoteOptions(FormatOptions):
-    """Options of the strategy `vote`."""
-
-    #: How often the participant answers.
+    #: Number of samples.
     n: int = Field(default=8, ge=1, le=128)
     #: The client or server that answers; None is the query's first client.
     participant: Name | None = None
 
 
 class Vote:
-    """The strategy `vote`."""
-
     options = VoteOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when nobody of that name takes part."""
         resolve_participant(query, "vote", VoteOptions.model_validate(query.options).participant)
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
@@ -48,14 +43,14 @@ class Vote:
             return closed
         texts = [s.text for s in samples_of(closed.state, 1)]
         pick = most_frequent(texts, options, state.query.question)
-        text = texts[pick.place] if pick else None
+        text = texts[pick.sample] if pick else None
         return end(
             closed.state,
             now,
             Chosen(who.name, text, pick.because) if pick and text is not None else None,
             failure=closed.reasons(),
             closes=closed.closes,
-            notes=without(closed.state),
+            notes=missing_steps(closed.state),
             detail=pick.detail if pick else {},
             finals={who.name: text} if text is not None else {},
         )

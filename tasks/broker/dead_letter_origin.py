@@ -1,4 +1,4 @@
-"""Where a dead message came from, and why it died: from its delivery and its headers. Pure."""
+"""Origin and reason of a dead letter, read from its delivery and headers. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 
 from colm.tasks.broker.topology import DEAD, SUBMISSIONS
 
-#: Headers that say where a parked letter came from; everything else is as it was published.
+#: Prefix of our headers on a parked letter, which hold its origin.
 ORIGIN = "x-colm-"
-#: Headers of the broker's own, about deliveries that are over.
+#: Prefixes of the broker's own headers about earlier deliveries.
 OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired")
-#: How much of a message's id is shown and kept, which a stranger may have made (characters).
+#: Longest shown and recorded id of a message, which a stranger may choose (characters).
 KEPT_ID = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterOrigin:
-    """What is known of how a message came to be dead."""
+    """Origin and reason of a dead letter."""
 
     reason: str
     exchange: str | None
     routing_key: str | None
-    #: The queue it was in; None for one that no queue took.
+    #: The queue that held it; None for an unroutable message.
     queue: str | None
     at: datetime | None
 
 
 def parse_x_death(exchange: str, routing_key: str, headers: Mapping[str, Any]) -> DeadLetterOrigin:
-    """The origin of a message in `colm.dead`, from its delivery and the broker's own headers.
+    """The origin of a message in `colm.dead`.
 
-    The broker writes the first entry of `x-death` when it moves a message. Of one that came by the
-    alternate exchange that header is the sender's own claim, and is ignored; it could be forged by
-    whoever may publish to `colm.dead` itself, which is for coordinators alone.
+    The broker writes the first entry of `x-death` when it dead-letters a message. On a message from
+    the alternate exchange the sender wrote that header, so it is ignored. Only coordinators may
+    publish to `colm.dead` and could forge it there.
     """
     if exchange != DEAD:
         reason = f"unroutable: no queue reads {routing_key!r} on {exchange or 'no exchange'}"
@@ -43,34 +43,31 @@ def parse_x_death(exchange: str, routing_key: str, headers: Mapping[str, Any]) -
         )
     death = _last_death(headers)
     keys = death.get("routing-keys")
-    known = isinstance(keys, list) and bool(keys)
     at = death.get("time")
     return DeadLetterOrigin(
         reason=_in_words(str(death.get("reason", "unknown"))),
         exchange=str(death["exchange"]) if "exchange" in death else None,
-        routing_key=str(keys[0]) if known and isinstance(keys, list) else None,
+        routing_key=str(keys[0]) if isinstance(keys, list) and keys else None,
         queue=str(death["queue"]) if "queue" in death else None,
         at=_utc(at) if isinstance(at, datetime) else None,
     )
 
 
 def letter_id(task_id: object, routing_key: str | None, queue: str | None, now: datetime) -> str:
-    """How a dead message is known: its task's id; with its sender's key where a stranger chose it.
+    """The id of a dead letter: its task's id, for a submission with the sender's routing key.
 
-    Otherwise a participant could give a submission the id of somebody else's step, whose letter
-    would then count as recorded already.
+    Without the key a participant could choose the id of another's step, whose letter would then
+    count as recorded.
     """
-    known = task_id if isinstance(task_id, str) and task_id else f"unknown.{now.timestamp()}"
-    if queue == SUBMISSIONS:
-        known = f"{routing_key}:{known}"
-    return known[:KEPT_ID]
+    letter = task_id if isinstance(task_id, str) and task_id else f"unknown.{now.timestamp()}"
+    return (f"{routing_key}:{letter}" if queue == SUBMISSIONS else letter)[:KEPT_ID]
 
 
 def parked_headers(
     headers: Mapping[str, Any], letter: str, origin: DeadLetterOrigin, now: datetime
 ) -> dict[str, Any]:
-    """The headers of a letter that is parked: its own, and where it came from."""
-    told = {
+    """The headers of a parked letter: the sender's own, and the origin."""
+    fields = {
         "letter": letter,
         "reason": origin.reason,
         "exchange": origin.exchange,
@@ -80,18 +77,18 @@ def parked_headers(
     }
     return {
         **own_headers(headers),
-        **{ORIGIN + name: value for name, value in told.items() if value},
+        **{ORIGIN + name: value for name, value in fields.items() if value},
     }
 
 
 def parked_origin(headers: Mapping[str, Any]) -> DeadLetterOrigin:
     """The origin of a letter that `parked_headers` made."""
-    told = {name: _text(headers.get(ORIGIN + name)) for name in ("exchange", "key", "queue")}
+    fields = {name: _text(headers.get(ORIGIN + name)) for name in ("exchange", "key", "queue")}
     return DeadLetterOrigin(
         reason=_text(headers.get(ORIGIN + "reason")) or "unknown",
-        exchange=told["exchange"],
-        routing_key=told["key"],
-        queue=told["queue"],
+        exchange=fields["exchange"],
+        routing_key=fields["key"],
+        queue=fields["queue"],
         at=_moment(headers.get(ORIGIN + "at")),
     )
 
@@ -101,7 +98,7 @@ def parked_id(headers: Mapping[str, Any]) -> str:
 
 
 def own_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers that the sender gave a message."""
+    """The headers that the sender set."""
     return {
         name: value
         for name, value in headers.items()
@@ -119,10 +116,10 @@ def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _in_words(code: str) -> str:
     words: Mapping[str, str] = {
-        "rejected": "a worker refused it",
-        "delivery_limit": "it was delivered too often: a worker died or gave it back every time",
+        "rejected": "a worker rejected it",
+        "delivery_limit": "it was redelivered too often: a worker died or returned it every time",
         "maxlen": "its queue was full",
-        "expired": "nobody took it in time",
+        "expired": "it expired in its queue",
         "unknown": "it was published to the dead letters",
     }
     return f"{code}: {words[code]}" if code in words else code[:KEPT_ID]

@@ -1,10 +1,9 @@
-"""Dead letters on RabbitMQ, through pika alone: listed, read, published again, dropped.
+"""Dead letters on RabbitMQ: list, read, replay and drop, through pika alone.
 
-Two queues hold them: `colm.dead` those that no coordinator has settled yet, `colm.parked` those
-that are settled and recorded. This works while Celery, the coordinators and the database are down.
-Nothing is taken out of a queue to be looked at: letters are fetched, held until the end, and given
-back in their order. What is published again is confirmed by the broker before it is removed, and
-keeps its ids, so that whatever it does twice is harmless.
+`colm.dead` holds letters that no coordinator has settled, `colm.parked` the settled and recorded
+ones. This works while Celery, the coordinators and the database are down. Letters are fetched,
+held unacked, and returned in order. A replayed letter is acked after the broker's confirm and keeps
+its ids, so a duplicate is harmless.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ Verdict = Literal["keep", "replay", "drop"]
 
 @dataclass(frozen=True, kw_only=True)
 class DeadMessage:
-    """A dead letter as it lies in its queue."""
+    """A dead letter in its queue."""
 
     queue: str
     letter_id: str
     task: str
     reason: str
-    #: Where it was first published; None where that cannot be known.
+    #: Where it was first published; None if unknown.
     exchange: str | None
     routing_key: str | None
-    #: When it was given up on, as the broker or the coordinator says.
+    #: When it was dead-lettered.
     at: datetime | None
     body: bytes = field(repr=False)
     properties: BasicProperties = field(repr=False, compare=False)
 
     @property
     def recorded(self) -> bool:
-        """A coordinator has settled and recorded it."""
+        """Whether a coordinator has settled and recorded it."""
         return self.queue == PARKED
 
 
@@ -63,54 +62,54 @@ def process_queue(
     queues: Sequence[str] = (PARKED, DEAD),
     limit: int = 1_000,
 ) -> Iterator[tuple[DeadMessage, Verdict]]:
-    """Look at up to `limit` letters of each queue, oldest first, and do to each as `decide` says.
+    """Apply `decide` to up to `limit` letters of each queue, oldest first.
 
-    Letters that are kept stay in their order; one that comes meanwhile may come to stand before
-    them. Raises TransientError when the broker is away or refuses, NoConsumer and Overloaded when a
-    letter cannot be published again; what was decided before that is done, nothing else changed.
+    Kept letters stay in order; a letter that arrives meanwhile may precede them. Raises
+    TransientError if the broker is away or refuses, NoConsumer and Overloaded if a letter cannot be
+    republished. Verdicts before an error are carried out.
     """
     try:
         with connected() as connection:
             for queue in queues:
                 channel = connection.channel()
                 channel.confirm_delivery()
-                yield from _visit(channel, queue, decide, limit)
+                yield from _process(channel, queue, decide, limit)
                 if channel.is_open:
                     channel.close()
     except AMQPError as error:
-        raise TransientError(f"RabbitMQ ended the conversation: {error!r}") from error
+        raise TransientError(f"RabbitMQ closed the connection: {error!r}") from error
 
 
-def _visit(
+def _process(
     channel: BlockingChannel, queue: str, decide: Callable[[DeadMessage], Verdict], limit: int
 ) -> Iterator[tuple[DeadMessage, Verdict]]:
-    kept: list[int] = []
+    unacked: list[int] = []
     try:
-        # All of them: a queue with a limit of deliveries puts what comes back behind all others.
-        for seen in range(_waiting(channel, queue)):
-            got = _get(channel, queue)
-            if got is None:
+        # Fetches all: a queue with a delivery limit requeues a returned letter at its end.
+        for index in range(_message_count(channel, queue)):
+            delivery = _get(channel, queue)
+            if delivery is None:
                 return
-            tag, letter = got
-            verdict = decide(letter) if seen < limit else "keep"
+            tag, letter = delivery
+            verdict = decide(letter) if index < limit else "keep"
             if verdict == "replay":
-                kept.append(tag)  # until it is confirmed
+                unacked.append(tag)  # until the confirm
                 republish(channel, letter)
-                kept.pop()
+                unacked.pop()
             if verdict == "keep":
-                kept.append(tag)
+                unacked.append(tag)
             else:
                 channel.basic_ack(tag)
-            if seen < limit:
+            if index < limit:
                 yield letter, verdict
     finally:
-        # A channel that the broker has closed gave back what it held, in the order it was held.
-        for tag in kept if channel.is_open else ():
+        # If the broker has closed the channel, it has requeued the letters, in order.
+        for tag in unacked if channel.is_open else ():
             channel.basic_nack(tag, requeue=True)
 
 
-def _waiting(channel: BlockingChannel, queue: str) -> int:
-    """How many letters are in the queue; 0 where there is none, which closes the channel."""
+def _message_count(channel: BlockingChannel, queue: str) -> int:
+    """The letters in the queue; 0 for a missing queue, which closes the channel."""
     try:
         return int(channel.queue_declare(queue, passive=True).method.message_count)
     except ChannelClosedByBroker as error:
@@ -120,26 +119,26 @@ def _waiting(channel: BlockingChannel, queue: str) -> int:
 
 
 def _get(channel: BlockingChannel, queue: str) -> tuple[int, DeadMessage] | None:
-    found, properties, body = channel.basic_get(queue, auto_ack=False)
-    if found is None:
+    got, properties, body = channel.basic_get(queue, auto_ack=False)
+    if got is None:
         return None
-    return found.delivery_tag, read(queue, found.exchange, found.routing_key, properties, body)
+    return got.delivery_tag, read(queue, got.exchange, got.routing_key, properties, body)
 
 
 def read(
     queue: str, exchange: str, routing_key: str, properties: BasicProperties, body: bytes
 ) -> DeadMessage:
-    """A letter as it was fetched. Never raises for what it holds."""
+    """The letter in a fetched message. Never raises for its content."""
     headers: Mapping[str, Any] = properties.headers or {}
     if queue == PARKED:
-        origin, known = parked_origin(headers), parked_id(headers)
+        origin, identifier = parked_origin(headers), parked_id(headers)
     else:
         origin = parse_x_death(exchange, routing_key, headers)
         now = datetime.now(UTC)
-        known = letter_id(headers.get("id"), origin.routing_key, origin.queue, now)
+        identifier = letter_id(headers.get("id"), origin.routing_key, origin.queue, now)
     return DeadMessage(
         queue=queue,
-        letter_id=known,
+        letter_id=identifier,
         task=str(headers.get("task", "unknown"))[:KEPT_ID],
         reason=origin.reason,
         exchange=origin.exchange,
@@ -151,11 +150,9 @@ def read(
 
 
 def republish(channel: BlockingChannel, letter: DeadMessage) -> None:
-    """Publish a letter where it was first published. Raises NoConsumer, Overloaded."""
+    """Publish a letter to its first exchange and key. Raises NoConsumer, Overloaded."""
     if letter.exchange is None or letter.routing_key is None:
-        raise NoConsumer(
-            f"letter {letter.letter_id} cannot be replayed: nobody knows where it was published"
-        )
+        raise NoConsumer(f"letter {letter.letter_id} cannot be replayed: its exchange is unknown")
     headers = own_headers(letter.properties.headers or {})
     publish_confirmed(
         channel, letter.exchange, letter.routing_key, letter.properties, headers, letter.body
@@ -170,10 +167,9 @@ def publish_confirmed(
     headers: Mapping[str, Any],
     body: bytes,
 ) -> None:
-    """Publish, persistent and mandatory, and return when the broker has confirmed it.
+    """Publish persistent and mandatory, on a channel in confirm mode; returns after the confirm.
 
-    `channel` is in confirm mode. Raises NoConsumer where no queue takes it, Overloaded where that
-    queue is full.
+    Raises NoConsumer if it is unroutable, Overloaded if its queue is full.
     """
     sent = BasicProperties(
         content_type=properties.content_type,
@@ -194,7 +190,7 @@ def publish_confirmed(
 
 
 def declare_queue(channel: BlockingChannel, queue: Queue) -> None:
-    """Declare a queue of the topology, and its binding. Its exchange has to exist."""
+    """Declare and bind a queue of the topology. Its exchange has to exist."""
     channel.queue_declare(queue.name, durable=True, arguments=queue.queue_arguments)
     if queue.exchange.name:
         channel.queue_bind(queue.name, queue.exchange.name, queue.routing_key)

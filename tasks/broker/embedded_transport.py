@@ -1,11 +1,10 @@
-"""kombu's redis transport, so that no SIGKILL of a reader loses a message of the embedded broker.
+"""kombu's redis transport with an atomic receive: a SIGKILL of a consumer loses no message.
 
-kombu takes a message out of its queue (BRPOP) and writes it down as unacked with a second command:
-a process that is killed in between takes the message with it. Here one script does both. A script
-cannot wait, so a reader waits for a bell: beside each queue a list of at most one token, which is
-put there with a message. A reader looks into the queue whose bell rang, however many it reads. A
-token that is lost costs no message: readers look into all of them every second, and whoever takes a
-message rings again while others wait behind it.
+kombu pops a message (BRPOP) and records it as unacked with a second command: a process killed in
+between loses it. Here one Lua script does both. A script cannot block, so a consumer blocks on a
+bell: a list of at most one token beside each queue, pushed with every message. A consumer polls the
+queue whose bell rang. A lost token loses no message: consumers poll all queues every second, and
+the script pushes the token again while messages remain.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from kombu.transport import redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 
-#: Keys: the unacked messages, when each was delivered, then for every queue its bell and its lists
-#: by priority. Arguments: the lists of a queue, the time, and for every queue "1" where it is to be
-#: acked. Replies with the place of the queue and the message, if there is one.
+#: Keys: the hash of unacked messages, the sorted set of their delivery times, then the bell and the
+#: priority lists of each queue. Arguments: the number of priority lists, the time, and for each
+#: queue "1" if its messages are acked. Returns the index of the queue and the message, or nil.
 TAKE = """
 local lists = tonumber(ARGV[1])
 local queues = (#KEYS - 2) / (lists + 1)
@@ -58,39 +57,38 @@ end
 return taken
 """
 
+#: How often a consumer polls all of its queues (seconds).
+POLL_ALL_S = 1.0
 
-#: How often a reader looks into all of its queues (seconds).
-LOOK_EVERY = 1.0
-
-#: Their types leave out what is used here.
+#: The stubs leave out what is used here.
 _Channel: Any = redis.Channel
 _Transport: Any = redis.Transport
 _QoS: Any = redis.QoS
 
 
 class QoS(_QoS):  # type: ignore[misc]  # see above
-    """Notes as unacked what is not noted yet."""
+    """Records a message as unacked, unless `TAKE` has."""
 
-    #: The tag of a message that `TAKE` has noted.
-    noted: str | None = None
+    #: Delivery tag of a message that `TAKE` has recorded.
+    recorded: str | None = None
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        if delivery_tag == self.noted:
-            self.noted = None
+        if delivery_tag == self.recorded:
+            self.recorded = None
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
 
 class Channel(_Channel):  # type: ignore[misc]  # see above
-    """Takes a message and notes it as unacked in one step."""
+    """Receives a message and records it as unacked atomically."""
 
     QoS = QoS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._acked: set[str] = set()
-        self._asked: list[str] = []
-        self._looked = -LOOK_EVERY
+        self._polled: list[str] = []
+        self._polled_all_at = -POLL_ALL_S
         self._script: Any = None
         super().__init__(*args, **kwargs)
 
@@ -111,11 +109,11 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """What a broker answers that takes nothing now, as its disk is full, in kombu's words."""
+        """Raise kombu's OperationalError for a refused command, as on a full disk."""
         try:
             yield
         except self.ResponseError as error:
-            raise OperationalError(f"it takes nothing now: {error}") from error
+            raise OperationalError(f"the broker refuses writes: {error}") from error
 
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
@@ -125,18 +123,18 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
             _ring(pipe, queue)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
-        """Wait for a bell of the queues whose turn it is."""
+        """Block on the bells of the next queues in the cycle."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
             return
-        self._asked = list(queues)
+        self._polled = list(queues)
         self._in_poll = self.client.connection
         self._brpop_sent_at = time.monotonic()
         wait = self.brpop_timeout if timeout is None else timeout
         self.client.connection.send_command("BRPOP", *map(_bell, queues), wait or 0)
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Take a message, whether a bell rang or the wait is over; Empty where there is none."""
+        """Receive a message after a bell or a timeout. Raises Empty if there is none."""
         try:
             rung = self.client.parse_response(self.client.connection, "BRPOP", **options)
         except self.connection_errors:
@@ -145,25 +143,25 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
-        taken = None if self._closing else self._take(self._to_look_into(rung))
+        taken = None if self._closing else self._take(self._queues_to_poll(rung))
         if taken is None:
             raise Empty
         queue, payload = taken
         self._queue_cycle.rotate(queue)
         message = loads(payload)
         if queue in self._acked:
-            self.qos.noted = message["properties"]["delivery_tag"]
+            self.qos.recorded = message["properties"]["delivery_tag"]
         self.connection._deliver(message, queue)
         return True
 
-    def _to_look_into(self, rung: Sequence[Any] | None) -> Sequence[str]:
-        """The queue of the bell that rang; all of them where none did or it is time again."""
+    def _queues_to_poll(self, rung: Sequence[Any] | None) -> Sequence[str]:
+        """The queue of the bell that rang; all after a timeout or POLL_ALL_S."""
         now = time.monotonic()
-        if rung is None or now - self._looked >= LOOK_EVERY:
-            self._looked = now
-            return self._asked
+        if rung is None or now - self._polled_all_at >= POLL_ALL_S:
+            self._polled_all_at = now
+            return self._polled
         bell = bytes_to_str(rung[0])
-        return [queue for queue in self._asked if _bell(queue) == bell]
+        return [queue for queue in self._polled if _bell(queue) == bell]
 
     def _take(self, queues: Sequence[str]) -> tuple[str, str] | None:
         lists = [
@@ -175,17 +173,17 @@ class Channel(_Channel):  # type: ignore[misc]  # see above
         if self._script is None:
             self._script = self.client.register_script(TAKE)
         with self.conn_or_acquire() as client:
-            found = self._script(
+            taken = self._script(
                 keys, [len(self.priority_steps), time.time(), *acked], client=client
             )
-        if found is None:
+        if taken is None:
             return None
-        place, payload = found
-        return queues[int(place) - 1], bytes_to_str(payload)
+        index, payload = taken
+        return queues[int(index) - 1], bytes_to_str(payload)
 
 
 class Transport(_Transport):  # type: ignore[misc]  # see above
-    """Chosen in `colm.tasks.celery_config` where the broker is the embedded one."""
+    """Registered by `colm.tasks.celery_config` for the embedded broker."""
 
     Channel = Channel
 

@@ -1,7 +1,6 @@
-"""Who listens to which queue, and how much lies in it. Reads only; never declares.
+"""Messages and consumers of queues. Never declares.
 
-On RabbitMQ it goes through pika, apart from Celery and its pools: an operator's look at the broker
-must work when Celery does not.
+On RabbitMQ it uses pika, independent of Celery and its pools.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from colm.models.errors import TransientError
-from colm.tasks.broker.connection import display_address, pika_parameters, words
+from colm.tasks.broker.capabilities import broker
+from colm.tasks.broker.connection import describe_error, display_address, pika_parameters
 from colm.tasks.broker.publish import NOT_FOUND
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
 
-#: How long workers on the embedded broker are given to say which queues they read (seconds).
+#: Timeout of the remote-control inspection (seconds).
 ANSWER_WITHIN = 1.0
 
 
@@ -34,27 +34,27 @@ class QueueDepth(NamedTuple):
 
 
 def count_consumers(queue: str) -> int:
-    """How many workers read `queue`; 0 also where there is no such queue."""
+    """The number of consumers of `queue`; 0 for a missing queue."""
     return queue_stats([queue])[0].consumers
 
 
 def queues_with_consumers(queues: Iterable[str]) -> set[str]:
-    """Those of `queues` that at least one worker reads."""
-    return {found.name for found in queue_stats(queues) if found.consumers}
+    """The subset of `queues` with at least one consumer."""
+    return {stats.name for stats in queue_stats(queues) if stats.consumers}
 
 
 def queue_stats(queues: Iterable[str]) -> list[QueueDepth]:
-    """The messages ready in each queue and the workers that read it; zeros where it is missing.
+    """Ready messages and consumers of each queue; zeros for a missing one.
 
-    Raises TransientError when the broker cannot be reached.
+    Raises TransientError if the broker cannot be reached.
     """
-    return _embedded(queues) if settings().embedded else _rabbitmq(queues)
+    return _by_amqp(queues) if broker().amqp else _by_remote_control(queues)
 
 
-def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
+def _by_remote_control(queues: Iterable[str]) -> list[QueueDepth]:
     try:
-        answers = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
-        read = [queue["name"] for queues in answers.values() for queue in queues]
+        replies = app.control.inspect(timeout=ANSWER_WITHIN).active_queues() or {}
+        read = [queue["name"] for queues in replies.values() for queue in queues]
         with app.connection_for_read() as connection:
             channel: Any = connection.default_channel  # the stubs know the common part only
             return [QueueDepth(q, int(channel._size(q)), read.count(q)) for q in queues]
@@ -62,14 +62,14 @@ def _embedded(queues: Iterable[str]) -> list[QueueDepth]:
         raise TransientError(f"the embedded broker cannot be reached: {error}") from error
 
 
-def _rabbitmq(queues: Iterable[str]) -> list[QueueDepth]:
+def _by_amqp(queues: Iterable[str]) -> list[QueueDepth]:
     with connected() as connection:
-        found, channel = [], connection.channel()
+        stats, channel = [], connection.channel()
         for queue in queues:
-            if not channel.is_open:  # a queue that does not exist closes the channel
+            if not channel.is_open:  # a missing queue closes the channel
                 channel = connection.channel()
-            found.append(_passive(channel, queue))
-        return found
+            stats.append(_passive(channel, queue))
+        return stats
 
 
 def _passive(channel: BlockingChannel, queue: str) -> QueueDepth:
@@ -84,13 +84,13 @@ def _passive(channel: BlockingChannel, queue: str) -> QueueDepth:
 
 @contextlib.contextmanager
 def connected() -> Iterator[pika.BlockingConnection]:
-    """A connection of pika's to RabbitMQ, closed at the end. Raises TransientError."""
+    """Context manager of a pika connection to RabbitMQ. Raises TransientError."""
     url = settings().broker_url
     try:
         connection = pika.BlockingConnection(pika_parameters(settings()))
     except (AMQPError, OSError) as error:
         raise TransientError(
-            f"RabbitMQ at {display_address(url)} cannot be reached: {words(error, url)}"
+            f"RabbitMQ at {display_address(url)} cannot be reached: {describe_error(error, url)}"
         ) from error
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""How much one sender may send: token buckets, one for each sender."""
+"""Rate limits per sender: token buckets."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-#: Senders that are remembered. A coordinator knows its participants; more are strangers.
+#: Senders with a bucket; the least recently used is evicted.
 MOST_SENDERS = 4_096
 
 
 class TokenBucket:
-    """So many at once, and so many more with time, for each sender. Safe on many threads.
-
-    A token bucket: it holds up to `burst` tokens and gains `per_second`; each `take` needs one.
-    """
+    """A token bucket for each sender: `burst` tokens, refilled by `per_second`. Thread-safe."""
 
     def __init__(
         self, per_second: float, burst: float, *, clock: Callable[[], float] = time.monotonic
@@ -24,11 +21,11 @@ class TokenBucket:
         self._burst = burst
         self._clock = clock
         self._lock = threading.Lock()
-        #: By sender: tokens left, when that was, and how often there was none since the last take.
+        #: By sender: tokens left, the time of that count, and denials since `denied_count`.
         self._left: OrderedDict[str, tuple[float, float, int]] = OrderedDict()
 
     def try_acquire(self, sender: str) -> bool:
-        """Whether the sender may send one more now."""
+        """Take a token of the sender; False if there is none."""
         now = self._clock()
         with self._lock:
             left, before, denied = self._left.pop(sender, (self._burst, now, 0))
@@ -40,7 +37,7 @@ class TokenBucket:
         return allowed
 
     def denied_count(self, sender: str) -> int:
-        """How often the sender was denied since this was last asked."""
+        """Denials of the sender since the last call."""
         with self._lock:
             if sender not in self._left:
                 return 0
@@ -50,8 +47,5 @@ class TokenBucket:
 
 
 def dead_letter_bucket() -> TokenBucket:
-    """For the dead letters of one participant: 60 at once, and one more a minute.
-
-    What it submits and cannot be used is kept with the reason, and must not fill the record.
-    """
+    """Limit of recorded dead letters per participant: bursts of 60, then one a minute."""
     return TokenBucket(1 / 60, 60)

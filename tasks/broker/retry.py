@@ -1,46 +1,39 @@
-"""Waiting out a broker or a database that is away, instead of giving work up."""
+"""Retries of work that needs a broker or a database which is away."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from colm.models.backoff import Backoff
 from colm.models.errors import SettingsError, TransientError
-
-logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-#: Well below RabbitMQ's consumer_timeout of 30 minutes, after which it would close the channel.
+#: Well below RabbitMQ's consumer_timeout of 30 minutes, which closes the channel (seconds).
 GIVE_UP_AFTER = 600.0
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+#: Pauses between attempts (seconds): the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 
 def retry_transient(
     work: Callable[[], R],
     *,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    backoff: Backoff | None = None,
+    give_up_after: float | None = None,
     refused_for: float = 0.0,
 ) -> R:
-    """The result of `work`, tried again after a TransientError with growing pauses.
+    """The result of `work`, retried after a TransientError.
 
-    Holding the message back this way keeps it unacked and stops the worker from taking more, where
-    a rejection would burn its deliveries in a second. Raises the last TransientError when nothing
-    has changed for GIVE_UP_AFTER seconds; the message is then dead-lettered. A SettingsError is
-    waited out for `refused_for` seconds: rights that somebody took away can be given back.
+    Raises the last error after `give_up_after` seconds (None: GIVE_UP_AFTER). The message stays
+    unacked meanwhile and the worker takes no other; a rejection would use up its deliveries within
+    a second. A SettingsError is retried for `refused_for` seconds: an operator may restore a
+    permission.
     """
-    began, pause = clock(), FIRST_PAUSE
-    while True:
-        try:
-            return work()
-        except (TransientError, SettingsError) as error:
-            most = refused_for if isinstance(error, SettingsError) else GIVE_UP_AFTER
-            if clock() - began >= most:
-                raise
-            logger.warning("waiting %.1f s: %s", pause, error)
-        sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+
+    def limit_s(error: Exception) -> float:
+        if isinstance(error, TransientError):
+            return GIVE_UP_AFTER if give_up_after is None else give_up_after
+        return refused_for if isinstance(error, SettingsError) else 0.0
+
+    return (backoff or Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)).retry(work, limit_s)

@@ -1,32 +1,31 @@
-"""What may have been sent when the broker failed in between."""
+"""Errors of a publish that say whether the message may have been accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from amqp.exceptions import AMQPError
+from kombu import Producer
 from kombu.exceptions import OperationalError
 
 from colm.models.errors import Overloaded, TransientError
 from colm.tasks.celery_app import app
 
-#: How long a broker that is away is tried (attempts, and seconds between them).
-PATIENCE = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
+#: A caller waits for an unreachable broker for about a second (attempts, and seconds between them).
+RETRY_POLICY = {"max_retries": 2, "interval_start": 0.1, "interval_max": 0.5}
 
 
 @contextmanager
-def sending(what: str, look: str) -> Iterator[None]:
-    """Send `what` in the block. A TransientError says whether it may have been sent; `look` tells.
+def sending(what: str, check: str, producer: Producer | None = None) -> Iterator[None]:
+    """Connect, then run the block, which publishes `what`.
 
-    A broker confirms what it has stored. One that fails before the confirm may have stored it.
+    A TransientError says that nothing was sent if no connection was made. If the connection failed
+    later, before the broker's confirm, the broker may have stored the message: the error says so,
+    and `check` is the command that tells.
     """
-    connected = False
     try:
-        # A refusal is told of by what is sent.
-        with suppress(AMQPError), app.producer_or_acquire() as producer:
-            producer.connection.ensure_connection(**PATIENCE)
-            connected = True
+        connected = connect(producer)
     except (OperationalError, OSError) as error:
         why = str(error) or repr(error)
         raise TransientError(f"the broker cannot be reached: {why}; nothing was sent") from error
@@ -38,5 +37,19 @@ def sending(what: str, look: str) -> Iterator[None]:
         if not connected:
             raise
         raise TransientError(
-            f"{error}. It failed while {what} was sent, which may be there all the same: {look}"
+            f"{error}. It failed before the broker confirmed {what}, which may have been accepted: "
+            f"{check}"
         ) from error
+
+
+def connect(producer: Producer | None) -> bool:
+    """Open the connection that is published through; False if the broker refuses it.
+
+    The publish reports the refusal.
+    """
+    try:
+        with app.producer_or_acquire(producer) as acquired:
+            acquired.connection.ensure_connection(**RETRY_POLICY)
+    except AMQPError:
+        return False
+    return True

@@ -1,23 +1,22 @@
-"""Every exchange and queue of CoLM, and the names of all of them, in this one module.
+"""Exchanges, queues and bindings, and their names.
 
-    exchange       key                    queue                     read by
-    colm.ask       ask                    colm.ask                  coordinators
-    colm.ask       control                colm.control              coordinators
-    colm.steps     draft.<client>         colm.draft.<client>       that client
-    colm.guidance  refine.<client>        colm.refine.<client>      that client
-    colm.steps     synthesize.<server>    colm.synthesize.<server>  the workers of that server
-    colm.steps     overnight.<name>       colm.overnight.<name>     that client or server
-    colm.steps     cancel.<name>          colm.cancel.<name>        each process of that participant
-    colm.drafts    draft.<client>,        colm.submissions          coordinators
+    exchange       key                    queue                           read by
+    colm.ask       ask                    colm.ask                        coordinators
+    colm.ask       control                colm.control                    coordinators
+    colm.steps     draft.<client>         colm.draft.<client>             that client
+    colm.guidance  refine.<client>        colm.refine.<client>            that client
+    colm.steps     synthesize.<server>    colm.synthesize.<server>        the workers of that server
+    colm.steps     overnight.<name>       colm.overnight.<name>           that client or server
+    colm.steps     cancel.<name>          colm.step-cancellations.<name>  each of its processes
+    colm.drafts    draft.<client>,        colm.submissions                coordinators
                    guidance.<server>
-    colm.dead      #                      colm.dead                 coordinators
-    -              -                      colm.parked               an operator: `colm dead`
+    colm.dead      #                      colm.dead                       coordinators
+    -              -                      colm.parked                     an operator: `colm dead`
 
-What no queue of an exchange takes goes to colm.dead too (its alternate exchange), so that nothing
-that is published to CoLM's exchanges vanishes. The routing key of a submission is the identity of
-who sent it: on RabbitMQ a topic permission holds a client to its own. Every queue is a quorum queue
-that refuses what it cannot hold and dead-letters what is rejected or delivered too often; only
-colm.cancel.* are streams. The embedded broker ignores those arguments.
+Unroutable messages go to colm.dead, the alternate exchange. The routing key of a submission is its
+sender's identity: on RabbitMQ a topic permission restricts a client to its own. All are quorum
+queues that refuse publishes when full and dead-letter rejected and too often redelivered messages;
+colm.step-cancellations.* are streams. The embedded broker ignores those arguments.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ DEAD = "colm.dead"
 PARKED = "colm.parked"
 SUBMISSIONS = "colm.submissions"
 CONTROL = "colm.control"
+STEP_CANCELLATIONS = "colm.step-cancellations"
 
 EXCHANGES = {
     name: Exchange(
@@ -51,20 +51,20 @@ EXCHANGES = {
     for name in (ASK, STEPS, GUIDANCE, DRAFTS, DEAD)
 }
 
-#: Of the letters that wait for an operator: all of them are in the record, cut or whole.
+#: Size limit of colm.parked (bytes). The record holds every letter, truncated or whole.
 PARKED_BYTES = 256 * 2**20
-#: A stream drops whole segments; stops are small, and old ones of no use.
-STOPS_SEGMENT = 500_000
-#: Each look at a letter counts as a delivery, and RabbitMQ 4 drops after 20 where none is said.
+#: Segment size of a stream (bytes). A stream drops whole segments; cancellations are small.
+CANCELLATIONS_SEGMENT = 500_000
+#: Each read of a letter counts as a delivery; RabbitMQ 4 drops a message after 20 by default.
 UNBOUNDED_DELIVERIES = 1_000_000
 
-#: The embedded broker has no streams: there every process hears every stop.
-EMBEDDED_STOPS = Exchange("colm.stops", type="fanout", durable=False)
+#: For a broker without streams: every process receives every cancellation.
+CANCELLATIONS_FANOUT = Exchange(STEP_CANCELLATIONS, type="fanout", durable=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """The queues of a site. Declaring the same values twice is harmless, others are refused."""
+    """The queues of a site. Redeclaring one with other arguments is refused (406)."""
 
     limits: BrokerLimits
     clients: tuple[str, ...]
@@ -74,7 +74,7 @@ class Topology:
         return self._work(ASK, ASK, "ask")
 
     def control(self) -> Queue:
-        """What must not wait behind the questions; a thread of its own reads it."""
+        """Cancellations, which must not wait behind questions; read by a thread of its own."""
         return self._work(CONTROL, ASK, "control")
 
     def submissions(self) -> Queue:
@@ -90,28 +90,28 @@ class Topology:
         return self._work(f"colm.synthesize.{server}", STEPS, f"synthesize.{server}")
 
     def overnight(self, participant: str) -> Queue:
-        """Steps of queries that can wait, apart so that they do not delay the others."""
+        """Steps of low-priority queries, in a queue of their own so that they delay no others."""
         return self._work(f"colm.overnight.{participant}", STEPS, f"overnight.{participant}")
 
-    def stops(self, participant: str) -> Queue:
-        """A stream: every process of the participant reads all of it, and declares nothing."""
+    def step_cancellations(self, participant: str) -> Queue:
+        """A stream: every process of the participant reads all of it, without declaring."""
         return Queue(
-            f"colm.cancel.{participant}",
+            f"{STEP_CANCELLATIONS}.{participant}",
             EXCHANGES[STEPS],
             routing_key=f"cancel.{participant}",
             durable=True,
             queue_arguments={
                 "x-queue-type": "stream",
                 "x-max-age": "1h",
-                "x-stream-max-segment-size-bytes": STOPS_SEGMENT,
+                "x-stream-max-segment-size-bytes": CANCELLATIONS_SEGMENT,
             },
         )
 
-    def all_stops(self) -> tuple[Queue, ...]:
-        return tuple(self.stops(name) for name in (*self.servers, *self.clients))
+    def all_step_cancellations(self) -> tuple[Queue, ...]:
+        return tuple(self.step_cancellations(name) for name in (*self.servers, *self.clients))
 
     def dead(self) -> Queue:
-        """Given up on, and not yet settled by a coordinator."""
+        """Dead letters that no coordinator has settled."""
         return Queue(
             DEAD,
             EXCHANGES[DEAD],
@@ -126,7 +126,7 @@ class Topology:
         )
 
     def parked(self) -> Queue:
-        """Settled and recorded, and kept for an operator to replay or drop; the oldest go first."""
+        """Settled and recorded dead letters, for an operator to replay or drop."""
         return Queue(
             PARKED,
             Exchange(""),
@@ -141,8 +141,8 @@ class Topology:
             },
         )
 
-    def taking(self, exchange: str, key: str) -> Queue | None:
-        """The queue that takes what is published there; None where there is none."""
+    def queue_for(self, exchange: str, key: str) -> Queue | None:
+        """The queue bound to the exchange by this key; None if there is none."""
         for queue in self.everything():
             if queue.exchange.name == exchange != DEAD and queue.routing_key in (key, "#"):
                 return queue
@@ -158,7 +158,7 @@ class Topology:
         return self.synthesize(server), self.overnight(server)
 
     def for_step(self, step: Step) -> Queue:
-        """The queue that a step goes to."""
+        """The queue of a step."""
         if step.lane == "overnight":
             return self.overnight(step.participant)
         if step.role == "server":
@@ -188,17 +188,17 @@ class Topology:
         )
 
 
-def topology_of(found: Settings) -> Topology:
+def topology_of(site: Settings) -> Topology:
     """The topology that these settings describe."""
-    return Topology(limits=found.limits, clients=tuple(found.clients), servers=tuple(found.servers))
+    return Topology(limits=site.limits, clients=tuple(site.clients), servers=tuple(site.servers))
 
 
 def submission_key(role: Role, name: str) -> str:
-    """The routing key under which a participant submits."""
+    """The routing key of a participant's submissions."""
     return f"{'draft' if role == 'client' else 'guidance'}.{name}"
 
 
 def declare(channel: StdChannel, queues: Iterable[Queue]) -> None:
-    """Declare exchanges, queues and bindings; what exists with other arguments raises (406)."""
+    """Declare exchanges, queues and bindings. Raises PreconditionFailed for other arguments."""
     for queue in queues:
         queue(channel).declare()

@@ -1,7 +1,7 @@
-"""Whether `colm up` runs with a home, and which broker and database it uses.
+"""Detection of a running `colm up`, with its broker and database.
 
-A running stack holds a lock, which ends with it however it ends. Its process id proves nothing: in
-a container it is 1 as the next one's is, and after a reboot it is anybody's.
+The stack holds a file lock, which the kernel releases when it ends. A process id proves nothing: it
+is 1 in every container, and reused after a reboot.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from colm.models.errors import SettingsError
 
 
 def stack_file(home: Path) -> Path:
-    """Where a running `colm up` says which broker and database it uses."""
+    """The file in which a running `colm up` names its broker and database."""
     return home / "stack.json"
 
 
@@ -27,16 +27,16 @@ def stack_lock(home: Path) -> Path:
 
 
 def this_stack(broker: str, database: str) -> dict[str, Any]:
-    """What the process that is the stack says in its file."""
+    """Content of the stack file of this process."""
     process = os.getpid()
-    told = {"pid": process, "started": started(process), "boot": _boot()}
-    return {**told, "host": socket.gethostname(), "broker": broker, "database": database}
+    identity = {"pid": process, "started": started(process), "boot": _boot()}
+    return {**identity, "host": socket.gethostname(), "broker": broker, "database": database}
 
 
 def running_stack(home: Path) -> tuple[str, str] | None:
-    """Broker and database of the stack that runs here with this home; None where none does.
+    """Broker and database of the stack that runs on this machine with this home, if any.
 
-    Raises SettingsError for a running stack whose file cannot be read.
+    Raises SettingsError if its file cannot be read.
     """
     held = _held(stack_lock(home))
     if held is False:
@@ -50,24 +50,24 @@ def running_stack(home: Path) -> tuple[str, str] | None:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path} cannot be read: {error!r}") from error
-    elsewhere = boot is not None and boot != _boot()  # a home that several machines share
+    elsewhere = boot is not None and boot != _boot()  # a home on a shared file system
     if elsewhere or (held is None and not (start and start == started(process))):
         return None
     return broker, database
 
 
 def started(process: int) -> str:
-    """When the process started, in the kernel's ticks; empty if there is none, or no /proc."""
+    """Start time of the process in kernel ticks; empty without the process or /proc."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return ""
-    # Field 22 of proc(5), counted after the name, which may hold anything.
+    # Field 22 of proc(5); the name before it may hold any character.
     return stat.rpartition(")")[2].split()[19]
 
 
-def here() -> str:
-    """What names the processes among which an id means one: a machine, its start, a container."""
+def pid_namespace() -> str:
+    """Identifier of a PID namespace: host name, boot and namespace."""
     try:
         space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -76,7 +76,7 @@ def here() -> str:
 
 
 def _boot() -> str:
-    """What names this start of this machine; empty where the system does not say."""
+    """The boot id of this machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -84,7 +84,7 @@ def _boot() -> str:
 
 
 def _held(lock: Path) -> bool | None:
-    """Whether a process holds the lock; None where that cannot be told."""
+    """Whether a process holds the lock; None if that is unknown."""
     try:
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,7 +1,6 @@
-"""Evaluations by the clock: `[schedules.NAME]` of colm.toml as entries for Celery beat.
+"""Scheduled evaluations: `[schedules.NAME]` of colm.toml as entries for Celery beat.
 
-Beat only orders a run; when the run may ask is the run's own window. The clock is the wall clock of
-a time zone of the schedule's own, whatever the zone of Celery and of the machine.
+Beat starts a run; the run's own window says when it may ask. Times are in the schedule's time zone.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from colm.tasks.config.time_windows import parse_moment, zone_of
 
 
 class LocalCrontab(crontab):
-    """A crontab on the wall clock of a zone. Beat pickles it, and compares it with what it kept."""
+    """A crontab in a time zone. Beat pickles it, and compares it with the pickled one."""
 
     def __init__(self, zone: str, minute: int, hour: int, day_of_week: str) -> None:
-        self.given = (zone, minute, hour, day_of_week)
+        self.arguments = (zone, minute, hour, day_of_week)
         local = zone_of(zone)
         super().__init__(
             minute=str(minute),
@@ -31,32 +30,32 @@ class LocalCrontab(crontab):
 
     @property
     def tz(self) -> tzinfo:  # type: ignore[override]  # a cached property of the app's zone there
-        return zone_of(self.given[0])
+        return zone_of(self.arguments[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self.given
+        return type(self), self.arguments
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, LocalCrontab) and self.given == other.given
+        return isinstance(other, LocalCrontab) and self.arguments == other.arguments
 
     def __hash__(self) -> int:
-        return hash(self.given)
+        return hash(self.arguments)
 
 
 def beat_entries(schedules: Mapping[str, ScheduleSettings]) -> dict[str, dict[str, Any]]:
-    """Celery's `beat_schedule` for these schedules. A configuration is read when it is due."""
+    """Celery's `beat_schedule`. A configuration is read when its run is due."""
     return {
         name: {
             "task": "colm.evaluate",
-            "schedule": schedule_of(found.when),
-            "args": [found.evaluate],
+            "schedule": schedule_of(schedule.when),
+            "args": [schedule.evaluate],
         }
-        for name, found in schedules.items()
+        for name, schedule in schedules.items()
     }
 
 
 def schedule_of(when: str) -> LocalCrontab:
-    """`weekdays 22:00 Europe/Berlin` for beat. Raises InvalidAsk."""
+    """The schedule of `weekdays 22:00 Europe/Berlin`. Raises InvalidAsk."""
     moment = parse_moment(when)
     days = ",".join(sorted(moment.days))
     return LocalCrontab(moment.zone.key, moment.at.minute, moment.at.hour, days)

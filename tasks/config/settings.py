@@ -1,14 +1,12 @@
-"""One `colm.toml` and `COLM_*` variables, read once, whole and loudly; nothing else reads them.
+"""Settings of a site, from one `colm.toml` and `COLM_*` variables; read once per process.
 
-Where the file is: `COLM_CONFIG`, else `./colm.toml`, else `colm/colm.toml` in `XDG_CONFIG_HOME`,
-else none (the built-in defaults: an embedded stack with three clients and one server on the
-quickstart model). A variable overrides one value of the file: `COLM_BROKER`, `COLM_DATABASE`,
-`COLM_HOME`, and with `__` between levels `COLM_DEADLINES__DRAFT=30` or
+The file is `COLM_CONFIG`, else `./colm.toml`, else `colm/colm.toml` in `XDG_CONFIG_HOME`, else
+none. The defaults are an embedded stack with three clients and one server on the quickstart model.
+A variable overrides one value of the file: `COLM_BROKER`, and with `__` between levels
 `COLM_SERVERS__MAIN__ENGINE__MODEL=/models/qwen`. An unknown key or variable is an error that names
-the nearest valid one, but for the variables that Kubernetes sets for services.
+the nearest; service links of Kubernetes are ignored.
 
-Where neither names a broker or a database and `colm up` runs on this machine, its own are used, so
-that `ask.delay()` works from any shell.
+Without a broker or a database in them, those of a `colm up` on this machine are used.
 """
 
 from __future__ import annotations
@@ -17,30 +15,24 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import InvalidAsk, SettingsError
 from colm.models.images import MAX_BYTES, MAX_PIXELS
 from colm.models.messages import Deadlines, Message, Name, Participant, Role, Sampling
-from colm.models.roster import Roster, check_options, nearest
-from colm.models.urls import BrokerUrl, DatabaseUrl, HttpUrl, shown
+from colm.models.roster import Roster, check_options
+from colm.models.urls import BrokerUrl, DatabaseUrl, HttpUrl, redact
 from colm.tasks.config.paths import (
+    AbsolutePath,
     absolute,
     absolute_sqlite,
     broker_socket,
-    checked_sqlite,
     sqlite_url,
+    validate_sqlite_url,
     xdg_defaults,
 )
 from colm.tasks.config.running_stack import running_stack
@@ -48,8 +40,9 @@ from colm.tasks.config.service_links import is_service_link
 from colm.tasks.config.sources import current_folder, file_of, from_environment, merge, read_file
 from colm.tasks.config.time_windows import parse_moment
 from colm.tasks.config.tls import TlsSettings
+from colm.tasks.config.validation import describe, keys_at
 
-#: Words of `colm client WORD` and `colm server WORD`, which can be no participant's name.
+#: Subcommands of `colm client` and `colm server`, which are no participants' names.
 RESERVED = {"add", "list", "remove", "rotate", "run"}
 
 
@@ -58,9 +51,9 @@ class ParticipantSettings(Message):
 
     persona: str = Field(default="", max_length=4_000)
     domain: str = Field(default="", max_length=400)
-    #: Whether its model takes images.
+    #: Whether its model accepts images.
     sees: bool = False
-    #: Whether it is told what others saw, where it does not see itself.
+    #: Whether a model without vision gets the image descriptions of others.
     reads_descriptions: bool = False
     sampling: Sampling = Sampling()
     engine: EngineSettings = EngineSettings()
@@ -73,52 +66,50 @@ class ParticipantSettings(Message):
         return sampling
 
     def participant(self, name: str, role: Role) -> Participant:
-        told = {field: getattr(self, field) for field in ParticipantSettings.model_fields}
-        del told["engine"]
-        return Participant(name=name, role=role, **told)
+        fields = {field: getattr(self, field) for field in ParticipantSettings.model_fields}
+        del fields["engine"]
+        return Participant(name=name, role=role, **fields)
 
 
 class BrokerLimits(Message):
-    """The `[limits]` table: bounds that keep one caller or message from hurting the rest."""
+    """The `[limits]` table: bounds on callers, messages and processes."""
 
-    #: Messages a work queue holds before it refuses more.
+    #: Maximum length of a work queue, which then refuses publishes.
     queue_length: int = Field(default=100_000, ge=100)
-    #: Redeliveries of one message before it is dead-lettered.
+    #: Redeliveries of a message before it is dead-lettered.
     delivery_limit: int = Field(default=5, ge=1, le=100)
-    #: Dead letters kept for `colm dead replay`; the oldest go first, and stay in the record.
+    #: Maximum length of colm.parked, which drops the oldest; the record holds all.
     parked_letters: int = Field(default=10_000, ge=10, le=1_000_000)
-    #: Submissions of one participant that each coordinator process takes per second.
+    #: Rate limit of one participant's submissions in each coordinator process (per second).
     submissions_per_second: float = Field(default=500.0, gt=0, le=1_000_000)
-    #: How often a step may come back from workers that died before it is run alone, and how often
-    #: from a run alone before it is recorded as failed.
+    #: Redeliveries of a step before it runs isolated, and isolated runs before it fails.
     max_redeliveries: int = Field(default=2, ge=1, le=16)
     max_isolated_runs: int = Field(default=1, ge=1, le=16)
-    #: Seconds without a sign of progress from an engine that has work, until its process ends.
+    #: Seconds without progress of a busy engine, until its process ends.
     engine_stall_timeout: float = Field(default=120.0, ge=1, le=86_400)
-    #: Seconds that a process may take to finish its work when it is stopped; the rest it hands
-    #: back.
+    #: Seconds to finish running tasks on SIGTERM; the rest is redelivered.
     shutdown_grace: float = Field(default=20.0, ge=0, le=3_600)
-    #: Seconds a waiting caller gives an unheard-of query before it checks who listens.
+    #: Seconds that `get` waits for an unrecorded query before it checks for consumers.
     no_consumer_timeout: float = Field(default=10.0, gt=0)
-    #: Seconds between a worker's signs of life; without two of them RabbitMQ takes it for dead.
+    #: Seconds of the AMQP heartbeat; RabbitMQ closes a connection after two missed ones.
     heartbeat: int = Field(default=30, ge=5, le=600)
 
 
 class LogSettings(Message):
-    """The `[log]` table: what processes log, and how large the logs of `colm up` grow."""
+    """The `[log]` table: log level, and rotation of the logs of `colm up`."""
 
-    #: info: a line a query. debug: a line for each task and step too.
+    #: info: one line a query. debug: also one line for each task and step.
     level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `colm up` rotates a log that is larger.
+    #: Size at which `colm up` rotates a log.
     max_bytes: int = Field(default=10_000_000, ge=10_000)
-    #: Rotated logs to keep, of each process.
+    #: Rotated logs of each process.
     backups: int = Field(default=2, ge=1, le=100)
 
 
 class ScheduleSettings(Message):
-    """A `[schedules.NAME]` table: an evaluation that Celery beat orders."""
+    """A `[schedules.NAME]` table: an evaluation that Celery beat starts."""
 
-    #: The evaluation's TOML file, read when it is due; relative to where beat was started.
+    #: The evaluation's TOML file, read when it is due; relative to beat's current folder.
     evaluate: str = Field(default="evaluation.toml", min_length=1, max_length=4_000)
     #: Days, time and time zone, as in "weekdays 22:00 Europe/Berlin".
     when: str = "weekdays 22:00"
@@ -134,36 +125,26 @@ class ScheduleSettings(Message):
 
 
 class ImageSettings(Message):
-    """The `[images]` table: where images lie, and what is taken."""
+    """The `[images]` table: the image store, and limits on images."""
 
-    #: The address of `colm images`; None is a folder in `home`, for a site on one machine.
+    #: URL of `colm images`; None is a folder in `home`, for a site on one machine.
     url: HttpUrl | None = Field(default=None, repr=False)
-    #: Where `colm images` keeps them.
+    #: Storage of `colm images`.
     keep: Literal["folder", "database"] = "folder"
-    #: A file that callers, coordinators and `colm images` share: tokens are signed with it.
-    secret_file: str | None = None
+    #: File with the key for tokens, shared by callers, coordinators and `colm images`.
+    secret_file: AbsolutePath | None = None
     max_bytes: int = Field(default=MAX_BYTES, ge=1_000, le=1_000_000_000)
     #: Width times height.
     max_pixels: int = Field(default=MAX_PIXELS, ge=1_000, le=1_000_000_000)
 
-    @field_validator("secret_file")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return str(absolute(path)) if path else path
-
 
 class AuditSettings(Message):
-    """The `[audit]` table: the key that seals the record, and how often it does."""
+    """The `[audit]` table: the signing key of the record's checkpoints, and their interval."""
 
-    #: The file with the site's private key; None is `audit.key` in `home`.
-    key: str | None = None
-    #: Minutes between two seals of a coordinator on a machine that has the key; 0: never.
-    seal_minutes: float = Field(default=60.0, ge=0, le=10_080)
-
-    @field_validator("key")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return str(absolute(path)) if path else path
+    #: File of the site's private key; None is `audit.key` in `home`.
+    key: AbsolutePath | None = None
+    #: Minutes between two checkpoints of a coordinator that has the key; 0: never.
+    checkpoint_minutes: float = Field(default=60.0, ge=0, le=10_080)
 
 
 def _default_clients() -> dict[str, ParticipantSettings]:
@@ -179,23 +160,22 @@ def _default_clients() -> dict[str, ParticipantSettings]:
 
 
 def default_servers() -> dict[str, ParticipantSettings]:
-    """The servers of a site whose file names none."""
+    """The default servers."""
     return {"main": ParticipantSettings(sampling=Sampling(temperature=0.3))}
 
 
 class Settings(Message):
-    """All that a user may say."""
+    """All settings of a site."""
 
     #: amqp://, amqps:// or redis+socket://; None is the embedded broker of `colm up`.
     broker: BrokerUrl | None = Field(default=None, repr=False)
     #: postgresql+psycopg2:// or sqlite:///; None is a SQLite file in `home`.
     database: DatabaseUrl | None = Field(default=None, repr=False)
-    #: RabbitMQ's management API with an administrator's login; only `colm client add` and the like,
-    #: and `colm doctor`, use it.
+    #: RabbitMQ's management API with an administrator's login, for `colm client` and `colm doctor`.
     management: HttpUrl | None = Field(default=None, repr=False)
-    #: Where the embedded stack keeps its files.
+    #: Folder of the embedded stack's files.
     home: Path = Field(default=Path("~/.local/state/colm"), validate_default=True)
-    #: Where downloaded and converted models are kept.
+    #: Folder of downloaded and converted models.
     cache: Path = Field(default=Path("~/.cache/colm"), validate_default=True)
     clients: dict[Name, ParticipantSettings] = Field(default_factory=_default_clients)
     servers: dict[Name, ParticipantSettings] = Field(default_factory=default_servers)
@@ -208,9 +188,9 @@ class Settings(Message):
     audit: AuditSettings = AuditSettings()
     images: ImageSettings = ImageSettings()
     tls: TlsSettings = TlsSettings()
-    #: Coordinator threads, in each coordinator process.
+    #: Threads of each coordinator process.
     coordinator_threads: int = Field(default=4, ge=1, le=128)
-    #: Whether Flower and logs may show questions and prompts.
+    #: Whether Flower and logs show questions and prompts.
     show_texts: bool = False
 
     @field_validator("home", "cache")
@@ -219,13 +199,13 @@ class Settings(Message):
         try:
             return absolute(folder)
         except ValueError as error:
-            named = f"COLM_{str(info.field_name).upper()}"
-            raise ValueError(f"{error}, or {named} to a folder of this user's") from error
+            variable = f"COLM_{str(info.field_name).upper()}"
+            raise ValueError(f"{error}, or {variable} to a folder of this user's") from error
 
     @field_validator("database")
     @classmethod
     def _absolute_file(cls, url: str | None) -> str | None:
-        return None if url is None else absolute_sqlite(checked_sqlite(url), current_folder())
+        return None if url is None else absolute_sqlite(validate_sqlite_url(url), current_folder())
 
     @field_validator("strategies")
     @classmethod
@@ -239,17 +219,14 @@ class Settings(Message):
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        # One name for both would be one participant in a query's record.
+        # The record identifies a participant by its name alone.
         if both := sorted(self.clients.keys() & self.servers.keys()):
             raise ValueError(f"{both[0]!r} is both a client and a server; rename one")
         if taken := sorted(RESERVED & (self.clients.keys() | self.servers.keys())):
-            raise ValueError(f"{taken[0]!r} is a word of 'colm client' and no name; rename it")
+            raise ValueError(
+                f"{taken[0]!r} is a subcommand of 'colm client' and no name; rename it"
+            )
         return self
-
-    @property
-    def embedded(self) -> bool:
-        """True on the embedded broker, which has no confirms, dead letters or permissions."""
-        return self.broker_url.startswith("redis")
 
     @property
     def broker_url(self) -> str:
@@ -264,7 +241,7 @@ class Settings(Message):
     @property
     def shown_database(self) -> str:
         """The database without its password."""
-        return shown(self.database_url)
+        return redact(self.database_url)
 
     @property
     def roster(self) -> Roster:
@@ -278,12 +255,12 @@ class Settings(Message):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process; read at the first call, never again."""
+    """The settings of this process, cached at the first call."""
     return load(os.environ, current_folder())
 
 
 def override(*, broker: str | None, database: str | None) -> None:
-    """Set what the command line says, before anything reads the settings of this process."""
+    """Set options of the command line, before the settings are read."""
     if broker is not None:
         os.environ["COLM_BROKER"] = broker
     if database is not None:
@@ -292,31 +269,31 @@ def override(*, broker: str | None, database: str | None) -> None:
 
 
 def load(environment: Mapping[str, str], folder: Path, *, running: bool = True) -> Settings:
-    """Settings from `environment` and the file it or `folder` names. Raises SettingsError.
+    """Settings from `environment` and the file that it or `folder` names. Raises SettingsError.
 
-    Without `running`, what a running stack uses does not count.
+    `running` fills in the broker and database of a running stack.
     """
     path = file_of(environment, folder)
     values = {} if path is None else read_file(path)
-    # A variable changes one value of a default participant, it does not replace them all.
+    # A variable changes one value of a default participant and keeps the others.
     defaults = {"clients": _default_clients, "servers": default_servers}
     overrides = from_environment(environment, _is_key)
     low: dict[str, Any] = dict(xdg_defaults(environment))
     for key in defaults.keys() & overrides.keys() - values.keys():
-        low[key] = {name: one.model_dump(mode="json") for name, one in defaults[key]().items()}
+        low[key] = {n: table.model_dump(mode="json") for n, table in defaults[key]().items()}
     values = merge(merge(low, values), overrides)
-    read = [] if path is None else [str(path)]
-    found = _validate(values, source=" and ".join([*read, "COLM_* variables"]))
-    return _with_running_stack(found) if running else found
+    files = [] if path is None else [str(path)]
+    site = _validate(values, source=" and ".join([*files, "COLM_* variables"]))
+    return _with_running_stack(site) if running else site
 
 
-def of_new_stack() -> Settings:
-    """The settings of the process that is to be the stack; those of another do not count."""
+def new_stack_settings() -> Settings:
+    """The settings of a process that becomes the stack."""
     return load(os.environ, current_folder(), running=False)
 
 
 def secret(name: str) -> str:
-    """The value of the environment variable `name`; SettingsError when it is not set."""
+    """The value of the environment variable `name`. Raises SettingsError if it is not set."""
     value = os.environ.get(name)
     if not value:
         raise SettingsError(f"the environment variable {name} is not set; it holds an API key")
@@ -329,17 +306,16 @@ def environment_with(**values: str) -> dict[str, str]:
 
 
 def prepare_for_torch() -> None:
-    """Set what torch and tokenizers read at their import; call it before either.
+    """Set variables that torch and tokenizers read at their import.
 
-    Passive waiting keeps threads that have nothing to do off cores that others need: on two shared
-    cores it made a training step 7 times faster.
+    Passive waiting of OpenMP threads made a training step 7 times faster on two shared cores.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def forget_service_links(prefix: str) -> None:
-    """Take the variables that are set for services, and begin so, out of this process."""
+def remove_service_links(prefix: str) -> None:
+    """Remove service links with this prefix from the environment."""
     for variable, value in list(os.environ.items()):
         if variable.startswith(prefix) and is_service_link(variable, value):
             del os.environ[variable]
@@ -349,49 +325,24 @@ def _validate(values: dict[str, Any], source: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        faults = [
-            _fault([str(part) for part in e["loc"]], e["type"], e["msg"])
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        # Not `from error`: pydantic shows the values, and a URL may hold a password.
-        raise SettingsError(f"{source}: " + "; ".join(faults)) from None
-
-
-def _fault(loc: list[str], kind: str, message: str) -> str:
-    where = ".".join(loc)
-    if kind != "extra_forbidden":
-        return f"{where}: {message.removeprefix('Value error, ')}"
-    variable = "COLM_" + "__".join(loc).upper()
-    return f"unknown key {where!r} (or variable {variable}){nearest(loc[-1], _keys_at(loc[:-1]))}"
-
-
-def _keys_at(path: Sequence[str]) -> list[str]:
-    """The valid keys of the table at `path`."""
-    kind: Any = Settings
-    for key in path:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[key].annotation
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return list(kind.model_fields)
-    return []
+        # Not `from error`: pydantic's error shows the input, which may hold a password.
+        raise SettingsError(f"{source}: {describe(Settings, error, 'COLM_')}") from None
 
 
 def _is_key(path: Sequence[str]) -> bool:
     try:
-        return path[-1] in _keys_at(path[:-1])
+        return path[-1] in keys_at(Settings, path[:-1])
     except KeyError:
         return False
 
 
-def _with_running_stack(found: Settings) -> Settings:
-    if found.broker is not None and found.database is not None:
-        return found
-    stack = running_stack(found.home)
+def _with_running_stack(site: Settings) -> Settings:
+    if site.broker is not None and site.database is not None:
+        return site
+    stack = running_stack(site.home)
     if stack is None:
-        return found
+        return site
     broker, database = stack
-    return found.model_copy(
-        update={"broker": found.broker or broker, "database": found.database or database}
+    return site.model_copy(
+        update={"broker": site.broker or broker, "database": site.database or database}
     )

@@ -1,4 +1,4 @@
-"""Where settings are said: a colm.toml and COLM_* variables, as plain values, not yet checked."""
+"""Sources of settings: a colm.toml and COLM_* variables, as unvalidated values."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from colm.models.errors import SettingsError
-from colm.tasks.config.paths import anchored, config_of_user
+from colm.tasks.config.paths import config_of_user, with_absolute_paths
 from colm.tasks.config.service_links import is_address, is_service_link
 
-#: Variables that say where settings are, not what they are.
-PLACES = {"COLM_CONFIG"}
 #: Variables of the test suite.
 TEST_PREFIX = "COLM_TEST_"
 
 
 def current_folder() -> Path:
-    """The folder that this process is in. Raises SettingsError where it is there no more."""
+    """The current folder. Raises SettingsError if it was deleted."""
     try:
         return Path.cwd()
     except FileNotFoundError as error:
-        raise SettingsError("the current folder is gone: change to another one") from error
+        raise SettingsError("the current folder was deleted: change to another one") from error
 
 
 def file_of(environment: Mapping[str, str], folder: Path) -> Path | None:
-    """The colm.toml that counts; None where there is none."""
+    """The colm.toml to read; None if there is none."""
     if named := environment.get("COLM_CONFIG"):
         with _readable(path := folder / _expanded(named)):
             if not path.is_file():
@@ -47,7 +45,7 @@ def read_file(path: Path) -> dict[str, Any]:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise SettingsError(f"{path} is not valid TOML: {error}") from error
-        return anchored(values, path.absolute().parent)
+        return with_absolute_paths(values, path.absolute().parent)
 
 
 def _expanded(named: str) -> Path:
@@ -68,12 +66,12 @@ def _readable(path: Path) -> Iterator[None]:
 def from_environment(
     environment: Mapping[str, str], is_key: Callable[[Sequence[str]], bool]
 ) -> dict[str, Any]:
-    """What COLM_* variables say; `is_key` tells whether there is such a key."""
+    """The values of COLM_* variables. A service link that `is_key` knows is a setting."""
     values: dict[str, Any] = {}
     for variable, text in environment.items():
         if not variable.startswith("COLM_") or variable.startswith(TEST_PREFIX):
             continue
-        if variable in PLACES or not text:  # empty is how compose files leave one out
+        if variable == "COLM_CONFIG" or not text:  # an unset variable of a compose file is empty
             continue
         path = variable.removeprefix("COLM_").lower().split("__")
         if is_address(variable, text) or (is_service_link(variable, text) and not is_key(path)):
@@ -89,7 +87,7 @@ def _nest(path: list[str], value: Any) -> dict[str, Any]:
 
 
 def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """`high` before `low`, table by table."""
+    """Deep merge of tables; `high` has precedence."""
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)

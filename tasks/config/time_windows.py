@@ -1,8 +1,8 @@
-"""When a run may ask: `weekdays 22:00-06:00 Europe/Berlin`. Pure: the time comes in.
+"""Time windows of runs: `weekdays 22:00-06:00 Europe/Berlin`. Pure functions.
 
-Times are those of the wall clock in the window's time zone. A window that crosses midnight belongs
-to the day on which it opens: `fri 22:00-06:00` is open on Saturday at 05:00 and not on Friday at
-05:00. In the night when clocks change it is an hour longer or shorter, as the night is.
+Times are wall-clock times in the window's zone. A window across midnight belongs to the day on
+which it opens: `fri 22:00-06:00` is open on Saturday at 05:00, not on Friday at 05:00. A change to
+daylight saving time makes it an hour longer or shorter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FORM = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class TimeWindow:
-    """Days of the week on which it opens, and from when to when; equal times are a whole day."""
+    """Weekdays on which it opens, opening and closing time; equal times are a whole day."""
 
     days: frozenset[str]
     opens: time
@@ -35,22 +35,22 @@ class TimeWindow:
 def parse_window(text: str) -> TimeWindow:
     """Read `DAYS HH:MM-HH:MM [ZONE]`: days are daily, weekdays, weekends, mon,wed or mon-thu.
 
-    Without a zone it is UTC. Raises InvalidAsk that says what is wrong.
+    The default zone is UTC. Raises InvalidAsk.
     """
-    found = _FORM.fullmatch(text.strip().lower() if "/" not in text else text.strip())
-    if found is None:
+    parts = _FORM.fullmatch(text.strip().lower() if "/" not in text else text.strip())
+    if parts is None:
         raise InvalidAsk(f"window {text!r} is not of the form 'weekdays 22:00-06:00 Europe/Berlin'")
     return TimeWindow(
-        days=_days(found["days"].lower()),
-        opens=_time(found["opens"]),
-        closes=_time(found["closes"]),
-        zone=zone_of(found["zone"] or "UTC"),
+        days=_days(parts["days"].lower()),
+        opens=_time(parts["opens"]),
+        closes=_time(parts["closes"]),
+        zone=zone_of(parts["zone"] or "UTC"),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeeklyTime:
-    """A time of day on some days of the week."""
+    """A time of day on weekdays."""
 
     days: frozenset[str]
     at: time
@@ -66,7 +66,7 @@ def parse_moment(text: str) -> WeeklyTime:
 
 
 def in_window(now: datetime, window: TimeWindow) -> bool:
-    """Whether the window is open at `now` (aware, any zone)."""
+    """Whether the window is open at `now` (timezone-aware)."""
     local = now.astimezone(window.zone)
     today, clock = DAYS[local.weekday()], local.time()
     yesterday = DAYS[local.weekday() - 1]
@@ -78,7 +78,7 @@ def in_window(now: datetime, window: TimeWindow) -> bool:
 
 
 def next_opening(now: datetime, window: TimeWindow) -> datetime:
-    """The first minute from `now` on in which the window is open; `now` if it is open now."""
+    """The next opening time; `now` while the window is open."""
     if in_window(now, window):
         return now
     local = now.astimezone(window.zone)
@@ -91,7 +91,7 @@ def next_opening(now: datetime, window: TimeWindow) -> datetime:
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone called `name`; InvalidAsk if this machine knows none."""
+    """The time zone called `name`. Raises InvalidAsk."""
     try:
         return ZoneInfo("UTC" if name.upper() == "UTC" else name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -101,7 +101,7 @@ def zone_of(name: str) -> ZoneInfo:
 def _days(text: str) -> frozenset[str]:
     if text in GROUPS:
         return frozenset(GROUPS[text])
-    found: set[str] = set()
+    days: set[str] = set()
     for part in text.split(","):
         first, dash, last = part.partition("-")
         for day in (first, last) if dash else (first,):
@@ -109,12 +109,12 @@ def _days(text: str) -> frozenset[str]:
                 raise InvalidAsk(f"there is no day {day!r}{nearest(day, (*DAYS, *GROUPS))}")
         start, end = DAYS.index(first), DAYS.index(last if dash else first)
         span = end - start if end >= start else end - start + 7
-        found |= {DAYS[(start + n) % 7] for n in range(span + 1)}
-    return frozenset(found)
+        days |= {DAYS[(start + n) % 7] for n in range(span + 1)}
+    return frozenset(days)
 
 
 def _time(text: str) -> time:
-    """24:00 is the midnight at which the day ends."""
+    """The time; 24:00 is midnight."""
     hour, _, minute = text.partition(":")
     try:
         return time(0 if (hour, minute) == ("24", "00") else int(hour), int(minute))

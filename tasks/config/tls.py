@@ -1,39 +1,35 @@
-"""TLS towards the broker: the `[tls]` table, and what each library that connects makes of it.
+"""TLS of clients: the `[tls]` table, for py-amqp (Celery), pika and httpx.
 
-Celery (through py-amqp), pika and httpx each have their own way to be told the same four things.
-Host names are checked wherever certificates are: py-amqp alone would leave that out.
+Host names are verified with certificates; py-amqp does not by default.
 """
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from colm.models.errors import SettingsError
 from colm.models.messages import Message
 from colm.tasks.config.paths import absolute
 
+PemFile = Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(absolute(path)))]
+
 
 class TlsSettings(Message):
-    """The `[tls]` table: whom to trust, and how to be known, on `amqps://` and `https://`."""
+    """The `[tls]` table: trusted authorities and client certificate for amqps:// and https://."""
 
-    #: A PEM file with the certificates of the authorities to trust; None trusts the system's.
-    ca: str | None = Field(default=None, min_length=1)
-    #: A PEM file with this process's own certificate, where the broker asks for one.
-    certificate: str | None = Field(default=None, min_length=1)
-    #: A PEM file with the key of `certificate`, without a passphrase; None where it holds both.
-    key: str | None = Field(default=None, min_length=1)
-    #: Whether to check the broker's certificate and host name. False protects from nobody active.
+    #: PEM file of trusted authorities; None trusts the system's.
+    ca: PemFile | None = None
+    #: PEM file of the client certificate.
+    certificate: PemFile | None = None
+    #: PEM file of its key, without a passphrase; None if `certificate` holds both.
+    key: PemFile | None = None
+    #: Whether to verify certificate and host name. False allows a man in the middle.
     verify: bool = True
-
-    @field_validator("ca", "certificate", "key")
-    @classmethod
-    def _absolute(cls, path: str | None) -> str | None:
-        return None if path is None else str(absolute(path))
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -42,12 +38,12 @@ class TlsSettings(Message):
         return self
 
     def context(self) -> ssl.SSLContext:
-        """What pika and httpx connect with. Raises SettingsError for a file that cannot be used."""
+        """The SSL context for pika and httpx. Raises SettingsError for an unusable file."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.ca is None:
             _trust_the_system(context)
         else:
-            # Only these: a private authority is meant to replace the public ones.
+            # A private authority replaces the public ones.
             _load("tls.ca", self.ca, lambda: context.load_verify_locations(self.ca))
         if self.certificate is not None:
             certificate, key = self.certificate, self.key
@@ -63,7 +59,7 @@ class TlsSettings(Message):
 
     def for_celery(self, broker_url: str) -> dict[str, Any]:
         """Celery's `broker_use_ssl`. Raises SettingsError as `context` does."""
-        self.context()  # py-amqp would say of a missing file, for ever, that there is none
+        self.context()  # py-amqp retries a missing file for ever
         options: dict[str, Any] = {
             "cert_reqs": ssl.CERT_REQUIRED if self.verify else ssl.CERT_NONE,
             "ca_certs": self.ca,
@@ -71,14 +67,13 @@ class TlsSettings(Message):
             "keyfile": self.key,
             "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
         }
-        # Without it py-amqp checks no host name. Not left to kombu, which would take localhost for
-        # 127.0.0.1 first.
+        # py-amqp verifies no host name without it; kombu's default replaces localhost by 127.0.0.1.
         host = urlsplit(broker_url).hostname
         return options | ({"server_hostname": host} if self.verify else {})
 
 
 def _trust_the_system(context: ssl.SSLContext) -> None:
-    """Trust what lies where OpenSSL was built to look; its variables are not heeded."""
+    """Trust OpenSSL's built-in locations; its environment variables are ignored."""
     paths = ssl.get_default_verify_paths()
     file = paths.openssl_cafile if Path(paths.openssl_cafile).is_file() else None
     folder = paths.openssl_capath if Path(paths.openssl_capath).is_dir() else None
@@ -90,14 +85,12 @@ def _load(what: str, path: str, load: Any) -> None:
     try:
         load()
     except ssl.SSLError as error:
-        raise SettingsError(
-            f"{what}: {path} is not a PEM file that can be used ({error.reason})"
-        ) from error
+        raise SettingsError(f"{what}: {path} is not a usable PEM file ({error.reason})") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"{what}: {path} cannot be read: {why}") from error
 
 
 def _no_passphrase() -> str:
-    """Asked for by OpenSSL, which would otherwise ask at the terminal and wait."""
+    """Password callback of OpenSSL, which would otherwise prompt at the terminal."""
     raise ValueError("the key has a passphrase; give it one without, readable by this user only")

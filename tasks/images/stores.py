@@ -1,7 +1,7 @@
-"""Where images lie: a folder on this machine, or `colm images` over HTTP.
+"""Image stores: a folder on this machine, or `colm images` over HTTP.
 
-An image that was put, or held, lately stays for `SETTLED`, whatever the record says: the question
-about it may not be recorded yet. So nothing that removes images takes one from under a question.
+An image that was put or held less than `SETTLED` ago is never removed: its question may not be
+recorded yet.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ import httpx
 from pydantic import TypeAdapter
 
 from colm.models.errors import ImageUnavailable, InvalidAsk, SettingsError, TransientError
-from colm.models.images import May, Picture, image_id_of, sign
+from colm.models.images import Permission, Picture, image_id_of, sign
 from colm.models.messages import ImageId
 from colm.tasks.config.tls import TlsSettings
 
-#: How long a token lasts that a caller or an operator makes for itself.
+#: Lifetime of a token that a caller or an operator signs for itself.
 OWN_TOKEN = timedelta(minutes=10)
-#: No image is removed that was put or held later than this.
+#: Minimum age of a removed image since it was put or held.
 SETTLED = timedelta(hours=1)
-#: Seconds for one image, there or back.
+#: Timeout of one request (seconds).
 TIMEOUT = 60.0
-#: Names that `colm images` lists at once.
+#: Ids on a page of the list of `colm images`.
 PAGE = 10_000
 
 IMAGE_ID: TypeAdapter[str] = TypeAdapter(ImageId)
 
 
 class ImageStore(Protocol):
-    """Keeps images by the sha256 of their bytes. What is kept twice is kept once."""
+    """Content-addressed store: an image's id is the sha256 of its bytes."""
 
     def put(self, picture: Picture) -> None:
-        """Raises TransientError when the store cannot be reached or written."""
+        """Store an image. Raises TransientError."""
 
     def get(self, image_id: str, token: str = "") -> bytes:
-        """Raises ImageUnavailable, or TransientError when the store cannot be reached."""
+        """The bytes of an image. Raises ImageUnavailable or TransientError."""
 
     def hold(self, image_id: str) -> None:
-        """As if it were put once more. Raises ImageUnavailable where it is not there."""
+        """Reset its age, as a put does. Raises ImageUnavailable."""
 
     def remove(self, image_id: str, before: datetime) -> bool:
-        """False if it stays, because it was put or held since `before`."""
+        """Remove an image; False if it was put or held since `before`."""
 
     def old(self, before: datetime, after: str = "") -> Iterator[str]:
-        """Images last put or held before then, by name, from the one that follows `after`."""
+        """Ids, in order and greater than `after`, of images last put or held before then."""
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """A folder on this machine. When an image was put or held is when its file was changed."""
+    """A folder on this machine. The mtime of a file is the time of its last put or hold."""
 
     folder: Path
 
@@ -72,7 +72,7 @@ class FolderStore:
 
     def get(self, image_id: str, token: str = "") -> bytes:  # noqa: ARG002 - a store's signature
         try:
-            return checked(image_id, self._path(image_id).read_bytes())
+            return verified(image_id, self._path(image_id).read_bytes())
         except FileNotFoundError as error:
             raise self._absent(image_id) from error
         except OSError as error:
@@ -91,12 +91,12 @@ class FolderStore:
             if _changed(path) >= before:
                 return False
             path.rename(aside)
-            # It may have been held since it was looked at. Who puts it from now on finds nothing.
+            # It may have been held since. A put from now on writes a new file.
             if _changed(aside) >= before:
                 aside.rename(path)
                 return False
             aside.unlink()
-        for left in path.parent.glob(f".{path.name}.*"):  # by a process that died in between
+        for left in path.parent.glob(f".{path.name}.*"):  # left by a process that died
             with suppress(FileNotFoundError):
                 if _changed(left) < before:
                     left.unlink()
@@ -109,7 +109,7 @@ class FolderStore:
                     yield path.name
 
     def _holds_whole(self, image_id: str) -> bool:
-        """Whether it is there already, held from now on. A file that was damaged is none."""
+        """Hold the image if it is stored undamaged; False otherwise."""
         try:
             self.hold(image_id)
             self.get(image_id)
@@ -127,7 +127,7 @@ class FolderStore:
 
 @dataclass(frozen=True)
 class HttpStore:
-    """`colm images`."""
+    """Client of `colm images`."""
 
     url: str
     secret: bytes | None
@@ -135,56 +135,56 @@ class HttpStore:
 
     def put(self, picture: Picture) -> None:
         token = self._token("write")
-        answer = self._ask("PUT", picture.image_id, token, content=picture.data)
-        if answer.status_code not in (200, 201):
-            raise InvalidAsk(f"the image store refuses the image: {_said(answer)}")
+        response = self._request("PUT", picture.image_id, token, content=picture.data)
+        if response.status_code not in (200, 201):
+            raise InvalidAsk(f"the image store refuses the image: {_status(response)}")
 
     def get(self, image_id: str, token: str = "") -> bytes:
-        answer = self._ask("GET", image_id, token)
-        if answer.status_code != 200:
-            raise ImageUnavailable(f"image {image_id[:12]}: {_said(answer)}")
-        return checked(image_id, answer.content)
+        response = self._request("GET", image_id, token)
+        if response.status_code != 200:
+            raise ImageUnavailable(f"image {image_id[:12]}: {_status(response)}")
+        return verified(image_id, response.content)
 
     def hold(self, image_id: str) -> None:
-        answer = self._ask("POST", image_id, self._token("write"))
-        if answer.status_code != 204:
-            raise ImageUnavailable(f"image {image_id[:12]}: {_said(answer)}")
+        response = self._request("POST", image_id, self._token("write"))
+        if response.status_code != 204:
+            raise ImageUnavailable(f"image {image_id[:12]}: {_status(response)}")
 
     def remove(self, image_id: str, before: datetime) -> bool:
         params = {"before": before.isoformat()}
-        answer = self._ask("DELETE", image_id, self._token("remove"), params=params)
-        if answer.status_code not in (204, 409):
-            raise ImageUnavailable(f"image {image_id[:12]} cannot be removed: {_said(answer)}")
-        return answer.status_code == 204
+        response = self._request("DELETE", image_id, self._token("remove"), params=params)
+        if response.status_code not in (204, 409):
+            raise ImageUnavailable(f"image {image_id[:12]} cannot be removed: {_status(response)}")
+        return response.status_code == 204
 
     def old(self, before: datetime, after: str = "") -> Iterator[str]:
         while True:
             params = {"before": before.isoformat(), "after": after}
-            answer = self._ask("GET", "", self._token("remove"), params=params)
-            if answer.status_code != 200:
-                raise ImageUnavailable(f"the images cannot be listed: {_said(answer)}")
-            names = answer.text.split()
+            response = self._request("GET", "", self._token("remove"), params=params)
+            if response.status_code != 200:
+                raise ImageUnavailable(f"the images cannot be listed: {_status(response)}")
+            names = response.text.split()
             yield from names
             if len(names) < PAGE:
                 return
             after = names[-1]
 
-    def _token(self, may: May) -> str:
+    def _token(self, may: Permission) -> str:
         if self.secret is None:
             raise SettingsError(
-                "images.secret_file is not set or cannot be read: who asks about images, or"
-                " removes them, has to have the site's secret"
+                "images.secret_file is not set or cannot be read: sending and removing images needs"
+                " the site's secret"
             )
         return sign(self.secret, (), datetime.now(UTC) + OWN_TOKEN, may)
 
-    def _ask(self, method: str, image_id: str, token: str, **more: Any) -> httpx.Response:
+    def _request(self, method: str, image_id: str, token: str, **more: Any) -> httpx.Response:
         try:
-            answer = httpx.request(
+            response = httpx.request(
                 method,
                 f"{self.url.rstrip('/')}/images/{image_id}",
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=TIMEOUT,
-                # Neither a proxy nor an authority out of the environment.
+                # No proxy and no authority from the environment.
                 trust_env=False,
                 verify=self.tls.context() if self.url.startswith("https") else True,
                 **more,
@@ -193,20 +193,20 @@ class HttpStore:
             raise TransientError(
                 f"the image store {self.url} cannot be reached: {error!r}"
             ) from error
-        if answer.status_code >= 500:
-            raise TransientError(f"the image store {self.url} fails: {_said(answer)}")
-        return answer
+        if response.status_code >= 500:
+            raise TransientError(f"the image store {self.url} fails: {_status(response)}")
+        return response
 
 
-def checked(image_id: str, data: bytes) -> bytes:
-    """`data`, which must be what its name says; ImageUnavailable if not."""
+def verified(image_id: str, data: bytes) -> bytes:
+    """`data`, if it has this id. Raises ImageUnavailable."""
     if image_id_of(data) != image_id:
         raise ImageUnavailable(f"image {image_id[:12]} was changed in the store")
     return data
 
 
 def _write(path: Path, data: bytes) -> None:
-    """The whole of it, or nothing, also where the power fails."""
+    """Write a file atomically, also across a power failure."""
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with unfinished.open("wb") as file:
@@ -222,5 +222,5 @@ def _changed(path: Path) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
-def _said(answer: httpx.Response) -> str:
-    return f"{answer.status_code} {answer.text[:200]}"
+def _status(response: httpx.Response) -> str:
+    return f"{response.status_code} {response.text[:200]}"

@@ -27,8 +27,9 @@ from tests.house.documents import (
 from tests.house.repository import name
 
 README = ROOT / "README.md"
-RESULTS = ROOT / "docs" / "results.md"
-STRATEGY_PAGE = ROOT / "docs" / "strategies.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ANSWERS_PAGE = ROOT / "docs" / "reference" / "answers.md"
+WALK_THROUGH = ROOT / "docs" / "how-to" / "write-a-strategy.md"
 FOLDERS = ("workers", "tasks", "db", "models")
 
 
@@ -99,15 +100,22 @@ def test_the_documents_name_every_command() -> None:
 
 
 def test_the_readme_begins_with_what_a_newcomer_needs() -> None:
-    start = README.read_text().splitlines()[:60]
-    text = "\n".join(start)
+    text = _first_lines(README)
     assert [
         word for word in ("make demo", "make up", "make test", "make flower") if word not in text
     ] == []
-    assert len(re.findall(r"^[1-8]\. .*\]\([a-z_/]+\.py\)\)\.$", text, re.MULTILINE)) == 8
     assert [
         folder for folder in FOLDERS if not re.search(rf"^    {folder}/ ", text, re.MULTILINE)
     ] == []
+
+
+def test_the_architecture_begins_with_the_steps_of_a_query() -> None:
+    text = _first_lines(ARCHITECTURE)
+    assert len(re.findall(r"^[1-8]\. .*\]\(\.\./[a-z_/]+\.py\)\)\.$", text, re.MULTILINE)) == 8
+
+
+def _first_lines(document: Path) -> str:
+    return "\n".join(document.read_text().splitlines()[:60])
 
 
 def test_every_python_example_compiles() -> None:
@@ -117,10 +125,11 @@ def test_every_python_example_compiles() -> None:
         ast.parse(text, filename=where)
 
 
-def test_every_name_of_the_code_in_architecture_exists() -> None:
-    """`package.module.name` between backticks, and `Class.method` of the coordinator."""
+def test_every_name_of_the_code_in_the_documents_exists() -> None:
+    """`package.module.name` between backticks, with `colm.` before it or without."""
+    name_of_code = re.compile(r"`(?:colm\.)?((?:models|tasks|db|evaluation|workers)(?:\.\w+)+)`")
     for document in (ROOT / "docs").rglob("*.md"):
-        for dotted in re.findall(r"`((?:models|tasks|db|workers)(?:\.\w+)+)`", prose(document)):
+        for dotted in name_of_code.findall(prose(document)):
             assert _exists(dotted), (name(document), dotted)
 
 
@@ -136,27 +145,27 @@ def _exists(dotted: str) -> bool:
 
 
 def test_the_example_answer_is_an_answer() -> None:
-    ((_, text),) = snippets("json", RESULTS)
+    ((_, text),) = snippets("json", ANSWERS_PAGE)
     answer = Answer.model_validate_json(text)
     assert answer.model_dump(mode="json") == json.loads(text)
 
 
-def test_the_results_page_describes_every_field_and_no_other() -> None:
-    described = [row[0].strip("`") for row in rows(RESULTS.read_text(), "field", "type")]
+def test_the_answers_page_describes_every_field_and_no_other() -> None:
+    described = [row[0].strip("`") for row in rows(ANSWERS_PAGE.read_text(), "field", "type")]
     fields = [*Answer.model_fields, *ClientAnswer.model_fields, *Guidance.model_fields]
     assert described == fields
 
 
-def test_the_results_page_names_only_errors_that_exist() -> None:
+def test_the_answers_page_names_only_errors_that_exist() -> None:
     errors = (ROOT / "models" / "errors.py").read_text()
-    named = [row[0].strip("`") for row in rows(RESULTS.read_text(), "error", "raised by")]
+    named = [row[0].strip("`") for row in rows(ANSWERS_PAGE.read_text(), "error", "raised by")]
     assert len(named) >= 8
     ours = [error for error in named if not error.startswith("Celery's")]
     assert [error for error in ours if f"class {error}(" not in errors] == []
 
 
 def test_the_strategy_of_the_walk_through_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, entry, tests = (text for _, text in snippets("python", STRATEGY_PAGE))
+    module, entry, tests = (text for _, text in snippets("python", WALK_THROUGH))
     names: dict[str, Any] = {"__name__": "relay"}
     exec(compile(module, "models/strategies/relay.py", "exec"), names)  # the page's own code
     assert '"relay": Relay()' in entry

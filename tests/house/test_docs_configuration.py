@@ -1,4 +1,4 @@
-"""docs/configuration.md is the settings: every key with its type and default, and no other."""
+"""docs/reference/settings.md lists every setting with its type and default, and no other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from pydantic.fields import FieldInfo
 
 from colm.models.engines.openai.wire import Failure, Told, may_pass
 from colm.models.strategies import STRATEGIES
+from colm.models.strategies.format_options import FormatOptions
 from colm.tasks.config.settings import Settings, load
 from tests.house.documents import ROOT, Row, rows, snippets
 
-CONFIGURATION = ROOT / "docs" / "configuration.md"
-STRATEGY_PAGE = ROOT / "docs" / "strategies.md"
+CONFIGURATION = ROOT / "docs" / "reference" / "settings.md"
+STRATEGY_PAGE = ROOT / "docs" / "reference" / "strategies.md"
 WORDS: dict[Any, str] = {
     str: "text", int: "integer", float: "number", bool: "boolean", Path: "folder", dict: "table",
     tuple: "list",
@@ -110,8 +111,8 @@ def test_the_page_lists_every_key_with_its_type_and_default() -> None:
 def test_the_page_says_which_statuses_are_tried_again() -> None:
     again: set[int] = set()
     for status, follows in rows(CONFIGURATION.read_text(), "status", "what follows"):
-        if follows.startswith("tried again"):
-            listed, _, never = status.partition(" but for ")
+        if follows.startswith("retried"):
+            listed, _, never = status.partition(" except ")
             first, _, last = listed.partition(" to ")
             span = range(int(first), int(last) + 1) if last else map(int, listed.split(", "))
             again |= {*span} - {int(number) for number in never.split(", ") if number}
@@ -141,7 +142,10 @@ def test_the_variables_named_are_settings() -> None:
     """Each COLM_NAME__NAME in a document is a path that settings know."""
     known = {key.replace(".", "__").upper() for key, _ in _keys(Settings)}
     pattern = re.compile(r"\bCOLM_(?!TEST_|CONFIG\b)([A-Z][A-Z_]*[A-Z])")
-    for path in (CONFIGURATION, ROOT / "README.md", ROOT / "docs" / "operations.md"):
+    guides = [
+        path for folder in ("how-to", "tutorial") for path in (ROOT / "docs" / folder).iterdir()
+    ]
+    for path in (CONFIGURATION, ROOT / "README.md", *guides):
         for variable in pattern.findall(path.read_text()):
             generic = re.sub(r"^(CLIENTS|SERVERS)__[A-Z]+__", r"\1__NAME__", variable)
             strategy = re.fullmatch(r"STRATEGIES__([A-Z]+)__(\w+)", variable)
@@ -157,11 +161,19 @@ def test_the_strategies_page_lists_every_option_with_its_default(strategy: str) 
     text = STRATEGY_PAGE.read_text()
     section = re.search(rf"^## `{strategy}`\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
     assert section is not None
-    table = {
-        cells[0].strip("`"): cells[2] for cells in rows(section[1], "option", "type", "default")
-    }
+    table = _options(section[1])
     fields = STRATEGIES[strategy].options.model_fields
+    if issubclass(STRATEGIES[strategy].options, FormatOptions):
+        shared = _options(text.partition("\n## Answer format\n")[2].partition("\n## ")[0])
+        assert set(shared) == set(FormatOptions.model_fields)
+        assert not set(shared) & set(table)
+        table |= shared
     assert set(table) == set(fields)
     for name, field in fields.items():
         if field.default is not None:
             assert table[name] == f"`{_plain(field.default)}`"
+
+
+def _options(text: str) -> dict[str, str]:
+    """Default of each option of the tables in `text`."""
+    return {cells[0].strip("`"): cells[2] for cells in rows(text, "option", "type", "default")}

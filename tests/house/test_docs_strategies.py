@@ -1,4 +1,4 @@
-"""docs/strategies.md says of every strategy who is asked what, and what a question is given."""
+"""docs/reference/strategies.md: every strategy, its calls, the words added to a question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from colm.models.prompts.answer_format import HINTS
 from colm.models.strategies import STRATEGIES
 from tests.house.documents import ROOT, rows
 
-PAGE = (ROOT / "docs" / "strategies.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "strategies.md").read_text()
 
 
 def test_the_first_table_lists_every_strategy_and_no_other() -> None:

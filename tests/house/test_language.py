@@ -20,6 +20,10 @@ FORMER_TERMS = (
     r"Clockwork|PlainHeart|SlowLink|WaitingLine|KeptPrefixes|SlotCache|Tickets|Allowance\b|"
     r"patiently|turn_away|take_back_unacked|hold_alone|run_together|told_of|glancing"
 )
+#: Fields of messages, stored JSON documents and columns keep their names.
+WIRE_NAMES = {
+    "models/sandbox/protocol.py": {"kept"},  # CheckReport, stored as the text of a completion
+}
 SUBJECTLESS = re.compile(r"(What|Who|Whoever|Whom|Whose|Those|That which)\b")
 FOLDERS = (*FLOORS, "benchmarks", "examples")
 
@@ -52,7 +56,7 @@ def test_names_are_nouns_of_the_field(folder: str) -> None:
         f"{name(path)}:{line} {identifier}"
         for path in python_files(folder)
         for line, identifier in _bindings(ast.parse(path.read_text()))
-        if identifier in BANNED_NAMES
+        if identifier in BANNED_NAMES - WIRE_NAMES.get(name(path), set())
     ]
     assert banned == []
 

@@ -153,6 +153,11 @@ class Site:
         assert ended == status, f"{arguments}: {out}\n{err}"
         return out if status == 0 else err
 
+    def status_and_output(self, *arguments: str, timeout: float = 90) -> tuple[int, str]:
+        """Run `colm ARGUMENTS...` to its end, well or not; its exit status and standard output."""
+        status, out, _ = self._run(run_colm, arguments, timeout)
+        return status, out
+
     def python(self, code: str, timeout: float = 90) -> Any:
         """Run `code` as a caller's own process; what it prints last, read as JSON."""
         status, out, err = self._run(run_code, code, timeout)
@@ -205,7 +210,7 @@ class Site:
     def life(self, query_id: str) -> Any:
         """The whole recorded life of a query, as `colm show --json` has it."""
         with self.record() as engine:
-            found = history.query_life(engine, query_id)
+            found = history.query_history(engine, query_id)
         assert found is not None, f"no query {query_id}\n{self.logs()}"
         return as_json_has_it(found)
 

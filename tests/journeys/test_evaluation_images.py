@@ -10,7 +10,7 @@ from colm.db.runs.units import units_of
 from tests.journeys.site import Site
 from tests.unit.engines_seeing import picture
 
-FAULTS = [("missing.png", "cannot be read")] * 2 + [("short.png", "is damaged or cut short")] * 2
+FAULTS = [("missing.png", "cannot be read")] * 2 + [("short.png", "is damaged or truncated")] * 2
 CONFIG = """
 [data]
 source = "signs.jsonl"

@@ -28,7 +28,7 @@ def test_a_message_of_an_unknown_task_kills_no_coordinator(site: Site) -> None:
     site.python(
         PUBLISH
         + "publish(app, 'colm.nonsense', topology().submissions(), task_id='x' * 8,"
-        + " kwargs={}, shown={}, routing_key='draft.ada')\nprint(json.dumps(None))"
+        + " kwargs={}, summary={}, routing_key='draft.ada')\nprint(json.dumps(None))"
     )
 
     assert site.ask("After?", {"rounds": 1})["status"] == "answered"

@@ -52,7 +52,7 @@ def test_a_poisonous_step_is_given_up_and_its_batch_mates_all_succeed(site: Site
     assert [life["entries"][-1]["what"]["status"] for life in innocent] == ["answered"] * INNOCENT
     end = poison["entries"][-1]["what"]
     assert end["status"] == "failed"
-    assert "Poison: its worker died: it came back 3 times" in end["reason"]
+    assert "Poison: its worker died: it was redelivered 3 times" in end["reason"]
     assert "run alone once (by client-ada." in end["reason"]
     assert client.deaths == 3  # twice in company, once alone
 

@@ -100,10 +100,10 @@ def _send_garbage(site: Site) -> None:
         "from colm.tasks import app\n"
         "from colm.tasks.broker.publish import publish, topology\n"
         f"publish(app, 'colm.submit', topology().submissions(), task_id='garbage-0001',"
-        f" kwargs={{'submission': {{'worker': '{GARBAGE}'}}}}, shown={{}},"
+        f" kwargs={{'submission': {{'worker': '{GARBAGE}'}}}}, summary={{}},"
         " routing_key='draft.ada')\n"
         f"publish(app, 'colm.nonsense', topology().submissions(), task_id='garbage-0002',"
-        f" kwargs={{'x': '{GARBAGE}'}}, shown={{}}, routing_key='draft.ada')\n"
+        f" kwargs={{'x': '{GARBAGE}'}}, summary={{}}, routing_key='draft.ada')\n"
         "print(json.dumps(None))"
     )
 

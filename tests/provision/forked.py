@@ -44,6 +44,8 @@ class ForkedProcess:
         stderr: Path,
     ) -> None:
         self.args = arguments
+        for log in (stdout, stderr):
+            log.touch(0o600)  # whoever reads it at once finds it
         self._process = _server().Process(
             target=_begin, args=(body, arguments, dict(env), cwd, stdout, stderr)
         )

@@ -16,7 +16,7 @@ from amqp.exceptions import PreconditionFailed
 from kombu import Connection
 
 from colm.models.errors import ColmError
-from colm.tasks.broker.connection import QUEUE_LIMIT, undeclarable
+from colm.tasks.broker.connection import QUEUE_LIMIT, declare_hint
 from colm.tasks.broker.topology import Topology, declare
 from colm.tasks.config.settings import BrokerLimits, Settings
 from colm.workers.doctor import broker as checks_broker
@@ -78,14 +78,14 @@ def test_a_limit_on_queues_is_no_reason_to_delete_any(rabbitmq_url: str, api: Ma
     topology = Topology(limits=BrokerLimits(), clients=("ada",), servers=("main",))
     with Connection(rabbitmq_url) as connection, pytest.raises(PreconditionFailed) as caught:
         declare(connection.default_channel, topology.everything())
-    assert undeclarable(caught.value) == QUEUE_LIMIT
+    assert declare_hint(caught.value) == QUEUE_LIMIT
     limit(api, "vhost", api.vhost, max_queues=-1)
     other = Topology(limits=BrokerLimits(delivery_limit=9), clients=("ada",), servers=("main",))
     with Connection(rabbitmq_url) as connection:
         declare(connection.default_channel, topology.everything())
         with pytest.raises(PreconditionFailed) as caught:
             declare(connection.default_channel, other.everything())
-    assert undeclarable(caught.value).startswith("a queue exists with other arguments")
+    assert declare_hint(caught.value).startswith("a queue exists with other arguments")
 
 
 def test_doctor_finds_limits_that_are_too_low_and_no_others(api: Management) -> None:

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from colm.db.connection import autocommit, connect, snapshot, transaction
+from colm.db.connection_pooler import pool_mode
 from colm.db.errors import translated
-from colm.db.pooler import pooling
 from colm.db.reads.answers import answer_of
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
+from colm.models.backoff import Backoff
 from colm.models.errors import SettingsError, TransientError
 from colm.tasks.broker.retry import retry_transient
 from colm.tasks.config.settings import Settings
@@ -65,7 +66,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_with_how_to_make_one_
 ) -> None:
     url = made(encoding)
     for look in (migrate.pending, migrate.upgrade):
-        with pytest.raises(SettingsError, match=f"keeps text as {encoding}.*--encoding UTF8"):
+        with pytest.raises(SettingsError, match=f"stores text as {encoding}.*--encoding UTF8"):
             look(url)
     with pytest.raises(SettingsError, match="createdb"):
         SqlRecord(connect(url)).due(NOW, 1)
@@ -148,7 +149,7 @@ def test_a_pgbouncer_as_it_is_installed_needs_no_setting_and_keeps_our_limits(
                     for name in ("lock_timeout", "idle_in_transaction_session_timeout")
                 ]
             assert limits == ["30s", "30s"]
-        assert pooling(engine) == mode
+        assert pool_mode(engine) == mode
         migrate.upgrade(bouncer.url)
         engine.dispose()
         # Nothing of ours is left behind for whoever is lent that connection next.
@@ -159,7 +160,7 @@ def test_a_pgbouncer_as_it_is_installed_needs_no_setting_and_keeps_our_limits(
             cursor.execute("SHOW lock_timeout")
             assert cursor.fetchone() == ("0",)
     engine = connect(postgres_url)
-    assert pooling(engine) == "none"
+    assert pool_mode(engine) == "none"
     engine.dispose()
 
 
@@ -243,7 +244,7 @@ def test_after_a_failover_nobody_stays_with_the_old_primary_that_is_up_and_read_
             pauses: list[float] = []
             retry_transient(
                 lambda: record.refuse("query-0002", "Why?", "colm", "after", NOW),
-                sleep=pauses.append,
+                backoff=Backoff(first=0.1, longest=5.0, sleep=pauses.append),
             )
             assert len(pauses) <= 2
             assert answer_of(reader, "query-0002").status == "refused"

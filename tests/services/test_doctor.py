@@ -29,13 +29,8 @@ def doctor(site: IsolatedSite, *options: str, broker: str | None = None) -> dict
     site.variables["COLM_MANAGEMENT"] = site.api_url
     if broker:
         site.variables["COLM_BROKER"] = broker
-    code, findings = site.python(
-        "import json, subprocess, sys\n"
-        f"command = [sys.executable, '-m', 'workers', 'doctor', '--json', *{options!r}]\n"
-        "done = subprocess.run(command,"
-        " capture_output=True, text=True)\n"
-        "print(json.dumps([done.returncode, json.loads(done.stdout)]))"
-    )
+    code, out = site.status_and_output("doctor", "--json", *options)
+    findings = json.loads(out)
     site.variables.clear()
     assert code == any(f["grade"] == "problem" for f in findings)
     assert all(f["do"] for f in findings if f["grade"] != "ok")

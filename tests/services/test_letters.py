@@ -188,7 +188,7 @@ def test_a_dead_step_is_settled_parked_and_replayed_without_changing_its_query(
         letter["letter"]: letter for letter in json.loads(whole.colm("dead", "list", "--json"))
     }
     assert letters[step]["state"] == "parked"
-    assert letters[step]["reason"] == "rejected: a worker refused it"
+    assert letters[step]["reason"] == "rejected: a worker rejected it"
     assert (letters[step]["exchange"], letters[step]["routing_key"]) == ("colm.steps", "draft.ada")
     before = outcomes(whole.life(query))
     whole.start("client", "ada")

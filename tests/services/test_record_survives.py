@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event, make_url
 
 from colm.db.connection import connect
 from colm.db.reads.answers import answer_of
-from colm.db.reads.wait import wait_for_answer
+from colm.db.reads.completion_listener import wait_for_answer
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
 from colm.models.errors import SettingsError, TransientError

@@ -77,5 +77,5 @@ def test_an_unknown_virtual_host_is_told(rabbitmq_url: str, tmp_path: Path) -> N
 
 def test_a_missing_right_is_told(stranger: str, tmp_path: Path) -> None:
     said = told(stranger, tmp_path)
-    assert "this user has no right to that: 'colm doctor' says what it may do" in said
+    assert "this user lacks the permission: 'colm doctor' lists its permissions" in said
     assert "colm.ask" in said

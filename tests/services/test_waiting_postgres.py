@@ -13,10 +13,10 @@ import pytest
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from sqlalchemy import Engine, make_url, text
 
-from colm.db.connection import autocommit, connect, cutter
+from colm.db import notifications
+from colm.db.connection import autocommit, connect, connection_aborter
 from colm.db.reads import answers, completion_listener
-from colm.db.reads.completion_listener import wait_for_any
-from colm.db.reads.wait import wait_for_answer
+from colm.db.reads.completion_listener import wait_for_answer, wait_for_any
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
 from colm.models.errors import TransientError
@@ -101,7 +101,7 @@ def test_what_ends_while_nothing_can_be_heard_is_found(
     """As behind a pooler that gives each transaction another connection."""
     monkeypatch.setattr(completion_listener, "RECHECK_S", 600.0)
     monkeypatch.setattr(completion_listener, "ECHO_S", 0.1)
-    monkeypatch.setattr(completion_listener.CompletionListener, "_hear", lambda *_: set())
+    monkeypatch.setattr(notifications, "receive", lambda *_: set())
     with ThreadPoolExecutor(1) as callers:
         found = callers.submit(wait_for_any, engine, [ID], 600)
         time.sleep(0.3)
@@ -175,7 +175,7 @@ def test_a_timeout_is_kept_while_the_host_takes_bytes_and_answers_nothing(
 
 def test_a_thread_that_waits_for_a_silent_host_is_freed(postgres_url: str) -> None:
     engine = connect(postgres_url)
-    cut = cutter(engine)
+    cut = connection_aborter(engine)
 
     def hang() -> None:
         with autocommit(engine) as connection:

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from colm.tasks.broker import sending
 from colm.tasks.broker.publish import topology
 from colm.tasks.config.settings import settings
 
@@ -17,6 +18,12 @@ hypothesis.settings.register_profile("unit", max_examples=60, deadline=None, dat
 hypothesis.settings.load_profile("unit")
 
 SetEnvironment = Callable[..., None]
+
+
+@pytest.fixture
+def reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers connect to no broker before they publish."""
+    monkeypatch.setattr(sending, "connect", lambda _producer: True)
 
 
 @pytest.fixture

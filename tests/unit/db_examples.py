@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from colm.db.connection import connect
-from colm.db.reads.history import History, query_life
+from colm.db.reads.history import History, query_history
 from colm.db.record.store import SqlRecord
+from colm.models.dead_letter import DeadLetter
 from colm.models.messages import (
     Act,
     Answer,
@@ -140,18 +141,10 @@ def finishing(query_id: str = "query-0001", **changes: object) -> Finish:
     return Finish(answer=an_answer(query_id, **changes), decisions=(a_decision("chosen"),))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Letter:
-    """A dead letter as far as the record can see."""
-
-    message_id: str
-    at: datetime = NOW
-    task: str = "colm.draft"
-    queue: str = "colm.draft.alice"
-    reason: str = "delivery_limit"
-    body: str = field(default=ANY_TEXT)
-    query_id: str | None = None
-    step_id: str | None = None
+def dead_letter(message_id: str, **changes: Any) -> DeadLetter:
+    fields: dict[str, Any] = {"task": "colm.draft", "queue": "colm.draft.alice", "at": NOW}
+    fields |= {"reason": "delivery_limit", "body": ANY_TEXT}
+    return DeadLetter(message_id=message_id, **(fields | changes))
 
 
 def record_whole_life(record: SqlRecord, query_id: str = "query-0001") -> None:
@@ -172,12 +165,12 @@ def record_whole_life(record: SqlRecord, query_id: str = "query-0001") -> None:
         life.add_outcome(bob, completed("too late"))
         life.add_outcome(refine, failed())
         life.apply(finishing(query_id), LATER)
-    letter = Letter(message_id=f"letter of {query_id}", query_id=query_id, step_id=bob.step_id)
+    letter = dead_letter(f"letter of {query_id}", query_id=query_id, step_id=bob.step_id)
     record.add_dead_letter(letter)
 
 
 def history(engine: Engine, query_id: str = "query-0001") -> History:
-    found = query_life(engine, query_id)
+    found = query_history(engine, query_id)
     assert found is not None
     return found
 

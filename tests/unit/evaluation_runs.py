@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from colm.evaluation.stats.cope_thresholds import Point
-from colm.evaluation.stats.costs import Price
+from colm.evaluation.stats.cope_thresholds import ThresholdPoint
+from colm.evaluation.stats.costs import TokenPrice
 from colm.evaluation.stats.run_data import ClientTexts, EntryData, ExampleData, RunData, UnitData
 from colm.models.messages import Act, Role, Spent
 
@@ -58,12 +58,12 @@ def simulated(
         units=tuple(units),
         baselines=("server", "ada"),
         planned=len(units) + 10,
-        prices={"main": Price(input=0.5, output=1.5)},
-        bad_rows=(("data.jsonl:7", "it is no JSON: Expecting value"),),
+        prices={"main": TokenPrice(input=0.5, output=1.5)},
+        bad_rows=(("data.jsonl:7", "it is not JSON: Expecting value"),),
         steps_asked=len(units) * 4,
         steps_generated=len(units) * 3,
         tokens_saved=12_345,
-        surfaces={"cope": tuple(_points())},
+        threshold_sweeps={"cope": tuple(_points())},
     )
 
 
@@ -125,9 +125,9 @@ def _ledger(rng: random.Random, entry: EntryData) -> list[Spent]:
     ]
 
 
-def _points() -> list[Point]:
+def _points() -> list[ThresholdPoint]:
     return [
-        Point(
+        ThresholdPoint(
             t1=t1,
             t2=t2,
             n=n,

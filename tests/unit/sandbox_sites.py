@@ -72,7 +72,9 @@ class Site:
         )
         assert done.returncode == 0, done.stderr
         fields = json.loads(done.stdout)
-        return Verdict(**fields | {"kept": tuple(fields["kept"]), "lost": tuple(fields["lost"])})
+        return Verdict(
+            **fields | {"protections": tuple(fields["protections"]), "lost": tuple(fields["lost"])}
+        )
 
 
 SITES = [

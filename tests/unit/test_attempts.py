@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from colm.models.redelivery import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS,
     AttemptKind,
     AttemptLimits,
     Fail,
@@ -46,17 +46,17 @@ def test_a_step_is_asked_again_first_in_company_then_alone(letters: str, expecte
 def test_only_a_step_that_came_back_from_a_run_alone_is_given_up() -> None:
     found = decide_redelivery(tried("rrar"), LIMITS)
     assert isinstance(found, Fail)
-    assert "came back 3 times" in found.reason
+    assert "was redelivered 3 times" in found.reason
     assert "run alone once (by worker-2)" in found.reason
     assert decide_redelivery(tried("rrar"), TWICE_ALONE) == Retry(isolated=True)
     assert isinstance(decide_redelivery(tried("rrarar"), TWICE_ALONE), Fail)
 
 
 def test_a_step_that_comes_back_for_ever_is_given_up_in_the_end() -> None:
-    last = MOST_ATTEMPTS - 1
+    last = MAX_ATTEMPTS - 1
     assert decide_redelivery(tried("r" * last), LIMITS) == Retry(isolated=True)
-    assert isinstance(decide_redelivery(tried("r" * MOST_ATTEMPTS), LIMITS), Fail)
-    assert isinstance(decide_redelivery(tried("a" * MOST_ATTEMPTS), LIMITS), Fail)
+    assert isinstance(decide_redelivery(tried("r" * MAX_ATTEMPTS), LIMITS), Fail)
+    assert isinstance(decide_redelivery(tried("a" * MAX_ATTEMPTS), LIMITS), Fail)
 
 
 def test_every_way_of_dying_comes_to_an_end() -> None:

@@ -12,14 +12,14 @@ from sqlalchemy import delete, insert, text
 
 from benchmarks.tampering import Case, prepared, try_all
 from benchmarks.tampering_work import (
+    CHECKPOINTED,
     ERASED,
     FRESH,
     PURGED,
-    SEALED,
     all_tamperings,
     behind_our_back,
 )
-from colm.db.audit.export import bundle_findings, export
+from colm.db.audit.export import check_export, export
 from colm.db.audit.verify_all import check_query
 from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
@@ -53,14 +53,14 @@ class AuditContract:
         tried = list(try_all(case, list(all_tamperings())))
         assert len(tried) > 100
         assert [one for one in tried if one.promised and not one.found] == []
-        # What is not promised is said not to be: should it be found now, say so in docs/audit.md.
+        # A stated limit of the audit: if it is detected now, change docs/explanation/audit.md.
         assert [one for one in tried if not one.promised and one.found] == []
 
     def test_a_record_left_alone_verifies_and_is_counted(self, case: Case) -> None:
         found = case.verify()
         assert found.findings == ()
-        assert (found.queries, found.tombstones, found.seals) == (5, 1, 2)
-        assert (found.unchained, found.unsealed) == (0, 1)
+        assert (found.queries, found.tombstones, found.checkpoints) == (5, 1, 2)
+        assert (found.unchained, found.uncovered) == (0, 1)
 
     def test_a_query_recorded_before_hashes_is_unchained_and_no_finding(self, case: Case) -> None:
         with behind_our_back(case.engine) as connection:
@@ -78,9 +78,9 @@ class AuditContract:
     def test_a_changed_text_names_table_row_and_column(self, case: Case) -> None:
         with behind_our_back(case.engine) as connection:
             changed = text("UPDATE outcomes SET text = 'no' WHERE query_id = :id AND seq = 7")
-            assert connection.execute(changed, {"id": SEALED}).rowcount == 1
+            assert connection.execute(changed, {"id": CHECKPOINTED}).rowcount == 1
         assert self.told(case) == ["query-0001 outcomes seq 7 text was changed"]
-        assert len(check_query(case.engine, SEALED, case.trust).findings) == 1
+        assert len(check_query(case.engine, CHECKPOINTED, case.trust).findings) == 1
         assert check_query(case.engine, ERASED, case.trust).findings == ()
 
     def test_a_missing_trigger_and_a_standing_permit_are_findings(self, case: Case) -> None:
@@ -91,7 +91,7 @@ class AuditContract:
             connection.execute(insert(permits), {"operation": "purge"})
         assert self.told(case) == [
             f"- steps all the trigger {name} is missing or disabled: rows can be changed unnoticed",
-            "- permits purge is permitted to everybody: delete this row",
+            "- permits purge permits the operation to every transaction: delete this row",
         ]
 
     def test_rows_without_their_query_are_found(self, case: Case) -> None:
@@ -100,7 +100,7 @@ class AuditContract:
             connection.execute(delete(tables.queries).where(gone))
         assert "query-0004 queries seq 1 is missing" in self.told(case)
 
-    def test_a_seal_by_another_key_is_found_by_whoever_knows_the_right_one(
+    def test_a_checkpoint_by_another_key_is_found_by_whoever_knows_the_right_one(
         self, case: Case, tmp_path: Path
     ) -> None:
         other = keys.create(tmp_path / "other.key")
@@ -110,38 +110,38 @@ class AuditContract:
         unknowing = Trust(check=keys.check)
         assert check_query(case.engine, PURGED, unknowing).findings == ()
 
-    def test_a_bundle_verifies_without_the_database(self, case: Case, key: SiteKey) -> None:
-        for query_id, seals in ((SEALED, 1), (ERASED, 2), (FRESH, 0)):
-            bundle = json.loads(json.dumps(export(case.engine, query_id, key, LATER)))
-            remains, found = bundle_findings(bundle, case.trust)
+    def test_an_export_verifies_without_the_database(self, case: Case, key: SiteKey) -> None:
+        for query_id, checkpoints in ((CHECKPOINTED, 1), (ERASED, 2), (FRESH, 0)):
+            document = json.loads(json.dumps(export(case.engine, query_id, key, LATER)))
+            remains, found = check_export(document, case.trust)
             assert found == []
-            assert (remains.query_id, len(remains.sealed)) == (query_id, seals)
+            assert (remains.query_id, len(remains.checkpoints)) == (query_id, checkpoints)
         with pytest.raises(UnknownQuery):
             export(case.engine, "query-9999", key, LATER)
 
-    def test_whatever_is_changed_in_a_bundle_is_found(self, case: Case, key: SiteKey) -> None:
-        bundle = export(case.engine, SEALED, key, LATER)
-        for path in leaves(bundle):
-            changed = json.loads(json.dumps(bundle))
+    def test_whatever_is_changed_in_an_export_is_found(self, case: Case, key: SiteKey) -> None:
+        document = export(case.engine, CHECKPOINTED, key, LATER)
+        for path in leaves(document):
+            changed = json.loads(json.dumps(document))
             change(changed, path)
             try:
-                _, found = bundle_findings(changed, case.trust)
+                _, found = check_export(changed, case.trust)
             except BadMessage:
                 continue
             assert found, path
 
-    def test_a_bundle_signed_anew_does_not_pass_for_what_was_sealed(
+    def test_an_export_signed_anew_does_not_pass_for_what_was_signed(
         self, case: Case, tmp_path: Path
     ) -> None:
         with behind_our_back(case.engine) as connection:
             changed = text("UPDATE steps SET lane = 'overnight' WHERE query_id = :id")
-            connection.execute(changed, {"id": SEALED})
+            connection.execute(changed, {"id": CHECKPOINTED})
         other = keys.create(tmp_path / "other.key")
-        bundle = export(case.engine, SEALED, other, LATER)
-        _, found = bundle_findings(bundle, Trust(check=keys.check))
+        document = export(case.engine, CHECKPOINTED, other, LATER)
+        _, found = check_export(document, Trust(check=keys.check))
         assert {f.table for f in found} == {"steps"}
-        _, found = bundle_findings(bundle, case.trust)
-        assert "bundle" in {f.table for f in found}
+        _, found = check_export(document, case.trust)
+        assert "export" in {f.table for f in found}
 
 
 def leaves(document: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -197,13 +197,13 @@ def test_a_document_too_deep_to_read_is_a_finding(sqlite_url: str) -> None:
     found = check_query(engine, "query-0001", Trust(check=keys.check)).findings
     assert [f.query_id for f in found][:1] == ["query-0001"]
     with pytest.raises(BadMessage):
-        bundle_findings(
+        check_export(
             {"format": "colm audit bundle 1", "rows": json.loads(deep)},
             Trust(check=keys.check),
         )
 
 
-@pytest.mark.parametrize("bundle", [None, [], {}, {"format": "colm audit bundle 1"}, "bundle"])
-def test_what_is_no_bundle_is_said_to_be_none(bundle: object) -> None:
+@pytest.mark.parametrize("document", [None, [], {}, {"format": "colm audit bundle 1"}, "bundle"])
+def test_a_document_of_another_format_is_refused(document: object) -> None:
     with pytest.raises(BadMessage, match=r"no 'colm audit bundle 1'|damaged"):
-        bundle_findings(bundle, Trust(check=keys.check))
+        check_export(document, Trust(check=keys.check))

@@ -12,14 +12,14 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from benchmarks.tampering_work import behind_our_back
-from colm.db.audit.seals import count_unsealed
+from colm.db.audit.checkpoints import count_uncovered
 from colm.db.connection import connect
 from colm.db.reads.answers import answer_of
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from colm.models.errors import CallerError, SettingsError
+from colm.workers.audit import checkpoints as audit
 from colm.workers.audit import keys
-from colm.workers.audit import sealing as audit
 from colm.workers.audit.retention import age
 from colm.workers.cli import main
 from tests.unit.conftest import SetEnvironment
@@ -59,21 +59,21 @@ def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     assert keys.parse_public(public) == public
     key_file(tmp_path).chmod(0o640)
     with pytest.raises(SettingsError, match="others may read the key"):
-        run("audit", "seal")
+        run("audit", "checkpoint")
 
 
-def test_without_a_key_nothing_can_be_sealed_or_exported(engine: Engine, tmp_path: Path) -> None:
-    for command in (("seal",), ("export", QUERY, "-o", str(tmp_path / "bundle"))):
+def test_without_a_key_nothing_can_be_signed_or_exported(engine: Engine, tmp_path: Path) -> None:
+    for command in (("checkpoint",), ("export", QUERY, "-o", str(tmp_path / "export"))):
         with pytest.raises(SettingsError, match="make one with 'colm audit key'"):
             run("audit", *command)
-    assert count_unsealed(engine) == 1
+    assert count_uncovered(engine) == 1
 
 
-def test_seal_verify_and_find_what_was_changed(engine: Engine) -> None:
+def test_checkpoint_verify_and_find_what_was_changed(engine: Engine) -> None:
     run("audit", "key")
-    assert run("audit", "seal")[1].startswith("seal 1 covers 1 queries")
-    assert "nothing to seal" in run("audit", "seal")[1]
-    assert count_unsealed(engine) == 0
+    assert run("audit", "checkpoint")[1].startswith("checkpoint 1 covers 1 queries")
+    assert "no checkpoint recorded" in run("audit", "checkpoint")[1]
+    assert count_uncovered(engine) == 0
     for way in ("--all", QUERY):
         code, out = run("audit", "verify", way)
         assert (code, "as recorded: 1 queries, 15 rows" in out) == (0, True)
@@ -92,42 +92,42 @@ def test_verify_wants_one_thing_to_look_at() -> None:
     assert run("audit", "verify", QUERY, "--all")[0] == 2
 
 
-def test_a_seal_that_was_made_here_cannot_be_taken_away(engine: Engine) -> None:
+def test_a_checkpoint_that_was_made_here_cannot_be_taken_away(engine: Engine) -> None:
     run("audit", "key")
-    run("audit", "seal")
+    run("audit", "checkpoint")
     with behind_our_back(engine) as connection:
         for table in ("sealed", "seals"):
             connection.execute(text(f"DELETE FROM {table}"))
     code, out = run("audit", "verify", "--all")
-    assert (code, "seals, seal 1: is missing; it was made here" in out) == (1, True)
+    assert (code, "seals, checkpoint 1: is missing; it was signed here" in out) == (1, True)
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_bundle_verifies_where_there_is_no_database(
+def test_an_export_verifies_where_there_is_no_database(
     tmp_path: Path, environment: SetEnvironment
 ) -> None:
     public = run("audit", "key")[1].split()[-1]
-    run("audit", "seal")
-    bundle = tmp_path / "bundle.json"
-    assert run("audit", "export", QUERY, "-o", str(bundle))[0] == 0
+    run("audit", "checkpoint")
+    document = tmp_path / "export.json"
+    assert run("audit", "export", QUERY, "-o", str(document))[0] == 0
     environment(COLM_DATABASE="sqlite:////nowhere/at/all", COLM_HOME=str(tmp_path / "elsewhere"))
-    code, out = run("audit", "verify", "--bundle", str(bundle), "--key", public)
-    assert (code, "as recorded: 1 queries, 15 rows, 1 seals" in out) == (0, True)
+    code, out = run("audit", "verify", "--export", str(document), "--key", public)
+    assert (code, "as recorded: 1 queries, 15 rows, 1 checkpoints" in out) == (0, True)
     other = keys.create(tmp_path / "other").key
-    code, out = run("audit", "verify", "--bundle", str(bundle), "--key", other)
+    code, out = run("audit", "verify", "--export", str(document), "--key", other)
     assert (code, "which is not the site's key" in out) == (1, True)
-    bundle.write_text(bundle.read_text().replace("worker-1", "worker-2"))
-    assert run("audit", "verify", "--bundle", str(bundle))[0] == 1
+    document.write_text(document.read_text().replace("worker-1", "worker-2"))
+    assert run("audit", "verify", "--export", str(document))[0] == 1
 
 
 def test_an_erased_query_is_shown_as_erased_and_still_verifies(engine: Engine) -> None:
     run("audit", "key")
-    run("audit", "seal")
+    run("audit", "checkpoint")
     told = ("erase", QUERY, "--by", "its caller", "--reason", "asked on 1 March")
     assert "erased the texts of 1 queries, in 12 rows" in run(*told)[1]
     assert "erased the texts of 0 queries" in run(*told)[1]
     code, out = run("audit", "verify", "--all")
-    assert (code, "unsealed: 1" in out) == (0, True)
+    assert (code, "uncovered: 1" in out) == (0, True)
     code, out = run("show", QUERY, "--prompts")
     assert code == 0
     assert "its caller" in out
@@ -137,7 +137,7 @@ def test_an_erased_query_is_shown_as_erased_and_still_verifies(engine: Engine) -
     assert found.question == "[erased]"
     assert found.answer is not None
     assert (found.answer.answer, found.answer.status) == ("[erased]", "answered")
-    history = query_life(engine, QUERY)
+    history = query_history(engine, QUERY)
     assert history is not None
     assert {letter.body for letter in history.dead_letters} == {"[erased]"}
 
@@ -189,37 +189,39 @@ def test_a_purge_leaves_a_tombstone_and_what_is_younger(engine: Engine) -> None:
     assert answer_of(engine, QUERY).status == "unknown"
     assert answer_of(engine, "query-0006").status == "open"
     code, out = run("audit", "verify", "--all")
-    assert (code, "1 queries, 1 rows, 5 tombstones, 1 seals" in out) == (0, True)
+    assert (code, "1 queries, 1 rows, 5 tombstones, 1 checkpoints" in out) == (0, True)
     assert run("audit", "verify", QUERY)[0] == 0
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM dispatches")) == 0
         assert connection.scalar(text("SELECT count(*) FROM dead_letters")) == 0
 
 
-def test_a_sealed_record_is_not_purged_or_erased_without_its_key(
+def test_a_record_with_checkpoints_is_not_purged_or_erased_without_its_key(
     engine: Engine, tmp_path: Path
 ) -> None:
     run("audit", "key")
-    run("audit", "seal")
+    run("audit", "checkpoint")
     key_file(tmp_path).rename(tmp_path / "taken")
-    with pytest.raises(CallerError, match="must be signed with the key that sealed it"):
+    with pytest.raises(CallerError, match="must be signed with the key that signed them"):
         run("purge", "--older-than", "0m")
-    with pytest.raises(CallerError, match="must be signed with the key that sealed it"):
+    with pytest.raises(CallerError, match="must be signed with the key that signed them"):
         run("erase", QUERY, "--by", "me", "--reason", "asked")
     assert answer_of(engine, QUERY).question == f"Why? {ANY_TEXT}"
 
 
-def test_a_coordinator_seals_by_itself_only_with_a_key(engine: Engine, tmp_path: Path) -> None:
+def test_a_coordinator_signs_checkpoints_by_itself_only_with_a_key(
+    engine: Engine, tmp_path: Path
+) -> None:
     from colm.tasks.config.settings import settings
 
-    assert audit.sealer(settings(), engine) is None
+    assert audit.start_checkpoints(settings(), engine) is None
     key = keys.create(key_file(tmp_path))
-    sealing = audit.Sealer(engine, key, minutes=0.0005)
+    thread = audit.CheckpointThread(engine, key, minutes=0.0005)
     until = datetime.now(UTC) + timedelta(seconds=20)
-    while count_unsealed(engine) and datetime.now(UTC) < until:
+    while count_uncovered(engine) and datetime.now(UTC) < until:
         pass
-    sealing.close()
-    assert count_unsealed(engine) == 0
+    thread.close()
+    assert count_uncovered(engine) == 0
     assert keys.latest(key.path) is not None
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from colm.db.audit.checkpoints import write_checkpoint
 from colm.db.audit.erase import erase
-from colm.db.audit.seals import seal_ended
-from colm.db.audit.verify_all import Checked, check_everything
+from colm.db.audit.verify_all import AuditResult, check_everything
 from colm.db.connection import connect, transaction
 from colm.db.integrity.signatures import Trust
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from colm.db.schema import migrate
 from colm.workers.audit import keys
@@ -44,26 +44,26 @@ class UpgradedContract:
 
     def test_old_rows_are_unchained_and_new_ones_begin_a_chain(self, engine: Engine) -> None:
         trust = Trust(check=keys.check)
-        found = sum(check_everything(engine, trust), Checked())
+        found = sum(check_everything(engine, trust), AuditResult())
         assert (found.findings, found.queries, found.unchained) == ((), 1, 1)
         with SqlRecord(engine).open(QUERY) as life:
             assert life.add_outcome(a_step(), completed()) == "late"
-        found = sum(check_everything(engine, trust), Checked())
+        found = sum(check_everything(engine, trust), AuditResult())
         assert (found.findings, found.rows) == ((), 4)
         with transaction(engine) as connection:
             heads = "SELECT o.hash, p.head FROM outcomes o, progress p"
             hash, head = connection.execute(text(heads)).one()
         assert hash == head != None  # noqa: E711  # both are there
 
-    def test_an_old_query_can_be_sealed_and_erased(self, engine: Engine, tmp_path: Path) -> None:
+    def test_an_old_query_can_be_covered_and_erased(self, engine: Engine, tmp_path: Path) -> None:
         key = keys.create(tmp_path / "audit.key")
-        seal = seal_ended(engine, key, LATER)
-        assert seal is not None
-        assert seal.queries == 1
+        checkpoint = write_checkpoint(engine, key, LATER)
+        assert checkpoint is not None
+        assert checkpoint.queries == 1
         assert erase(engine, QUERY, asked_by="me", reason="asked", now=LATER, signer=key) == 3
         trust = Trust(check=keys.check, keys=frozenset({key.key}))
-        assert sum(check_everything(engine, trust), Checked()).findings == ()
-        life = query_life(engine, QUERY)
+        assert sum(check_everything(engine, trust), AuditResult()).findings == ()
+        life = query_history(engine, QUERY)
         assert life is not None
         assert "[erased]" in str(life.entries)
 

@@ -31,7 +31,7 @@ def a_work(*questions: Question, rounds: int = 2) -> Work:
 
 def reply_to(messages: Sequence[Turn], selection: str) -> str:
     """A text that tells one prompt from another; names where names are asked for."""
-    if messages[-1].content.endswith("advisers best placed to answer it."):
+    if messages[-1].content.endswith("advisers who can answer it best."):
         return selection
     return f"reply {derive_seed(*(turn.content for turn in messages))}"
 

@@ -13,7 +13,7 @@ from colm.models.cancellation import Cancel
 from colm.models.errors import BadMessage, InvalidAsk
 from colm.tasks import cancel, dependencies
 from colm.tasks.broker.publish import topology
-from colm.tasks.cancellation import carry_out
+from colm.tasks.cancellation import cancel_or_refuse
 from colm.tasks.celery_app import app
 from colm.workers.coordinator.cancellations import ControlReader, read_cancel
 from colm.workers.coordinator.coordinator import Coordinator
@@ -28,7 +28,10 @@ def nothing_installed(environment: SetEnvironment, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def sent(
+    reachable: None,  # noqa: ARG001 - a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(app, "send_task", lambda name, **o: sent.append({"name": name, **o}))
     return sent
@@ -94,7 +97,7 @@ def test_a_question_that_comes_while_it_is_cancelled_is_cancelled(
 
     monkeypatch.setattr(site.record, "refuse", asked_before)
     wanted = Cancel(query_id=ID, reason="enough")
-    assert carry_out(site.coordinator, wanted) == "cancelled"
+    assert cancel_or_refuse(site.coordinator, wanted) == "cancelled"
     assert site.answers[0].reason == "cancelled: enough"
 
 
@@ -108,7 +111,7 @@ def message(body: Any, content_type: str = "application/json") -> Message:
 
 def test_a_message_is_read_as_it_was_sent() -> None:
     found = read_cancel(message([[], {"query_id": ID, "reason": "why", "by": "eve"}, {}]))
-    assert found.told == "cancelled by eve: why"
+    assert found.failure == "cancelled by eve: why"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from colm.models.messages import AskRequest
 from colm.models.strategies import STRATEGIES
 from colm.tasks import app, cancel, evaluate
 from colm.tasks import ask as the_task
-from colm.tasks.celery_canvas import CELERYS
+from colm.tasks.celery_canvas import CELERY_OPTIONS
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import QUESTION
 
@@ -37,7 +37,11 @@ RUN = {"data": {"source": "questions.jsonl"}, "entries": [{"name": "alone"}]}
 
 
 @pytest.fixture
-def sent(environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def sent(
+    environment: SetEnvironment,
+    reachable: None,  # noqa: ARG001 - a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[dict[str, Any]]:
     """What CoLM's app, and any other, hands to Celery to be published."""
     environment(COLM_BROKER="amqp://host/colm", COLM_DATABASE="sqlite:///unused.db")
     sent: list[dict[str, Any]] = []
@@ -147,19 +151,19 @@ def test_a_question_can_be_sent_in_each_of_these_ways(
         ("eta", "2030-01-01", "starts at once"),
         ("expires", 5, "deadline"),
         ("time_limit", 5, "deadline"),
-        ("queue", "celery", "its queue is the site's"),
-        ("routing_key", "x", "its queue is the site's"),
-        ("exchange", "x", "its queue is the site's"),
-        ("connection", object(), "its queue is the site's"),
-        ("serializer", "pickle", "its message has one form"),
-        ("compression", "zlib", "its message has one form"),
-        ("headers", {"a": 1}, "its message has one form"),
-        ("shadow", "x", "its message has one form"),
-        ("argsrepr", "x", "its message has one form"),
-        ("stamped_headers", ["x"], "its message has one form"),
+        ("queue", "celery", "its queue is fixed by the site"),
+        ("routing_key", "x", "its queue is fixed by the site"),
+        ("exchange", "x", "its queue is fixed by the site"),
+        ("connection", object(), "its queue is fixed by the site"),
+        ("serializer", "pickle", "the form of its message is fixed"),
+        ("compression", "zlib", "the form of its message is fixed"),
+        ("headers", {"a": 1}, "the form of its message is fixed"),
+        ("shadow", "x", "the form of its message is fixed"),
+        ("argsrepr", "x", "the form of its message is fixed"),
+        ("stamped_headers", ["x"], "the form of its message is fixed"),
         ("priority", 9, "lane='overnight'"),
         ("ignore_result", True, "its result is recorded in any case"),
-        ("retry_policy", {"max_retries": 1}, "sent again for some seconds"),
+        ("retry_policy", {"max_retries": 1}, "retries of its publish are fixed"),
         ("replaced_task_nesting", 1, "cannot replace a task"),
         ("surprise", 1, "Celery has no such option"),
     ],
@@ -285,7 +289,7 @@ def test_nothing_is_eager(sent: list[dict[str, Any]], monkeypatch: pytest.Monkey
 def test_an_id_names_one_question(sent: list[dict[str, Any]]) -> None:
     for _ in range(2):
         ask.apply_async((QUESTION,), {"rounds": 2}, task_id="one-question")
-    with pytest.raises(InvalidAsk, match="asked something else as 'one-question'"):
+    with pytest.raises(InvalidAsk, match="sent another question as 'one-question'"):
         ask.apply_async((QUESTION,), {"rounds": 3}, task_id="one-question")
     assert len(sent) == 2
 
@@ -300,7 +304,7 @@ def test_no_option_of_a_strategy_is_taken_for_one_of_celerys() -> None:
     asked = set(AskRequest.model_fields)
     for strategy in STRATEGIES.values():
         asked |= set(strategy.options.model_fields)
-    assert not CELERYS & asked
+    assert not CELERY_OPTIONS & asked
 
 
 def test_revoking_cancels_every_query(sent: list[dict[str, Any]]) -> None:

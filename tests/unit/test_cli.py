@@ -100,12 +100,12 @@ def test_init_where_nothing_can_be_written_says_so_in_one_line(
     ("arguments", "complaint"),
     [
         (["ask", "Why?", "-o", "rounds"], "ColmError: --option 'rounds' is not of the form name="),
-        (["ask", ""], "InvalidAsk: this cannot be asked: question"),
+        (["ask", ""], "InvalidAsk: invalid request: question"),
         (
             ["ask", "Why?", "-o", "rouns=2"],
             "InvalidAsk: strategy 'colm' has no option 'rouns'; did",
         ),
-        (["ask", "Why?", "--strategy", "[/red]"], "InvalidAsk: this cannot be asked: strategy"),
+        (["ask", "Why?", "--strategy", "[/red]"], "InvalidAsk: invalid request: strategy"),
         (["ask", "Why?", "-o", "[/bold]=1"], "has no option '[/bold]'"),
         (["ask", "Why?", "--rounds", "0"], "InvalidAsk: strategy 'colm' cannot use rounds"),
         (["queries", "--status", "opne"], "CallerError: there is no status 'opne'; did you mean"),

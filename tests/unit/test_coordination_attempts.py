@@ -47,7 +47,7 @@ def test_a_step_that_came_back_from_a_run_alone_fails_and_its_query_goes_on(site
     outcome = site.record.lives[ID].steps[step.step_id].outcome
     assert outcome is not None
     assert (outcome.status, outcome.error and outcome.error.kind) == ("failed", "Poison")
-    assert "came back 3 times" in outcome.reason
+    assert "was redelivered 3 times" in outcome.reason
     assert "w of attempt-3" in outcome.reason
     assert [answer.status for answer in site.answers] == ["failed"]
     assert "Poison" in (site.answers[0].reason or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from colm.db.reads.history import StepTried
+from colm.db.reads.history import StepRedelivered
 from colm.db.record.store import SqlRecord
 from colm.models.redelivery import Redelivery
 from tests.unit.db_examples import (
@@ -46,8 +46,10 @@ class AttemptsContract(DatabaseContract):
         )
         with record.open("query-0001") as life:
             assert life.redelivery_history(STEP.step_id) == expected
-        told = [e.what for e in history(engine).entries if isinstance(e.what, StepTried)]
-        assert told == [StepTried(step_id=STEP.step_id, tried=tried) for tried in expected]
+        told = [e.what for e in history(engine).entries if isinstance(e.what, StepRedelivered)]
+        assert told == [
+            StepRedelivered(step_id=STEP.step_id, redelivery=tried) for tried in expected
+        ]
 
     def test_what_is_told_of_a_step_that_is_over_changes_nothing(
         self, record: SqlRecord, engine: Engine

@@ -17,7 +17,7 @@ from sqlalchemy import Column, Double, Engine, Integer, MetaData, Table, insert,
 from colm.db.columns import Json, PlainText, UtcDateTime
 from colm.db.connection import snapshot, transaction
 from colm.db.integrity.canonical_json import canonical, plain
-from colm.db.integrity.hash_chain import Link, appended, linked, row_hash, text_digest
+from colm.db.integrity.hash_chain import Link, chain_links, chain_row, row_hash, text_digest
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables
 from tests.unit.db_examples import NOW, DatabaseContract, a_query, record_whole_life
@@ -149,7 +149,7 @@ def test_the_hash_is_the_documented_one() -> None:
 
 def test_a_text_is_in_the_hash_by_its_digest_only() -> None:
     row = a_query().model_dump(include={"query_id", "question"}) | {"seq": 1}
-    chained = linked("queries", row, None, salts().__next__)
+    chained = chain_row("queries", row, None, salts().__next__)
     erased = {**chained, "question": "[erased]", "salts": None}
     assert row_hash("queries", erased, None) == chained["hash"]
     assert row_hash("queries", {**chained, "digests": {}}, None) != chained["hash"]
@@ -165,7 +165,7 @@ def test_rows_are_chained_in_the_order_of_their_seq() -> None:
     links = [
         Link("rounds", {"query_id": "q", "round": seq, "seq": seq, "at": NOW}) for seq in (3, 2)
     ]
-    chained, head = appended(links, "aa", salts().__next__)
+    chained, head = chain_links(links, "aa", salts().__next__)
     assert [link.row["seq"] for link in chained] == [2, 3]
     assert head == row_hash("rounds", links[0].row, chained[0].row["hash"])
-    assert appended([], "aa", salts().__next__) == ([], "aa")
+    assert chain_links([], "aa", salts().__next__) == ([], "aa")

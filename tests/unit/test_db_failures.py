@@ -55,8 +55,8 @@ def test_a_url_gets_the_driver_that_we_ship(url: str, drivername: str) -> None:
     [
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
-        ("mysql://colm:secret@db.example/colm", "mysql is not a database for CoLM"),
-        ("colm:secret@db.example", "cannot be read"),
+        ("mysql://colm:secret@db.example/colm", "mysql is not supported"),
+        ("colm:secret@db.example", "is malformed"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_named_without_its_password(url: str, reason: str) -> None:

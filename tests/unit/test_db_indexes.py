@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, event
 
 from colm.db.connection import snapshot
 from colm.db.reads.answers import answer_of, dead_letters, has_ended, recent_queries
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from tests.unit.db_examples import (
     LATER,
@@ -49,7 +49,7 @@ READS: dict[str, Read] = ORDERED | {
     "latest open": lambda engine: recent_queries(engine, 10, "open"),
     "answer": lambda engine: answer_of(engine, "query-0001"),
     "has ended": lambda engine: has_ended(engine, "query-0001"),
-    "life": lambda engine: query_life(engine, "query-0001"),
+    "life": lambda engine: query_history(engine, "query-0001"),
 }
 
 

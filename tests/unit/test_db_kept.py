@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from colm.db.audit.erase import erase
 from colm.db.connection import connect
-from colm.db.record.query_cache import MOST_STEPS, WORTH_KEEPING, QueryCache
+from colm.db.record.query_cache import MAX_STEPS, MIN_STEPS, QueryCache
 from colm.db.record.store import SqlRecord
 from colm.models.strategies.base import QueryState, StepState
 from tests.unit.db_examples import (
@@ -23,7 +23,7 @@ from tests.unit.db_examples import (
     finishing,
 )
 
-STEPS = [a_step(participant=f"client-{number}") for number in range(WORTH_KEEPING + 1)]
+STEPS = [a_step(participant=f"client-{number}") for number in range(MIN_STEPS + 1)]
 
 
 @pytest.fixture
@@ -126,10 +126,10 @@ def state(steps: int) -> QueryState:
 def test_what_is_kept_is_bounded_and_the_latest_is_always_kept() -> None:
     kept = QueryCache()
     for number in range(5):
-        kept.put(str(number), "head", state(MOST_STEPS // 2), ended=False)
+        kept.put(str(number), "head", state(MAX_STEPS // 2), ended=False)
     assert [number for number in range(5) if kept.get(str(number), "head")] == [3, 4]
-    kept.put("huge", "head", state(3 * MOST_STEPS), ended=False)
+    kept.put("huge", "head", state(3 * MAX_STEPS), ended=False)
     assert kept.get("huge", "head") is not None
     assert kept.get("4", "head") is None
-    kept.put("huge", None, state(MOST_STEPS), ended=False)
+    kept.put("huge", None, state(MAX_STEPS), ended=False)
     assert kept.get("huge", None) is None

@@ -144,7 +144,7 @@ class MigrationContract:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         engine.dispose()
         for use in (migrate.upgrade, migrate.pending):
-            with pytest.raises(SettingsError, match="migrated to 9999 by a newer version"):
+            with pytest.raises(SettingsError, match="migrated to 9999 by a newer CoLM"):
                 use(upgraded_url)
 
     def test_a_new_migration_for_an_upgraded_database_has_nothing_to_do(

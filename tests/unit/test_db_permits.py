@@ -6,15 +6,15 @@ import pytest
 from sqlalchemy import Engine, insert, text, update
 from sqlalchemy.exc import IntegrityError
 
+from colm.db.audit.checkpoints import write_checkpoint
 from colm.db.audit.erase import erase
 from colm.db.audit.purge import ended_before, purge
-from colm.db.audit.seals import seal_ended
 from colm.db.connection import snapshot, transaction
 from colm.db.integrity.hash_chain import TEXTS
-from colm.db.reads.history import Ended, StepTried
+from colm.db.reads.history import QueryEnded, StepRedelivered
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables, triggers
-from colm.db.schema.audit_tables import erasures, permits, sealed, seals, tombstones
+from colm.db.schema.audit_tables import checkpoints, covered_queries, erasures, permits, tombstones
 from colm.db.schema.run_tables import run_states, runs
 from colm.db.schema.triggers import with_permit
 from colm.models.errors import CallerError
@@ -57,7 +57,7 @@ class PermitsContract(DatabaseContract):
                 assert self.try_to(engine, "erase", same) == may, column
                 assert not self.try_to(engine, "purge", same), column
 
-    def test_a_purge_may_remove_rows_of_a_query_and_no_seal(self, engine: Engine) -> None:
+    def test_a_purge_may_remove_rows_of_a_query_and_no_checkpoint(self, engine: Engine) -> None:
         gone = (tables.answers, tables.decisions, tables.dead_letters, tables.dispatches)
         for table in gone:
             assert self.try_to(engine, "purge", f"DELETE FROM {table.name} WHERE 1 = 1"), table
@@ -90,8 +90,8 @@ class PermitsContract(DatabaseContract):
         record_whole_life(SqlRecord(engine), "query-0002")
         erase(engine, "query-0001", asked_by="me", reason="asked", now=LATER, signer=None)
         assert purge(engine, ["query-0002"], reason="old", now=LATER, signer=None) == 1
-        assert seal_ended(engine, key, LATER) is not None
-        for table in (seals, sealed, tombstones, erasures):
+        assert write_checkpoint(engine, key, LATER) is not None
+        for table in (checkpoints, covered_queries, tombstones, erasures):
             column = next(iter(table.c)).name
             for statement in (
                 f"UPDATE {table.name} SET {column} = {column}",
@@ -123,7 +123,7 @@ class PermitsContract(DatabaseContract):
             connection.execute(insert(run_states), {"run": "night", "state": "paused"})
         year = LATER.replace(year=2027)
         assert ended_before(engine, year, 10) == ["query-0001"]
-        with pytest.raises(CallerError, match="run night, which goes on"):
+        with pytest.raises(CallerError, match="run night, which has not ended"):
             erase(engine, "query-0002", asked_by="me", reason="asked", now=NOW, signer=None)
         with transaction(engine) as connection:
             connection.execute(update(run_states).values(state="done"))
@@ -135,16 +135,17 @@ class PermitsContract(DatabaseContract):
     ) -> None:
         erase(engine, "query-0001", asked_by="me", reason="asked", now=NOW, signer=None)
         kinds = {type(entry.what).__name__ for entry in history(engine).entries}
-        assert {"Asked", "Step", "StepOutcome", "Decision", "Ended", "Erased"} <= kinds
+        events = {"QueryAsked", "Step", "StepOutcome", "Decision", "QueryEnded", "TextsErased"}
+        assert events <= kinds
         with record.open("query-0001") as life:
             state = life.state
         assert isinstance(state.query, Query)
         assert {type(s.step) for s in state.steps} == {Step}
         completions = [s.completion for s in state.steps if s.completion is not None]
         assert {type(completion) for completion in completions} == {Completion}
-        told = [e.what for e in history(engine).entries if not isinstance(e.what, StepTried)]
+        told = [e.what for e in history(engine).entries if not isinstance(e.what, StepRedelivered)]
         assert "Größe" not in str(told).replace(_personas(state.query), "")
-        (ended,) = [what for what in told if isinstance(what, Ended)]
+        (ended,) = [what for what in told if isinstance(what, QueryEnded)]
         assert isinstance(ended.answer, Answer)
 
 

@@ -19,8 +19,15 @@ from colm.db.reads.answers import (
     has_ended,
     recent_queries,
 )
-from colm.db.reads.history import Asked, Ended, RoundStarted, StepOutcome, StepTried, query_life
-from colm.db.reads.wait import wait_for_answer
+from colm.db.reads.completion_listener import wait_for_answer
+from colm.db.reads.history import (
+    QueryAsked,
+    QueryEnded,
+    RoundStarted,
+    StepOutcome,
+    StepRedelivered,
+    query_history,
+)
 from colm.db.record.store import SqlRecord
 from colm.models.messages import Step
 from colm.models.strategies.base import Decision
@@ -28,11 +35,11 @@ from tests.unit.db_examples import (
     LATER,
     NOW,
     DatabaseContract,
-    Letter,
     a_query,
     a_step,
     an_answer,
     asking,
+    dead_letter,
     finishing,
     history,
     record_whole_life,
@@ -73,24 +80,26 @@ class ReadsContract(DatabaseContract):
         assert found.answer == an_answer(status="failed", answer=None, reason="no quorum")
 
     def test_a_life_is_told_whole_and_in_order(self, record: SqlRecord, engine: Engine) -> None:
-        assert query_life(engine, "query-0001") is None
+        assert query_history(engine, "query-0001") is None
         record_whole_life(record)
         life = history(engine)
         kinds = [type(entry.what) for entry in life.entries]
         assert kinds == [
-            *(Asked, Decision, RoundStarted, Step, Step),
-            *(StepTried, StepOutcome, StepOutcome, Decision, RoundStarted, Step),
-            *(StepOutcome, StepOutcome, Decision, Ended),
+            *(QueryAsked, Decision, RoundStarted, Step, Step),
+            *(StepRedelivered, StepOutcome, StepOutcome, Decision, RoundStarted, Step),
+            *(StepOutcome, StepOutcome, Decision, QueryEnded),
         ]
         outcomes = [e.what.outcome for e in life.entries if isinstance(e.what, StepOutcome)]
         assert [outcome.status for outcome in outcomes] == [
             *("completed", "expired", "late", "failed")
         ]
-        assert life.entries[0].what == Asked(
+        assert life.entries[0].what == QueryAsked(
             question=a_query().question, strategy="colm", query=a_query()
         )
         assert life.entries[3].what == a_step(participant="alice")
-        assert life.entries[-1].what == Ended(status="answered", reason=None, answer=an_answer())
+        assert life.entries[-1].what == QueryEnded(
+            status="answered", reason=None, answer=an_answer()
+        )
         assert {mark.step_id for mark in life.dispatches} == {
             a_step(participant=name).step_id for name in ("alice", "bob")
         }
@@ -99,8 +108,8 @@ class ReadsContract(DatabaseContract):
     def test_a_refused_ask_has_a_short_life(self, record: SqlRecord, engine: Engine) -> None:
         record.refuse("query-0001", "why?", "colm", "no such client", NOW)
         assert [entry.what for entry in history(engine).entries] == [
-            Asked(question="why?", strategy="colm", query=None),
-            Ended(status="refused", reason="no such client", answer=None),
+            QueryAsked(question="why?", strategy="colm", query=None),
+            QueryEnded(status="refused", reason="no such client", answer=None),
         ]
 
     def test_the_latest_queries_are_listed_by_status(
@@ -134,7 +143,7 @@ class ReadsContract(DatabaseContract):
     def test_the_latest_dead_letters_come_first(self, record: SqlRecord, engine: Engine) -> None:
         for number in range(3):
             at = NOW + timedelta(seconds=number)
-            record.add_dead_letter(Letter(message_id=f"m{number}", at=at))
+            record.add_dead_letter(dead_letter(f"m{number}", at=at))
         assert [letter.message_id for letter in dead_letters(engine, 2)] == ["m2", "m1"]
 
     def test_waiting_ends_at_the_timeout(self, record: SqlRecord, engine: Engine) -> None:

@@ -13,10 +13,9 @@ from sqlalchemy import Engine
 from colm.db.audit.purge import purge
 from colm.db.columns import VISIBLE_NUL
 from colm.db.reads.answers import answer_of, dead_letters
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.locked_query import SqlLockedQuery
 from colm.db.record.store import SqlRecord
-from colm.models.dead_letter import DeadLetter
 from colm.models.errors import InvalidAsk, UnknownQuery
 from colm.models.messages import MAX_COMPLETION_CHARS
 from colm.models.strategies.base import Ask, Close, Decision
@@ -25,11 +24,11 @@ from tests.unit.db_examples import (
     LATER,
     NOW,
     DatabaseContract,
-    Letter,
     a_query,
     a_step,
     asking,
     completed,
+    dead_letter,
     history,
     record_whole_life,
 )
@@ -38,7 +37,7 @@ from tests.unit.db_examples import (
 class RecordContract(DatabaseContract):
     def test_the_record_keeps_the_contract_of_the_task_bodies(self, record: SqlRecord) -> None:
         port: QueryStore = record
-        letter = DeadLetter(message_id="m", task="t", queue="q", reason="r", at=NOW, body="")
+        letter = dead_letter("m")
         port.add_dead_letter(letter)
         with port.begin(a_query()) as life:
             assert not life.ended
@@ -179,13 +178,13 @@ class RecordContract(DatabaseContract):
             pytest.fail("it was begun")
         record.refuse("query-0001", "why?", "colm", "a reason", LATER)
         assert answer_of(engine, "query-0001").status == "unknown"
-        assert query_life(engine, "query-0001") is None
+        assert query_history(engine, "query-0001") is None
         assert re.search(purged, caplog.text)
         with record.begin(a_query("query-0002")) as life:
             assert not life.ended
 
     def test_a_dead_letter_is_kept_once(self, record: SqlRecord, engine: Engine) -> None:
-        letter = Letter(message_id="m1", body="\x00", query_id="query-0001")
+        letter = dead_letter("m1", body="\x00", query_id="query-0001")
         record.add_dead_letter(letter)
         record.add_dead_letter(replace(letter, at=LATER, reason="another"))
         (kept,) = dead_letters(engine, 10)

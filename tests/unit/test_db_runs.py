@@ -11,8 +11,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from colm.db.connection import connect, transaction
-from colm.db.reads.completion_listener import completed_of, wait_for_any
-from colm.db.reads.query_ends import known_among, open_queries
+from colm.db.reads.answers import completed_of, open_queries, recorded_of
+from colm.db.reads.completion_listener import wait_for_any
 from colm.db.record.store import SqlRecord
 from colm.db.runs import store, units
 from colm.db.runs.units import UnitKey
@@ -48,25 +48,25 @@ class RunContract:
 
     def test_the_latest_runs_come_first(self, engine: Engine) -> None:
         store.order(engine, "later", CONFIG, LATER)
-        assert [run.run for run in store.known_runs(engine)] == ["later", "night"]
+        assert [run.run for run in store.list_runs(engine)] == ["later", "night"]
         store.change(engine, "later", "paused", LATER)
-        assert [run.run for run in store.known_runs(engine, "open")] == ["night"]
+        assert [run.run for run in store.list_runs(engine, "open")] == ["night"]
 
     def test_one_evaluator_has_a_run_until_its_time_is_over(self, engine: Engine) -> None:
-        assert store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert not store.acquire(engine, "night", "two", now=LATER, until=LATER + MINUTE)
         assert store.renew(engine, "night", "one", LATER + MINUTE) == "open"
         after = NOW + MINUTE + timedelta(seconds=1)
-        assert not store.take(engine, "night", "two", now=after, until=after + MINUTE)
+        assert not store.acquire(engine, "night", "two", now=after, until=after + MINUTE)
         after = LATER + MINUTE + timedelta(seconds=1)
-        assert store.take(engine, "night", "two", now=after, until=after + MINUTE)
+        assert store.acquire(engine, "night", "two", now=after, until=after + MINUTE)
         assert store.renew(engine, "night", "one", after + MINUTE) is None
         taken = [e.by for e in store.events(engine, "night") if e.what == "taken"]
         assert taken == ["one", "two"]
 
     def test_a_run_of_an_evaluator_that_is_gone_is_taken_at_once(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert store.take(
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.acquire(
             engine, "night", "two", now=NOW, until=NOW + MINUTE, alive=lambda owner: owner != "one"
         )
 
@@ -74,7 +74,7 @@ class RunContract:
         won: list[str] = []
 
         def compete(name: str) -> None:
-            if store.take(engine, "night", name, now=NOW, until=NOW + MINUTE):
+            if store.acquire(engine, "night", name, now=NOW, until=NOW + MINUTE):
                 won.append(name)
 
         threads = [threading.Thread(target=compete, args=[f"e{n}"]) for n in range(4)]
@@ -85,17 +85,17 @@ class RunContract:
         assert len(won) == 1
 
     def test_a_paused_run_is_not_taken_and_tells_who_has_it(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         assert store.change(engine, "night", "paused", LATER) == "paused"
         assert store.change(engine, "night", "paused", LATER) == "paused"
         assert store.renew(engine, "night", "one", LATER + MINUTE) == "paused"
         store.release(engine, "night", "one", now=LATER, note="paused")
-        assert not store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert not store.acquire(engine, "night", "two", now=LATER, until=LATER + MINUTE)
         assert store.change(engine, "night", "resumed", LATER) == "open"
-        assert store.take(engine, "night", "two", now=LATER, until=LATER + MINUTE)
+        assert store.acquire(engine, "night", "two", now=LATER, until=LATER + MINUTE)
 
     def test_a_run_that_is_over_stays_over(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         store.release(engine, "night", "one", now=LATER, state="done")
         assert store.find(engine, "night").state == "done"
         assert store.find(engine, "night").owner is None
@@ -103,20 +103,20 @@ class RunContract:
             store.change(engine, "night", "cancelled", LATER)
 
     def test_a_run_cancelled_meanwhile_does_not_become_done(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
         store.change(engine, "night", "cancelled", LATER)
         store.release(engine, "night", "one", now=LATER, state="done")
         assert store.find(engine, "night").state == "cancelled"
 
     def test_a_run_keeps_to_the_data_it_began_with(self, engine: Engine) -> None:
-        store.take(engine, "night", "one", now=NOW, until=NOW + MINUTE)
-        assert store.describe(
-            engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
+        store.acquire(engine, "night", "one", now=NOW, until=NOW + MINUTE)
+        assert store.set_plan(
+            engine, "night", "one", planned=8, data="abc", at=LATER, summary="one row is bad"
         )
-        assert store.describe(
-            engine, "night", "one", planned=8, data="abc", at=LATER, told="one row is bad"
+        assert store.set_plan(
+            engine, "night", "one", planned=8, data="abc", at=LATER, summary="one row is bad"
         )
-        assert not store.describe(engine, "night", "one", planned=8, data="xyz", at=LATER)
+        assert not store.set_plan(engine, "night", "one", planned=8, data="xyz", at=LATER)
         found = store.find(engine, "night")
         assert (found.units, found.data) == (8, "abc")
         told = [event.what for event in store.events(engine, "night")]
@@ -129,10 +129,10 @@ class RunContract:
         failed = a_unit("vote", status="failed", extracted=None, reason="no answer")
         assert units.add_unit(engine, "night", failed)
         assert units.units_of(engine, "night") == [a_unit(), failed, a_unit(seed=2**62)]
-        assert units.done_units(engine, "night") == {
+        assert units.completed_units(engine, "night") == {
             UnitKey("alone", "1", 0), UnitKey("vote", "1", 0), UnitKey("alone", "1", 2**62),
         }  # fmt: skip
-        assert units.done_units(engine, "other") == set()
+        assert units.completed_units(engine, "other") == set()
 
     def test_the_end_of_one_query_of_many_is_heard_of(self, engine: Engine) -> None:
         record = SqlRecord(engine)
@@ -145,7 +145,7 @@ class RunContract:
                 life.apply(finishing("query-0002"), LATER)
 
         ids = {"query-0001", "query-0002", "query-0003"}
-        assert known_among(engine, ids) == {"query-0001", "query-0002"}
+        assert recorded_of(engine, ids) == {"query-0001", "query-0002"}
         assert wait_for_any(engine, ids, 0.1) == set()
         threading.Timer(0.3, end).start()
         assert wait_for_any(engine, ids, 20) == {"query-0002"}

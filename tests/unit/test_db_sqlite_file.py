@@ -78,7 +78,7 @@ def test_a_mode_that_an_operator_gave_is_kept(sqlite_url: str, tmp_path: Path) -
 
 def test_to_look_at_a_record_that_is_not_there_makes_none(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "record.sqlite")
-    with pytest.raises(SettingsError, match=r"no record at .*: `colm migrate` makes one"):
+    with pytest.raises(SettingsError, match=r"no record at .*: run `colm migrate`"):
         recent_queries(connect(url), 1)
     assert len(migrate.pending(url)) > 1
     with pytest.raises(SettingsError, match="no record at"), transaction(connect(url)):
@@ -139,7 +139,7 @@ def test_what_is_still_beside_a_record_that_cannot_be_written_is_told_of(
         return opened
 
     monkeypatch.setattr(sqlite3, "connect", on_media)
-    with pytest.raises(SettingsError, match=r"latest changes are still in .*-wal: copy both"):
+    with pytest.raises(SettingsError, match=r"latest changes are in .*-wal: copy both"):
         recent_queries(connect(sqlite_url(frozen / "colm.db")), 5)
 
 

@@ -60,7 +60,7 @@ def test_a_dead_step_is_read_with_its_query_its_queue_and_the_reason_in_words() 
         message_id="query-0001.1.draft.ada.0",
         task="colm.draft",
         queue="colm.draft.ada",
-        reason="delivery_limit: it was delivered too often: a worker died or gave it back every "
+        reason="delivery_limit: it was redelivered too often: a worker died or returned it every "
         "time",
         at=NOW,
         body=body_of(a_step()),
@@ -72,9 +72,9 @@ def test_a_dead_step_is_read_with_its_query_its_queue_and_the_reason_in_words() 
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("rejected", "rejected: a worker refused it"),
+        ("rejected", "rejected: a worker rejected it"),
         ("maxlen", "maxlen: its queue was full"),
-        ("expired", "expired: nobody took it in time"),
+        ("expired", "expired: it expired in its queue"),
         ("something new", "something new"),
     ],
 )

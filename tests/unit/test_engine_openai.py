@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from colm.models.backoff import Backoff
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import GenerationRequest
 from colm.models.engines.openai.engine import OpenAIEngine
-from colm.models.engines.openai.wire import LONGEST_WAIT, Setback, failure_of, judged, pause_before
+from colm.models.engines.openai.wire import Setback, failure_of, judged
 from colm.models.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -198,11 +199,11 @@ def test_retry_after_may_be_a_date() -> None:
 
 
 def test_pauses_grow_and_are_jittered_and_bounded() -> None:
-    rng = random.Random(0)
-    pauses = [pause_before(attempt, Setback(reason=""), rng) for attempt in range(2, 22)]
+    backoff = Backoff(first=0.5, longest=30.0, jitter=0.5, rng=random.Random(0))
+    pauses = [backoff.next_pause() for _ in range(20)]
 
-    assert all(pause <= LONGEST_WAIT for pause in pauses)
-    assert min(pauses[8:]) >= LONGEST_WAIT / 2
+    assert all(pause <= 30.0 for pause in pauses)
+    assert min(pauses[8:]) >= 15.0
     assert len(set(pauses)) == len(pauses)
 
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from colm.evaluation.data.load import load
-from colm.evaluation.data.self_check import Checked, check_data
+from colm.evaluation.data.self_check import DataCheck, check_data
 from colm.workers.cli.main import app
 from tests.house.repository import ROOT
 
@@ -149,7 +149,7 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     return written.getvalue()
 
 
-def checked(folder: Path, rows: list[dict[str, Any]], **options: Any) -> Checked:
+def checked(folder: Path, rows: list[dict[str, Any]], **options: Any) -> DataCheck:
     path = folder / "data.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return check_data(load(str(path)), **options)

@@ -116,11 +116,11 @@ def test_items_that_cancel_in_each_cluster_leave_an_interval_and_not_a_point() -
 
 def test_sign_flips_by_hand() -> None:
     # +-3 +-1 is 4, 2, -2 or -4: all four are as far from 0 as 2, two as far as 4.
-    assert sign_flip_p(floats(3, -1), seed=0, draws=9) == pytest.approx(1.0)
-    assert sign_flip_p(floats(3, 1), seed=0, draws=9) == pytest.approx(0.5)
+    assert sign_flip_p(floats(3, -1), seed=0, resamples=9) == pytest.approx(1.0)
+    assert sign_flip_p(floats(3, 1), seed=0, resamples=9) == pytest.approx(0.5)
     # What is 0 cannot be flipped.
-    assert sign_flip_p(floats(3, 0, 1, 0), seed=0, draws=9) == pytest.approx(0.5)
-    assert sign_flip_p(np.zeros(4), seed=0, draws=9) == 1.0
+    assert sign_flip_p(floats(3, 0, 1, 0), seed=0, resamples=9) == pytest.approx(0.5)
+    assert sign_flip_p(np.zeros(4), seed=0, resamples=9) == 1.0
 
 
 @given(st.lists(st.integers(-6, 6), min_size=2, max_size=9))
@@ -128,28 +128,30 @@ def test_sign_flips_are_those_that_scipy_counts(sums: list[int]) -> None:
     found = stats.permutation_test(
         (np.asarray(sums, dtype=float),), np.sum, permutation_type="samples", n_resamples=np.inf
     )
-    assert sign_flip_p(floats(*sums), seed=0, draws=9) == pytest.approx(min(1.0, found.pvalue))
+    assert sign_flip_p(floats(*sums), seed=0, resamples=9) == pytest.approx(min(1.0, found.pvalue))
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_sign_flips_of_single_items_are_mcnemars_test(won: int, lost: int) -> None:
     exact = stats.binomtest(won, won + lost, 0.5).pvalue if won + lost else 1.0
-    assert sign_flip_p(floats(*[1] * won, *[-1] * lost), seed=0, draws=9) == pytest.approx(exact)
+    assert sign_flip_p(floats(*[1] * won, *[-1] * lost), seed=0, resamples=9) == pytest.approx(
+        exact
+    )
 
 
 def test_what_is_too_much_to_count_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     sums = floats(*np.random.default_rng(6).integers(-5, 6, 300))
-    exact = sign_flip_p(sums, seed=1, draws=9_999)
-    monkeypatch.setattr(clusters, "MOST_EXACT", 100)
+    exact = sign_flip_p(sums, seed=1, resamples=9_999)
+    monkeypatch.setattr(clusters, "MAX_EXACT", 100)
     monkeypatch.setattr(clusters, "_AT_ONCE", 300 * 1_000)
-    drawn = sign_flip_p(sums, seed=1, draws=9_999)
+    drawn = sign_flip_p(sums, seed=1, resamples=9_999)
 
     assert 0.001 < exact < 0.5
     assert drawn == pytest.approx(exact, abs=4 * (exact / 9_999) ** 0.5)
     assert drawn != exact
-    assert sign_flip_p(sums, seed=1, draws=9_999) == drawn
+    assert sign_flip_p(sums, seed=1, resamples=9_999) == drawn
     # One is added, so that no p is 0.
-    assert sign_flip_p(np.full(300, 5.0), seed=1, draws=99) == pytest.approx(0.01)
+    assert sign_flip_p(np.full(300, 5.0), seed=1, resamples=99) == pytest.approx(0.01)
 
 
 def outcomes(
@@ -246,11 +248,11 @@ def p_of_each(sums: Floats, sizes: Floats, moved: Floats) -> Floats:
     if len(sizes) < ENOUGH:
         return np.asarray([flipped(tuple(sorted(run))) for run in sums])
     return np.asarray(
-        [max(t, sign_flip_p(run, seed=0, draws=99)) if t <= 0.05 else t
+        [max(t, sign_flip_p(run, seed=0, resamples=99)) if t <= 0.05 else t
          for run, t in zip(sums, by_t, strict=True)]
     )  # fmt: skip
 
 
 @cache
 def flipped(sums: tuple[float, ...]) -> float:
-    return sign_flip_p(np.asarray(sums), seed=0, draws=99)
+    return sign_flip_p(np.asarray(sums), seed=0, resamples=99)

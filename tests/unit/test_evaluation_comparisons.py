@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colm.evaluation.stats.collaboration import against_control, change
-from colm.evaluation.stats.costs import Cost, Price, StageEnd, cost_of, pareto, stage_rows
+from colm.evaluation.stats.costs import Cost, StageEnd, TokenPrice, cost_of, pareto, stage_rows
 from colm.models.messages import Spent
 
 
@@ -23,7 +23,7 @@ def test_recovery_is_of_the_wrong_drafts_and_regression_of_the_right_ones() -> N
     # Drafts: 4 right, 6 wrong. Of the wrong 2 are mended, of the right 1 is spoiled.
     found = change(flow(*["11"] * 3, "10", *["01"] * 2, *["00"] * 4), seed=1)
 
-    assert (found.n, found.kept, found.recovered, found.spoiled, found.still_wrong) == (
+    assert (found.n, found.stayed_right, found.recovered, found.spoiled, found.still_wrong) == (
         10, 3, 2, 1, 4,
     )  # fmt: skip
     assert found.recovery is not None
@@ -36,7 +36,7 @@ def test_recovery_is_of_the_wrong_drafts_and_regression_of_the_right_ones() -> N
     assert (found.regression.value, found.regression.n) == (0.25, 4)
     assert (found.alone.value, found.after.value) == (0.4, 0.5)
     assert found.gain.gain.value == pytest.approx(0.1)
-    assert (found.gain.only_one, found.gain.only_other) == (2, 1)
+    assert (found.gain.only_first, found.gain.only_second) == (2, 1)
 
 
 def test_nothing_failed_means_nothing_to_recover() -> None:
@@ -74,7 +74,7 @@ def test_the_control_is_compared_on_the_items_that_failed_in_both() -> None:
     found = against_control(here, chance | {"elsewhere": (False, True)}, seed=1)
 
     assert found.above_chance is not None
-    assert (found.above_chance.only_one, found.above_chance.only_other) == (7, 1)
+    assert (found.above_chance.only_first, found.above_chance.only_second) == (7, 1)
     assert found.above_chance.gain.value == pytest.approx(0.6)
     assert found.above_chance.p == pytest.approx(2 * 9 / 2**8)  # (C(8,0) + C(8,1)) / 2^8, twice
     assert (found.above_chance.gain.n, found.control.n) == (10, 11)
@@ -88,7 +88,7 @@ def test_a_ledger_is_priced_by_participant_and_direction() -> None:
         Spent(participant="main", role="server", act="solve", calls=1, prompt=600, completion=300),
     ]
 
-    found = cost_of(ledger, {"main": Price(input=2.5, output=10.0)})
+    found = cost_of(ledger, {"main": TokenPrice(input=2.5, output=10.0)})
 
     # 1100 tokens in at 2.5 and 340 out at 10 dollars a million: 0.00275 + 0.0034.
     assert found.dollars == pytest.approx(0.00615)

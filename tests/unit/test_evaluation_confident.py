@@ -13,7 +13,7 @@ import pytest
 from colm.evaluation.data.examples import Dataset, Example
 from colm.evaluation.data.load import load
 from colm.evaluation.grading import grade
-from colm.evaluation.stats.cope_thresholds import stored_of, surface
+from colm.evaluation.stats.cope_thresholds import stored_of, sweep
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Query, Step
 from colm.models.roster import Roster, make_request, resolve
@@ -142,7 +142,7 @@ def test_it_can_be_ordered_where_a_checker_is_named(
     options: dict[str, Any], problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "coordinator", lambda: SimpleNamespace(roster=ROSTER))
-    found = evaluations.problem_of(ordered(**options), NOW)
+    found = evaluations.unsupported_reason(ordered(**options), NOW)
     assert (found or "")[: len(problem or "")] == (problem or "")
     assert (found is None) is (problem is None)
 
@@ -174,5 +174,5 @@ def test_replayed_it_goes_by_what_the_query_went_by(data: Dataset) -> None:
     stored = stored_of(
         played(asked, "once").life.state, kind="code", is_right=lambda _: True, prices={}
     )
-    (point,) = surface([stored], t1s=[0.75], t2s=[0.5], ns=[4], confidence="tests")
+    (point,) = sweep([stored], t1s=[0.75], t2s=[0.5], ns=[4], confidence="tests")
     assert point.ended[1] == 1

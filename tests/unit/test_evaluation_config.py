@@ -9,7 +9,7 @@ import pytest
 
 from colm.models.errors import InvalidAsk
 from colm.tasks.config.run_config import RunConfig, read_config
-from colm.tasks.evaluations import asked_by, run_name
+from colm.tasks.evaluations import ask_options, run_name
 from tests.unit.examples import NOW
 
 ROOT = Path(__file__).parents[2]
@@ -85,10 +85,10 @@ def test_an_entry_goes_before_its_run() -> None:
         {"name": "runs"},
     ]
     found = read_config({**CONFIG, "entries": entries, "clients": ["ada"], "temperature": 0.5})
-    assert asked_by(found, "own") == {
+    assert ask_options(found, "own") == {
         "strategy": "colm", "rounds": 1, "clients": ("bo",), "temperature": 0.0,
     }  # fmt: skip
-    assert asked_by(found, "runs") == {
+    assert ask_options(found, "runs") == {
         "strategy": "colm", "clients": ("ada",), "temperature": 0.5,
     }  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.evaluation.data.examples import Example, distinct, identified, part_of, sample
+from colm.evaluation.data.examples import Example, distinct, part_of, sample, with_id
 from colm.evaluation.data.formats import Columns
 from colm.evaluation.data.load import load
 from colm.models.errors import InvalidAsk
@@ -25,7 +25,7 @@ def jsonl(folder: Path, *rows: object, name: str = "data.jsonl") -> str:
 
 
 def example(number: int, cluster: str = "") -> Example:
-    return identified(
+    return with_id(
         Example(id="", question=f"q{number}", references=("1",), kind="numeric", cluster=cluster)
     )
 
@@ -84,9 +84,9 @@ def test_bad_rows_are_told_with_place_and_reason_and_lose_nothing(tmp_path: Path
     ("answer", "words"),
     [
         (float("nan"), "no value"),
-        (float("inf"), "inf, which is no number"),
-        (float("-inf"), "-inf, which is no number"),
-        ([1, float("nan")], "nan, which is no number"),
+        (float("inf"), "inf, which is not a number"),
+        (float("-inf"), "-inf, which is not a number"),
+        ([1, float("nan")], "nan, which is not a number"),
         (None, "no value"),
         ("", "empty"),
         ("  ", "empty text"),
@@ -97,10 +97,10 @@ def test_bad_rows_are_told_with_place_and_reason_and_lose_nothing(tmp_path: Path
         ([["4"]], "a list"),
         ({"value": "4"}, "an object"),
         ({"text": []}, "empty"),
-        ("nan", "'nan', which stands for no value"),
-        ("<NA>", "stands for no value"),
-        ("NULL", "stands for no value"),
-        (["4", "NaN"], "stands for no value"),
+        ("nan", "'nan', which means no value"),
+        ("<NA>", "means no value"),
+        ("NULL", "means no value"),
+        (["4", "NaN"], "means no value"),
     ],
 )
 def test_an_answer_that_is_none_is_a_bad_row(tmp_path: Path, answer: object, words: str) -> None:
@@ -279,7 +279,7 @@ def test_a_table_is_read_by_the_columns_that_are_named(tmp_path: Path) -> None:
     ("source", "words"),
     [
         ("nowhere.jsonl", "cannot be read"),
-        ("data.parquet", "ends with none of"),
+        ("data.parquet", "is not a "),
         (".", "holds no"),
     ],
 )

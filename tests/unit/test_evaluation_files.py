@@ -91,16 +91,16 @@ OK = json.dumps(ROW)
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ('{"question": "Smile \\ud83d?", "answer": "1"}', "half of a character"),
-        ('{"question": "Smile?", "answer": "\\ud83d"}', "half of a character"),
-        ('{"question": "Smile?", "answer": "1", "cluster": "\\udcff"}', "half of a character"),
+        ('{"question": "Smile \\ud83d?", "answer": "1"}', "a lone surrogate"),
+        ('{"question": "Smile?", "answer": "\\ud83d"}', "a lone surrogate"),
+        ('{"question": "Smile?", "answer": "1", "cluster": "\\udcff"}', "a lone surrogate"),
         ('{"question": "Smile?", "\\ud83d": "1"}', "no field 'answer'"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
         ('{"question": "Q?", "answer": ' + "[" * 500 + "]" * 500 + "}", "a list where"),
         ('{"question": "Q?", "answer": "4", "answer": "5"}', "names 'answer' twice"),
         ('{"question": "Q?", "options": {"A": "x", "A": "y"}, "answer": "A"}', "'A' twice"),
-        ('{"question": "Q?", "answer": ' + "9" * 5_000 + "}", "no JSON"),
+        ('{"question": "Q?", "answer": ' + "9" * 5_000 + "}", "not JSON"),
     ],
 )
 def test_a_row_that_cannot_be_used_costs_itself_alone(tmp_path: Path, row: str, words: str) -> None:

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from colm.evaluation.data.examples import Example
-from colm.evaluation.grading import grade, judge_options, judged, likeliest, visual
+from colm.evaluation.grading import (
+    grade,
+    grade_by_likelihood,
+    grade_judgement,
+    grade_vqa,
+    judge_options,
+)
 from colm.models.answers.compare import Kind
 from colm.models.errors import SandboxUnusable
 from colm.models.sandbox.runner import Verdict
@@ -76,20 +82,20 @@ def test_a_named_grader_goes_before_the_kind() -> None:
 
     assert grade(asked, "12").status == "wrong"
     assert grade(asked, "12", grader="numeric").status == "correct"
-    with pytest.raises(ValueError, match="no grader is called 'odd'"):
+    with pytest.raises(ValueError, match="unknown grader 'odd'"):
         grade(asked, "12", grader="odd")
 
 
 def test_the_likeliest_option_counts_by_letter_or_by_words() -> None:
     asked = example("choice", "B", choices=("sun", "the whole moon"))
 
-    assert likeliest(asked, {" A": -2.0, " B": -1.0}).status == "correct"
-    assert likeliest(asked, {"A": -1.0, "B": -2.0}).status == "wrong"
+    assert grade_by_likelihood(asked, {" A": -2.0, " B": -1.0}).status == "correct"
+    assert grade_by_likelihood(asked, {"A": -1.0, "B": -2.0}).status == "wrong"
     by_words = {"sun": -3.0, "the whole moon": -7.0}
-    assert likeliest(asked, by_words).extracted == "A"
+    assert grade_by_likelihood(asked, by_words).extracted == "A"
     # -3 / 3 characters is -1.0; -7 / 14 is -0.5.
-    assert likeliest(asked, by_words, per_character=True).extracted == "B"
-    assert likeliest(asked, None).status == "error"
+    assert grade_by_likelihood(asked, by_words, per_character=True).extracted == "B"
+    assert grade_by_likelihood(asked, None).status == "error"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_the_likeliest_option_counts_by_letter_or_by_words() -> None:
 def test_a_judge_that_contradicts_itself_has_no_verdict(
     verdict: str, orders: tuple[str, str], status: str
 ) -> None:
-    assert judged(verdict, orders).status == status
+    assert grade_judgement(verdict, orders).status == status
 
 
 def test_a_judge_is_not_told_which_of_two_answers_is_the_reference() -> None:
@@ -147,5 +153,5 @@ def test_a_judge_is_not_told_which_of_two_answers_is_the_reference() -> None:
 def test_answers_on_images_are_compared_without_trimmings(
     reference: str, text: str, status: str
 ) -> None:
-    assert visual(example("exact", reference), text).status == status
+    assert grade_vqa(example("exact", reference), text).status == status
     assert grade(example("exact", reference), text, grader="vqa").status == status

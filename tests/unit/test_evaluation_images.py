@@ -52,7 +52,7 @@ def test_images_of_the_site_s_store_are_named_as_they_are(tmp_path: Path) -> Non
 def test_what_names_no_image_is_a_bad_row(tmp_path: Path, images: object) -> None:
     found = load(written(tmp_path, {**ROW, "images": images}, ROW))
     assert len(found.examples) == 1
-    assert [row.reason for row in found.bad] == ["images is no path, and no list of paths"]
+    assert [row.reason for row in found.bad] == ["images is neither a path nor a list of paths"]
 
 
 def test_the_rows_of_a_hub_need_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

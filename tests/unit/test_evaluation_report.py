@@ -45,11 +45,11 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
         if tag not in ("meta", "img"):
             self.open.append(tag)
 
@@ -57,7 +57,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.found if name == tag]
+        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def test_the_page_is_whole_and_needs_nothing_else(html: str) -> None:
@@ -84,12 +84,12 @@ def test_everything_on_it_can_be_read_aloud(html: str) -> None:
 
 
 def test_its_figures_are_valid_and_lie_beside_it_too(html: str, files: Files) -> None:
-    names = {path.name for path in files.pictures}
+    names = {path.name for path in files.figures}
     assert names == {
         "front-tokens.png", "front-seconds.png", "front-dollars.png", "latency.png",
-        "recovery.png", "flow.png", "surface-cope.png",
+        "recovery.png", "flow.png", "thresholds-cope.png",
     }  # fmt: skip
-    assert all(p.read_bytes().startswith(b"\x89PNG") for p in files.pictures)
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in files.figures)
     for source in re.findall(r"base64,([A-Za-z0-9+/=]+)", html):
         root = ElementTree.fromstring(base64.b64decode(source))
         assert root.tag.endswith("svg")
@@ -128,7 +128,7 @@ def test_the_json_says_the_same(files: Files, run: RunData) -> None:
         row.name: row.right for row in found.entries
     }
     assert rows["cope"]["cost"]["plan_tokens"] > 0
-    assert len(told["surfaces"]["cope"]) == 32
+    assert len(told["threshold_sweeps"]["cope"]) == 32
     assert len(told["changes"]) == 6
 
 
@@ -153,7 +153,9 @@ def test_the_tables_say_the_same_as_markdown(files: Files, run: RunData) -> None
     assert [row[:3] for row in entries[2:]] == [
         [row.name, f"{row.right} of {row.n}", interval(row.accuracy)] for row in found.entries
     ]
-    assert [row[3] for row in compared[2:]] == [points(one.found.gain) for one in found.comparisons]
+    assert [row[3] for row in compared[2:]] == [
+        points(one.paired.gain) for one in found.comparisons
+    ]
     assert [row[5] for row in clients[2:]] == [
         interval(row.change.recovery) for row in found.clients
     ]
@@ -177,8 +179,8 @@ def test_every_baseline_is_compared_with_every_other_entry_and_corrected(run: Ru
     found = analyse(run).comparisons
 
     assert len(found) == 2 * 5
-    assert all(one.holm_p is not None and one.found.p is not None for one in found)
-    assert all((one.holm_p or 0) >= (one.found.p or 0) for one in found)
+    assert all(one.holm_p is not None and one.paired.p is not None for one in found)
+    assert all((one.holm_p or 0) >= (one.paired.p or 0) for one in found)
     assert {one.baseline for one in found} == {"server", "ada"}
 
 
@@ -193,7 +195,7 @@ def test_a_client_stands_beside_the_control(run: RunData) -> None:
 
 
 def test_regressions_are_right_in_the_baseline_and_not_here(run: RunData) -> None:
-    found = analyse(run, shown=3)
+    found = analyse(run, limit=3)
     right = {(u.entry, u.example): u.right for u in run.units}
 
     assert found.regressions
@@ -210,8 +212,8 @@ def test_examples_under_many_seeds_are_taken_in_clusters() -> None:
 
     assert many.clustered
     assert all("10 clusters" in r.accuracy.method for r in many.entries if r.accuracy)
-    assert {one.found.test for one in many.comparisons} == {"sign flips and t over clusters"}
-    assert {one.found.gain.clusters for one in many.comparisons} == {10}
+    assert {one.paired.test for one in many.comparisons} == {"sign flips and t over clusters"}
+    assert {one.paired.gain.clusters for one in many.comparisons} == {10}
     assert many.cautions == ()
     assert not analyse(simulated(n=10)).clustered
 
@@ -234,9 +236,9 @@ def test_a_run_of_few_questions_says_so_at_the_top_and_beside_each_number(
         section = html[html.index(f"<h2>{part}") :]
         assert f"; {basis}, too few to say)" in section[: section.index("</table>")]
     for row in found.comparisons:
-        assert row.found.p is not None
-        assert row.found.p > 0.05
-        assert row.found.gain.low < row.found.gain.high
+        assert row.paired.p is not None
+        assert row.paired.p > 0.05
+        assert row.paired.gain.low < row.paired.gain.high
     for entry in told["analysis"]["entries"]:
         assert entry["accuracy"]["clusters"] == questions
         assert entry["accuracy"]["low"] < entry["accuracy"]["high"]
@@ -249,7 +251,7 @@ def test_two_runs_are_compared_on_the_items_that_both_have() -> None:
 
     assert [one.entry for one in found] == [entry.name for entry in ENTRIES]
     assert {one.n for one in found} == {30}
-    assert sum(one.found.gain.value > 0 for one in found) >= 5
+    assert sum(one.paired.gain.value > 0 for one in found) >= 5
     assert compare(replace(old, units=()), new) == ()
 
 
@@ -266,7 +268,7 @@ def test_a_run_with_less_in_it_has_a_shorter_report(
         run,
         entries=tuple(e for e in run.entries if e.name in kept),
         units=tuple(u for u in run.units if u.entry in kept),
-        surfaces={},
+        threshold_sweeps={},
         prices={},
     )
 

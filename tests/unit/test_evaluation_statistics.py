@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colm.evaluation.stats.statistics import (
-    Difference,
     Estimate,
+    PairedDifference,
     accuracy,
     difference,
     holm,
@@ -85,8 +85,8 @@ def test_holms_correction_leaves_out_what_was_not_tested() -> None:
 
 def test_accuracy_without_clusters_is_wilsons() -> None:
     right = [True] * 8 + [False] * 2
-    assert accuracy(right, seed=1) == wilson(8, 10)
-    assert accuracy(right, [str(n) for n in range(10)], seed=1) == wilson(8, 10)
+    assert accuracy(right) == wilson(8, 10)
+    assert accuracy(right, [str(n) for n in range(10)]) == wilson(8, 10)
 
 
 def test_a_difference_is_paired_and_counts_who_is_right_alone() -> None:
@@ -97,7 +97,7 @@ def test_a_difference_is_paired_and_counts_who_is_right_alone() -> None:
     found = difference(one, {**other, "elsewhere": True}, seed=1)
 
     assert found is not None
-    assert (found.only_one, found.only_other) == (9, 1)
+    assert (found.only_first, found.only_second) == (9, 1)
     assert found.gain.value == pytest.approx(8 / 12)
     assert found.p == pytest.approx(22 / 1024)
     assert found.gain.low > 0 > difference(other, one, seed=1).gain.high  # type: ignore[union-attr]  # they share items
@@ -110,7 +110,9 @@ def seeded(rights: Sequence[Sequence[bool]]) -> tuple[dict[str, bool], dict[str,
     return items, {item: item.partition("/")[0] for item in items}
 
 
-def told(one: dict[str, bool], other: dict[str, bool], clusters: dict[str, str]) -> Difference:
+def told(
+    one: dict[str, bool], other: dict[str, bool], clusters: dict[str, str]
+) -> PairedDifference:
     found = difference(one, other, seed=1, clusters=clusters)
     assert found is not None
     return found
@@ -148,7 +150,7 @@ def test_a_difference_of_repeated_items_is_tested_over_clusters() -> None:
 
     assert found.test == "sign flips over clusters"
     assert found.p == pytest.approx(1.0)
-    assert (found.only_one, found.only_other) == (20, 10)
+    assert (found.only_first, found.only_second) == (20, 10)
 
 
 def test_a_difference_has_to_pass_both_tests_where_clusters_are_enough() -> None:
@@ -204,10 +206,10 @@ def test_seeds_that_differ_narrow_an_interval() -> None:
 def test_an_accuracy_of_a_few_questions_that_are_all_right_is_not_known_exactly() -> None:
     # Clopper and Pearson: of G of G right the low end is 0.025^(1/G), whatever the seeds.
     for questions in (1, 2, 3, 5, 8, 20):
-        found = accuracy([True] * 5 * questions, [str(n) for n in range(questions)] * 5, seed=1)
+        found = accuracy([True] * 5 * questions, [str(n) for n in range(questions)] * 5)
         assert found is not None
         assert (found.low, found.high) == pytest.approx((0.025 ** (1 / questions), 1.0))
-        missed = accuracy([False] * 5 * questions, [str(n) for n in range(questions)] * 5, seed=1)
+        missed = accuracy([False] * 5 * questions, [str(n) for n in range(questions)] * 5)
         assert missed is not None
         assert (missed.low, missed.high) == pytest.approx((0.0, 1 - found.low))
 
@@ -215,7 +217,7 @@ def test_an_accuracy_of_a_few_questions_that_are_all_right_is_not_known_exactly(
 def test_repeating_every_item_does_not_narrow_an_interval_over_clusters() -> None:
     right = [True, False, True, True, False, True, False, False, True, True]
     items = [str(n) for n in range(10)]
-    repeated = accuracy(right * 20, items * 20, seed=1)
+    repeated = accuracy(right * 20, items * 20)
     careless = wilson(sum(right) * 20, 200)
 
     assert repeated is not None
@@ -251,7 +253,7 @@ def test_no_interval_over_clusters_is_a_point_or_leaves_out_its_value(
 ) -> None:
     one, named = seeded([[a for a, _ in of] for of in clusters])
     other, _ = seeded([[b for _, b in of] for of in clusters])
-    share = accuracy(list(one.values()), list(named.values()), seed=1)
+    share = accuracy(list(one.values()), list(named.values()))
     found = difference(one, other, seed=1, clusters=named)
     if not clusters:
         assert share is None

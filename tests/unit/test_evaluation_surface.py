@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 from colm.evaluation.stats.cope_thresholds import (
     StoredSamples,
     cost_to,
+    full_sweep,
     nothing_stored,
     replayed,
     spread,
     stored_of,
-    surface,
-    whole_surface,
+    sweep,
 )
-from colm.evaluation.stats.costs import Price, cost_of
+from colm.evaluation.stats.costs import TokenPrice, cost_of
 from colm.models.messages import Query, Step
 from colm.models.strategies.cope.consensus import Comparison
 from tests.unit.examples import a_query
 from tests.unit.simulation import Play, Reply, Script, play
 
 N = 4
-PRICES = {"main": Price(input=2.0, output=8.0)}
+PRICES = {"main": TokenPrice(input=2.0, output=8.0)}
 THRESHOLDS = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 COMPARISONS = st.sampled_from([">", ">="])
 ANSWERS = st.lists(st.sampled_from(["1", "2", "3.0", "3", None]), min_size=N, max_size=N)
@@ -101,7 +101,7 @@ def test_a_threshold_between_two_shares_ends_queries_as_the_higher_one(
     first: list[str | None], second: list[str | None], threshold: float, n: int
 ) -> None:
     taken = all_stages(script_of(first, second, "3"))
-    shares = {point.t1 for point in whole_surface([taken], N, "vote") if point.n == n}
+    shares = {point.t1 for point in full_sweep([taken], N, "vote") if point.n == n}
     higher = min(share for share in shares if share >= threshold)
     assert replayed(taken, threshold, threshold, n, ">=", "vote") == replayed(
         taken, higher, higher, n, ">=", "vote"
@@ -126,7 +126,7 @@ def test_the_surface_counts_ends_accuracy_and_cost_by_hand() -> None:
         all_stages(script_of(["1", "2", "1", "2"], ["1", "1", "2", "2"], "3")),
     ]
 
-    point, strict = surface(questions, t1s=[0.75, 1.0], t2s=[0.75], ns=[4])
+    point, strict = sweep(questions, t1s=[0.75, 1.0], t2s=[0.75], ns=[4])
 
     assert (point.t1, point.t2, point.n) == (0.75, 0.75, 4)
     assert point.ended == {0: 0, 1: 1, 2: 1, 3: 1}
@@ -142,7 +142,7 @@ def test_the_surface_counts_ends_accuracy_and_cost_by_hand() -> None:
 
 def test_a_question_that_lost_its_server_has_not_ended_in_stage_2() -> None:
     lost = all_stages(script_of(["1", "2", "1", "2"], ["1", "1", "3", "2"], None))
-    strict, lax = surface([lost], t1s=[1.0], t2s=[0.75, 0.5], ns=[4])
+    strict, lax = sweep([lost], t1s=[1.0], t2s=[0.75, 0.5], ns=[4])
 
     assert strict.ended == {0: 1, 1: 0, 2: 0, 3: 0}
     assert lax.ended == {0: 0, 1: 0, 2: 1, 3: 0}
@@ -150,7 +150,7 @@ def test_a_question_that_lost_its_server_has_not_ended_in_stage_2() -> None:
 
 def test_a_surface_of_nothing_says_so() -> None:
     with pytest.raises(ValueError, match="no samples"):
-        surface([], t1s=[1], t2s=[1], ns=[1])
+        sweep([], t1s=[1], t2s=[1], ns=[1])
 
 
 def test_equal_answers_are_graded_once_and_texts_without_one_on_their_own() -> None:
@@ -173,5 +173,5 @@ def test_equal_answers_are_graded_once_and_texts_without_one_on_their_own() -> N
 
 def test_a_question_that_could_not_be_asked_is_not_right_and_costs_nothing() -> None:
     asked = all_stages(script_of(["3"] * N, ["3"] * N, "3"))
-    (point,) = surface([asked, nothing_stored("q", "numeric")], t1s=[0], t2s=[0], ns=[N])
+    (point,) = sweep([asked, nothing_stored("q", "numeric")], t1s=[0], t2s=[0], ns=[N])
     assert (point.accuracy, point.ended[0], point.calls) == (0.5, 1, 2 * N / 2)

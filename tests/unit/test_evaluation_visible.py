@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colm.evaluation.data.docstring_tests import docstring_tests, without_docstring
-from colm.evaluation.data.examples import Dataset, identified
+from colm.evaluation.data.examples import Dataset, with_id
 from colm.evaluation.data.load import load
 from colm.models.sandbox.runner import run
 
@@ -119,15 +119,17 @@ def test_a_row_may_bring_visible_tests_of_its_own(tmp_path: Path) -> None:
     assert [e.visible_tests for e in found.examples] == [
         "assert f(0) == 1\nassert f(5) == 6", "assert f(0) == 2", "", "assert double(9) == 18", "",
     ]  # fmt: skip
-    assert [row.reason for row in found.bad] == ["visible_tests is no text, and no list of texts"]
+    assert [row.reason for row in found.bad] == [
+        "visible_tests is neither a text nor a list of texts"
+    ]
 
 
 def test_visible_tests_change_no_id(tmp_path: Path) -> None:
     found = of(tmp_path, ROW)
     bare = replace(found.examples[0], visible_tests="", id="")
 
-    assert identified(bare).id == found.examples[0].id == "6cd945f71fef02ea"
-    assert replace(found, examples=(identified(bare),)).digest == found.digest
+    assert with_id(bare).id == found.examples[0].id == "6cd945f71fef02ea"
+    assert replace(found, examples=(with_id(bare),)).digest == found.digest
 
 
 HELPED = "import math\n\n\ndef g(x):\n    '''Helps.'''\n    return x\n\n\n"

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from colm.db.connection import connect, transaction
 from colm.db.record.store import SqlRecord
 from colm.db.runs import store
-from colm.db.runs.units import Unit, done_units, units_of
+from colm.db.runs.units import Unit, completed_units, units_of
 from colm.db.schema.run_tables import units
 from colm.evaluation.data.examples import Example
 from colm.evaluation.grading import Grade
@@ -118,7 +118,7 @@ def work(engine: Engine, asked: Any, **changes: Any) -> RunLoop:
     fields: dict[str, Any] = {
         "engine": engine,
         "config": config(),
-        "left": plan("night", config(), EXAMPLES, done_units(engine, "night")),
+        "left": plan("night", config(), EXAMPLES, completed_units(engine, "night")),
         "ask": asked,
         "grade": grade,
         "orders": lambda: "ask",
@@ -234,7 +234,7 @@ def test_a_run_of_10_000_examples_of_which_half_is_done_goes_on_within_2_s(
         assert query_id not in {p.query_id for p in half}
 
     started = time.process_time()
-    left = plan("night", found, load(found.data).examples, done_units(engine, "night"))
+    left = plan("night", found, load(found.data).examples, completed_units(engine, "night"))
     orders = iter(["ask", "stop"])
     assert not work(engine, ask, config=found, left=left, orders=lambda: next(orders)).run()
     assert first[0] < 2

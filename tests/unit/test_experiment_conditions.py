@@ -10,14 +10,14 @@ import pytest
 from colm.db.connection import connect
 from colm.db.schema import migrate
 from colm.evaluation.experiments.catalogue import Site
-from colm.evaluation.experiments.conditions import SURROUNDINGS
+from colm.evaluation.experiments.conditions import ENVIRONMENT_EXPERIMENTS
 from colm.evaluation.experiments.report import as_json, cells, merged, table_of
 from colm.models.errors import CallerError, ClientsGone, InvalidAsk
 from colm.workers.experiments.conditions import _told, addresses, config_of, narrowed, through
 from colm.workers.experiments.plan import Order
 from tests.unit.evaluation_runs import ENTRIES, simulated
 
-NETWORK = SURROUNDINGS["network"]
+NETWORK = ENVIRONMENT_EXPERIMENTS["network"]
 SITE = Site(clients={"ada": "small", "bo": "small"}, servers={"main": "big"})
 
 
@@ -42,13 +42,13 @@ def test_conditions_can_be_chosen_and_the_first_is_the_baseline() -> None:
 
 
 def test_other_sizes_than_the_usual_can_be_asked_for() -> None:
-    found = narrowed(SURROUNDINGS["memory"], ["unlimited", "memory-768"]).conditions
+    found = narrowed(ENVIRONMENT_EXPERIMENTS["memory"], ["unlimited", "memory-768"]).conditions
     assert [one.memory for one in found] == [None, 768]
-    (three,) = narrowed(SURROUNDINGS["threads"], ["threads-3"]).conditions
+    (three,) = narrowed(ENVIRONMENT_EXPERIMENTS["threads"], ["threads-3"]).conditions
     assert (three.threads, three.memory) == (3, None)
     for name in ("memory-0", "memory-", "threads-2", "memory-1g"):
         with pytest.raises(InvalidAsk, match="memory has no condition"):
-            narrowed(SURROUNDINGS["memory"], [name])
+            narrowed(ENVIRONMENT_EXPERIMENTS["memory"], [name])
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_where_no_clients_could_start_it_is_said_why(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'record.sqlite'}"
     migrate.upgrade(url)
     engine = connect(url)
-    small = narrowed(SURROUNDINGS["memory"], ["memory-8"])
+    small = narrowed(ENVIRONMENT_EXPERIMENTS["memory"], ["memory-8"])
     with pytest.raises(ClientsGone, match="nothing was measured: memory-8: MemoryError"):
         _told(engine, "small", small, {"memory-8": {"trouble": "MemoryError"}})
     engine.dispose()

@@ -13,7 +13,7 @@ from colm.models.engine_settings import EngineSettings
 from colm.models.errors import CallerError, InvalidAsk
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import ParticipantSettings, Settings
-from colm.tasks.evaluations import asked_by
+from colm.tasks.evaluations import ask_options
 from colm.workers.experiments.plan import Order, config_of, layout_of, site_of, told_experiments
 
 SITE = Site(
@@ -72,7 +72,7 @@ def test_of_an_evaluations_file_all_but_the_entries_is_kept(tmp_path: Path) -> N
 
 def test_every_entry_asks_only_those_that_were_chosen() -> None:
     found = config("ablations", clients=["cy", "ada"], servers=["poor"])
-    asked = [asked_by(found, entry.name) for entry in found.entries]
+    asked = [ask_options(found, entry.name) for entry in found.entries]
     assert {one["server"] for one in asked} == {"poor"}
     assert {tuple(one["clients"]) for one in asked} == {("cy", "ada")}
 

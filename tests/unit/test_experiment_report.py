@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from colm.evaluation.experiments.catalogue import Layout, Place
+from colm.evaluation.experiments.catalogue import Layout, PlotPosition
 from colm.evaluation.experiments.report import Table, as_json, cells, table_of, write
 from colm.evaluation.stats.run_data import EntryData, RunData, UnitData
 from colm.evaluation.stats.statistics import wilson
@@ -24,11 +24,11 @@ LAYOUT = Layout(
     axis="clients",
     against="control",
     places={
-        "colm-1": Place(series="colm", x=1),
-        "control-1": Place(series="control", x=1),
-        "colm-2": Place(series="colm", x=2),
-        "control-2": Place(series="control", x=2),
-        "alone": Place(series="alone", x=None),
+        "colm-1": PlotPosition(series="colm", x=1),
+        "control-1": PlotPosition(series="control", x=1),
+        "colm-2": PlotPosition(series="colm", x=2),
+        "control-2": PlotPosition(series="control", x=2),
+        "alone": PlotPosition(series="alone", x=None),
     },
 )
 
@@ -82,9 +82,9 @@ def test_each_is_compared_with_the_first_point_on_the_same_items(table: Table) -
     assert gains["colm-1"] is None
     second = gains["colm-2"]
     assert second is not None
-    assert second.found.gain.value == pytest.approx((15 - 8) / N)
+    assert second.paired.gain.value == pytest.approx((15 - 8) / N)
     # Seven items won and none lost: McNemar's exact p is 2 / 2 ** 7.
-    assert second.found.p == pytest.approx(2 / 2**7)
+    assert second.paired.p == pytest.approx(2 / 2**7)
     assert second.holm_p == pytest.approx(4 * 2 / 2**7)  # the smallest of four
 
 
@@ -94,7 +94,7 @@ def test_each_is_compared_with_the_control_at_its_own_place(table: Table) -> Non
     assert {name: one.baseline for name, one in besides.items()} == {
         "colm-1": "control-1", "colm-2": "control-2",
     }  # fmt: skip
-    assert besides["colm-2"].found.gain.value == pytest.approx((15 - 7) / N)
+    assert besides["colm-2"].paired.gain.value == pytest.approx((15 - 7) / N)
     # Eight items won and none lost, of two comparisons.
     assert besides["colm-2"].holm_p == pytest.approx(2 * 2 / 2**8)
 
@@ -108,7 +108,7 @@ def test_seconds_and_tokens_are_those_of_a_query(run: RunData, table: Table) -> 
     assert one["tokens"] == 30 + 10 + 9.5
     assert (one["series"], one["x"], one["n"], one["right"]) == ("colm", 2, N, 15)
     assert told["alone"]["x"] is None
-    assert told["alone"]["difference"]["found"]["gain"]["value"] == pytest.approx(-0.2)
+    assert told["alone"]["difference"]["paired"]["gain"]["value"] == pytest.approx(-0.2)
 
 
 def test_the_columns_of_a_control_are_there_only_with_one(run: RunData, table: Table) -> None:

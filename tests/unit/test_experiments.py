@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colm.evaluation.experiments.catalogue import EXPERIMENTS, Point, Site, plan_of
+from colm.evaluation.experiments.catalogue import EXPERIMENTS, PlannedEntry, Site, plan_of
 from colm.models.errors import InvalidAsk
 from colm.models.strategies import STRATEGIES
 from colm.tasks.config.run_config import read_config
@@ -15,7 +15,7 @@ SITE = Site(
 )
 
 
-def by_name(points: tuple[Point, ...]) -> dict[str, Point]:
+def by_name(points: tuple[PlannedEntry, ...]) -> dict[str, PlannedEntry]:
     return {point.entry["name"]: point for point in points}
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from colm.db.audit import erase as erasing
 from colm.db.connection import connect
-from colm.db.images import SqlImages, images_of, still_shown
+from colm.db.images import SqlImages, images_in_use, images_of
 from colm.db.record.store import SqlRecord
 from colm.models.errors import CallerError, ImageUnavailable
 from colm.models.images import Picture, examine
@@ -72,9 +72,9 @@ class ImagesContract(DatabaseContract):
         answered(record, "query-0003")
         both = {SIGN.image_id, TREE.image_id}
         assert images_of(engine, ["query-0001", "query-0003", "none"]) == both
-        assert still_shown(engine, {*both, SEA.image_id}) == both
+        assert images_in_use(engine, {*both, SEA.image_id}) == both
         erasing.erase(engine, "query-0001", asked_by="me", reason="asked", now=LATER, signer=None)
-        assert still_shown(engine, both) == {TREE.image_id}
+        assert images_in_use(engine, both) == {TREE.image_id}
         assert images_of(engine, ["query-0001"]) == both, "the record keeps their names"
 
 

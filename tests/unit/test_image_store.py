@@ -229,8 +229,8 @@ def test_nobody_reads_or_writes_without_a_token(server: Running) -> None:
     ("body", "name", "reason"),
     [
         (picture(3), "0" * 64, "not those of that name"),
-        (b"no image", image_id_of(b"no image"), "is no PNG"),
-        (picture(3)[:300], image_id_of(picture(3)[:300]), "damaged or cut short"),
+        (b"no image", image_id_of(b"no image"), "is not a PNG"),
+        (picture(3)[:300], image_id_of(picture(3)[:300]), "damaged or truncated"),
     ],
 )
 def test_the_server_keeps_nothing_but_images(
@@ -276,7 +276,7 @@ def test_a_secret_is_every_byte_of_its_file(tmp_path: Path) -> None:
     file.write_bytes(b"\n" + bytes(30) + b" ")
     assert client.secret(ImageSettings(secret_file=str(file))) == file.read_bytes()
     file.with_name("short").write_bytes(b"guess me")
-    with pytest.raises(SettingsError, match="holds 8 bytes; 32 are the least"):
+    with pytest.raises(SettingsError, match="holds 8 bytes; at least 32"):
         client.secret(ImageSettings(secret_file=str(file.with_name("short"))))
 
 
@@ -300,7 +300,7 @@ def test_a_caller_gives_a_path_bytes_or_a_name(home: Path) -> None:
     [
         ("nowhere.png", "cannot be read: No such file"),
         ("https://example.com/a.png", "is not in this site's image store"),
-        ("sha256:123", "names no image"),
+        ("sha256:123", "is no image id"),
         (f"sha256:{'0' * 64}", "is not in this site's image store"),
         ("/dev/zero", "is no file"),
         ("a\0b.png", "cannot be read"),

@@ -14,9 +14,9 @@ from colm.models.messages import MAX_WORKER_CHARS, Name
 from colm.models.naming import (
     MAX_JOINED_BYTES,
     MAX_PROCESS_BYTES,
-    joined,
-    joined_apart,
-    listed,
+    join_groups,
+    join_names,
+    list_names,
     worker_name,
 )
 from colm.models.roster import make_request
@@ -45,14 +45,14 @@ def students(count: int, length: int = 10) -> list[str]:
     ],
 )  # fmt: skip
 def test_names_are_joined_and_beyond_the_limit_counted(parts: list[str], name: str) -> None:
-    assert re.sub("[0-9a-f]{8}$", "", joined(parts)) == re.sub("[0-9a-f]{8}$", "", name)
+    assert re.sub("[0-9a-f]{8}$", "", join_names(parts)) == re.sub("[0-9a-f]{8}$", "", name)
 
 
 @given(NAMES, st.sampled_from(HOSTS), st.integers(1, 2**22))
 def test_a_workers_name_fits_whatever_is_sent_or_declared_with_it(
     names: list[str], host: str, pid: int
 ) -> None:
-    worker = worker_name(joined(["client", *names]) + "-cuda15", pid, host)
+    worker = worker_name(join_names(["client", *names]) + "-cuda15", pid, host)
     assert len(worker) <= MAX_WORKER_CHARS
     assert len((worker + QUEUE_SUFFIX).encode()) <= 255
     assert worker.split("@", 1)[0].endswith(f".{pid}")
@@ -60,7 +60,7 @@ def test_a_workers_name_fits_whatever_is_sent_or_declared_with_it(
 
 @given(st.lists(NAMES, min_size=1, max_size=4, unique_by=tuple))
 def test_groups_have_names_of_their_own_that_fit_a_file(groups: list[list[str]]) -> None:
-    names = joined_apart(groups)
+    names = join_groups(groups)
     assert len(set(names)) == len(groups)
     assert all(len((name + LOG_SUFFIX).encode()) <= 255 for name in names)
     assert all(len(name.encode()) <= MAX_PROCESS_BYTES for name in names)
@@ -68,14 +68,14 @@ def test_groups_have_names_of_their_own_that_fit_a_file(groups: list[list[str]])
 
 def test_the_same_clients_have_the_same_name_and_others_another() -> None:
     many = students(30)
-    assert joined(many) == joined(list(many))
-    assert joined(many) != joined([*many[:-1], "student-99"])
-    assert len(joined(many).encode()) <= MAX_JOINED_BYTES
+    assert join_names(many) == join_names(list(many))
+    assert join_names(many) != join_names([*many[:-1], "student-99"])
+    assert len(join_names(many).encode()) <= MAX_JOINED_BYTES
 
 
 def test_many_names_are_listed_as_the_first_ones_and_a_count() -> None:
-    assert listed(students(2)) == "student-00, student-01"
-    assert listed(students(300), most=2) == "student-00, student-01 and 298 more"
+    assert list_names(students(2)) == "student-00, student-01"
+    assert list_names(students(300), limit=2) == "student-00, student-01 and 298 more"
 
 
 def test_a_question_may_name_every_client_of_a_large_site() -> None:
@@ -83,7 +83,7 @@ def test_a_question_may_name_every_client_of_a_large_site() -> None:
 
 
 def test_two_groups_that_join_to_one_name_are_told_apart() -> None:
-    one, other, third = joined_apart([["a-b", "c"], ["a", "b-c"], ["d"]])
+    one, other, third = join_groups([["a-b", "c"], ["a", "b-c"], ["d"]])
     assert one != other
     assert one.startswith("a-b-c-")
     assert third == "d"

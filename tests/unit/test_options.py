@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from colm.models.answers.compare import extract, vote
-from colm.models.answers.options import options_in
+from colm.models.answers.options import parse_options
 
 SKY: tuple[str, ...] = ("the sun", "the moon", "a star", "a comet")
 GERMS: tuple[str, ...] = ("Influenza", "E. coli", "Malaria", "Rabies", "Ebola")
@@ -128,10 +128,10 @@ def test_a_letter_counts_where_it_is_an_answer(
 def test_the_options_of_a_question_are_its_last_lines_with_letters() -> None:
     listed = "Which one?\n\nA. the sun\nB. the moon"
 
-    assert options_in(listed) == ("the sun", "the moon")
-    assert options_in("Choose.\nOptions:\n(A) red\n(B) blue") == ("red", "blue")
-    assert options_in("A. Smith asks what two\nand two make") == ()
-    assert options_in("A. one\nC. three") == ()
+    assert parse_options(listed) == ("the sun", "the moon")
+    assert parse_options("Choose.\nOptions:\n(A) red\n(B) blue") == ("red", "blue")
+    assert parse_options("A. Smith asks what two\nand two make") == ()
+    assert parse_options("A. one\nC. three") == ()
 
 
 def test_votes_by_letters_and_by_words_are_votes_for_one_option() -> None:

@@ -9,7 +9,7 @@ import pytest
 from colm.db.connection import connect
 from colm.db.reads.answers import answer_of
 from colm.db.reads.client_stats import client_parts
-from colm.db.reads.history import query_life
+from colm.db.reads.history import query_history
 from colm.db.record.store import SqlRecord
 from colm.models.errors import SettingsError
 from colm.models.messages import Step, StepError
@@ -89,7 +89,7 @@ def test_it_is_said_of_each_participant_where_its_step_got_stuck(
         return f"colm.{asked.act}.{asked.participant}" if lies else None
 
     asked = Asked(query_id=ID, participants=("alice", "oracle"))
-    told = list(told_of(answer_of(engine, ID), query_life(engine, ID), asked, lies_in))
+    told = list(told_of(answer_of(engine, ID), query_history(engine, ID), asked, lies_in))
     engine.dispose()
     whole, alice, oracle = told
     assert (whole.grade, whole.about) == ("problem", "probe")
@@ -110,7 +110,7 @@ def test_a_probe_that_was_answered_is_well_and_counts_for_nobodys_reliability(
         life.add_outcome(step, db_examples.completed())
         life.apply(db_examples.finishing(ID), NOW)
     asked = Asked(query_id=ID, participants=("alice",))
-    told = list(told_of(answer_of(engine, ID), query_life(engine, ID), asked, lambda _: None))
+    told = list(told_of(answer_of(engine, ID), query_history(engine, ID), asked, lambda _: None))
     assert [finding.grade for finding in told] == ["ok", "ok"]
     assert client_parts(engine, 10) == []
     engine.dispose()

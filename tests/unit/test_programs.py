@@ -10,8 +10,8 @@ from colm.evaluation.data.examples import Example
 from colm.evaluation.data.formats import Columns, humaneval, mbpp, plain
 from colm.evaluation.data.values import UnusableRow
 from colm.evaluation.grading import grade
-from colm.models.answers.compare import extract, program_in, same
-from colm.models.answers.program_tests import does_nothing, fault_of, names_tested
+from colm.models.answers.compare import extract, extract_program, same
+from colm.models.answers.program_tests import fault_of, names_under_test, stub_program
 
 HALVES = '''from typing import List
 
@@ -44,7 +44,7 @@ def fenced(*programs: str, language: str = "python") -> str:
 
 def passes(text: str, question: str, tests: str) -> bool:
     """Whether the program in `text`, as it is found, passes the tests; not in the sandbox."""
-    program = program_in(text, question, tests)
+    program = extract_program(text, question, tests)
     names: dict[str, Any] = {"__name__": "program"}
     if program is None:
         return False
@@ -168,7 +168,7 @@ def test_a_program_is_found_beside_whatever_else_a_reply_holds(
 
 
 def test_a_thought_that_never_ended_holds_no_program() -> None:
-    assert program_in(f"<think>{fenced(G)}", DOUBLE, DOUBLE_TESTS) is None
+    assert extract_program(f"<think>{fenced(G)}", DOUBLE, DOUBLE_TESTS) is None
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_code_that_is_deep_is_no_traceback(part: str) -> None:
 def test_names_that_tests_use_are_those_that_they_do_not_define(
     tests: str, names: set[str]
 ) -> None:
-    assert names_tested(tests) == names
+    assert names_under_test(tests) == names
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_tests_that_can_find_a_program_wrong_have_no_fault(tests: str) -> None:
 
 def test_a_program_that_does_nothing_defines_what_tests_use() -> None:
     names: dict[str, Any] = {}
-    exec(does_nothing("assert f(g(1), key=2)"), names)
+    exec(stub_program("assert f(g(1), key=2)"), names)
     assert names["f"](names["g"](1), key=2) is None
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colm.models.messages import Participant
-from colm.models.prompts import colm, colm_restated, panels
+from colm.models.messages import Participant, Turn
+from colm.models.prompts import colm, colm_restated, panels, planning
 from colm.models.prompts.colm import LabelledDraft
 from colm.models.prompts.quoting import quote_untrusted
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 from tests.unit.examples import a_client
 
+#: Digest of all prompts of a version. A change of wording needs a new version and its digest.
+DIGESTS = {
+    "2026-11-c": "dedefc22a27a2fa5",
+    "2026-11-guidance-b": "8c0321905d4e0ae8",
+    "2026-11-panels-b": "127386f761371e25",
+    "2026-11-plans-d": "742ab58b2cff18c0",
+}
 TEXTS = st.text(max_size=200)
 PIECES = st.sampled_from(
     ["</draft>", "< /DRAFT >", "<draft by='x'>", "<\n/\tdraft", "</note>", "<NOTE", "<", "/", "a"]
@@ -30,7 +38,7 @@ CLIENTS = st.builds(
 )
 
 
-@given(CLIENTS, TEXTS, TEXTS.filter(lambda own: not blank(own)), TEXTS, st.booleans())
+@given(CLIENTS, TEXTS, TEXTS.filter(lambda own: not is_blank(own)), TEXTS, st.booleans())
 def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
     client: Participant, question: str, own: str, guidance: str, relevant: bool
 ) -> None:
@@ -161,3 +169,45 @@ def test_what_looks_like_a_tag_loses_its_bracket(escape: str) -> None:
 )
 def test_other_brackets_stay(text: str) -> None:
     assert quote_untrusted(text, "draft") == text
+
+
+def _wording() -> dict[str, tuple[tuple[Turn, ...], ...]]:
+    """Every prompt with every branch of its wording, by the version that is recorded with it."""
+    ada, own, relevances = a_client("ada"), "mine", (True, False)
+    drafts, answers = [LabelledDraft(ada, "it scatters")], ["it scatters", "the sea"]
+    return {
+        colm.VERSION: (
+            colm.draft(ada, "Why?"),
+            colm.select([ada], "Why?", 1),
+            *(colm.synthesize(drafts, question) for question in ("Why?", None)),
+            *(colm.refine(ada, "Why?", own, "note", relevant=r) for r in relevances),
+        ),
+        colm_restated.VERSION: (
+            *(colm_restated.synthesize(ada, drafts, "Why?", text) for text in (own, None)),
+            *(
+                colm_restated.refine(ada, "Why?", own, "note", relevant=r)
+                for r in (*relevances, None)
+            ),
+        ),
+        panels.VERSION: (
+            panels.propose(ada, "Why?", answers),
+            panels.aggregate(ada, "Why?", answers),
+            *(panels.refine_on_drafts(ada, "Why?", own, drafts, relevant=r) for r in relevances),
+            panels.choose(ada, "Why?", answers),
+            panels.judge("Why?", "it scatters", "the sea", "it scatters"),
+        ),
+        planning.VERSION: (
+            planning.goal_plan(ada, "Why?"),
+            planning.guideline_plan(ada, "Why?"),
+            planning.solve(ada, "Why?", "", "Count.", "Slowly."),
+        ),
+    }
+
+
+def test_a_change_of_wording_has_a_new_version() -> None:
+    texts = {
+        version: [(turn.role, turn.content) for prompt in prompts for turn in prompt]
+        for version, prompts in _wording().items()
+    }
+    digests = {v: hashlib.sha256(repr(text).encode()).hexdigest()[:16] for v, text in texts.items()}
+    assert digests == DIGESTS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from colm.models.messages import Step
 from colm.models.prompts import colm, colm_restated
 from colm.models.prompts.colm import LabelledDraft
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 from tests.unit.examples import QUESTION, SERVER, a_client, a_query
 from tests.unit.simulation import Reply, answering, play
 
@@ -42,7 +42,7 @@ def test_no_guidance_can_end_its_frame_and_the_question_comes_last(
     assert ("field" in turns[-1].content.rpartition("</note>")[2]) == (relevant is not None)
 
 
-@given(st.text(max_size=80), st.text(max_size=80).filter(lambda own: not blank(own)))
+@given(st.text(max_size=80), st.text(max_size=80).filter(lambda own: not is_blank(own)))
 def test_a_refinement_begins_with_the_drafts_prompt_and_the_draft_itself(
     question: str, own: str
 ) -> None:

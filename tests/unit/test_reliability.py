@@ -14,18 +14,18 @@ from colm.db.record.store import SqlRecord
 from colm.models.client_reliability import (
     COPY_WORDS,
     EVIDENCE,
-    NOT_THEIRS,
+    SITE_FAILURES,
     Part,
     is_near_copy,
-    left_out,
     reliabilities,
+    unreliable_clients,
     wilson,
 )
 from colm.models.messages import Completion, Step, StepError
 from colm.models.roster import Roster
 from colm.models.strategies.base import Outcome
 from colm.models.strategies.colm.options import ColmOptions
-from colm.models.strategies.colm.trust import TrustOptions, discounted
+from colm.models.strategies.colm.trust import TrustOptions, excluded_clients
 from colm.workers.coordinator.client_reliability import ReliabilityWatch, watch
 from tests.unit import db_examples
 from tests.unit.examples import NOW, SERVER, a_client, a_completion, a_query
@@ -77,7 +77,7 @@ def test_late_failed_and_changed_are_counted() -> None:
         a_part("ada", None, 3, late=True, seconds=None),
     ]
     (found,) = reliabilities(parts)
-    assert (found.asked, found.completed, found.failed, found.expired, found.late) == (
+    assert (found.steps, found.completed, found.failed, found.expired, found.late) == (
         6,
         4,
         1,
@@ -92,7 +92,7 @@ def test_late_failed_and_changed_are_counted() -> None:
 def test_steps_of_one_query_count_as_one_in_the_interval() -> None:
     parts = [a_part("ada", n=n) for n in range(3) for _ in range(4)]
     (found,) = reliabilities(parts)
-    assert (found.asked, found.queries) == (12, 3)
+    assert (found.steps, found.queries) == (12, 3)
     assert (found.delivered_low, found.delivered_high) == pytest.approx(wilson(3, 3))
 
 
@@ -126,19 +126,19 @@ NAMES = ("ada", "bo", "cy", "di")
 def test_never_half_of_the_clients_or_more_are_left_out(
     scores: dict[str, float], threshold: float
 ) -> None:
-    below = left_out(scores, NAMES, threshold)
+    below = unreliable_clients(scores, NAMES, threshold)
     assert 2 * len(below) < len(NAMES)
     assert all(scores[name] < threshold for name in below)
 
 
 def test_by_default_everybody_counts() -> None:
-    assert discounted({"ada": LONG, "bo": LONG}, TrustOptions(reliability={"ada": 0.0})) == {}
+    assert excluded_clients({"ada": LONG, "bo": LONG}, TrustOptions(reliability={"ada": 0.0})) == {}
 
 
-def test_unreliable_clients_and_copies_are_discounted_with_the_reason() -> None:
+def test_unreliable_clients_and_copies_are_excluded_with_the_reason() -> None:
     options = TrustOptions(min_reliability=0.5, reliability={"cy": 0.1}, drop_copies=True)
     drafts = {"ada": LONG, "bo": LONG, "cy": "x", "di": "y"}
-    assert discounted(drafts, options) == {
+    assert excluded_clients(drafts, options) == {
         "bo": "a near-copy of ada's",
         "cy": "reliability 0.10 is below 0.5",
     }
@@ -182,7 +182,7 @@ def test_a_watch_writes_what_the_record_says_into_the_defaults(sqlite_url: str) 
     engine.dispose()
 
 
-@pytest.mark.parametrize("kind", [*NOT_THEIRS, "EngineError"])
+@pytest.mark.parametrize("kind", [*SITE_FAILURES, "EngineError"])
 def test_what_failed_on_the_sites_own_side_counts_against_no_client(
     sqlite_url: str, kind: str
 ) -> None:
@@ -195,5 +195,5 @@ def test_what_failed_on_the_sites_own_side_counts_against_no_client(
         life.add_outcome(kept, db_examples.completed())
         life.apply(db_examples.finishing("query-0001"), NOW)
     counted = [part.client for part in client_parts(engine, 10)]
-    assert counted == (["bob"] if kind in NOT_THEIRS else ["alice", "bob"])
+    assert counted == (["bob"] if kind in SITE_FAILURES else ["alice", "bob"])
     engine.dispose()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from colm.db.connection import connect
-from colm.db.reads.history import Entry, History, StepOutcome, query_life
+from colm.db.reads.history import History, HistoryEntry, StepOutcome, query_history
 from colm.db.record.store import SqlRecord
 from colm.db.schema import tables
 from colm.models.cancellation import Cancel
@@ -90,7 +90,7 @@ class Lived:
         return self.history()
 
     def history(self) -> History:
-        found = query_life(self.engine, self.query.query_id)
+        found = query_history(self.engine, self.query.query_id)
         assert found is not None
         return found
 
@@ -150,7 +150,7 @@ def a_life(sqlite_url: str, **changes: object) -> Lived:
     return Lived(connect(sqlite_url), query, lambda step: (f"{step.act} of {step.participant}", 1))
 
 
-def forged(history: History, change: Callable[[Entry], Entry | None]) -> History:
+def forged(history: History, change: Callable[[HistoryEntry], HistoryEntry | None]) -> History:
     entries = tuple(e for e in map(change, history.entries) if e is not None)
     return replace(history, entries=entries)
 
@@ -158,7 +158,7 @@ def forged(history: History, change: Callable[[Entry], Entry | None]) -> History
 def test_another_completion_than_the_recorded_one_gives_another_decision(sqlite_url: str) -> None:
     history = a_life(sqlite_url).live()
 
-    def change(entry: Entry) -> Entry:
+    def change(entry: HistoryEntry) -> HistoryEntry:
         match entry.what:
             case StepOutcome(step_id=step_id, outcome=outcome) if ".draft.ada" in step_id:
                 assert outcome.completion is not None

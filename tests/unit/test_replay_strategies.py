@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from colm.db.connection import connect
-from colm.db.reads.history import Ended
+from colm.db.reads.history import QueryEnded
 from colm.models.messages import Completion, Deadlines, Query, Step
 from colm.models.strategies import STRATEGIES
 from colm.workers.audit.replay_decisions import replay_decisions
@@ -137,4 +137,4 @@ def test_every_life_of_every_strategy_is_decided_again_as_it_was(
 
     assert (found.difference, found.ended_early) == (None, None)
     assert found.moves >= 2
-    assert sum(isinstance(entry.what, Ended) for entry in history.entries) == 1
+    assert sum(isinstance(entry.what, QueryEnded) for entry in history.entries) == 1

@@ -71,8 +71,8 @@ def order(engine: Engine, config: dict[str, Any]) -> list[str]:
     """Order a run of which one example is done; the ids of all."""
     data = load(read_config(config).data)
     store.order(engine, "night", config, NOW)
-    store.take(engine, "night", "me", now=NOW, until=NOW)
-    store.describe(engine, "night", "me", planned=6, data=data.digest, at=NOW)
+    store.acquire(engine, "night", "me", now=NOW, until=NOW)
+    store.set_plan(engine, "night", "me", planned=6, data=data.digest, at=NOW)
     ids = [example.id for example in data.examples]
     unit(engine, "alone", ids[0], "wrong", "7")
     unit(engine, "colm", ids[0], "correct", "0")
@@ -153,9 +153,9 @@ def test_replayed_answers_are_graded_as_the_run_was(
         sampled(SqlRecord(engine), found.query_id)
         add_unit(engine, "night", found)
 
-    surfaces = read_run(engine, "night").surfaces
+    sweeps = read_run(engine, "night").threshold_sweeps
 
-    assert {p.accuracy for p in surfaces.get("cope", ())} == {accuracy} - {None}
+    assert {p.accuracy for p in sweeps.get("cope", ())} == {accuracy} - {None}
 
 
 COPE = {"n": 1, "t1": 1.0, "t2": 1.0, "comparison": ">", "kind": "numeric"}

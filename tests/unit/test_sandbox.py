@@ -29,10 +29,10 @@ def test_code_that_passes_its_tests_has_passed(site: Site) -> None:
     )
 
     assert (verdict.status, verdict.reason) == ("passed", "")
-    assert {"limits", "system calls"} <= set(verdict.kept)
+    assert {"limits", "system calls"} <= set(verdict.protections)
     # In a changed root (chroot) there is no other to be had: then Landlock keeps the files.
-    assert site.namespaces or "own root" not in verdict.kept
-    assert ("Landlock" in verdict.kept) is ("own root" not in verdict.kept)
+    assert site.namespaces or "own root" not in verdict.protections
+    assert ("Landlock" in verdict.protections) is ("own root" not in verdict.protections)
 
 
 def test_code_that_fails_says_where(site: Site) -> None:
@@ -181,7 +181,7 @@ def test_this_machine_says_what_protects_it() -> None:
     verdict = protections()
 
     assert verdict.passed
-    assert set(verdict.kept) >= {"limits", "system calls"}
+    assert set(verdict.protections) >= {"limits", "system calls"}
 
 
 def test_without_an_interpreter_nothing_is_judged() -> None:

@@ -1,10 +1,17 @@
-"""Whoever asks from the command line hears whether the question may have been sent."""
+"""An error of a publish says whether the message may have been sent."""
 
 from __future__ import annotations
 
 import io
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +44,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise found.error
 
     @contextmanager
-    def producer() -> Iterator[Any]:
+    def producer(_producer: Any) -> Iterator[Any]:
         connection = SimpleNamespace(ensure_connection=ensure_connection)
         yield SimpleNamespace(connection=connection)
 
@@ -59,7 +66,9 @@ def test_where_no_connection_comes_about_nothing_was_sent(
 @pytest.mark.usefixtures("broker")
 def test_where_the_broker_fails_in_between_it_may_be_there_all_the_same() -> None:
     with (
-        pytest.raises(TransientError, match=r"away\. It failed while query q was sent, .*: 'colm"),
+        pytest.raises(
+            TransientError, match=r"away\. It failed before .* query q, .* accepted: 'colm"
+        ),
         sending("query q", "'colm show q' tells"),
     ):
         raise TransientError("away")
@@ -79,6 +88,87 @@ def test_a_refusal_of_the_connection_is_told_by_what_is_sent(broker: SimpleNames
     with pytest.raises(TransientError) as caught, sending("it", "look"):
         raise refusal
     assert caught.value is refusal
+
+
+#: Replies by class and method id: what RabbitMQ sends until a publish.
+REPLIES = {
+    (10, 11): (10, 30, struct.pack(">HIH", 2047, 131_072, 0)),  # Connection.Tune
+    (10, 40): (10, 41, b"\0"),
+    (20, 10): (20, 11, b"\0\0\0\0"),
+    (85, 10): (85, 11, b""),  # Confirm.SelectOk
+    (40, 10): (40, 11, b""),
+    (50, 10): (50, 11, b"\x08colm.ask" + struct.pack(">II", 0, 0)),
+    (50, 20): (50, 21, b""),
+}
+
+
+class DyingBroker:
+    """An AMQP server that closes the connection, and its port, at a method of the client."""
+
+    CONNECTION_OPEN, PUBLISH = (10, 40), (60, 40)
+
+    def __init__(self, dies_at: tuple[int, int]) -> None:
+        self._dies_at = dies_at
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.methods: list[tuple[int, int]] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        with self._listener, client, client.makefile("rb") as stream:
+            assert stream.read(8) == b"AMQP\0\0\x09\x01"
+            start = struct.pack(">BBI", 0, 9, 0) + _long(b"PLAIN AMQPLAIN") + _long(b"en_US")
+            client.sendall(_frame(0, 10, 10, start))
+            while self._dies_at not in self.methods:
+                kind, channel, size = struct.unpack(">BHI", stream.read(7))
+                method = struct.unpack(">HH", stream.read(size + 1)[:4])
+                if kind != 1:
+                    continue
+                self.methods.append(method)
+                if method in REPLIES and method != self._dies_at:
+                    client.sendall(_frame(channel, *REPLIES[method]))
+
+
+def _long(text: bytes) -> bytes:
+    return struct.pack(">I", len(text)) + text
+
+
+def _frame(channel: int, klass: int, method: int, arguments: bytes) -> bytes:
+    payload = struct.pack(">HH", klass, method) + arguments
+    return struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
+
+
+@pytest.mark.parametrize(
+    ("dies_at", "words"),
+    [
+        (DyingBroker.PUBLISH, "confirmed query my-query, which may have been accepted"),
+        (DyingBroker.CONNECTION_OPEN, "nothing was sent"),
+    ],
+)
+def test_a_broker_that_dies_before_its_confirm_may_have_the_question(
+    dies_at: tuple[int, int], words: str, tmp_path: Path
+) -> None:
+    broker = DyingBroker(dies_at)
+    program = (
+        "from colm.tasks import ask\nfrom colm.models.errors import TransientError\n"
+        "try: ask.apply_async(('Why?',), task_id='my-query')\n"
+        "except TransientError as error: print(error)"
+    )
+    variables = {
+        "COLM_BROKER": f"amqp://guest:guest@127.0.0.1:{broker.port}//",
+        "COLM_HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert words in done.stdout
+    assert broker.methods.count(dies_at) == 1
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from colm.models.errors import SettingsError
 from colm.models.messages import Deadlines, Sampling
-from colm.models.urls import shown
+from colm.models.urls import redact
+from colm.tasks.broker.capabilities import EMBEDDED, broker_of
 from colm.tasks.config.settings import (
     ParticipantSettings,
     Settings,
@@ -34,7 +35,7 @@ def test_without_a_file_the_defaults_are_three_clients_and_one_server(tmp_path: 
     found = read(tmp_path)
     assert list(found.clients) == ["ada", "bo", "cy"]
     assert list(found.servers) == ["main"]
-    assert found.embedded
+    assert broker_of(found) is EMBEDDED
     assert found.deadlines == Deadlines()
     assert found.broker_url.startswith("redis+socket:///")
     assert found.database_url.startswith("sqlite:////")
@@ -109,8 +110,12 @@ def test_variables_of_others_are_not_read(tmp_path: Path) -> None:
         ("database = 'postgresql://host'", {}, "database: String should match pattern"),
         ("[servers.main.engine]\nkind = 'openai'", {}, "base_url is needed"),
         ("[clients.main]\n[servers.main]", {}, "'main' is both a client and a server"),
-        ("[clients.rotate]", {}, "'rotate' is a word of 'colm client' and no name; rename it"),
-        ("[servers.add]", {}, "'add' is a word of 'colm client' and no name; rename it"),
+        (
+            "[clients.rotate]",
+            {},
+            "'rotate' is a subcommand of 'colm client' and no name; rename it",
+        ),
+        ("[servers.add]", {}, "'add' is a subcommand of 'colm client' and no name; rename it"),
         ("[tls]\nkey = 'x.key'", {}, "tls: a key without its certificate"),
         ("management = 'amqp://h'", {}, "management: String should match pattern"),
     ],
@@ -170,7 +175,7 @@ def test_an_error_never_shows_a_password(tmp_path: Path, variables: dict[str, st
 @pytest.mark.parametrize("password", ["p", "p/a#ss", "p:?x", "p@x", "***"])
 def test_a_database_is_shown_without_its_password(password: str) -> None:
     url = f"postgresql+psycopg2://user:{password}@host:5432/db"
-    assert shown(url) == "postgresql+psycopg2://user:***@host:5432/db"
+    assert redact(url) == "postgresql+psycopg2://user:***@host:5432/db"
 
 
 @pytest.mark.parametrize(

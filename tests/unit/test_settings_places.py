@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from colm.models.errors import SettingsError
 from colm.tasks.config.paths import MAX_SOCKET_PATH_BYTES, broker_socket, make_home
-from colm.tasks.config.settings import Settings, forget_service_links, load
+from colm.tasks.config.settings import Settings, load, remove_service_links
 from colm.tasks.config.sources import from_environment
 from tests.unit.conftest import SetEnvironment
 from tests.unit.test_db_sqlite_file import AWKWARD, umask
@@ -102,7 +102,7 @@ def test_a_question_mark_in_the_path_of_a_sqlite_url_is_refused(tmp_path: Path, 
     ("parameters", "complaint"),
     [
         ("timeout=soon", "timeout is no number"),
-        ("foo=1", "'foo' is no parameter of SQLite's; there"),
+        ("foo=1", "'foo' is no parameter of SQLite; valid"),
     ],
 )
 def test_a_parameter_that_sqlite_does_not_know_is_refused(
@@ -147,7 +147,7 @@ def test_a_socket_is_not_looked_for_in_a_folder_that_another_user_made(
     try:
         if owner is not None:
             monkeypatch.setattr(Path, "lstat", lambda _: Owned(mode, owner))
-        with pytest.raises(SettingsError, match="is not this user's alone"):
+        with pytest.raises(SettingsError, match="is not private to this user"):
             broker_socket(deep)
     finally:
         folder.rmdir()
@@ -325,6 +325,6 @@ def test_flower_is_not_told_of_a_service_that_is_called_flower(
         monkeypatch.setenv(f"FLOWER_{end}", value)
     monkeypatch.setenv("FLOWER_URL_PREFIX", "tasks")
     monkeypatch.setenv("OTHER_SERVICE_HOST", "127.0.0.1")
-    forget_service_links("FLOWER_")
+    remove_service_links("FLOWER_")
     assert [name for name in os.environ if name.startswith("FLOWER_")] == ["FLOWER_URL_PREFIX"]
     assert os.environ["OTHER_SERVICE_HOST"] == "127.0.0.1"

@@ -18,7 +18,7 @@ from colm.models.errors import SettingsError
 from colm.models.strategies.colm.options import ColmOptions
 from colm.tasks.config import running_stack
 from colm.tasks.config.running_stack import stack_file, stack_lock, this_stack
-from colm.tasks.config.settings import Settings, load, of_new_stack, settings
+from colm.tasks.config.settings import Settings, load, new_stack_settings, settings
 from colm.workers.cli.config_template import TEMPLATE
 from colm.workers.evaluator.lease import is_alive, this_process
 from tests.unit.conftest import SetEnvironment
@@ -127,7 +127,7 @@ def test_the_process_that_is_to_be_the_stack_does_not_ask_another(
     told(running)
     environment(COLM_HOME=str(running))
     assert settings().broker == BROKER
-    assert (of_new_stack().broker, of_new_stack().database) == (None, None)
+    assert (new_stack_settings().broker, new_stack_settings().database) == (None, None)
 
 
 def test_an_evaluator_is_gone_only_where_its_process_id_means_one_of_ours(

@@ -186,7 +186,7 @@ class SharingContract:
         site.end(first, completed())
         site.sharing.settle(site.submit)
         told = progress_of(site.engine, "night", NOW + timedelta(minutes=1)).sharing
-        assert (told.asked, told.generated) == (2, 1)
+        assert (told.steps_asked, told.steps_generated) == (2, 1)
         completion = site.outcomes(second)[0].completion
         assert completion is not None
         assert told.prompt_tokens_saved == completion.prompt_tokens == 11

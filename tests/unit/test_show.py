@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from colm.db.reads.answers import AnswerState, StoredLetter
-from colm.db.reads.history import Asked, Ended, Entry, History, RoundStarted, StepOutcome
+from colm.db.reads.answers import AnswerState
+from colm.db.reads.history import (
+    History,
+    HistoryEntry,
+    QueryAsked,
+    QueryEnded,
+    RoundStarted,
+    StepOutcome,
+)
+from colm.models.dead_letter import DeadLetter
 from colm.models.messages import Answer, ClientAnswer, Guidance, StepError
 from colm.models.strategies.base import Decision, Outcome
 from colm.workers.cli.query_view import (
@@ -64,8 +72,8 @@ def answer_of(text: str) -> Answer:
     )
 
 
-def letter_of(text: str) -> StoredLetter:
-    return StoredLetter(
+def letter_of(text: str) -> DeadLetter:
+    return DeadLetter(
         message_id=text, task=text, queue=text, reason=text, at=NOW, body=text, query_id=text,
         step_id=None,
     )  # fmt: skip
@@ -76,7 +84,7 @@ def life_of(text: str, *more: Any) -> History:
     completion = a_completion(text, thought=text, model=text)
     error = StepError(kind=text.replace("\x00", "")[:100], reason=text)
     everything: list[Any] = [
-        Asked(question=text, strategy=text, query=a_query("ada")),
+        QueryAsked(question=text, strategy=text, query=a_query("ada")),
         RoundStarted(round=1),
         step,
         StepOutcome(
@@ -87,11 +95,12 @@ def life_of(text: str, *more: Any) -> History:
             step_id=a_step("bo").step_id, outcome=Outcome(status="failed", at=NOW, error=error)
         ),
         Decision(kind=text, round=1, reason=text),
-        Ended(status="failed", reason=text, answer=None),
+        QueryEnded(status="failed", reason=text, answer=None),
         *more,
     ]
     entries = tuple(
-        Entry(seq=seq, at=NOW + seconds(seq), what=what) for seq, what in enumerate(everything, 1)
+        HistoryEntry(seq=seq, at=NOW + seconds(seq), what=what)
+        for seq, what in enumerate(everything, 1)
     )
     return History(entries=entries, dispatches=(), dead_letters=(letter_of(text),))
 
@@ -126,7 +135,9 @@ def test_a_thought_is_shown_apart_from_the_text_and_only_where_there_is_one() ->
     for thought, titles in (("so 41?", ["thought", "text"]), ("", ["text"])):
         completion = a_completion("It is 42.", thought=thought)
         outcome = Outcome(status="completed", at=NOW, completion=completion)
-        entry = Entry(seq=1, at=NOW, what=StepOutcome(step_id=a_step().step_id, outcome=outcome))
+        entry = HistoryEntry(
+            seq=1, at=NOW, what=StepOutcome(step_id=a_step().step_id, outcome=outcome)
+        )
         out = shown(
             *life_view(History(entries=(entry,), dispatches=(), dead_letters=()), prompts=True)
         )

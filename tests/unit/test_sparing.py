@@ -70,5 +70,5 @@ def test_troubles_of_different_kinds_do_not_silence_one_another() -> None:
     for _ in range(50):
         log.say("away")
     log.say("refused")
-    log.say("away", of="colm.tasks.broker.retry")
+    log.say("away", of="colm.models.backoff")
     assert log.said[AT_FIRST:] == ["refused", "away"]

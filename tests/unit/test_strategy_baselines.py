@@ -70,10 +70,10 @@ def test_who_answers_is_told_the_format_and_who_plans_or_guides_is_not(strategy:
 
 
 def test_an_empty_hint_and_a_kind_without_one_add_nothing() -> None:
-    plain = answer_format.with_format(QUESTION, None, None)
-    assert plain == QUESTION == answer_format.with_format(QUESTION, "math", "")
-    assert plain == answer_format.with_format(QUESTION, "text", None)
-    assert answer_format.with_format("Q", "numeric", "Say it.") == "Q\n\nSay it."
+    plain = answer_format.add_format_hint(QUESTION, None, None)
+    assert plain == QUESTION == answer_format.add_format_hint(QUESTION, "math", "")
+    assert plain == answer_format.add_format_hint(QUESTION, "text", None)
+    assert answer_format.add_format_hint("Q", "numeric", "Say it.") == "Q\n\nSay it."
 
 
 # vote

@@ -1,4 +1,4 @@
-"""The strategy `cope`, stage by stage: arXiv 2506.11578 as docs/strategies.md tells it."""
+"""The strategy `cope`, stage by stage: arXiv 2506.11578 and docs/reference/strategies.md."""
 
 from __future__ import annotations
 
@@ -238,8 +238,8 @@ def test_what_cannot_be_carried_is_refused(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"stages": [2, 1]}, "stages go up"),
-        ({"stages": [1, 1]}, "stages go up"),
+        ({"stages": [2, 1]}, "stages must ascend without repeats"),
+        ({"stages": [1, 1]}, "stages must ascend without repeats"),
         ({"stages": []}, "stages"),
         ({"plan_temperatures": [0.8, -1]}, "from 0 to 5"),
         ({"solve_temperatures": [0.4, 0.8]}, "solve_temperatures"),

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from colm.models.answers.verdicts import read_verdict
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Query, Step
 from colm.models.roster import make_request
 from colm.models.strategies import STRATEGIES
-from colm.models.strategies.judge import of_both, read_verdict, swapped
+from colm.models.strategies.judge import combine_orders, swapped
 from tests.unit.examples import a_query
 from tests.unit.simulation import Reply, play
 
@@ -117,7 +118,7 @@ def test_changing_the_answers_over_changes_the_verdict_over() -> None:
     for one in ("first", "second", "tie", "unreadable"):
         assert swapped(swapped(one)) == one
         for other in ("first", "second", "tie", "unreadable"):
-            assert of_both(one, other) == of_both(other, one)
+            assert combine_orders(one, other) == combine_orders(other, one)
 
 
 def test_judged_in_one_order_alone_is_not_judged() -> None:

@@ -12,12 +12,12 @@ import pytest
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from colm.models.client_reliability import NOT_THEIRS
+from colm.models.client_reliability import SITE_FAILURES
 from colm.models.errors import TransientError
 from colm.models.messages import Attempt, Query, Submission
 from colm.tasks import ask, dependencies, submissions
 from colm.tasks.celery_app import app
-from colm.tasks.rejection import end_refused
+from colm.tasks.rejection import record_refusal
 from colm.tasks.submissions import submit
 from colm.workers.result_backend import RecordBackend
 from tests.unit.conftest import SetEnvironment
@@ -79,7 +79,7 @@ def test_an_ask_that_our_own_caller_would_not_send_is_refused_on_the_record(
 ) -> None:
     with message(ask) as task, pytest.raises(Ignore):
         task.run(*args, **options)
-    assert site.record.refused[ID].reason.startswith("this cannot be asked")
+    assert site.record.refused[ID].reason.startswith("invalid request")
     assert site.sent == []
 
 
@@ -110,7 +110,7 @@ def test_an_ask_whose_end_cannot_be_recorded_ends_no_loop(
         raise TransientError("away")
 
     monkeypatch.setattr(site.record, "refuse", away)
-    end_refused(ID, "revoked")
+    record_refusal(ID, "revoked")
     RecordBackend(app=app)._store_result(ID, ValueError("x"), "FAILURE", request=ASKED)
     assert site.record.refused == {}
 
@@ -153,7 +153,7 @@ STEP = a_step("ada")
         (submitted(STEP), "draft.bo", {}, "'ada' may not submit under 'draft.bo'"),
         (submitted(STEP), "draft.main", {}, "may not submit"),
         (submitted(STEP), "", {}, "may not submit"),
-        (submitted(a_step("ada", "refine")), "draft.ada", {}, "was never asked"),
+        (submitted(a_step("ada", "refine")), "draft.ada", {}, "was never sent"),
         (submitted(a_step(query_id="query-0009")), "draft.ada", {}, "query-0009"),
         ({"nonsense": 1}, "draft.ada", {}, "the submission cannot be used: query_id: "),
         ("[[[", "draft.ada", {}, "the submission cannot be used: Invalid JSON"),
@@ -258,7 +258,7 @@ def test_no_participant_may_say_that_a_failure_is_the_sites_own(site: Site) -> N
     site.ask(strategy="single")
     told = failed(STEP)
     assert told.error is not None
-    for kind in NOT_THEIRS:
+    for kind in SITE_FAILURES:
         error = told.error.model_copy(update={"kind": kind})
         deliver(told.model_copy(update={"error": error}))
     outcome = site.record.lives[ID].steps[STEP.step_id].outcome

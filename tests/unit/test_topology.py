@@ -102,7 +102,7 @@ def test_what_no_queue_takes_goes_to_the_dead() -> None:
 def test_the_queue_that_takes_a_message_is_known(
     exchange: str, key: str, queue: str | None
 ) -> None:
-    found = SITE.taking(exchange, key)
+    found = SITE.queue_for(exchange, key)
     assert (found and found.name) == queue
 
 
@@ -173,9 +173,9 @@ def test_what_is_cancelled_waits_behind_no_question_and_reaches_every_process() 
     assert (control.name, control.exchange.name, control.routing_key) == (
         "colm.control", "colm.ask", "control",
     )  # fmt: skip
-    stops = {queue.name: queue for queue in SITE.all_stops()}
-    assert set(stops) == {f"colm.cancel.{name}" for name in ("ada", "bo", "main")}
-    assert stops["colm.cancel.ada"].routing_key == "cancel.ada"
+    stops = {queue.name: queue for queue in SITE.all_step_cancellations()}
+    assert set(stops) == {f"colm.step-cancellations.{name}" for name in ("ada", "bo", "main")}
+    assert stops["colm.step-cancellations.ada"].routing_key == "cancel.ada"
     for queue in stops.values():
         assert (queue.queue_arguments or {})["x-queue-type"] == "stream"
         assert queue.name not in {q.name for q in SITE.everything()}

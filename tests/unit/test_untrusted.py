@@ -13,7 +13,7 @@ from kombu import Message, compression
 
 from colm.db.connection import connect
 from colm.db.reads.history import StepOutcome
-from colm.db.record.locked_query import MOST_LATE
+from colm.db.record.locked_query import MAX_LATE
 from colm.db.record.store import SqlRecord
 from colm.models.errors import BadMessage
 from colm.models.messages import Submission, decode
@@ -191,9 +191,9 @@ def test_a_step_keeps_so_many_late_outcomes_and_no_more(sqlite_url: str) -> None
     for n in range(50):
         with record.open("query-0001") as life:
             receipts.append(life.add_outcome(a_step(), completed(f"again {n}")))
-    assert receipts == ["late"] * MOST_LATE + ["repeated"] * (50 - MOST_LATE)
+    assert receipts == ["late"] * MAX_LATE + ["repeated"] * (50 - MAX_LATE)
     kept = [e.what for e in history(engine).entries if isinstance(e.what, StepOutcome)]
-    assert len([o for o in kept if o.outcome.status == "late"]) == MOST_LATE
+    assert len([o for o in kept if o.outcome.status == "late"]) == MAX_LATE
     engine.dispose()
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from colm.db.connection import parse
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import SettingsError
-from colm.models.urls import broker, check_http, check_postgresql, shown
+from colm.models.urls import broker, check_http, check_postgresql, redact
 from colm.tasks.config.settings import Settings, load
 from colm.workers.rabbitmq.management_api import Management, management_of, virtual_host
 
@@ -74,7 +74,7 @@ def test_an_unescaped_password_is_refused_by_its_character_and_not_shown(
 def test_a_port_that_is_none_is_one_line(setting: str, host: str, tmp_path: Path) -> None:
     scheme = LOGINS[setting].partition("://")[0]
     with pytest.raises(
-        SettingsError, match=r"port is no number from 1 to 65535|one port"
+        SettingsError, match=r"port is not a number from 1 to 65535|one port"
     ) as caught:
         read(setting, f"{scheme}://colm:secret@{host}/x", tmp_path)
     assert "secret" not in str(caught.value)
@@ -173,16 +173,16 @@ def test_a_heartbeat_in_the_brokers_url_is_read_by_both_libraries() -> None:
     [
         ("schema=x", "'schema'.*options=-csearch_path%3DNAME"),
         ("pgbouncer=true", "'pgbouncer'.*CoLM needs no parameter"),
-        ("foo=bar", "do not know: 'foo'"),
-        ("sslmod=require", "do not know: 'sslmod'"),
-        ("connect_timeout=abc", "'connect_timeout' is no whole number"),
-        ("keepalives_idle=1.5", "'keepalives_idle' is no whole number"),
-        ("connect_timeout=", "'connect_timeout' is no whole number"),
+        ("foo=bar", "libpq does not have: 'foo'"),
+        ("sslmod=require", "libpq does not have: 'sslmod'"),
+        ("connect_timeout=abc", "'connect_timeout' is not an integer"),
+        ("keepalives_idle=1.5", "'keepalives_idle' is not an integer"),
+        ("connect_timeout=", "'connect_timeout' is not an integer"),
         ("sslmode=on", "'sslmode' is none of: disable, allow"),
         ("target_session_attrs=master", "'target_session_attrs' is none of: any, read-write"),
-        ("client_encoding=latin1", "client_encoding is not utf8"),
+        ("client_encoding=latin1", "client_encoding must be utf8"),
         ("options=-ca%3D1&options=-cb%3D2", "'options' is given twice"),
-        ("se-cret=1", "its name is no name"),
+        ("se-cret=1", "its name is invalid"),
     ],
 )
 def test_a_parameter_of_the_database_that_would_be_dropped_or_break_is_refused_by_name(
@@ -236,5 +236,5 @@ def test_a_management_api_named_on_the_command_line_is_checked_too(url: str) -> 
 
 @pytest.mark.parametrize("url", [u.format("sec/r@et") for u in LOGINS.values()])
 def test_whatever_is_wrong_with_a_url_it_is_shown_without_its_password(url: str) -> None:
-    assert "sec" not in shown(url).replace("secure", "")
-    assert unquote(shown(url)).count("***") == 1
+    assert "sec" not in redact(url).replace("secure", "")
+    assert unquote(redact(url)).count("***") == 1

@@ -8,7 +8,7 @@ from colm.evaluation.data.load import load
 from colm.models.images import examine
 from colm.models.roster import make_request, resolve
 from colm.tasks.config.settings import load as load_settings
-from colm.tasks.evaluations import asked_by
+from colm.tasks.evaluations import ask_options
 from examples.vision.run import evaluation_of, write_questions
 from examples.vision.site import write_site
 from tests.unit.examples import NOW
@@ -39,6 +39,6 @@ def test_the_site_can_do_every_entry_of_the_evaluation(tmp_path: Path) -> None:
     site = load_settings({"COLM_CONFIG": str(path)}, tmp_path)
     assert site.home == tmp_path / "home"
     for entry in config.entries:
-        asked = {**asked_by(config, entry.name), "images": ["a" * 64]}
+        asked = {**ask_options(config, entry.name), "images": ["a" * 64]}
         query = resolve(make_request("what is it?", asked), site.roster, "query-0001", NOW)
         assert query.images == ("a" * 64,)

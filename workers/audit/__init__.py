@@ -1,1 +1,1 @@
-"""Sealing, verification, retention and replay of the record."""
+"""Keys, checkpoints, verification, retention and replay of the record."""

@@ -13,7 +13,7 @@ from itertools import islice
 import typer
 from sqlalchemy import Engine
 
-from colm.db.images import images_of, still_shown
+from colm.db.images import images_in_use, images_of
 from colm.tasks.images.client import store
 from colm.tasks.images.stores import SETTLED
 
@@ -26,7 +26,7 @@ def remove_of(engine: Engine, query_ids: Collection[str], now: datetime) -> None
     named = images_of(engine, query_ids)
     if not named:
         return
-    shown = still_shown(engine, named)
+    shown = images_in_use(engine, named)
     where = store()
     recent = [name for name in sorted(named - shown) if not where.remove(name, now - SETTLED)]
     typer.echo(f"removed {len(named) - len(shown) - len(recent)} images")
@@ -46,7 +46,7 @@ def remove_old(engine: Engine, before: datetime, now: datetime) -> None:
     removed = sum(
         where.remove(name, before)
         for names in _batches(where.old(before))
-        for name in sorted(set(names) - still_shown(engine, names))
+        for name in sorted(set(names) - images_in_use(engine, names))
     )
     if removed:
         typer.echo(f"removed {removed} images that no query shows")

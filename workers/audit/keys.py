@@ -1,7 +1,7 @@
-"""The site's Ed25519 key (RFC 8032): a file that only its owner reads, and what it signed last.
+"""The site's Ed25519 key (RFC 8032): a file of mode 0600, and the latest checkpoint it signed.
 
-Whoever has the file can seal, erase and purge in the site's name. Its public half, one line, is
-what an auditor keeps elsewhere.
+The file suffices to sign checkpoints, erasures and purges in the site's name. An auditor keeps its
+public half, one line, in another place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from colm.db.audit.seals import Seal
+from colm.db.audit.checkpoints import Checkpoint
 from colm.models.errors import SettingsError
 from colm.tasks.config.paths import make_private
 
@@ -110,16 +110,16 @@ def parse_public(text: str) -> str:
     return PREFIX + text.removeprefix(PREFIX)
 
 
-def note_latest(path: Path, seal: Seal) -> None:
-    """Remember beside the key which seal it signed last: SQL does not reach that file."""
+def note_latest(path: Path, checkpoint: Checkpoint) -> None:
+    """Write the latest checkpoint to a file beside the key, out of reach of SQL."""
     noted = _latest_file(path)
     fresh = noted.with_suffix(".new")
-    fresh.write_text(json.dumps({"number": seal.number, "hash": seal.hash}) + "\n")
+    fresh.write_text(json.dumps({"number": checkpoint.number, "hash": checkpoint.hash}) + "\n")
     fresh.replace(noted)
 
 
 def latest(path: Path) -> tuple[int, str] | None:
-    """Number and hash of the seal noted last; None if none was. Raises SettingsError."""
+    """Number and hash of the latest checkpoint; None if there is none. Raises SettingsError."""
     noted = _latest_file(path)
     with contextlib.suppress(FileNotFoundError):
         try:

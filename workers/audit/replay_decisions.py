@@ -15,14 +15,14 @@ from typing import Any
 
 from colm.db.columns import storable_json
 from colm.db.reads.history import (
-    Asked,
-    Ended,
-    Entry,
-    Erased,
     History,
+    HistoryEntry,
+    QueryAsked,
+    QueryEnded,
     RoundStarted,
     StepOutcome,
-    StepTried,
+    StepRedelivered,
+    TextsErased,
 )
 from colm.models.messages import Query, Step
 from colm.models.strategies.advance import next_move
@@ -56,10 +56,10 @@ class Decisions:
 
 def replay_decisions(history: History) -> Decisions:
     """Decide the whole recorded query again, up to the first difference."""
-    (first, *rest) = [e for e in history.entries if not isinstance(e.what, StepTried)]
-    if not isinstance(first.what, Asked) or first.what.query is None:
+    (first, *rest) = [e for e in history.entries if not isinstance(e.what, StepRedelivered)]
+    if not isinstance(first.what, QueryAsked) or first.what.query is None:
         return Decisions(moves=0, ended_early="the ask was refused: no strategy was asked")
-    if any(isinstance(entry.what, Erased) for entry in rest):
+    if any(isinstance(entry.what, TextsErased) for entry in rest):
         return Decisions(moves=0, ended_early="its texts are erased")
     return _Walk(first.what.query, rest).run()
 
@@ -67,7 +67,7 @@ def replay_decisions(history: History) -> Decisions:
 class _Walk:
     """The state so far, and the entries that are still to come."""
 
-    def __init__(self, query: Query, entries: list[Entry]) -> None:
+    def __init__(self, query: Query, entries: list[HistoryEntry]) -> None:
         self.state = QueryState(query=query)
         self.entries = entries
         self.moves = 0
@@ -94,7 +94,7 @@ class _Walk:
         return Decisions(moves=self.moves, difference=difference, ended_early=ended)
 
     def _ended(self) -> bool:
-        return not any(isinstance(entry.what, Ended) for entry in self.entries)
+        return not any(isinstance(entry.what, QueryEnded) for entry in self.entries)
 
     def _decide(self, now: datetime) -> tuple[str | None, Difference | None]:
         move = next_move(self.state, now)
@@ -121,7 +121,7 @@ class _Walk:
             return None
         return Difference(seq=entry.seq, recorded=_told(_row(entry)), decided="nothing")
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: HistoryEntry) -> None:
         match entry.what:
             case Step() as step:
                 asked = StepState(step=step, asked_at=entry.at)
@@ -158,7 +158,7 @@ def _rows(move: Move, state: QueryState) -> Iterator[Row]:
             yield _step(step)
 
 
-def _row(entry: Entry) -> Row:
+def _row(entry: HistoryEntry) -> Row:
     match entry.what:
         case RoundStarted(round=number):
             return "round", number
@@ -169,7 +169,7 @@ def _row(entry: Entry) -> Row:
         case StepOutcome(step_id=step_id, outcome=outcome):
             reason = outcome.error.reason if outcome.error else None
             return outcome.status, [step_id, reason]
-        case Ended(answer=answer) if answer is not None:
+        case QueryEnded(answer=answer) if answer is not None:
             return "answer", storable_json(answer.model_dump(mode="json"))
     return type(entry.what).__name__, None
 
@@ -183,10 +183,10 @@ def _decision(decision: Decision) -> Row:
     return "decision", storable_json(told)
 
 
-def _cancelled(entries: list[Entry], now: datetime) -> bool:
+def _cancelled(entries: list[HistoryEntry], now: datetime) -> bool:
     """Whether the rows of this moment end the query as no strategy did."""
     here = [entry.what for entry in entries if entry.at == now]
-    ends = [what for what in here if isinstance(what, Ended)]
+    ends = [what for what in here if isinstance(what, QueryEnded)]
     return any((end.reason or "").startswith("cancelled") for end in ends)
 
 

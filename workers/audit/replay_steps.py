@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from colm.db.reads.history import Erased, History, StepOutcome
+from colm.db.reads.history import History, StepOutcome, TextsErased
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import Engine, EngineInfo, GenerationRequest
 from colm.models.errors import CallerError, EngineError, ImageUnavailable, TransientError
@@ -91,7 +91,7 @@ def replay_steps(
 
     A step without a completion, or without a participant here, is not run.
     """
-    erased = any(isinstance(entry.what, Erased) for entry in history.entries)
+    erased = any(isinstance(entry.what, TextsErased) for entry in history.entries)
     done = _completions(history)
     steps = [entry.what for entry in history.entries if isinstance(entry.what, Step)]
     by_engine: dict[EngineSettings, list[Step]] = {}

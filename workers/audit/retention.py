@@ -16,9 +16,9 @@ from colm.db.connection import connect
 from colm.models.errors import CallerError
 from colm.tasks.config.settings import settings
 from colm.workers.audit import keys
+from colm.workers.audit.checkpoints import checkpoint_all, key_path
 from colm.workers.audit.image_retention import remove_of, remove_old
 from colm.workers.audit.keys import SiteKey
-from colm.workers.audit.sealing import key_path, seal_all
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
@@ -41,10 +41,10 @@ def purge_older(older_than: str, batch: int, reason: str, *, dry_run: bool, imag
         return
     key = _key()
     if key is not None and count:
-        seal_all(engine, key)
+        checkpoint_all(engine, key)
     removed = _purge(engine, before, batch, reason, key, count)
     letters = 0
-    while found := purge.purge_letters(engine, before, batch):
+    while found := purge.purge_dead_letters(engine, before, batch):
         letters += found
     typer.echo(f"removed {removed} queries and {letters} dead letters of no query")
     _settle(engine, changed=bool(removed or letters))

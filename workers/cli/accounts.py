@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from colm.models.errors import ColmError, SettingsError
 from colm.models.messages import Name, Role
-from colm.models.urls import shown, split
+from colm.models.urls import redact, split
 from colm.tasks.config.settings import (
     RESERVED,
     ParticipantSettings,
@@ -169,7 +169,7 @@ def _engine(participant: ParticipantSettings | None) -> str:
     given = participant.engine.model_dump(mode="json", exclude_defaults=True)
     lines = []
     for key, value in given.items():
-        value = shown(value) if isinstance(value, str) else value
+        value = redact(value) if isinstance(value, str) else value
         lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines) or QUICKSTART
 

@@ -17,7 +17,6 @@ from colm.models.errors import TransientError
 from colm.models.messages import Answer
 from colm.models.roster import make_request
 from colm.tasks import ask
-from colm.tasks.broker.sending import sending
 from colm.tasks.config.settings import settings
 from colm.workers.cli.query_view import answer_view, progress_table
 from colm.workers.console import print_json
@@ -44,8 +43,7 @@ def ask_and_follow(
     make_request(question, {name: said for name, said in options.items() if name != "images"})
     answers.has_ended(engine, "")
     query_id = str(uuid.uuid4())
-    with sending(f"query {query_id}", f"'colm show {query_id}' tells"):
-        ask.apply_async((question,), dict(options), task_id=query_id)
+    ask.apply_async((question,), dict(options), task_id=query_id)
     try:
         _follow(engine, query_id, console, meanwhile)
     except TransientError as error:
@@ -87,7 +85,7 @@ def answer_or_raise(query_id: str) -> Answer:
 
 
 def _picture(engine: Engine, query_id: str, started: float) -> Any:
-    life = history.query_life(engine, query_id)
+    life = history.query_history(engine, query_id)
     return progress_table(life, time.monotonic() - started) if life else ""
 
 

@@ -11,7 +11,8 @@ from colm.workers.cli import completion
 from colm.workers.cli.options import Json, Query
 
 group = typer.Typer(
-    help="Prove what happened: verify the record, seal it, export a query.", no_args_is_help=True
+    help="Prove what happened: verify the record, sign checkpoints, export a query.",
+    no_args_is_help=True,
 )
 
 Keys = Annotated[
@@ -29,11 +30,11 @@ def key(as_json: Json = False) -> None:
 
 
 @group.command()
-def seal(as_json: Json = False) -> None:
-    """Sign how the record stands now, so that nobody can make it anew."""
-    from colm.workers.cli.audit_actions import seal_now
+def checkpoint(as_json: Json = False) -> None:
+    """Sign a checkpoint: a Merkle root over the record. Without the key nobody can make another."""
+    from colm.workers.cli.audit_actions import checkpoint_now
 
-    seal_now(as_json=as_json)
+    checkpoint_now(as_json=as_json)
 
 
 @group.command()
@@ -45,17 +46,19 @@ def verify(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="The whole record.")] = False,
-    bundle: Annotated[Path | None, typer.Option(help="A file that `export` wrote.")] = None,
+    document: Annotated[
+        Path | None, typer.Option("--export", help="A file that `export` wrote.")
+    ] = None,
     keys: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Find what was changed, removed, added or moved behind CoLM's back; exit status 1 if any."""
-    from colm.workers.audit.verify import verify_bundle, verify_everything, verify_query
+    from colm.workers.audit.verify import verify_everything, verify_export, verify_query
 
-    if sum((query is not None, everything, bundle is not None)) != 1:
-        raise typer.BadParameter("name a query, or say --all, or --bundle FILE")
-    if bundle is not None:
-        clean = verify_bundle(bundle, keys or [], as_json=as_json)
+    if sum((query is not None, everything, document is not None)) != 1:
+        raise typer.BadParameter("name a query, or say --all, or --export FILE")
+    if document is not None:
+        clean = verify_export(document, keys or [], as_json=as_json)
     elif query is not None:
         clean = verify_query(query, keys or [], as_json=as_json)
     else:

@@ -1,4 +1,4 @@
-"""Implementation of `colm audit key|seal|export`."""
+"""Implementation of `colm audit key|checkpoint|export`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colm.db.reads.answers import whole_id
 from colm.models.errors import ColmError
 from colm.tasks.config.settings import settings
 from colm.workers.audit import keys
-from colm.workers.audit.sealing import key_path, seal_all, site_key
+from colm.workers.audit.checkpoints import checkpoint_all, key_path, site_key
 
 
 def show_key(*, as_json: bool) -> None:
@@ -30,24 +30,28 @@ def show_key(*, as_json: bool) -> None:
     typer.echo(key.key)
 
 
-def seal_now(*, as_json: bool) -> None:
+def checkpoint_now(*, as_json: bool) -> None:
     key, engine = site_key(), connect(settings().database_url, pool_size=1)
-    made = seal_all(engine, key)
+    made = checkpoint_all(engine, key)
     if as_json:
-        told = [{"seal": s.number, "queries": s.queries, "hash": s.hash} for s in made]
+        told = [{"checkpoint": s.number, "queries": s.queries, "hash": s.hash} for s in made]
         typer.echo(json.dumps(told))
         return
-    for seal in made:
-        typer.echo(f"seal {seal.number} covers {seal.queries} queries: {seal.hash}")
+    for checkpoint in made:
+        typer.echo(
+            f"checkpoint {checkpoint.number} covers {checkpoint.queries} queries: {checkpoint.hash}"
+        )
     if not made:
-        typer.echo("nothing to seal: no query has ended since the latest seal")
+        typer.echo("no checkpoint recorded: no query has ended since the latest one")
 
 
 def export_query(query: str, output: Path) -> None:
     key, engine = site_key(), connect(settings().database_url, pool_size=1)
-    bundle = export(engine, whole_id(engine, query), key, datetime.now(UTC))
+    document = export(engine, whole_id(engine, query), key, datetime.now(UTC))
     try:
-        output.write_text(json.dumps(bundle, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        output.write_text(
+            json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         raise ColmError(f"{output} cannot be written: {error.strerror}") from error
-    typer.echo(f"wrote {output}: {len(bundle['rows'])} rows, signed by {key.key}")
+    typer.echo(f"wrote {output}: {len(document['rows'])} rows, signed by {key.key}")

@@ -33,7 +33,7 @@ def runs() -> Iterable[str]:
     from colm.db.runs import store as recorded
     from colm.tasks.config.settings import settings
 
-    return [run.run for run in recorded.known_runs(connect(settings().database_url), limit=LATEST)]
+    return [run.run for run in recorded.list_runs(connect(settings().database_url), limit=LATEST)]
 
 
 @_offered

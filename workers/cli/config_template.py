@@ -112,10 +112,10 @@ keep = "folder"
 max_bytes = 20000000
 max_pixels = 40000000
 
-# --- Seals: signed by the key of 'colm audit key'. 0 minutes: only 'colm audit seal' makes one. ---
+# --- Checkpoints: signed by the key of 'colm audit key'. 0: only 'colm audit checkpoint' does. ---
 [audit]
 # key = "/etc/colm/audit.key"  # instead of audit.key in home
-seal_minutes = 60
+checkpoint_minutes = 60
 
 # --- For amqps:// and https://. Paths of PEM files; without ca the system's authorities count. ----
 [tls]

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from colm.models.errors import CallerError
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.dead_letter_queue import DeadMessage, Verdict, process_queue
 from colm.tasks.broker.topology import PARKED
-from colm.tasks.config.settings import settings
 from colm.workers.console import plain, print_json
 
 EMBEDDED = (
@@ -27,7 +27,7 @@ EMBEDDED = (
 
 def show_list(limit: int, *, as_json: bool) -> None:
     """List both queues; on the embedded broker, the record's letters."""
-    if settings().embedded:
+    if not broker().dead_letters:
         from colm.workers.cli.query_actions import list_dead_letters
 
         sys.stderr.write(f"{EMBEDDED}. These are the record's:\n")
@@ -42,7 +42,7 @@ def show_list(limit: int, *, as_json: bool) -> None:
 
 def show_one(letter_id: str, limit: int, *, texts: bool, as_json: bool) -> None:
     """Print one letter. Raises CallerError where there is none of this id."""
-    if settings().embedded:
+    if not broker().dead_letters:
         from colm.workers.cli.query_actions import show_dead_letter
 
         show_dead_letter(letter_id, texts=texts, as_json=as_json)
@@ -71,7 +71,7 @@ def replay_or_drop(
 
     A letter that no coordinator has settled yet is not dropped: somebody waits for what it was.
     """
-    if settings().embedded:
+    if not broker().dead_letters:
         raise CallerError(EMBEDDED)
     if bool(ids) == every:
         raise CallerError(f"name letters to {what}, or say --all")

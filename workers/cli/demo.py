@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from colm.db.connection import connect
-from colm.tasks.config.settings import of_new_stack
+from colm.tasks.config.settings import new_stack_settings
 from colm.workers.cli.ask_actions import answer_or_raise, ask_and_follow
 from colm.workers.cli.query_view import answer_view
 from colm.workers.local_stack.stack import Stack
@@ -28,7 +28,7 @@ def run_demo(question: str, rounds: int) -> None:
     """Stack up, question through `tasks.ask.delay`, answer shown, stack down."""
     console = Console()
     logging.basicConfig(level=logging.WARNING)
-    found = of_new_stack()
+    found = new_stack_settings()
     started = time.monotonic()
     console.rule("[bold]CoLM[/]: small models share a large one", style="dim")
     console.print(

@@ -77,9 +77,9 @@ def run_experiment(
         share=share,
     )
     with _explained():
-        from colm.evaluation.experiments.conditions import SURROUNDINGS
+        from colm.evaluation.experiments.conditions import ENVIRONMENT_EXPERIMENTS
 
-        if name in SURROUNDINGS:
+        if name in ENVIRONMENT_EXPERIMENTS:
             from colm.workers.experiments.conditions import run_conditions
 
             if not follow:

@@ -11,6 +11,7 @@ from rich.console import Console
 from colm.db.connection import connect
 from colm.db.reads import answers, history
 from colm.db.reads.answers import ABBREVIATED_AMONG, whole_id
+from colm.models.dead_letter import DeadLetter
 from colm.models.errors import CallerError, NoConsumer, UnknownQuery
 from colm.models.roster import nearest
 from colm.tasks.cancellation import cancel
@@ -22,7 +23,7 @@ from colm.workers.console import plain, print_json
 def recorded_life(query: str) -> history.History:
     """All that is recorded of a query, or of the one whose id begins so. Raises UnknownQuery."""
     engine = connect(settings().database_url)
-    life = history.query_life(engine, whole_id(engine, query))
+    life = history.query_history(engine, whole_id(engine, query))
     if life is None:
         raise UnknownQuery(f"no query {query!r}")
     return life
@@ -72,7 +73,7 @@ def show_dead_letter(message_id: str, *, texts: bool, as_json: bool) -> None:
         Console().print(plain(f"{name:>12}  {value}"), soft_wrap=True)
 
 
-def _hidden(letter: answers.StoredLetter, *, texts: bool) -> answers.StoredLetter:
+def _hidden(letter: DeadLetter, *, texts: bool) -> DeadLetter:
     return letter if texts else replace(letter, body="hidden; --texts shows it")
 
 

@@ -11,17 +11,18 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from colm.db.reads.answers import AnswerState, StoredLetter
+from colm.db.reads.answers import AnswerState
 from colm.db.reads.history import (
-    Asked,
-    Ended,
-    Entry,
-    Erased,
     History,
+    HistoryEntry,
+    QueryAsked,
+    QueryEnded,
     RoundStarted,
     StepOutcome,
-    StepTried,
+    StepRedelivered,
+    TextsErased,
 )
+from colm.models.dead_letter import DeadLetter
 from colm.models.messages import Answer, Step
 from colm.models.strategies.base import Decision, Outcome
 from colm.workers.console import plain
@@ -96,9 +97,9 @@ def life_view(life: History, *, prompts: bool) -> Iterator[RenderableType]:
         yield plain(f"dead letter {letter.message_id} from {letter.queue}: {letter.reason}", "red")
 
 
-def _headline(entry: Entry) -> Text:
+def _headline(entry: HistoryEntry) -> Text:
     match entry.what:
-        case Asked(strategy=strategy):
+        case QueryAsked(strategy=strategy):
             told = plain(f", strategy {strategy}, {entry.at:%Y-%m-%d %X} UTC")
             return Text.assemble(("asked", "bold"), told)
         case RoundStarted(round=number):
@@ -111,16 +112,16 @@ def _headline(entry: Entry) -> Text:
                 f"{sampling.top_p:g}, at most {sampling.max_new_tokens} tokens, seed "
                 f"{sampling.seed}"
             )
-        case StepTried(step_id=step_id, tried=tried):
+        case StepRedelivered(step_id=step_id, redelivery=tried):
             did = "handed back by" if tried.kind == "returned" else "started alone by"
             return plain(f"{step_id.split('.', 2)[2]} {did} {tried.worker}", "yellow")
         case StepOutcome(step_id=step_id, outcome=outcome):
             return _outcome_line(step_id, outcome)
-        case Erased(asked_by=asked_by, reason=reason):
+        case TextsErased(asked_by=asked_by, reason=reason):
             return plain(f"texts erased, asked for by {asked_by}: {reason}", "yellow")
         case Decision(kind=kind, reason=reason):
             return plain(f"decision {kind}: {reason}", "magenta")
-        case Ended(status=status, reason=reason):
+        case QueryEnded(status=status, reason=reason):
             return plain(f"{status}{': ' + reason if reason else ''}", STATUS_STYLE[status])
         case _:
             assert_never(entry.what)
@@ -143,9 +144,9 @@ def _outcome_line(step_id: str, outcome: Outcome) -> Text:
     )
 
 
-def _body(entry: Entry, *, prompts: bool) -> Iterator[RenderableType]:
+def _body(entry: HistoryEntry, *, prompts: bool) -> Iterator[RenderableType]:
     match entry.what:
-        case Asked(question=question):
+        case QueryAsked(question=question):
             yield _panel("question", question, "white")
         case Step() as step if prompts:
             for turn in step.messages:
@@ -176,7 +177,7 @@ def queries_table(states: Iterable[AnswerState]) -> Table:
     return table
 
 
-def letters_table(letters: Sequence[StoredLetter]) -> Table:
+def letters_table(letters: Sequence[DeadLetter]) -> Table:
     table = Table(box=None, header_style="bold")
     for name in ("letter", "at (UTC)", "task", "queue", "query", "reason"):
         table.add_column(name, overflow="fold")

@@ -38,7 +38,7 @@ def _table(found: Sequence[Reliability]) -> Table:
             interval = f" ({low:.0%} to {high:.0%}; {r.queries} queries)"
         agreement = f"{r.agreement:.2f} in {r.compared}" if r.agreement is not None else ""
         row = (
-            r.client, str(r.asked), f"{r.completed}{interval}", str(r.failed), str(r.expired),
+            r.client, str(r.steps), f"{r.completed}{interval}", str(r.failed), str(r.expired),
             str(r.late), agreement, f"{r.near_copies} of {r.drafts}",
             f"{r.changed} of {r.refinements}",
             f"{r.median_seconds:.2f}" if r.median_seconds is not None else "",

@@ -16,7 +16,7 @@ from rich.table import Table
 from colm.models.errors import ColmError, SettingsError
 from colm.models.urls import check_http
 from colm.tasks.celery_app import app
-from colm.tasks.config.settings import forget_service_links, of_new_stack, override
+from colm.tasks.config.settings import new_stack_settings, override, remove_service_links
 from colm.workers.local_stack.stack import Stack
 from colm.workers.ports import check_free
 
@@ -32,7 +32,7 @@ def run_stack(broker: str | None, database: str | None) -> None:
     stop = threading.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sign, lambda *_: stop.set())
-    with Stack(settings=of_new_stack(), tell=partial(_say, console, markup=False)) as stack:
+    with Stack(settings=new_stack_settings(), tell=partial(_say, console, markup=False)) as stack:
         _say(console, _running(stack))
         with _waiting(console, "waiting for every queue to have a reader"):
             stack.wait_until_ready(stopped=stop.is_set)
@@ -76,7 +76,7 @@ def run_flower(port: int, address: str, broker_api: str | None) -> None:
     It answers /metrics and /healthcheck without any password: listen on loopback, or put a proxy
     that asks for one before it.
     """
-    forget_service_links("FLOWER_")
+    remove_service_links("FLOWER_")
     check_free(address, port)
     arguments = ["flower", f"--port={port}", f"--address={address}", "--max_tasks=20000"]
     # Flower leaves the arguments out of its list unless they are asked for.

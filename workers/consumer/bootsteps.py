@@ -20,7 +20,9 @@ from celery.worker.consumer import Consumer, heart
 from celery.worker.consumer.tasks import Tasks
 from kombu import Message
 
-from colm.tasks.broker.connection import display_address, words
+from colm.models.backoff import Backoff
+from colm.tasks.broker.capabilities import broker
+from colm.tasks.broker.connection import describe_error, display_address
 from colm.tasks.config.settings import settings
 from colm.workers.consumer.lanes import OVERNIGHT, Lanes, is_overnight
 from colm.workers.consumer.message_validation import validate_message
@@ -61,8 +63,7 @@ class PlainConsumer(Consumer):
     """
 
     connection_errors: tuple[type[BaseException], ...]
-    #: How long to wait after the next refusal, and when the last one was (seconds).
-    _pause, _refused_at = FIRST_PAUSE, 0.0
+    _refused_at = 0.0
 
     class Blueprint(_Blueprint):  # type: ignore[misc]  # the stubs hide its class
         """The default steps but one, and others for two."""
@@ -75,10 +76,8 @@ class PlainConsumer(Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if settings().embedded:
-            # What kombu's redis transport raises for an ack on a channel whose broker died. The
-            # message is delivered again, which is harmless; the worker need not die of it.
-            self.connection_errors = (*self.connection_errors, AttributeError)
+        self._backoff = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+        self.connection_errors = (*self.connection_errors, *broker().connection_errors)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         super().on_connection_error_before_connected(exc)
@@ -97,16 +96,18 @@ class PlainConsumer(Consumer):
             return
         now = time.monotonic()
         if now - self._refused_at > FORGOTTEN_AFTER:
-            self._pause = FIRST_PAUSE
+            self._backoff.reset()
         url = settings().broker_url
         logger.warning(
-            "RabbitMQ at %s refuses this process: %s", display_address(url), words(error, url)
+            "RabbitMQ at %s refuses this process: %s",
+            display_address(url),
+            describe_error(error, url),
         )
-        until = now + self._pause
+        until = now + self._backoff.next_pause()
         while time.monotonic() < until:
             state.maybe_shutdown()
             time.sleep(0.1)
-        self._pause, self._refused_at = min(2 * self._pause, LONGEST_PAUSE), time.monotonic()
+        self._refused_at = time.monotonic()
 
     def register_with_event_loop(self, hub: Any) -> None:
         super().register_with_event_loop(hub)

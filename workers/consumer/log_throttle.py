@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 #: Whose records are spared.
 SPARED = (
-    *("celery.worker.consumer", "kombu", "colm.tasks.broker.retry", "colm.workers.consumer.worker"),
+    *("celery.worker.consumer", "kombu", "colm.models.backoff", "colm.workers.consumer.worker"),
     *(
         "colm.workers.coordinator.process",
         "colm.workers.coordinator.dispatch_marks",

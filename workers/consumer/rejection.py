@@ -20,10 +20,10 @@ from colm.models.errors import (
 from colm.models.messages import MAX_REASON_CHARS, Step, StepError, Submission, decode
 from colm.models.roster import check_query_id
 from colm.tasks import dependencies
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.dead_letter_origin import DeadLetterOrigin, letter_id
 from colm.tasks.broker.rate_limit import dead_letter_bucket
 from colm.tasks.broker.topology import ASK, DRAFTS, SUBMISSIONS
-from colm.tasks.config.settings import settings
 from colm.tasks.interfaces import Coordinator
 from colm.tasks.rejection import KEPT_BODY
 
@@ -44,7 +44,7 @@ def reject(message: Message, fault: str, errors: tuple[type[BaseException], ...]
     exchange, key = str(delivery.get("exchange", "")), str(delivery.get("routing_key", ""))
     logger.warning("rejected a message that came by %r as %.100r: %s", exchange, key, fault)
     message.reject_log_error(logger, errors)
-    if not (settings().embedded and dependencies.has_record()):
+    if broker().dead_letters or not dependencies.has_record():
         return
     queue = {DRAFTS: SUBMISSIONS, ASK: ASK, "": key}.get(exchange)
     reason = f"rejected: {fault}"

@@ -16,6 +16,7 @@ from celery.worker import state
 from kombu import Queue
 
 from colm.models import naming
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import LogSettings, settings
 from colm.workers.consumer.embedded_redelivery import restore_unacked
@@ -71,7 +72,7 @@ def serve(name: str, queues: Sequence[Queue], capacity: int, *, events: bool = T
     Without `events` nothing is told to Flower.
     """
     names = [queue.name for queue in queues]
-    if settings().embedded:
+    if not broker().redelivers_unacked:
         restore_unacked(names)
     disable_decompression()
     lanes = lanes_of(names, capacity)
@@ -96,7 +97,7 @@ def serve(name: str, queues: Sequence[Queue], capacity: int, *, events: bool = T
         name,
         ", ".join(names) if len(names) < 50 else f"{len(names)} queues",
         lanes.threads,
-        "the embedded broker" if settings().embedded else "RabbitMQ",
+        broker().name,
     )
     worker.start()
     return int(worker.exitcode or 0)

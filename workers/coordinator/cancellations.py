@@ -13,7 +13,7 @@ from colm.models.cancellation import Cancel
 from colm.models.errors import BadMessage, TransientError
 from colm.models.messages import decode
 from colm.tasks.broker.retry import retry_transient
-from colm.tasks.cancellation import carry_out
+from colm.tasks.cancellation import cancel_or_refuse
 from colm.workers.consumer.queue_thread import QueueConsumerThread
 from colm.workers.coordinator.coordinator import Coordinator
 
@@ -47,7 +47,7 @@ class ControlReader(QueueConsumerThread):
             message.reject()
             return
         try:
-            retry_transient(lambda: carry_out(self._coordinator, cancel))
+            retry_transient(lambda: cancel_or_refuse(self._coordinator, cancel))
         except TransientError:
             raise
         except Exception:  # it must not keep others from being heard

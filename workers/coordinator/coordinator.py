@@ -39,7 +39,7 @@ from colm.models.messages import (
     Submission,
 )
 from colm.models.receipt import Receipt
-from colm.models.redelivery import MOST_ATTEMPTS, AttemptLimits, Fail, Retry, decide_redelivery
+from colm.models.redelivery import MAX_ATTEMPTS, AttemptLimits, Fail, Retry, decide_redelivery
 from colm.models.roster import Roster, make_request, resolve
 from colm.models.strategies.advance import (
     Effects,
@@ -148,7 +148,7 @@ class Coordinator:
         try:
             with self.record.open(cancel.query_id) as life:
                 if not life.ended:
-                    move = cancelled(life.state, now, cancel.told)
+                    move = cancelled(life.state, now, cancel.failure)
                     todo = self._apply(life, move, now)
         except UnknownQuery:
             logger.info("query %s is not known, or was refused", cancel.query_id)
@@ -156,14 +156,14 @@ class Coordinator:
         if todo is None:
             logger.info("query %s had ended when it was to be cancelled", cancel.query_id)
             return "ended"
-        logger.info("query %s: %s", cancel.query_id, cancel.told)
+        logger.info("query %s: %s", cancel.query_id, cancel.failure)
         self._run_effects(todo)
         return "cancelled"
 
     def _verdict(self, life: LockedQuery, attempt: Attempt) -> Retry | Fail | None:
         """None for a start alone, which waits for what becomes of it."""
         tried = life.redelivery_history(attempt.step_id)
-        if attempt.kind == "alone" and len(tried) < MOST_ATTEMPTS:
+        if attempt.kind == "alone" and len(tried) < MAX_ATTEMPTS:
             return None
         return decide_redelivery(tried, self.limits)
 
@@ -240,7 +240,7 @@ class Coordinator:
         """After the commit: publish what was asked, stop what was closed, announce what ended."""
         if todo is None:
             return
-        self._send(todo.asked)
+        self._send(todo.steps)
         for participant, stop in todo.stops:
             try:
                 self.stop(participant, stop)

@@ -123,7 +123,7 @@ class DeadLetterReader(QueueConsumerThread):
         """Whether its queue had been missing, and it is on its way now."""
         if origin.queue is not None or HEALED in (message.headers or {}):
             return False
-        missing = self._topology.taking(exchange, str(origin.routing_key))
+        missing = self._topology.queue_for(exchange, str(origin.routing_key))
         try:
             return missing is not None and self._parking.redeliver(missing, message, origin)
         except Overloaded as error:  # it is a letter like any other: the next must not wait for it

@@ -21,13 +21,13 @@ from colm.db.runs import store
 from colm.models.errors import ColmError
 from colm.models.redelivery import AttemptLimits
 from colm.tasks import dependencies
-from colm.tasks.broker.connection import undeclarable
-from colm.tasks.broker.publish import send_step, send_stop, topology
+from colm.tasks.broker.capabilities import broker, broker_of
+from colm.tasks.broker.connection import declare_hint
+from colm.tasks.broker.publish import send_cancellation, send_step, topology
 from colm.tasks.broker.topology import declare
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import Settings, settings
-from colm.tasks.evaluations import install_orders
-from colm.workers.audit.sealing import sealer
+from colm.workers.audit.checkpoints import start_checkpoints
 from colm.workers.consumer.embedded_redelivery import restore_unacked
 from colm.workers.consumer.worker import serve, worker_name
 from colm.workers.coordinator.cancellations import ControlReader
@@ -45,7 +45,7 @@ from colm.workers.rabbitmq.permission_probe import waited_for
 logger = logging.getLogger(__name__)
 
 
-#: Connections that a coordinator publishes through; docs/security.md counts them.
+#: Connections that a coordinator publishes through; docs/how-to/secure-a-site.md counts them.
 PUBLISHING = 4
 
 
@@ -72,18 +72,20 @@ def _declare() -> None:
     with app.connection_for_write() as connection:
         try:
             wanted = (*topology().everything(), topology().control())
-            if not settings().embedded:  # which keeps no dead letters and has no streams
-                wanted = (*wanted, topology().parked(), *topology().all_stops())
+            if broker().dead_letters:
+                wanted = (*wanted, topology().parked())
+            if broker().streams:
+                wanted = (*wanted, *topology().all_step_cancellations())
             declare(connection.default_channel, wanted)
         except PreconditionFailed as error:
-            raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error}") from error
+            raise ColmError(f"{declare_hint(error)}. RabbitMQ said: {error}") from error
 
 
 @contextlib.contextmanager
 def running_coordinator(found: Settings) -> Iterator[Coordinator]:
     declare_topology()
     # A connection for every task thread, the clockwork, marks, control, letters, shared steps,
-    # reliability, the sealer.
+    # reliability, checkpoints.
     engine = connect(found.database_url, pool_size=found.coordinator_threads + 7)
     record = SqlRecord(engine)
     marks = DispatchMarkBuffer(record)
@@ -92,7 +94,7 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
         record=record,
         roster=found.roster,
         send=sharing.send,
-        stop=send_stop,
+        stop=send_cancellation,
         mark=marks,
         announce=FlowerAnnouncer(),
         clock=lambda: datetime.now(UTC),
@@ -100,18 +102,17 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
             in_company=found.limits.max_redeliveries, alone=found.limits.max_isolated_runs
         ),
     )
-    dependencies.install_coordinator(coordinator, record)
-    install_orders(partial(store.order, engine))
+    dependencies.install_coordinator(coordinator, record, partial(store.order, engine))
     sharing.start(coordinator.submit)
     reliability = watch(engine, coordinator.roster)
     clockwork = DeadlinePoller(coordinator)
-    sealing = sealer(found, engine)
-    if found.embedded:
+    checkpoints = start_checkpoints(found, engine)
+    if not broker_of(found).redelivers_unacked:
         restore_unacked([topology().control().name])
     control = ControlReader(app.connection_for_read(), topology().control(), coordinator)
     control.start()
     reader = None
-    if not found.embedded:
+    if broker_of(found).dead_letters:
         parking = ParkingLot(topology())
         reader = DeadLetterReader(
             app.connection_for_read(), topology(), coordinator, record, parking
@@ -123,8 +124,8 @@ def running_coordinator(found: Settings) -> Iterator[Coordinator]:
         clockwork.close()
         if reliability:
             reliability.close()
-        if sealing:
-            sealing.close()
+        if checkpoints:
+            checkpoints.close()
         sharing.close()
         control.close()
         if reader:

@@ -38,8 +38,8 @@ CONSUMER_TIMEOUT = "application:get_env(rabbit, consumer_timeout)."
 CTL_WITHIN = 30.0
 #: Below this a broker refuses questions and panels that are usual (bytes).
 USUAL_MESSAGE = 2**20
-#: Connections and channels of one process each, as docs/security.md counts them, and what callers
-#: and operators may need beside them.
+#: Connections and channels of one process (docs/how-to/secure-a-site.md), and an allowance for
+#: callers and operators.
 COORDINATOR_CONNECTIONS = 9
 PARTICIPANT_CONNECTIONS = 4
 PARTICIPANT_CHANNELS = 6

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine, text
 
 from colm.db.connection import connect, snapshot
-from colm.db.pooler import pooling, takes_no_transactions
+from colm.db.connection_pooler import pool_mode, refuses_transactions
 from colm.db.schema import migrate, tables
 from colm.models.errors import TransientError
 from colm.tasks.config.settings import Settings
@@ -29,7 +29,7 @@ def database(found: Settings) -> Findings:
     try:
         pending = migrations(found)
     except TransientError:
-        if found.database_url.startswith("sqlite") or not takes_no_transactions(found.database_url):
+        if found.database_url.startswith("sqlite") or not refuses_transactions(found.database_url):
             raise
         told = "lends a connection for one statement, and CoLM needs transactions"
         yield problem("connection pooler", told, "set pool_mode = session or transaction")
@@ -88,7 +88,7 @@ def writable(connection: Connection, *, migrated: bool) -> Findings:
 
 def pooler(engine: Engine) -> Findings:
     """What stands between us and the server, where something does."""
-    match pooling(engine):
+    match pool_mode(engine):
         case "session":
             yield ok("connection pooler", "lends each connection for as long as it is used")
         case "transaction":

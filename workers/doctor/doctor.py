@@ -15,6 +15,7 @@ from rich.markup import escape
 from colm.models.errors import CallerError, ColmError, SettingsError
 from colm.models.messages import Role
 from colm.models.roster import nearest
+from colm.tasks.broker.capabilities import broker_of
 from colm.tasks.broker.connection import LIMIT
 from colm.tasks.broker.queue_stats import connected
 from colm.tasks.config.settings import ParticipantSettings, Settings, settings
@@ -66,8 +67,9 @@ def examine(scope: Scope) -> Iterator[Finding]:
     yield from attempt("disks", partial(machine.disks, found))
     if not participant:
         yield from attempt("database", partial(database.database, found))
-    broker = _embedded if found.embedded else partial(_rabbitmq, scope=scope, asked=asked)
-    yield from attempt("broker", partial(broker, found))
+    amqp = broker_of(found).amqp
+    check_broker = partial(_rabbitmq, scope=scope, asked=asked) if amqp else _embedded
+    yield from attempt("broker", partial(check_broker, found))
     if scope.participant is None:
         yield from attempt("queues", partial(checks_topology.readers, found))
     named = {name: table for (_, name), table in asked.items()}
@@ -101,10 +103,9 @@ def _asked(found: Settings, name: str | None) -> dict[tuple[Role, str], Particip
 
 
 def _settings(found: Settings) -> Findings:
-    broker = "embedded broker" if found.embedded else "RabbitMQ"
     yield ok(
         "settings",
-        f"{len(found.clients)} clients, {len(found.servers)} servers, {broker}, "
+        f"{len(found.clients)} clients, {len(found.servers)} servers, {broker_of(found).name}, "
         f"{found.shown_database}",
     )
     if found.broker_url.startswith("amqps") and not found.tls.verify:

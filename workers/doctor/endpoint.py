@@ -14,7 +14,7 @@ from colm.models.engines.openai.engine import OpenAIEngine
 from colm.models.engines.openai.request import SYSTEM
 from colm.models.errors import ColmError, DeadlineExceeded, EngineError, NoText
 from colm.models.messages import Sampling, Turn
-from colm.models.urls import shown
+from colm.models.urls import redact
 from colm.workers.doctor.findings import Finding, ok, problem, warning
 
 #: How long an endpoint may take to say which models it has, and to answer a question (seconds).
@@ -33,7 +33,7 @@ def look_at_endpoint(about: str, engine: EngineSettings) -> Finding:
     """Whether the endpoint serves the model; it is asked one short question."""
     from colm.workers.participant.process import endpoint_secrets
 
-    where = shown(str(engine.base_url))
+    where = redact(str(engine.base_url))
     try:
         key, headers = endpoint_secrets(engine)
         served = _served(engine, key, headers)

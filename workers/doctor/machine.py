@@ -10,7 +10,7 @@ from pathlib import Path
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import ColmError
 from colm.models.messages import Deadlines
-from colm.models.naming import listed
+from colm.models.naming import list_names
 from colm.tasks.config.settings import ParticipantSettings, Settings
 from colm.workers.doctor.endpoint import look_at_endpoint
 from colm.workers.doctor.findings import Finding, Findings, ok, problem, warning
@@ -66,7 +66,7 @@ def models(found: Settings, names: Mapping[str, ParticipantSettings], *, load: b
     for name, participant in names.items():
         engines.setdefault(participant.engine, []).append(name)
     for engine, served in engines.items():
-        about = f"model of {listed(served)}"
+        about = f"model of {list_names(served)}"
         loads = load and engine.kind != "openai"
         yield _loaded(about, engine) if loads else look_at_model(about, engine, found.cache)
 

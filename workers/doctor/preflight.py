@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 
 from colm.models.errors import ColmError, TransientError
+from colm.tasks.broker.capabilities import broker_of
 from colm.tasks.config.settings import Settings
 from colm.workers.doctor import broker, database, machine
 from colm.workers.doctor.findings import Finding, Findings
@@ -28,7 +29,7 @@ def preflight(found: Settings) -> None:
     """
     raise_if_fatal(_database(found))
     raise_if_fatal(machine.disks(found))
-    if not found.embedded:
+    if broker_of(found).amqp:
         with connect_with_retry(found) as connection:
             raise_if_fatal([broker.version(connection), broker.consumer_timeout(found, None)])
 

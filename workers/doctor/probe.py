@@ -121,7 +121,9 @@ def _follow(engine: Engine, site: Topology, asked: Asked, until: float) -> Findi
         if standing.status in ("answered", "failed", "refused") or now > until:
             break
         time.sleep(LOOK_EVERY)
-    yield from told_of(standing, history.query_life(engine, asked.query_id), asked, _lies_in(site))
+    yield from told_of(
+        standing, history.query_history(engine, asked.query_id), asked, _lies_in(site)
+    )
 
 
 def told_of(

@@ -32,7 +32,7 @@ DRAIN = (
 def wanted(found: Settings) -> tuple[Queue, ...]:
     """Every queue that a coordinator with these settings declares on RabbitMQ."""
     site = topology_of(found)
-    return (*site.everything(), site.control(), site.parked(), *site.all_stops())
+    return (*site.everything(), site.control(), site.parked(), *site.all_step_cancellations())
 
 
 def readers(found: Settings) -> Findings:

@@ -8,18 +8,18 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from colm.db.reads.history import Asked, StepOutcome, query_life
+from colm.db.reads.history import QueryAsked, StepOutcome, query_history
 from colm.db.runs.units import Unit
 from colm.evaluation import grading
 from colm.evaluation.data.examples import Dataset, Example
 from colm.evaluation.stats.cope_thresholds import (
-    Point,
     StoredSamples,
+    ThresholdPoint,
+    full_sweep,
     nothing_stored,
     stored_of,
-    whole_surface,
 )
-from colm.evaluation.stats.costs import Price
+from colm.evaluation.stats.costs import TokenPrice
 from colm.models.messages import Query, Step
 from colm.models.sandbox import runner
 from colm.models.strategies.base import Decision, Outcome, QueryState, StepState
@@ -40,18 +40,18 @@ def takes_all_stages(entry: Entry) -> bool:
     return (options.t1, options.t2, options.comparison) == (1.0, 1.0, ">")
 
 
-def surfaces_of(
+def threshold_sweeps(
     engine: Engine,
     config: RunConfig,
     units: Sequence[Unit],
     data: Dataset,
-    prices: Mapping[str, Price],
+    prices: Mapping[str, TokenPrice],
     tell: Callable[[str], None],
-) -> dict[str, tuple[Point, ...]]:
+) -> dict[str, tuple[ThresholdPoint, ...]]:
     """A surface for each entry whose samples are complete; none where a judge would have to be
     asked about each of them. Queries that failed count as not right, as everywhere."""
     examples = {example.id: example for example in data.examples}
-    found: dict[str, tuple[Point, ...]] = {}
+    found: dict[str, tuple[ThresholdPoint, ...]] = {}
     if config.grader.kind == "judge":
         return found
     for entry in (entry for entry in config.entries if takes_all_stages(entry)):
@@ -63,7 +63,7 @@ def surfaces_of(
         one = partial(_stored, engine, config, options, prices)
         with ThreadPoolExecutor(GRADING_THREADS) as pool:
             stored = list(pool.map(one, mine, [examples[u.example] for u in mine]))
-        found[entry.name] = tuple(whole_surface(stored, options.n, options.confidence))
+        found[entry.name] = tuple(full_sweep(stored, options.n, options.confidence))
     return found
 
 
@@ -71,7 +71,7 @@ def _stored(
     engine: Engine,
     config: RunConfig,
     options: CopeOptions,
-    prices: Mapping[str, Price],
+    prices: Mapping[str, TokenPrice],
     unit: Unit,
     example: Example,
 ) -> StoredSamples:
@@ -91,14 +91,14 @@ def _stored(
 
 def state_of(engine: Engine, query_id: str) -> QueryState:
     """A query as its strategy saw it in the end. Raises LookupError where there is none."""
-    life = query_life(engine, query_id)
+    life = query_history(engine, query_id)
     query: Query | None = None
     steps: dict[str, tuple[Step, StepState]] = {}
     outcomes: dict[str, Outcome] = {}
     decisions = []
     for entry in life.entries if life else ():
         match entry.what:
-            case Asked(query=asked):
+            case QueryAsked(query=asked):
                 query = asked
             case Step() as step:
                 steps[step.step_id] = (step, StepState(step=step, asked_at=entry.at))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from colm.evaluation.data.self_check import Checked, Finding, check_data
+from colm.evaluation.data.self_check import DataCheck, DataFinding, check_data
 from colm.models.sandbox import runner
 from colm.tasks.config.run_config import DataSettings, GraderSettings, absolute, read_config
 from colm.workers.console import print_json
@@ -46,7 +46,7 @@ def _named(source: str) -> tuple[DataSettings, GraderSettings]:
     return DataSettings(source=absolute(source, Path.cwd())), GraderSettings()
 
 
-def _show(found: Checked) -> None:
+def _show(found: DataCheck) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{found.name}: {found.examples} examples, {len(found.bad)} bad rows")
     _lines(console, [f"{row.where}: {row.reason}" for row in found.bad])
@@ -58,7 +58,7 @@ def _show(found: Checked) -> None:
         console.print(f"fields that nothing reads: {', '.join(found.unread)}")
 
 
-def _told(one: Finding) -> str:
+def _told(one: DataFinding) -> str:
     read = f", read as {one.extracted!r}" if one.extracted and one.status != "error" else ""
     return f"{one.example} {one.question!r}: {one.text!r} is {one.status}{read}: {one.reason}"
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from colm.db.reads import answers
-from colm.db.reads.query_ends import known_among
-from colm.db.reads.wait import wait_for_answer
+from colm.db.reads.answers import recorded_of
+from colm.db.reads.completion_listener import wait_for_answer
 from colm.evaluation import grading
 from colm.evaluation.grading import Grade
 from colm.models.messages import Answer
@@ -73,8 +73,8 @@ def grade_answer(grade: Grader, planned: Planned, answer: Answer, *, clients: bo
     if planned.entry.by_likelihood:
         words = planned.entry.by_likelihood == "words"
         told = answer.detail.get("choice_logprobs")
-        likeliest = grading.likeliest(planned.example, told, per_character=words)
-        return GradedAnswer(answer=likeliest, clients={})
+        best = grading.grade_by_likelihood(planned.example, told, per_character=words)
+        return GradedAnswer(answer=best, clients={})
     found = answer.clients.items() if clients else ()
     return GradedAnswer(
         answer=once(answer.answer),
@@ -96,7 +96,7 @@ def _judge(
     }
     options = {name: value for name, value in options.items() if value is not None}
     while not answers.has_ended(engine, query_id):
-        if not known_among(engine, [query_id]):
+        if not recorded_of(engine, [query_id]):
             ask(planned.example.question, query_id, options)
         until = time.monotonic() + JUDGE_PATIENCE
         while time.monotonic() < until and not wait_for_answer(engine, query_id, 5.0):
@@ -106,4 +106,4 @@ def _judge(
         return Grade(status="error", reason=f"the judge gave no verdict: {standing.reason}")
     verdict = standing.answer.detail
     one, other = verdict["orders"]
-    return grading.judged(verdict["verdict"], (one, other))
+    return grading.grade_judgement(verdict["verdict"], (one, other))

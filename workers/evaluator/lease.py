@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from colm.db.runs import store
 from colm.models.errors import ColmError
-from colm.tasks.config.running_stack import here, started
+from colm.tasks.config.running_stack import pid_namespace, started
 from colm.tasks.config.time_windows import TimeWindow, in_window, next_opening
 from colm.workers.evaluator.run_loop import Orders
 
@@ -83,12 +83,12 @@ class RunLease:
 
 def this_process() -> str:
     """What names this process among all that ever ran: where, its id, and when it started."""
-    return f"{here()}:{os.getpid()}:{started(os.getpid())}"
+    return f"{pid_namespace()}:{os.getpid()}:{started(os.getpid())}"
 
 
 def is_alive(owner: str) -> bool:
     """False only if the process that `owner` names ran where this one does, and is gone."""
     where, _, process = owner.rpartition(":")[0].rpartition(":")
-    if where != here() or not Path("/proc/self/stat").exists():
+    if where != pid_namespace() or not Path("/proc/self/stat").exists():
         return True
     return started(int(process)) == owner.rpartition(":")[2]

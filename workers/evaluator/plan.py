@@ -21,7 +21,7 @@ from colm.models.errors import InvalidAsk
 from colm.models.messages import derive_seed
 from colm.models.strategies import STRATEGIES
 from colm.tasks.config.run_config import Entry, RunConfig
-from colm.tasks.evaluations import asked_by
+from colm.tasks.evaluations import ask_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def options_of(config: RunConfig, planned: Planned) -> dict[str, Any]:
     What kind of answer it is, which every strategy can be told, is the example's own. Raises
     InvalidAsk where likelihoods are wanted and the example has no choices.
     """
-    asked = asked_by(config, planned.entry.name)
+    asked = ask_options(config, planned.entry.name)
     if "kind" in STRATEGIES[planned.entry.strategy].options.model_fields:
         asked.setdefault("kind", planned.example.kind)
     if planned.entry.wants_visible_tests:

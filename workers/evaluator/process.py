@@ -16,9 +16,9 @@ from typing import Any
 from sqlalchemy import Engine
 
 from colm.db.connection import connect
-from colm.db.reads.query_ends import open_queries
+from colm.db.reads.answers import open_queries
 from colm.db.runs import store
-from colm.db.runs.units import done_units
+from colm.db.runs.units import completed_units
 from colm.models.errors import InvalidAsk, TransientError
 from colm.tasks import ask, cancel
 from colm.tasks.config.run_config import RunConfig
@@ -58,11 +58,11 @@ def run_evaluator() -> int:
 
 def work_on_one(engine: Engine, owner: str, stop: threading.Event) -> bool:
     """Work on the oldest run that is open and nobody's; False when there was none."""
-    for run in reversed(store.known_runs(engine, "open")):
+    for run in reversed(store.list_runs(engine, "open")):
         now = datetime.now(UTC)
         if not in_window_of(run, now):
             continue
-        if store.take(engine, run.run, owner, now=now, until=now + OWNED_FOR, alive=is_alive):
+        if store.acquire(engine, run.run, owner, now=now, until=now + OWNED_FOR, alive=is_alive):
             _work(engine, run, owner, stop)
             return True
     return False
@@ -96,14 +96,14 @@ def _evaluate(
 ) -> tuple[str, bool]:
     config = RunConfig.model_validate(run.config)
     data = load(config.data)
-    if not store.describe(
+    if not store.set_plan(
         engine,
         run.run,
         owner,
         planned=planned_units(config, data.examples),
         data=digest_of(config, data),
         at=datetime.now(UTC),
-        told="; ".join(
+        summary="; ".join(
             filter(None, [describe_bad_rows(data.bad), describe_missing_tests(config, data)])
         ),
     ):
@@ -116,7 +116,7 @@ def _evaluate(
     work = RunLoop(
         engine=engine,
         config=config,
-        left=plan(run.run, config, data.examples, done_units(engine, run.run)),
+        left=plan(run.run, config, data.examples, completed_units(engine, run.run)),
         ask=_ask,
         grade=grader_of(config, engine, _ask),
         orders=keeper.orders,

@@ -27,7 +27,7 @@ from colm.evaluation.data.examples import Dataset
 from colm.evaluation.report import report
 from colm.evaluation.stats import costs
 from colm.evaluation.stats.analysis import analyse, compare
-from colm.evaluation.stats.cope_thresholds import Point
+from colm.evaluation.stats.cope_thresholds import ThresholdPoint
 from colm.evaluation.stats.run_data import (
     ClientTexts,
     EntryData,
@@ -41,7 +41,7 @@ from colm.models.messages import ClientAnswer, Spent
 from colm.tasks.config.run_config import RunConfig
 from colm.tasks.config.settings import settings
 from colm.workers.console import print_json
-from colm.workers.evaluator.cope_thresholds import surfaces_of
+from colm.workers.evaluator.cope_thresholds import threshold_sweeps
 from colm.workers.evaluator.data import digest_of, load
 from colm.workers.evaluator.run_control import newest_name, whole_name
 
@@ -64,12 +64,12 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
     config = RunConfig.model_validate(found.config)
     units = units_of(engine, run)
     data, trouble = _data(config, found)
-    prices = {n: costs.Price(input=p.input, output=p.output) for n, p in config.prices.items()}
+    prices = {n: costs.TokenPrice(input=p.input, output=p.output) for n, p in config.prices.items()}
     sharing = progress_of(engine, run, datetime.now(UTC)).sharing
     saved = sharing.prompt_tokens_saved + sharing.completion_tokens_saved
-    surfaces: dict[str, tuple[Point, ...]] = {}
+    sweeps: dict[str, tuple[ThresholdPoint, ...]] = {}
     if data is not None:
-        surfaces = surfaces_of(engine, config, units, data, prices, tell)
+        sweeps = threshold_sweeps(engine, config, units, data, prices, tell)
     return RunData(
         run=run,
         ordered=f"{found.ordered_at:%Y-%m-%d %H:%M} UTC",
@@ -86,10 +86,10 @@ def read_run(engine: Engine, run: str, tell: Tell = lambda _words: None) -> RunD
         planned=found.units,
         prices=prices,
         bad_rows=tuple((row.where, row.reason) for row in data.bad) if data else (),
-        steps_asked=sharing.asked,
-        steps_generated=sharing.generated,
+        steps_asked=sharing.steps_asked,
+        steps_generated=sharing.steps_generated,
         tokens_saved=saved,
-        surfaces=surfaces,
+        threshold_sweeps=sweeps,
     )
 
 

@@ -19,7 +19,6 @@ from colm.db.runs.progress import progress_of
 from colm.models.errors import CallerError, ColmError, NoConsumer
 from colm.tasks import evaluate
 from colm.tasks.broker.queue_stats import queues_with_consumers
-from colm.tasks.broker.sending import sending
 from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.config.settings import settings
 from colm.tasks.evaluations import run_name
@@ -48,8 +47,7 @@ def place_order(config: RunConfig, name: str | None) -> str:
     """Order a run after a look at its data; its name, once it is recorded."""
     describe_missing_tests(config, load(config.data))
     run = name or run_name(config.name, datetime.now(UTC), uuid.uuid4().hex)
-    with sending(f"run {run}", f"'colm run show {run}' tells"):
-        evaluate.apply_async((config,), {"name": run})
+    evaluate.apply_async((config,), {"name": run})
     _await_recorded(connect(settings().database_url), run)
     return run
 
@@ -57,7 +55,7 @@ def place_order(config: RunConfig, name: str | None) -> str:
 def list_runs(*, as_json: bool) -> None:
     engine = connect(settings().database_url)
     now = datetime.now(UTC)
-    found = [(run, progress_of(engine, run.run, now)) for run in store.known_runs(engine, limit=50)]
+    found = [(run, progress_of(engine, run.run, now)) for run in store.list_runs(engine, limit=50)]
     if as_json:
         print_json([_told(run, progress) for run, progress in found])
     else:
@@ -98,7 +96,7 @@ def changed(
 
 def whole_name(engine: Engine, name: str) -> str:
     """The run that `name` names or begins; raises CallerError when none or several do."""
-    known = [run.run for run in store.known_runs(engine)]
+    known = [run.run for run in store.list_runs(engine)]
     found = [run for run in known if run.startswith(name)]
     if name in known:
         return name
@@ -110,7 +108,7 @@ def whole_name(engine: Engine, name: str) -> str:
 
 def newest_name(engine: Engine) -> str:
     """The run that was ordered last. Raises CallerError where none was."""
-    for run in store.known_runs(engine, limit=1):
+    for run in store.list_runs(engine, limit=1):
         return run.run
     raise CallerError("no run is in the record: `colm evaluate FILE` orders one")
 

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from sqlalchemy import Engine
 
 from colm.db.reads import answers
+from colm.db.reads.answers import recorded_of
 from colm.db.reads.completion_listener import wait_for_any
-from colm.db.reads.query_ends import known_among
 from colm.db.runs.units import Unit, UnitStatus, add_unit
 from colm.evaluation.grading import Grade
+from colm.models.backoff import Backoff
 from colm.models.errors import InvalidAsk, TransientError
 from colm.models.messages import Answer
 from colm.tasks.config.run_config import RunConfig
@@ -58,17 +59,15 @@ class RunLoop:
 
     def run(self) -> bool:
         """Work until nothing is left (True) or orders say to stop (False)."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE)
         with ThreadPoolExecutor(GRADING_THREADS) as graders:
             while True:
                 try:
                     if (finished := self._step(graders)) is not None:
                         return finished
-                    pause = FIRST_PAUSE
+                    backoff.reset()
                 except TransientError as error:
-                    logger.warning("waiting %.1f s: %s", pause, error)
-                    time.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                    backoff.wait(error)
 
     def _step(self, graders: ThreadPoolExecutor) -> bool | None:
         orders = self.orders()
@@ -102,7 +101,7 @@ class RunLoop:
     def _ask(self, planned: Planned) -> None:
         """Ask, unless the record knows the query already; an unusable one is a failed unit."""
         self._asked_at[planned.query_id] = float("-inf")
-        if not known_among(self.engine, [planned.query_id]):
+        if not recorded_of(self.engine, [planned.query_id]):
             try:
                 self.ask(
                     planned.example.question, planned.query_id, options_of(self.config, planned)

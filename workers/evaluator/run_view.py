@@ -11,24 +11,24 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from colm.db.runs.progress import Progress, Sharing
+from colm.db.runs.progress import RunProgress, Sharing
 from colm.db.runs.store import Run
 from colm.tasks.config.time_windows import in_window, next_opening, parse_window
 
 
-def run_picture(run: Run, progress: Progress, now: datetime) -> RenderableType:
+def run_picture(run: Run, progress: RunProgress, now: datetime) -> RenderableType:
     """Everything that is to be seen of one run."""
     parts: list[RenderableType] = [_headline(run, progress, now)]
     if run.units:
         parts += [ProgressBar(total=run.units, completed=progress.done, width=60), ""]
     order = [entry["name"] for entry in run.config["entries"]]
     parts.append(_entries(progress, order))
-    if progress.sharing.asked:
+    if progress.sharing.steps_asked:
         parts.append(Text(saved_words(progress.sharing), style="dim"))
     return Group(*parts)
 
 
-def runs_table(found: Sequence[tuple[Run, Progress]]) -> Table:
+def runs_table(found: Sequence[tuple[Run, RunProgress]]) -> Table:
     """The latest runs, one a line."""
     table = Table(box=None, header_style="bold")
     for column in ("run", "state", "done", "of", "ordered", "note"):
@@ -45,12 +45,11 @@ def runs_table(found: Sequence[tuple[Run, Progress]]) -> Table:
 def saved_words(sharing: Sharing) -> str:
     """What generating equal steps once has saved."""
     saved = sharing.prompt_tokens_saved + sharing.completion_tokens_saved
-    return (
-        f"{sharing.asked} steps asked, {sharing.generated} generated: sharing saved {saved} tokens"
-    )
+    steps = f"{sharing.steps_asked} steps asked, {sharing.steps_generated} generated"
+    return f"{steps}: sharing saved {saved} tokens"
 
 
-def time_left(run: Run, progress: Progress) -> timedelta | None:
+def time_left(run: Run, progress: RunProgress) -> timedelta | None:
     """How long the rest takes at the pace of the last minutes; None where there is none."""
     if run.units is None or not progress.recent_units or run.state != "open":
         return None
@@ -58,7 +57,7 @@ def time_left(run: Run, progress: Progress) -> timedelta | None:
     return timedelta(seconds=round((run.units - progress.done) / pace))
 
 
-def _headline(run: Run, progress: Progress, now: datetime) -> Text:
+def _headline(run: Run, progress: RunProgress, now: datetime) -> Text:
     words = [f"{progress.done} of {run.units if run.units is not None else '?'} units"]
     if progress.recent_seconds and run.state == "open":
         pace = progress.recent_tokens / max(progress.recent_seconds, 1.0)
@@ -81,7 +80,7 @@ def _waiting(run: Run, now: datetime) -> str:
     return "no evaluator works on it: `colm evaluator`"
 
 
-def _entries(progress: Progress, order: Sequence[str]) -> Table:
+def _entries(progress: RunProgress, order: Sequence[str]) -> Table:
     table = Table(box=None, header_style="bold")
     table.add_column("entry", no_wrap=True)
     for column in ("done", "right", "accuracy", "unparsable", "failed", "tokens", "s/query"):

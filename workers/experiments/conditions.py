@@ -23,7 +23,11 @@ from sqlalchemy import Engine
 from colm.db.connection import connect
 from colm.db.runs import store
 from colm.evaluation.experiments.catalogue import Site
-from colm.evaluation.experiments.conditions import SURROUNDINGS, Condition, Surroundings
+from colm.evaluation.experiments.conditions import (
+    ENVIRONMENT_EXPERIMENTS,
+    Condition,
+    EnvironmentExperiment,
+)
 from colm.evaluation.experiments.report import merged, table_of
 from colm.evaluation.stats.run_data import RunData
 from colm.models.errors import CallerError, ClientsGone, ColmError, InvalidAsk
@@ -50,7 +54,7 @@ def run_conditions(
     name: str, order: Order, base: str | None, only: Sequence[str] | None, *, as_json: bool
 ) -> int:
     """Make the experiment's runs, one after the other, and report them; the exit status."""
-    one, base = narrowed(SURROUNDINGS[name], only), base or name
+    one, base = narrowed(ENVIRONMENT_EXPERIMENTS[name], only), base or name
     site = site_of(settings())
     config, clients = config_of(one, site, order, Path.cwd())
     _alone(clients)
@@ -84,7 +88,7 @@ def _tried(condition: Condition, measure: Callable[[], Mapping[str, Any]]) -> Ma
 
 
 def _told(
-    engine: Engine, base: str, one: Surroundings, measured: Mapping[str, Mapping[str, Any]]
+    engine: Engine, base: str, one: EnvironmentExperiment, measured: Mapping[str, Mapping[str, Any]]
 ) -> tuple[RunData, dict[str, dict[str, float | None]]]:
     """The conditions' runs as one, what could not be run among its notes; and the figures."""
     told = {c.name: measured[c.name] for c in one.conditions}
@@ -102,7 +106,7 @@ def _told(
     return replace(data, notes=(*data.notes, *notes)), numbers
 
 
-def narrowed(one: Surroundings, only: Sequence[str] | None) -> Surroundings:
+def narrowed(one: EnvironmentExperiment, only: Sequence[str] | None) -> EnvironmentExperiment:
     """The experiment under the conditions that `only` names. Raises InvalidAsk."""
     if not only:
         return one
@@ -118,7 +122,7 @@ def narrowed(one: Surroundings, only: Sequence[str] | None) -> Surroundings:
 
 
 def config_of(
-    one: Surroundings, site: Site, order: Order, folder: Path
+    one: EnvironmentExperiment, site: Site, order: Order, folder: Path
 ) -> tuple[RunConfig, Sequence[str]]:
     """The run of every condition, and the clients that it asks. One query at once by default."""
     values, chosen = values_of(site, order, folder)
@@ -160,7 +164,7 @@ def _one(
 
 
 def _state(engine: Engine, run: str) -> str | None:
-    known = {found.run: found.state for found in store.known_runs(engine)}
+    known = {found.run: found.state for found in store.list_runs(engine)}
     return known.get(run)
 
 

@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colm.evaluation.experiments.catalogue import EXPERIMENTS, Layout, Place, Point, Site, plan_of
-from colm.evaluation.experiments.conditions import SURROUNDINGS
+from colm.evaluation.experiments.catalogue import (
+    EXPERIMENTS,
+    Layout,
+    PlannedEntry,
+    PlotPosition,
+    Site,
+    plan_of,
+)
+from colm.evaluation.experiments.conditions import ENVIRONMENT_EXPERIMENTS
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import CallerError, InvalidAsk
 from colm.models.roster import nearest
@@ -62,7 +69,7 @@ def config_of(name: str, site: Site, order: Order, folder: Path) -> RunConfig:
     Raises InvalidAsk where the site cannot, or the order is wrong.
     """
     if name not in EXPERIMENTS:
-        names = [*EXPERIMENTS, *SURROUNDINGS]
+        names = [*EXPERIMENTS, *ENVIRONMENT_EXPERIMENTS]
         hint = nearest(name, names) or f" (there are: {', '.join(names)})"
         raise InvalidAsk(f"no experiment {name!r}{hint}")
     values, chosen = values_of(site, order, folder)
@@ -110,7 +117,7 @@ def told_experiments(site: Site) -> list[dict[str, Any]]:
         except InvalidAsk as error:
             entries, problem = 0, str(error)
         told.append({"name": name, "asks": one.asks, "entries": entries, "problem": problem})
-    for name, other in SURROUNDINGS.items():
+    for name, other in ENVIRONMENT_EXPERIMENTS.items():
         entries, problem = len(other.conditions), ""
         told.append({"name": name, "asks": other.asks, "entries": entries, "problem": problem})
     return told
@@ -136,7 +143,7 @@ def _chosen(known: Mapping[str, str], names: Sequence[str] | None, what: str) ->
     return {name: known[name] for name in names}
 
 
-def _settings(name: str, points: Sequence[Point]) -> dict[str, Any]:
+def _settings(name: str, points: Sequence[PlannedEntry]) -> dict[str, Any]:
     one = EXPERIMENTS[name]
     places = [
         {"entry": point.entry["name"], "series": point.series, "x": point.x, "label": point.label}
@@ -153,6 +160,7 @@ def _layout(found: ExperimentSettings) -> Layout:
         axis=found.axis,
         against=found.against,
         places={
-            one.entry: Place(series=one.series, x=one.x, label=one.label) for one in found.places
+            one.entry: PlotPosition(series=one.series, x=one.x, label=one.label)
+            for one in found.places
         },
     )

@@ -21,7 +21,7 @@ from typing import IO
 from colm.db.schema import migrate
 from colm.models.engine_settings import EngineSettings
 from colm.models.errors import ColmError
-from colm.models.naming import joined_apart, listed
+from colm.models.naming import join_groups, list_names
 from colm.tasks.broker.queue_stats import queues_with_consumers
 from colm.tasks.broker.topology import topology_of
 from colm.tasks.config.paths import broker_socket, make_home, make_private
@@ -94,7 +94,7 @@ class Stack:
             broken = [c for c in self.children if c.restarts >= 3]
             if broken or time.monotonic() > deadline:
                 logs = "\n".join(f"{c.name}: {tail(c.log_path)}" for c in broken or self.children)
-                raise ColmError(f"nobody reads {listed(sorted(missing))}\n{logs}")
+                raise ColmError(f"nobody reads {list_names(sorted(missing))}\n{logs}")
             time.sleep(0.1)
 
     def _start(self) -> None:
@@ -155,7 +155,7 @@ def commands(found: Settings) -> Iterator[tuple[str, list[str]]]:
     groups = [("server", group) for group in by_engine(found.servers)]
     groups += [("client", group) for group in by_engine(found.clients)]
     threads = max(1, (os.cpu_count() or 1) // max(1, len(groups)))
-    names = joined_apart([[role, *group] for role, group in groups])
+    names = join_groups([[role, *group] for role, group in groups])
     for name, (role, group) in zip(names, groups, strict=True):
         yield name, [role, *group, "--threads", str(threads)]
 

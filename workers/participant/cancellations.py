@@ -19,7 +19,7 @@ from kombu.exceptions import KombuError
 from colm.models.cancellation import CancelSteps
 from colm.models.errors import BadMessage
 from colm.models.messages import decode
-from colm.tasks.broker.topology import EMBEDDED_STOPS, Topology
+from colm.tasks.broker.topology import CANCELLATIONS_FANOUT, STEP_CANCELLATIONS, Topology
 from colm.workers.consumer.queue_thread import QueueConsumerThread
 
 logger = logging.getLogger(__name__)
@@ -38,14 +38,14 @@ class StepCancellationConsumer(QueueConsumerThread):
         names: Sequence[str],
         stop: Callable[[CancelSteps], int],
         *,
-        embedded: bool,
+        streams: bool,
         declare: bool,
     ) -> None:
         super().__init__(connection, "stops")
         self._topology = topology
         self._names = names
         self._stop = stop
-        self._embedded = embedded
+        self._streams = streams
         self._declare = declare
         #: Where to go on reading, by stream.
         self._next: dict[str, int | datetime] = dict.fromkeys(
@@ -57,8 +57,9 @@ class StepCancellationConsumer(QueueConsumerThread):
         consumer: Callable[..., Consumer],
         channel: Any,  # noqa: ARG002  # the mixin calls with it
     ) -> list[Consumer]:
-        if self._embedded:
-            own = Queue(f"colm.stops.{uuid.uuid4().hex}", EMBEDDED_STOPS, auto_delete=True)
+        if not self._streams:
+            name = f"{STEP_CANCELLATIONS}.{uuid.uuid4().hex}"
+            own = Queue(name, CANCELLATIONS_FANOUT, auto_delete=True)
             return [consumer(queues=[own], on_message=self._on_message, accept=["json"])]
         return [
             consumer(
@@ -71,7 +72,7 @@ class StepCancellationConsumer(QueueConsumerThread):
         ]
 
     def _stream(self, name: str) -> Queue:
-        stream = self._topology.stops(name)
+        stream = self._topology.step_cancellations(name)
         return Queue(
             stream.name,
             stream.exchange,

@@ -33,7 +33,7 @@ from colm.models.messages import (
     explain,
 )
 from colm.models.redelivery import HANG_GRACE, AttemptKind
-from colm.models.texts import blank
+from colm.models.texts import is_blank
 from colm.tasks.broker.publish import report_attempt
 from colm.workers.consumer.lanes import overnight_share
 from colm.workers.participant.exclusive import ExclusiveGate
@@ -253,7 +253,7 @@ class EngineGenerator:
             return self._failed(
                 step, "EngineHangs", f"no completion {HANG_GRACE:.0f} s after the deadline"
             )
-        if blank(completion.text) and not step.choices:
+        if is_blank(completion.text) and not step.choices:
             why = why_no_text(
                 completion.completion_tokens,
                 completion.finish_reason,

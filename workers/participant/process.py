@@ -13,9 +13,10 @@ from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import Engine
 from colm.models.errors import SettingsError
 from colm.models.messages import Role
-from colm.models.naming import joined, listed
+from colm.models.naming import join_names, list_names
 from colm.models.roster import nearest
 from colm.tasks import dependencies
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.topology import topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import ParticipantSettings, prepare_for_torch, secret, settings
@@ -27,7 +28,7 @@ from colm.workers.rabbitmq.permission_probe import probe_permissions, waited_for
 
 logger = logging.getLogger(__name__)
 
-#: Connections that a participant publishes through; docs/security.md counts them.
+#: Connections that a participant publishes through; docs/how-to/secure-a-site.md counts them.
 PUBLISHING = 1
 
 
@@ -38,7 +39,8 @@ def run_clients(names: Sequence[str], threads: int | None) -> int:
     engine = _shared_engine(table, names, "client", threads)
     queues = [q for name in names for q in topology_of(settings()).of_client(name)]
     # A client may be anywhere: it reaches the broker and nothing else.
-    app.conf.update(result_backend="disabled://", worker_enable_remote_control=settings().embedded)
+    remote_control = not broker().permissions  # which a client's user does not have
+    app.conf.update(result_backend="disabled://", worker_enable_remote_control=remote_control)
     return _run("client", names, engine, queues)
 
 
@@ -68,12 +70,12 @@ def _run(
     app.conf.broker_pool_limit = PUBLISHING
     rights = probe_permissions(queues)
     engine = load_engine(engine_settings)
-    worker = worker_name(joined([role, *names]) + suffix)
+    worker = worker_name(join_names([role, *names]) + suffix)
     generator = EngineGenerator(engine, names, role, worker=worker)
     dependencies.install_generator(generator)
     stops = StepCancellationConsumer(
         app.connection_for_read(), topology_of(settings()), names, generator.stop,
-        embedded=settings().embedded, declare=rights.declare,
+        streams=broker().streams, declare=rights.declare,
     )  # fmt: skip
     _open_to_publish()
     stops.start()
@@ -102,7 +104,7 @@ def _open_to_publish() -> None:
         with app.producer_or_acquire() as producer:
             producer.connection.ensure_connection(max_retries=1, interval_start=0)
 
-    if not settings().embedded:
+    if broker().permissions:
         waited_for(settings(), work)
 
 
@@ -149,7 +151,7 @@ def _shared_engine(
     engines = {table[name].engine for name in names}
     if len(engines) > 1:
         raise SettingsError(
-            f"{listed(names)} are configured with different engines; start one process for each"
+            f"{list_names(names)} are configured with different engines; start one process for each"
         )
     engine = engines.pop()
     return engine.model_copy(update={"threads": engine.threads or threads})

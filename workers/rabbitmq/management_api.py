@@ -14,6 +14,7 @@ import httpx
 
 from colm.models.errors import ColmError, SettingsError, TransientError
 from colm.models.urls import check_http
+from colm.tasks.broker.capabilities import broker_of
 from colm.tasks.config.settings import Settings
 from colm.workers.rabbitmq.permissions import NOTHING, Permissions
 
@@ -145,7 +146,7 @@ def virtual_host(broker_url: str) -> str:
 
 def management_of(found: Settings, url: str | None = None) -> Management:
     """The API that `url` or the settings name. Raises SettingsError where neither does."""
-    if found.embedded:
+    if not broker_of(found).management_api:
         raise SettingsError(
             "the embedded broker has no users: whoever can open its socket can do everything. "
             "Set 'broker' to a RabbitMQ"

@@ -11,6 +11,7 @@ the false name was wrong. Nothing is published either way (unless the user has t
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -27,16 +28,19 @@ from kombu.exceptions import OperationalError
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from colm.models.errors import ColmError, NoConsumer, SettingsError
+from colm.models.backoff import Backoff
+from colm.models.errors import ColmError, NoConsumer, SettingsError, TransientError
+from colm.tasks.broker.capabilities import broker
 from colm.tasks.broker.connection import (
     TRANSIENT_HINTS,
+    declare_hint,
+    describe_error,
     display_address,
     error_hint,
     pika_parameters,
-    undeclarable,
-    words,
 )
 from colm.tasks.broker.publish import NOT_FOUND
+from colm.tasks.broker.retry import retry_transient
 from colm.tasks.broker.topology import declare
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import Settings, settings
@@ -68,7 +72,7 @@ def probe_permissions(queues: Sequence[Queue]) -> Capabilities:
     Waits for a broker that is away, or whose limit on connections is reached. Raises SettingsError
     where waiting would not help, NoConsumer where a queue is missing that this user may not make.
     """
-    if settings().embedded:
+    if not broker().permissions:
         return Capabilities()
     declared = waited_for(settings(), lambda: _declared(queues))
     # One connection after the other: the user may not be allowed many.
@@ -91,35 +95,34 @@ def probe_permissions(queues: Sequence[Queue]) -> Capabilities:
 
 
 def connect_with_retry(
-    found: Settings, sleep: Callable[[float], None] = time.sleep
+    found: Settings, sleep: Callable[[float], object] = time.sleep
 ) -> pika.BlockingConnection:
     """A connection, as soon as the broker takes one. Raises SettingsError where it never will."""
     return waited_for(found, lambda: pika.BlockingConnection(pika_parameters(found)), sleep)
 
 
 def waited_for(
-    found: Settings, work: Callable[[], R], sleep: Callable[[float], None] = time.sleep
+    found: Settings, work: Callable[[], R], sleep: Callable[[float], object] = time.sleep
 ) -> R:
-    """The result of `work`, as soon as the broker lets it be done: also where a limit is reached.
+    """The result of `work`, retried while the broker is away or a limit of it is reached.
 
-    Raises SettingsError where it never will.
+    Raises SettingsError for an error that retries do not mend.
     """
-    pause = FIRST_PAUSE
-    while True:
+
+    def attempt() -> R:
         try:
             return work()
         except (AMQPError, amqp.exceptions.AMQPError, OperationalError, OSError) as error:
-            advice = error_hint(error, found.broker_url)
-            told = (
-                f"RabbitMQ at {display_address(found.broker_url)}: {words(error, found.broker_url)}"
-            )
-            if (
-                advice and advice not in TRANSIENT_HINTS
-            ):  # one that is just starting looks like that, too
-                raise SettingsError(told) from error
-            logger.warning("%s; trying again in %.1f s", told, pause)
-        sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+            hint, url = error_hint(error, found.broker_url), found.broker_url
+            # A broker that is starting gives a TRANSIENT_HINT, too.
+            lasting = hint is not None and hint not in TRANSIENT_HINTS
+            kind = SettingsError if lasting else TransientError
+            raise kind(
+                f"RabbitMQ at {display_address(url)}: {describe_error(error, url)}"
+            ) from error
+
+    backoff = Backoff(first=FIRST_PAUSE, longest=LONGEST_PAUSE, sleep=sleep)
+    return retry_transient(attempt, backoff=backoff, give_up_after=math.inf)
 
 
 def largest_message(connection: pika.BlockingConnection, wanted: int) -> int | None:
@@ -196,7 +199,7 @@ def _declared(queues: Sequence[Queue]) -> bool:
         except AccessRefused:
             return False
         except PreconditionFailed as error:
-            raise ColmError(f"{undeclarable(error)}. RabbitMQ said: {error.reply_text}") from error
+            raise ColmError(f"{declare_hint(error)}. RabbitMQ said: {error.reply_text}") from error
     return True
 
 

@@ -47,7 +47,7 @@ def of_participant(role: Role, name: str, *, events: bool) -> Permissions:
     return Permissions(
         configure=NOTHING,
         write=exactly(*exchanges),
-        read=exactly(*queue_names(role, name), stops_name(name)),
+        read=exactly(*queue_names(role, name)),
         keys={DRAFTS: exactly(submission_key(role, name))},
     )
 
@@ -71,12 +71,7 @@ def queue_names(role: Role, name: str) -> list[str]:
     """The queues that a participant reads, whatever the site's limits are."""
     site = Topology(limits=BrokerLimits(), clients=(), servers=())
     queues = site.of_client(name) if role == "client" else site.of_server(name)
-    return [queue.name for queue in (*queues, site.stops(name))]
-
-
-def stops_name(name: str) -> str:
-    """The stream from which a participant hears what is not waited for any more."""
-    return Topology(limits=BrokerLimits(), clients=(), servers=()).stops(name).name
+    return [queue.name for queue in (*queues, site.step_cancellations(name))]
 
 
 def exactly(*names: str) -> str:

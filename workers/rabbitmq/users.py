@@ -16,13 +16,13 @@ from celery.events.event import event_exchange
 
 from colm.models.errors import ColmError, TransientError
 from colm.models.messages import Role
-from colm.tasks.broker.connection import undeclarable
+from colm.tasks.broker.connection import declare_hint
 from colm.tasks.broker.queue_stats import queue_stats
 from colm.tasks.broker.topology import declare, topology_of
 from colm.tasks.celery_app import app
 from colm.tasks.config.settings import settings
 from colm.workers.rabbitmq.management_api import Management
-from colm.workers.rabbitmq.permissions import of_participant, queue_names, stops_name
+from colm.workers.rabbitmq.permissions import of_participant, queue_names
 
 #: Bytes of randomness in a password.
 PASSWORD_BYTES = 32
@@ -109,7 +109,7 @@ def remove(broker: Management, wanted: Account, *, queues: bool, force: bool) ->
         return [told, f"kept its queues: {', '.join(names)} (--queues deletes them)"]
     if not force:
         _check_empty(wanted)  # what it held unacked has come back by now
-    for name in (*names, stops_name(wanted.name)):
+    for name in names:
         broker.delete_queue(name)
     return [told, f"deleted its queues: {', '.join(names)}"]
 
@@ -197,7 +197,7 @@ def _named(vhosts: list[str]) -> str:
 
 def _check_empty(wanted: Account) -> None:
     # A stream keeps what was read, too: what is in it waits for nobody.
-    stops = topology_of(settings()).stops(wanted.name).name
+    stops = topology_of(settings()).step_cancellations(wanted.name).name
     names = [name for name in queue_names(wanted.role, wanted.name) if name != stops]
     waiting = [d for d in queue_stats(names) if d.messages]
     if waiting:
@@ -215,11 +215,11 @@ def _declare_for(wanted: Account) -> None:
         try:
             connection.ensure_connection(max_retries=1, interval_start=1)
             channel = connection.default_channel
-            declare(channel, [site.dead(), site.stops(wanted.name), *own(wanted.name)])
+            declare(channel, [site.dead(), site.step_cancellations(wanted.name), *own(wanted.name)])
             event_exchange(channel).declare()  # it may publish there, and not declare it
         except PreconditionFailed as error:
             raise ColmError(
-                f"a queue of {wanted.name!r} cannot be made: {undeclarable(error)}. RabbitMQ said: "
+                f"a queue of {wanted.name!r} cannot be made: {declare_hint(error)}. RabbitMQ said: "
                 f"{error.reply_text}. Use the coordinators' colm.toml"
             ) from error
         except connection.connection_errors as error:

@@ -21,6 +21,7 @@ from typing import Literal
 import httpx
 from pydantic import ValidationError
 
+from colm.models.backoff import Backoff
 from colm.models.engine_settings import EngineSettings
 from colm.models.engines.base import (
     EngineInfo,
@@ -32,17 +33,19 @@ from colm.models.engines.base import (
 from colm.models.engines.openai.connections import Connections, access_to, endpoint
 from colm.models.engines.openai.reply import Reply, read_body, read_reply
 from colm.models.engines.openai.request import Dialect, adapted, payload
-from colm.models.engines.openai.wire import Failure, Setback, failure_of, judged, pause_before
+from colm.models.engines.openai.wire import Failure, Setback, failure_of, judged
 from colm.models.engines.pending import PendingRequest, PendingRequests
 from colm.models.errors import Cancelled, DeadlineExceeded, EndpointError, EngineError, NoText
 from colm.models.messages import MAX_COMPLETION_CHARS, Completion, Sampling, explain
-from colm.models.texts import blank
-from colm.models.urls import is_secret, shown
+from colm.models.texts import is_blank
+from colm.models.urls import is_secret, redact
 
 log = logging.getLogger(__name__)
 
 #: Seconds to reach the endpoint, where the whole attempt is allowed more.
 CONNECT_TIMEOUT = 10.0
+#: Pauses between attempts (seconds): the first, and the longest.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 #: Seconds that `close` waits for the connections to end.
 CLOSE_TIMEOUT = 5.0
 
@@ -183,6 +186,7 @@ class OpenAIEngine:
         An attempt without what the endpoint did not take counts for none of them.
         """
         dialect, attempt = self._dialect, 1
+        backoff = Backoff(first=FIRST_WAIT, longest=LONGEST_WAIT, jitter=0.5, rng=self._rng)
         while not isinstance(outcome := await self._attempt(request, dialect), Reply):
             if isinstance(outcome, Failure):
                 if (other := adapted(dialect, outcome, request)) is not None:
@@ -192,7 +196,7 @@ class OpenAIEngine:
             if attempt > self._settings.retries:
                 raise EndpointError(f"{outcome.reason} (tried {attempt} times at {self._where})")
             attempt += 1
-            pause = pause_before(attempt, outcome, self._rng)
+            pause = max(backoff.next_pause(), outcome.retry_after or 0.0)
             if request.deadline is not None and time.monotonic() + pause >= request.deadline:
                 raise DeadlineExceeded(
                     f"{outcome.reason}; its deadline comes before attempt {attempt}"
@@ -255,7 +259,7 @@ class OpenAIEngine:
     @property
     def _where(self) -> str:
         proxy = self._access["proxy"]
-        return f"{self._url.host}, by way of the proxy {shown(proxy)}" if proxy else self._url.host
+        return f"{self._url.host}, by way of the proxy {redact(proxy)}" if proxy else self._url.host
 
     def _client(self) -> httpx.AsyncClient:
         connect = min(self._settings.timeout, CONNECT_TIMEOUT)
@@ -277,7 +281,7 @@ def _ended(reply: Reply, sampling: Sampling) -> tuple[str, Literal["stop", "leng
     ends = [end for stop in sampling.stop if (end := reply.text.find(stop)) >= 0]
     text = reply.text[: min(ends)] if ends else reply.text
     finish_reason = "stop" if ends else reply.finish_reason
-    if blank(text):
+    if is_blank(text):
         why = why_no_text(reply.completion_tokens, finish_reason, reasoned=bool(reply.reasoning))
         told = f" (finish_reason {reply.ended!r})" if reply.ended else ""
         raise NoText(f"the endpoint gave no text: {why}{told}")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from colm.models.engines.openai.wire import DEEPEST, Failure, Told, read_error, told_by
 from colm.models.messages import MAX_TOKENS
-from colm.models.texts import blank, mended
+from colm.models.texts import is_blank, replace_unstorable
 
 #: Finish reasons, without case: the text was cut; the attempt failed, and another may not; the
 #: endpoint keeps the rest to itself.
@@ -81,15 +81,15 @@ def _completed(choice: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | Fa
     text, thought, refused = _parts(message.get("content"))
     if _KEPT_BACK.search(stopped) or _FAILED.search(stopped):
         words = (_refusal(message) or refused, f"finish_reason {reason!r}")
-        told = Told(message=mended(": ".join(filter(None, words))))
+        told = Told(message=replace_unstorable(": ".join(filter(None, words))))
         return Failure(status=200, told=told, may_pass=not _KEPT_BACK.search(stopped))
-    if blank(text) and (refusal := _refusal(message) or refused):
-        return Failure(status=200, told=Told(message=mended(refusal)), may_pass=False)
+    if is_blank(text) and (refusal := _refusal(message) or refused):
+        return Failure(status=200, told=Told(message=replace_unstorable(refusal)), may_pass=False)
     thoughts = [thought, *(_told_thought(message.get(key)) for key in _REASONING)]
     usage = body.get("usage")
     return Reply(
-        text=mended(text),
-        reasoning=mended(next((told for told in thoughts if told), "")),
+        text=replace_unstorable(text),
+        reasoning=replace_unstorable(next((told for told in thoughts if told), "")),
         finish_reason="length" if _CUT.search(stopped) else "stop",
         ended=reason,
         **_counts(usage if isinstance(usage, dict) else {}),

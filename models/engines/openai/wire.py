@@ -1,12 +1,11 @@
 """What an OpenAI-compatible endpoint says where it gives no completion, and what follows. No I/O.
 
-The table of statuses is in docs/configuration.md; a test holds the two together.
+The table of statuses is in docs/reference/settings.md; a test holds the two together.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +13,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from colm.models.errors import EndpointError, EngineError, PromptTooLong
-from colm.models.texts import mended
-from colm.models.urls import shown
+from colm.models.texts import replace_unstorable
+from colm.models.urls import redact
 
-#: Seconds before the second attempt; doubles with each further one, up to LONGEST_WAIT.
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
 #: An endpoint that asks for a longer pause than this is given up on.
 LONGEST_RETRY_AFTER = 300.0
 MAX_MESSAGE_CHARS = 500
@@ -133,7 +129,7 @@ def judged(failure: Failure, hide: Callable[[str], str] = str) -> Setback | Engi
     message = hide(failure.told.message)[:MAX_MESSAGE_CHARS]
     if is_about_length(failure):
         return PromptTooLong(f"the endpoint refused the prompt: {message}")
-    reason = _reason(failure, message, hide(shown(failure.location)))
+    reason = _reason(failure, message, hide(redact(failure.location)))
     if may_pass(failure):
         wait = failure.retry_after
         if wait is None or wait <= LONGEST_RETRY_AFTER:
@@ -163,15 +159,6 @@ def is_about_length(failure: Failure) -> bool:
     return failure.meant in _ABOUT_PROMPT and bool(named)
 
 
-def pause_before(attempt: int, setback: Setback, rng: random.Random) -> float:
-    """Seconds to wait before `attempt` (2 or more): exponential, jittered, never below Retry-After.
-
-    The jitter keeps the workers that one outage stopped from coming back all at once.
-    """
-    most = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (attempt - 2))
-    return max(most * rng.uniform(0.5, 1.0), setback.retry_after or 0.0)
-
-
 def told_by(data: object) -> Told:
     """What an error body says; all of it, where its shape is unknown."""
     told = read_error(data)
@@ -187,7 +174,7 @@ def read_error(data: object) -> Told:
     statuses = [int(str(code)) for code in codes if re.fullmatch(r"[45]\d\d", str(code)[:4])]
     waits = [_seconds(str(value), 1) for key, value in pairs if key in _WAITS]
     return Told(
-        message=mended(_words(data)),
+        message=replace_unstorable(_words(data)),
         codes=frozenset(code.lower() for code in codes if isinstance(code, str)),
         fields=frozenset(name for key, value in pairs if key in _FIELDS for name in _names(value)),
         status=next(iter(statuses), None),

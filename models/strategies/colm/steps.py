@@ -1,4 +1,4 @@
-"""What `colm` asks its server and its clients once the drafts are in. Pure."""
+"""Steps of `colm` after the drafts: synthesis and refinement. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colm.models.strategies.stages import make_step
 
 
 def server_drafts(query: Query, options: ColmOptions) -> bool:
-    """Whether the server answers, too, before it reads the drafts."""
+    """Whether the server drafts an answer before it reads the drafts."""
     return (
         options.synthesis
         and options.guidance == "answer"
@@ -31,26 +31,25 @@ def synthesis(
     drafts: Sequence[colm.LabelledDraft],
     now: datetime,
 ) -> Step:
-    """The server's step on the panel's drafts."""
+    """The server's synthesize step for the panel's drafts."""
     query, sees = state.query, options.server_sees_question
     assert query.server is not None  # Colm.check
-    asked = question_of(query, options)
+    question = question_of(query, options)
     if options.guidance == "answer":
         version, own = colm_restated.VERSION, servers_draft(state)
-        seen = asked if sees else None
-        messages = colm_restated.synthesize(query.server, drafts, seen, own)
+        messages = colm_restated.synthesize(query.server, drafts, question if sees else None, own)
     else:
         version = colm.VERSION
-        # Where nobody refines, the guidance is what is graded: it has to look like an answer.
-        plain = query.question if options.refine else asked
-        messages = colm.synthesize(drafts, plain if sees else None)
+        # Without refinement the guidance is the answer, and needs the format hint.
+        question = query.question if options.refine else question
+        messages = colm.synthesize(drafts, question if sees else None)
     return make_step(
         query, query.server, "synthesize", round, messages, now, shows=sees, version=version
     )
 
 
 def servers_draft(state: QueryState) -> str | None:
-    """What the server has answered before it read the drafts."""
+    """The server's own draft; None without one."""
     texts = [
         s.completion.text
         for s in state.stage("draft", 1)
@@ -59,17 +58,17 @@ def servers_draft(state: QueryState) -> str | None:
     return texts[0] if texts else None
 
 
-def refined_on(
+def refine_prompt(
     options: ColmOptions,
     client: Participant,
-    asked: str,
+    question: str,
     own_draft: str | None,
     guidance: str,
-    chosen: bool | None,
+    selected: bool | None,
 ) -> tuple[tuple[Turn, ...], str]:
-    """A refine prompt and its version; `chosen` None where no one was selected."""
+    """A refine prompt and its version; `selected` None without a selection."""
     if options.restate:
-        messages = colm_restated.refine(client, asked, own_draft, guidance, relevant=chosen)
+        messages = colm_restated.refine(client, question, own_draft, guidance, relevant=selected)
         return messages, colm_restated.VERSION
-    relevant = chosen is not False
-    return colm.refine(client, asked, own_draft, guidance, relevant=relevant), colm.VERSION
+    relevant = selected is not False
+    return colm.refine(client, question, own_draft, guidance, relevant=relevant), colm.VERSION

@@ -1,7 +1,7 @@
-"""COPE without plans at equal calls: what the plans are worth is the difference to this.
+"""COPE without plans at equal calls: a control that measures the benefit of planning.
 
-Each call that `cope` spends on a plan is one more sample here: 2n in stage 1, n + 1 in stage 2 for
-n solutions and a guideline, one answer of the server in stage 3. Votes and thresholds are COPE's.
+Each plan of `cope` is one more sample here: 2n in stage 1, n + 1 in stage 2, one answer of the
+server in stage 3. Votes and thresholds are those of COPE.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from pydantic import Field
 
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Name, Query
-from colm.models.prompts.answer_format import hint_of
+from colm.models.prompts.answer_format import format_hint
 from colm.models.strategies.base import Move, QueryState
 from colm.models.strategies.cope.consensus import Comparison, Rule
-from colm.models.strategies.cope.stages import CascadePlan, defer
+from colm.models.strategies.cope.stages import CascadePlan, next_stage
 from colm.models.strategies.cope.strategy import small_model
 from colm.models.strategies.format_options import FormatOptions
 
 
 class CascadeOptions(FormatOptions):
-    """Options of the strategy `cascade`."""
-
     #: COPE's n: stage 1 has twice as many samples, stage 2 one more.
     n: int = Field(default=8, ge=1, le=128)
     #: The consensus at which stage 1 is accepted, and stage 2.
@@ -38,12 +36,9 @@ class CascadeOptions(FormatOptions):
 
 
 class Cascade:
-    """The strategy `cascade`."""
-
     options = CascadeOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when the query's participants cannot carry the options."""
         small_model(query, "cascade", CascadeOptions.model_validate(query.options).client)
         if query.server is None:
             raise InvalidAsk("strategy 'cascade' needs a server; none is configured")
@@ -51,21 +46,21 @@ class Cascade:
     def next_move(self, state: QueryState, now: datetime) -> Move:
         query = state.query
         options = CascadeOptions.model_validate(query.options)
-        course = CascadePlan(
+        plan = CascadePlan(
             client=small_model(query, "cascade", options.client),
             server=query.server,
-            hint=hint_of(options.kind, options.format_hint),
+            hint=format_hint(options.kind, options.format_hint),
             stages=(1, 2, 3),
             rules=cascade_rules(query),
             plans=False,
             plan_at={},
             solve_at={1: options.temperature1, 2: options.temperature2, 3: 0.0},
         )
-        return defer(course, state, now)
+        return next_stage(plan, state, now)
 
 
 def cascade_rules(query: Query) -> dict[int, Rule]:
-    """What each voting stage of a query of `cascade` is held against."""
+    """The acceptance rule of each voting stage of a `cascade` query."""
     options = CascadeOptions.model_validate(query.options)
     stages = {1: (2 * options.n, options.t1), 2: (options.n + 1, options.t2)}
     return {

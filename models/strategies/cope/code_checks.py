@@ -1,9 +1,10 @@
-"""Asking a sandbox whether code passes its visible tests: the act `check`. Pure."""
+"""Steps of the act `check`: a sandbox runs code with its visible tests. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from colm.models.answers.compare import extract
@@ -15,12 +16,12 @@ from colm.models.strategies.stages import make_step
 
 VERSION = "2026-11-check-a"
 
-#: Characters that a turn may have.
+#: Characters of a turn.
 MAX_TURN = 400_000
 
 
 class Tests(NamedTuple):
-    """Python that fails where the code before it is wrong, and the server that runs both."""
+    """Python tests, and the sandbox server that runs them."""
 
     checker: str
     code: str
@@ -29,27 +30,19 @@ class Tests(NamedTuple):
 def check_steps(
     query: Query, tests: Tests, samples: Sequence[Sample], stage: int, now: datetime
 ) -> list[Step]:
-    """A step for each sample that holds code, by its index; the others cannot pass."""
+    """A step for each sample with code, by its index; samples without code cannot pass."""
     checker = Participant(name=tests.checker, role="server", sampling=Sampling(temperature=0))
+    step = partial(make_step, query, checker, "check", stage, version=VERSION)
     requests = {i: _request(s, tests, query.question) for i, s in enumerate(samples)}
     return [
-        make_step(
-            query,
-            checker,
-            "check",
-            stage,
-            (Turn(role="user", content=request),),
-            now,
-            index=index,
-            version=VERSION,
-        )
+        step((Turn(role="user", content=request),), now, index=index)
         for index, request in requests.items()
         if request is not None
     ]
 
 
 def _request(sample: Sample, tests: Tests, question: str) -> str | None:
-    """What the sandbox is asked about a sample; None where it holds no code, or far too much."""
+    """The JSON request for a sample; None without code, or for code that is too long."""
     code = None if sample.text is None else extract(sample.text, "code", question=question)
     if code is None or len(code) > MAX_PROGRAM:
         return None

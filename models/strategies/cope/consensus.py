@@ -1,9 +1,8 @@
-"""What COPE decides, as pure functions that live queries and replayed ones share.
+"""The decisions of COPE (arXiv 2506.11578), for live and replayed queries. Pure.
 
-A live query asks samples and calls `decide` once for each stage. `replay` calls the same function
-on samples that were stored, with other thresholds or a smaller n, and generates nothing. COPE is
-arXiv 2506.11578; its consensus is the share of *all* n samples that gave the most frequent answer,
-so a sample that failed, or that holds no answer, agrees with nobody.
+A live query calls `decide` once for each stage. `replay` calls it on stored samples, with other
+thresholds or a smaller n, without generation. Consensus is the share of the most frequent answer
+among *all* n samples; failed samples and samples without an answer count as disagreement.
 """
 
 from __future__ import annotations
@@ -22,48 +21,48 @@ from colm.models.strategies.base import QueryState, StepState
 Confidence = Literal["vote", "tests", "perplexity"]
 Comparison = Literal[">=", ">"]
 
-#: Above this many nats a token exp() would overflow.
-MOST_SURPRISED = 700.0
+#: Nats a token; exp() overflows above.
+MAX_SURPRISAL = 700.0
 
 
 class Rule(NamedTuple):
-    """What a stage's samples are held against."""
+    """The acceptance rule of a stage."""
 
     n: int
-    #: For vote and tests a share of n; for perplexity the highest that is accepted.
+    #: For vote and tests a minimum share of n; for perplexity a maximum.
     threshold: float
     confidence: Confidence = "vote"
     comparison: Comparison = ">="
     kind: Kind = "exact"
-    #: For the kind code: the program in the question, which an answer may go on from.
+    #: For the kind code: an answer may complete the program in the question.
     question: str = ""
 
 
 class Sample(NamedTuple):
-    """What became of one of a stage's n solutions. No text: it failed or never came."""
+    """One of the n solutions of a stage; `text` None if it failed or is missing."""
 
     text: str | None
-    #: Whether it passed the visible tests; None where nobody looked.
+    #: Whether it passed the visible tests; None if they were not run.
     passed: bool | None = None
     mean_logprob: float | None = None
 
 
 class Verdict(NamedTuple):
-    """Whether a stage's answer is accepted, and on what ground."""
+    """Whether a stage's answer is accepted, with the evidence."""
 
     accepted: bool
-    #: What was held against the threshold; for perplexity None where no sample told its own.
+    #: The value compared with the threshold; None without any log-probability (perplexity).
     confidence: float | None
-    #: The sample that is the stage's answer: the first of the majority. None: there is no text.
+    #: Index of the stage's answer, the first of the majority; None without any text.
     winner: int | None
-    #: The samples that agree with the winner: the plan for the next stage comes from theirs.
+    #: Indexes of the samples that agree with the winner; the next stage's plan is one of theirs.
     members: tuple[int, ...]
-    #: What was found in each sample, and which of them are the same answer.
+    #: The extracted answers and their classes.
     votes: Vote
 
 
 def decide(samples: Sequence[Sample], rule: Rule) -> Verdict:
-    """Whether the answer of the first `rule.n` samples of a stage is accepted, and which it is."""
+    """The verdict on the first `rule.n` samples of a stage."""
     first = samples[: rule.n]
     votes = votes_of([s.text for s in first], rule.kind, rule.question)
     if rule.confidence == "perplexity":
@@ -79,26 +78,26 @@ def decide(samples: Sequence[Sample], rule: Rule) -> Verdict:
 
 
 def votes_of(texts: Sequence[str | None], kind: Kind, question: str = "") -> Vote:
-    """How the answers in `texts` agree; a text that is missing agrees with nobody."""
+    """The vote of the answers in `texts`; a missing text counts as disagreement."""
     return _votes(tuple(texts), kind, question)
 
 
 @lru_cache(maxsize=256)
 def _votes(texts: tuple[str | None, ...], kind: Kind, question: str) -> Vote:
-    """Kept, because a surface of thresholds asks for the same votes at every point."""
-    found = [None if text is None else extract(text, kind, question=question) for text in texts]
-    return vote(found, kind)
+    """Cached: a grid of thresholds needs the same votes at every point."""
+    answers = [None if text is None else extract(text, kind, question=question) for text in texts]
+    return vote(answers, kind)
 
 
 def chosen_plan(seed: int, members: Sequence[int]) -> int | None:
-    """One of the majority's samples, drawn with the query's seed: its plan is COPE's g_S."""
+    """A sample of the majority, drawn with the query's seed; its plan is COPE's g_S."""
     if not members:
         return None
     return members[derive_seed(seed, "cope", "goal plan") % len(members)]
 
 
 class Replayed(NamedTuple):
-    """Where a query would have ended, and with which text. `stage` 0: nowhere, there is no text."""
+    """Final stage and answer of a replayed query; stage 0 and None without any text."""
 
     stage: int
     accepted: bool
@@ -108,10 +107,10 @@ class Replayed(NamedTuple):
 def replay(samples: Mapping[int, Sequence[Sample]], rules: Mapping[int, Rule]) -> Replayed:
     """The end of a query with these samples by stage, under `rules` for its voting stages.
 
-    A stage without a rule, which is 3, ends the query if it has a text. Without an accepted answer
-    the latest stage that has a text gives it. Exact for every threshold, given samples of every
-    stage (a live query with thresholds above 1 takes them all). For an n below the stored one it is
-    exact only as far as stage 2 does not depend on the plan that was drawn from stage 1.
+    A stage without a rule (stage 3) ends the query if it has a text. If no stage is accepted, the
+    latest text is the answer. Exact for every threshold, given samples of all stages (a live query
+    with thresholds above 1 takes them all). For a smaller n it is approximate: stage 2 depends on
+    the plan that was drawn from stage 1.
     """
     best = Replayed(0, False, None)
     for stage in sorted(samples):
@@ -127,7 +126,7 @@ def replay(samples: Mapping[int, Sequence[Sample]], rules: Mapping[int, Rule]) -
 
 
 def samples_of(state: QueryState, stage: int) -> tuple[Sample, ...]:
-    """The solutions of a stage of `cope` or `cascade`, by index; a gap is a sample without text."""
+    """The solutions of a stage of `cope` or `cascade`, by index; missing ones have no text."""
     solved = {s.step.index: s for s in _of_stage(state, stage, "solve", "draft")}
     checked = {s.step.index: s for s in _of_stage(state, stage, "check")}
     return tuple(
@@ -150,7 +149,7 @@ def _sample(solved: StepState | None, checked: StepState | None) -> Sample:
 
 
 def _passed(report: str) -> bool | None:
-    """What a sandbox reported; None where a server that is no sandbox said something else."""
+    """The sandbox's report; None if the server was no sandbox and replied otherwise."""
     try:
         return read_report(report).passed
     except BadMessage:
@@ -158,17 +157,18 @@ def _passed(report: str) -> bool | None:
 
 
 def _by_perplexity(samples: Sequence[Sample], rule: Rule, votes: Vote) -> Verdict:
-    """The sample that its model was least surprised by; COPE's confidence for open questions."""
-    told = {
-        i: exp(min(-s.mean_logprob, MOST_SURPRISED))
+    """The sample of the lowest perplexity: COPE's confidence for open questions."""
+    perplexity = {
+        i: exp(min(-s.mean_logprob, MAX_SURPRISAL))
         for i, s in enumerate(samples)
         if s.text is not None and s.mean_logprob is not None
     }
-    if not told:
+    if not perplexity:
         return Verdict(False, None, _first_text(samples), (), votes)
-    best = min(told, key=lambda i: told[i])
-    low = told[best] < rule.threshold if rule.comparison == ">" else told[best] <= rule.threshold
-    return Verdict(low, told[best], best, (best,), votes)
+    best = min(perplexity, key=lambda i: perplexity[i])
+    lowest = perplexity[best]
+    accepted = lowest < rule.threshold if rule.comparison == ">" else lowest <= rule.threshold
+    return Verdict(accepted, lowest, best, (best,), votes)
 
 
 def _first_text(samples: Sequence[Sample]) -> int | None:

@@ -1,4 +1,4 @@
-"""How strategies that sample tell of it: decisions, notes, and the answer's `detail`. Pure."""
+"""Decisions, notes and the answer's `detail` of strategies that sample. Pure."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any
 from colm.models.strategies.base import Decision, QueryState
 from colm.models.strategies.cope.consensus import Replayed, Rule, Verdict
 
-#: An answer that was found in a sample is kept up to this many characters.
-MAX_SHOWN = 200
+#: Characters of an extracted answer in the record.
+MAX_ANSWER_CHARS = 200
 
-_WORDS = {"vote": "consensus", "tests": "share that passes", "perplexity": "lowest perplexity"}
+_MEASURES = {"vote": "consensus", "tests": "share that passes", "perplexity": "lowest perplexity"}
 
 
 def stage_decision(stage: int, rule: Rule, verdict: Verdict, plan: int | None) -> Decision:
-    """What was decided about a stage, and what it was decided on."""
-    told = "none" if verdict.confidence is None else f"{verdict.confidence:.3g}"
+    """The decision to accept or defer a stage, with its evidence."""
+    confidence = "none" if verdict.confidence is None else f"{verdict.confidence:.3g}"
     outcome = "accepted" if verdict.accepted else "deferred"
     sign = rule.comparison if rule.confidence != "perplexity" else rule.comparison.replace(">", "<")
     return Decision(
         kind="consensus",
         round=stage,
-        reason=f"{outcome}: {_WORDS[rule.confidence]} {told}, needed {sign} {rule.threshold:g}",
+        reason=f"{outcome}: {_MEASURES[rule.confidence]} {confidence}, "
+        f"needed {sign} {rule.threshold:g}",
         detail={
             "stage": stage,
             "confidence": verdict.confidence,
             "threshold": rule.threshold,
             "accepted": verdict.accepted,
             "deferred": not verdict.accepted,
-            "answers": shown(verdict.votes.answers),
+            "answers": truncate_answers(verdict.votes.answers),
             "classes": [list(members) for members in verdict.votes.classes],
             "winner": verdict.winner,
             "members": list(verdict.members),
@@ -38,13 +39,13 @@ def stage_decision(stage: int, rule: Rule, verdict: Verdict, plan: int | None) -
     )
 
 
-def shown(answers: Sequence[str | None]) -> list[str | None]:
-    """Answers as the record tells of them; a whole program would only repeat the completion."""
-    return [a if a is None else a[:MAX_SHOWN] for a in answers]
+def truncate_answers(answers: Sequence[str | None]) -> list[str | None]:
+    """Answers for the record; a whole program would repeat the completion."""
+    return [a if a is None else a[:MAX_ANSWER_CHARS] for a in answers]
 
 
 def detail_of(state: QueryState, rules: Mapping[int, Rule], result: Replayed) -> dict[str, Any]:
-    """The answer's `detail`: where the query ended, and every stage on its way."""
+    """The answer's `detail`: the final stage and the decisions of all stages."""
     rule = next(iter(rules.values()), None)
     chosen = state.decision("consensus", 1)
     index = chosen.detail["plan"] if chosen else None
@@ -65,7 +66,6 @@ def detail_of(state: QueryState, rules: Mapping[int, Rule], result: Replayed) ->
 
 
 def because(state: QueryState, result: Replayed) -> str:
-    """Why this text is the answer, in words."""
     if result.stage == 3:
         return "stage 3: the server's own solution; no stage before it was accepted"
     decision = state.decision("consensus", result.stage)
@@ -73,17 +73,17 @@ def because(state: QueryState, result: Replayed) -> str:
     return f"stage {result.stage}, {reason}" + ("" if result.accepted else "; no later answer")
 
 
-def without(state: QueryState) -> list[str]:
-    """A note for each stage and act of which something never came, with the first reason."""
+def missing_steps(state: QueryState) -> list[str]:
+    """A note for each round, act and participant with steps without a completion."""
     missing: dict[tuple[int, str, str], list[str]] = {}
-    asked: dict[tuple[int, str, str], int] = {}
+    totals: dict[tuple[int, str, str], int] = {}
     for s in state.steps:
         key = (s.step.round, s.step.act, s.step.participant)
-        asked[key] = asked.get(key, 0) + 1
+        totals[key] = totals.get(key, 0) + 1
         if s.outcome is not None and s.completion is None:
             missing.setdefault(key, []).append(s.outcome.reason)
     return [
-        f"round {round}: {len(reasons)} of {asked[round, act, who]} of the act {act} never came "
+        f"round {round}: {len(reasons)} of {totals[round, act, who]} of the act {act} never came "
         f"from {who} ({reasons[0]})"
         for (round, act, who), reasons in missing.items()
     ]

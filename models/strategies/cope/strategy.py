@@ -1,8 +1,4 @@
-"""COPE (arXiv 2506.11578): a small model plans and votes; a large one helps, then takes over.
-
-`colm.models.strategies.cope.stages` goes through the stages,
-`colm.models.strategies.cope.consensus` decides.
-"""
+"""COPE (arXiv 2506.11578): a small model plans and votes; a large model helps, then takes over."""
 
 from __future__ import annotations
 
@@ -13,43 +9,41 @@ from pydantic import Field, field_validator
 
 from colm.models.errors import InvalidAsk
 from colm.models.messages import Name, Participant, Query
-from colm.models.prompts.answer_format import hint_of
+from colm.models.prompts.answer_format import format_hint
 from colm.models.strategies.base import Move, QueryState
 from colm.models.strategies.cope.code_checks import Tests
 from colm.models.strategies.cope.consensus import Comparison, Confidence, Rule
-from colm.models.strategies.cope.stages import CascadePlan, defer
+from colm.models.strategies.cope.stages import CascadePlan, next_stage
 from colm.models.strategies.format_options import FormatOptions
 
-_TESTED_BY = "the visible tests, and the name of a server whose engine is of the kind sandbox"
+_SANDBOX_OPTIONS = "the visible tests, and the name of a server whose engine kind is sandbox"
 
 
 class CopeOptions(FormatOptions):
-    """Options of the strategy `cope`."""
-
     #: Samples of a stage, and the denominator of its consensus.
     n: int = Field(default=8, ge=1, le=128)
-    #: The consensus at which stage 1 is accepted, and stage 2.
+    #: Consensus thresholds of stages 1 and 2.
     t1: float = Field(default=0.75, ge=0, le=1)
     t2: float = Field(default=0.5, ge=0, le=1)
     #: Whether a consensus equal to its threshold is accepted. The paper is ambiguous.
     comparison: Comparison = ">="
     #: The small model; None is the query's first client.
     client: Name | None = None
-    #: The stages that are gone through, in order.
+    #: The stages, in order.
     stages: tuple[Literal[1, 2, 3], ...] = Field(default=(1, 2, 3), min_length=1)
-    #: Whether anybody plans.
+    #: Whether stages begin with plans.
     plans: bool = True
-    #: What a stage's confidence is.
+    #: The confidence measure of a stage.
     confidence: Confidence = "vote"
-    #: confidence "perplexity": the highest that is accepted in stage 1, and in stage 2.
+    #: confidence "perplexity": the highest accepted in stages 1 and 2.
     p1: float = Field(default=1.2, ge=1)
     p2: float = Field(default=1.2, ge=1)
     #: confidence "tests": the visible tests, as Python, and the server that runs them.
     tests: str | None = Field(default=None, min_length=1, max_length=20_000)
     checker: Name | None = None
-    #: Temperatures of who plans, in stages 1 and 2.
+    #: Temperatures of plans in stages 1 and 2.
     plan_temperatures: tuple[float, float] = (0.8, 0.8)
-    #: Temperatures of who solves, in stages 1, 2 and 3.
+    #: Temperatures of solutions in stages 1, 2 and 3.
     solve_temperatures: tuple[float, float, float] = (0.4, 0.8, 0.0)
     #: Tokens of a plan, and of a solution; None is the participant's own.
     max_plan_tokens: int | None = Field(default=96, ge=1, le=32_768)
@@ -59,7 +53,7 @@ class CopeOptions(FormatOptions):
     @classmethod
     def _in_order(cls, stages: tuple[int, ...]) -> tuple[int, ...]:
         if list(stages) != sorted(set(stages)):
-            raise ValueError("stages go up, each at most once: [1, 2, 3], [1, 2], [2, 3]")
+            raise ValueError("stages must ascend without repeats: [1, 2, 3], [1, 2], [2, 3]")
         return stages
 
     @field_validator("plan_temperatures", "solve_temperatures")
@@ -71,12 +65,9 @@ class CopeOptions(FormatOptions):
 
 
 class Cope:
-    """The strategy `cope`."""
-
     options = CopeOptions
 
     def check(self, query: Query) -> None:
-        """Raises InvalidAsk when the query's participants cannot carry the options."""
         options = CopeOptions.model_validate(query.options)
         small_model(query, "cope", options.client)
         if query.server is None and (
@@ -85,14 +76,16 @@ class Cope:
             raise InvalidAsk("strategy 'cope' needs a server beyond stage 1; none is configured")
         missing = [name for name in ("tests", "checker") if getattr(options, name) is None]
         if options.confidence == "tests" and missing:
-            raise InvalidAsk(f"confidence='tests' needs {' and '.join(missing)}: {_TESTED_BY}")
+            raise InvalidAsk(
+                f"confidence='tests' needs {' and '.join(missing)}: {_SANDBOX_OPTIONS}"
+            )
 
     def next_move(self, state: QueryState, now: datetime) -> Move:
-        return defer(_course(state.query), state, now)
+        return next_stage(_plan(state.query), state, now)
 
 
 def small_model(query: Query, strategy: str, name: str | None) -> Participant:
-    """The client called `name`, or the first. Raises InvalidAsk where there is none."""
+    """The client `name`, or the first. Raises InvalidAsk if there is none."""
     if not query.clients:
         raise InvalidAsk(f"strategy {strategy!r} needs at least one client; none is configured")
     for client in query.clients:
@@ -102,7 +95,7 @@ def small_model(query: Query, strategy: str, name: str | None) -> Participant:
 
 
 def rules_of(query: Query) -> dict[int, Rule]:
-    """What each voting stage of a query of `cope` is held against; others than asked to replay."""
+    """The acceptance rule of each voting stage of a `cope` query."""
     options = CopeOptions.model_validate(query.options)
     perplexity = options.confidence == "perplexity"
     thresholds = (options.p1, options.p2) if perplexity else (options.t1, options.t2)
@@ -120,7 +113,7 @@ def rules_of(query: Query) -> dict[int, Rule]:
     }
 
 
-def _course(query: Query) -> CascadePlan:
+def _plan(query: Query) -> CascadePlan:
     options = CopeOptions.model_validate(query.options)
     tests = None
     if options.confidence == "tests" and options.tests and options.checker:
@@ -129,7 +122,7 @@ def _course(query: Query) -> CascadePlan:
     return CascadePlan(
         client=small_model(query, "cope", options.client),
         server=query.server,
-        hint=hint_of(options.kind, options.format_hint),
+        hint=format_hint(options.kind, options.format_hint),
         stages=options.stages,
         rules=rules_of(query),
         plans=options.plans,
