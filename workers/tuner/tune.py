@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def run_tune(
     interrupted goes on where its state file ends. Raises ColmError with what to do.
     """
     prepare_for_torch()
+    if find_spec("peft") is None or find_spec("torch") is None:
+        raise ColmError("'colm tune' needs the extra 'tuning': pip install 'colm[engine,tuning]'")
     from colm.models.tuning.recipe import Recipe
 
     participant = _participant(name)
