@@ -23,6 +23,7 @@ from colm.workers.cli import (
     processes,
     site,
     terminal,
+    tune,
 )
 
 app = typer.Typer(name="colm", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -60,6 +61,7 @@ for command in (
     ask.ask,
     ask.show,
     ask.queries,
+    tune.tune,
     ask.replay,
     ask.reliability,
     audit.purge,

@@ -1,0 +1,1 @@
+"""LoRA tuning of a causal language model on questions and answers."""

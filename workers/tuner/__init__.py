@@ -1,0 +1,1 @@
+"""Tuning of a participant's model on this machine."""
