@@ -78,5 +78,5 @@ $(VENV)/examples-installed: $(BIN)/python $(MANIFESTS)
 
 $(VENV)/dev-installed: $(BIN)/python $(MANIFESTS)
 	@echo "Installing CoLM and its tools into $(VENV) (the first time takes minutes)"
-	@$(PIP_INSTALL) -e ".[engine,evaluation,examples,dev]"
+	@$(PIP_INSTALL) -e ".[engine,evaluation,examples,tuning,dev]"
 	@touch $@ $(VENV)/engine-installed $(VENV)/examples-installed

@@ -85,7 +85,7 @@ def base_sha256(source: Path) -> str:
 
 
 class SafetensorsHeader(NamedTuple):
-    """What stands before the tensors of a safetensors file."""
+    """The header of a safetensors file: metadata, tensors and where their bytes start."""
 
     metadata: dict[str, str]
     #: dtype, shape and data_offsets of each tensor.
