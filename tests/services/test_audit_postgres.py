@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_audit import AuditContract
-from tests.unit.test_audit_upgraded import UpgradedContract
-from tests.unit.test_benchmark_record_size import FilledContract
-from tests.unit.test_db_chain import ChainContract
-from tests.unit.test_db_permits import PermitsContract
+from tests.unit.benchmarks.test_record_size import FilledContract
+from tests.unit.db.test_audit import AuditContract
+from tests.unit.db.test_audit_upgraded import UpgradedContract
+from tests.unit.db.test_hash_chain import ChainContract
+from tests.unit.db.test_permits import PermitsContract
 
 pytestmark = pytest.mark.postgres
 

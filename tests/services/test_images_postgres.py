@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_image_removal import ImagesContract
+from tests.unit.workers.test_image_retention import ImagesContract
 
 pytestmark = pytest.mark.postgres
 

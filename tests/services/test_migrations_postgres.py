@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, text
 
-from tests.unit.test_db_migrations import Catalog, MigrationContract
+from tests.unit.db.test_migrations import Catalog, MigrationContract
 
 pytestmark = pytest.mark.postgres
 

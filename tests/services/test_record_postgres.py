@@ -7,14 +7,14 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from colm.db.connection import snapshot
-from tests.unit.test_db_append_only import APPEND_ONLY, AppendOnlyContract
-from tests.unit.test_db_attempts import AttemptsContract
-from tests.unit.test_db_concurrency import ConcurrencyContract
-from tests.unit.test_db_indexes import IndexContract, Statement
-from tests.unit.test_db_outcomes import OutcomesContract
-from tests.unit.test_db_reads import ReadsContract
-from tests.unit.test_db_record import RecordContract
-from tests.unit.test_db_schedule import ScheduleContract
+from tests.unit.db.test_append_only import APPEND_ONLY, AppendOnlyContract
+from tests.unit.db.test_attempts import AttemptsContract
+from tests.unit.db.test_concurrency import ConcurrencyContract
+from tests.unit.db.test_indexes import IndexContract, Statement
+from tests.unit.db.test_outcomes import OutcomesContract
+from tests.unit.db.test_reads import ReadsContract
+from tests.unit.db.test_record import RecordContract
+from tests.unit.db.test_schedule import ScheduleContract
 
 pytestmark = pytest.mark.postgres
 

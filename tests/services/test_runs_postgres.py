@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_db_runs import RunContract
+from tests.unit.db.test_runs import RunContract
 
 pytestmark = pytest.mark.postgres
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.test_sharing import SharingContract
+from tests.unit.workers.test_deduplication import SharingContract
 
 pytestmark = pytest.mark.postgres
 

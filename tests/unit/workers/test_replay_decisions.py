@@ -27,7 +27,7 @@ from colm.models.strategies.base import Decision
 from colm.workers.audit.replay_decisions import replay_decisions
 from colm.workers.coordinator.coordinator import Coordinator
 from tests.unit.examples import NOW, SERVER, a_client, failed, key_of, submitted
-from tests.unit.test_strategy_properties import queries
+from tests.unit.models.test_strategy_properties import queries
 
 Reply = tuple[str | Completion, float]
 

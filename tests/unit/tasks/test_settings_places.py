@@ -16,7 +16,7 @@ from colm.tasks.config.paths import MAX_SOCKET_PATH_BYTES, broker_socket, make_h
 from colm.tasks.config.settings import Settings, load, remove_service_links
 from colm.tasks.config.sources import from_environment
 from tests.unit.conftest import SetEnvironment
-from tests.unit.test_db_sqlite_file import AWKWARD, umask
+from tests.unit.db.test_sqlite_file import AWKWARD, umask
 
 __all__ = ["umask"]  # a fixture
 

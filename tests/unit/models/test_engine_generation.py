@@ -16,7 +16,7 @@ from colm.models.engines.native.weights import end_tokens, stop_strings
 from colm.models.engines.pending import PendingRequests
 from colm.models.engines.scripted import ScriptedEngine
 from colm.models.messages import Completion, Sampling, Turn
-from tests.unit.test_engine_templates import CHATML, tokenizer
+from tests.unit.models.test_engine_templates import CHATML, tokenizer
 
 INFO = EngineInfo(engine="hand", model="m", dtype="", device="", context_length=None, capacity=1)
 MADE = tokenizer(CHATML, ("</s>",), ("<|EOT|>", "<|end|>", "<think>", "</think>"))

@@ -12,7 +12,7 @@ from colm.models.messages import Attempt, Role, Step, Submission
 from colm.workers.participant.exclusive import ExclusiveGate
 from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step, seconds
-from tests.unit.test_participant import HandEngine, QuickEngine
+from tests.unit.workers.test_participant import HandEngine, QuickEngine
 
 SUSPECT = a_step().model_copy(update={"alone": True})
 

@@ -25,7 +25,7 @@ from colm.db.schema.image_table import images
 from colm.db.schema.run_tables import metadata
 from colm.models.errors import SettingsError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UPGRADE = "import sys; from colm.db.schema import migrate; migrate.upgrade(sys.argv[1])"
 BROKEN = '''"""Break half-way."""
 

@@ -20,7 +20,7 @@ from colm.models.errors import EngineLost, ModelUnusable
 from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.engines_tiny import tiny_loaded
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOON = 60.0
 
 
@@ -115,7 +115,7 @@ def test_a_model_in_two_parts(what: str, folder: Path) -> None:
     program = (
         "import sys, pathlib\n"
         "if __name__ == '__main__':\n"
-        "    import tests.unit.test_engine_parallel as here\n"
+        "    import tests.unit.models.test_engine_tensor_parallel as here\n"
         f"    here.{what}(pathlib.Path(sys.argv[1]))\n"
     )
     run_apart(program, str(folder))

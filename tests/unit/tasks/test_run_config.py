@@ -12,7 +12,7 @@ from colm.tasks.config.run_config import RunConfig, read_config
 from colm.tasks.evaluations import ask_options, run_name
 from tests.unit.examples import NOW
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG: dict[str, Any] = {
     "data": {"source": "items.jsonl"},
     "entries": [{"name": "alone", "strategy": "single"}, {"name": "colm"}],

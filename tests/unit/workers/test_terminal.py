@@ -25,7 +25,7 @@ from colm.workers.console import print_plain
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import NOW
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUESTION = "Warum ist der Himmel \u00fcber K\u00f6ln \u201eblau\u201c \u2013 \U0001f642?"
 
 if not Path("/dev/full").exists():

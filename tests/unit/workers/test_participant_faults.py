@@ -17,7 +17,7 @@ from colm.workers.engine_loader import endpoint_secrets, load_engine
 from colm.workers.participant import process
 from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step
-from tests.unit.test_participant import HandEngine, QuickEngine, Worker, generator
+from tests.unit.workers.test_participant import HandEngine, QuickEngine, Worker, generator
 
 
 def test_a_half_of_a_surrogate_pair_is_replaced_and_the_rest_of_the_text_kept() -> None:

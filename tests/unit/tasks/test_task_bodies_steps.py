@@ -16,7 +16,7 @@ from colm.tasks.celery_app import app
 from colm.tasks.submissions import submit
 from tests.unit.conftest import SetEnvironment
 from tests.unit.examples import QUESTION, a_completion, a_step, failed, key_of, submitted
-from tests.unit.test_task_bodies import STEP, deliver, message
+from tests.unit.tasks.test_task_bodies import STEP, deliver, message
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from colm.models.images import Picture, examine
 from colm.tasks.images.stores import FolderStore
 from tests.unit.conftest import SetEnvironment
 from tests.unit.db_examples import LATER, DatabaseContract, a_query, finishing
-from tests.unit.test_audit_commands import run
+from tests.unit.workers.test_audit_commands import run
 
 
 def painted(colour: str) -> Picture:

@@ -141,7 +141,7 @@ class ConcurrencyContract(DatabaseContract):
             life.apply(asking(a_step()), NOW)
         before = history(engine)
         command = [sys.executable, "-c", HOLDER, url]
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"

@@ -30,7 +30,7 @@ from colm.workers.consumer.message_validation import (
 from tests.unit.conftest import SetEnvironment
 from tests.unit.coordination_site import Site
 from tests.unit.db_examples import LATER, NOW, a_query, a_step, asking, completed, history
-from tests.unit.test_task_bodies import message as delivered
+from tests.unit.tasks.test_task_bodies import message as delivered
 
 TASKS = {"colm.submit", "colm.draft", "celery.map"}
 HEADERS: dict[str, Any] = {

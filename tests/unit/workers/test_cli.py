@@ -17,7 +17,7 @@ from colm.workers.cli import ask, main
 from colm.workers.cli.config_template import TEMPLATE
 from tests.unit.conftest import SetEnvironment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = [
     "ask", "audit", "cancel", "client", "coordinator", "dead", "demo", "doctor", "erase",
     "evaluate", "evaluator", "experiment", "flower", "images", "init", "migrate", "purge",

@@ -30,7 +30,7 @@ from colm.workers.coordinator.client_reliability import ReliabilityWatch, watch
 from tests.unit import db_examples
 from tests.unit.examples import NOW, SERVER, a_client, a_completion, a_query
 from tests.unit.simulation import Reply, play
-from tests.unit.test_replay_decisions import a_life
+from tests.unit.workers.test_replay_decisions import a_life
 
 LONG = " ".join(f"word{n}" for n in range(COPY_WORDS + 10))
 OTHER = " ".join(f"other{n}" for n in range(COPY_WORDS + 10))

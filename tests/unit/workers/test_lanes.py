@@ -15,7 +15,7 @@ from colm.workers.consumer.bootsteps import _limit_overnight, held_overnight
 from colm.workers.consumer.lanes import lanes_of, overnight_share
 from colm.workers.participant.generator import EngineGenerator
 from tests.unit.examples import NOW, a_completion, a_step
-from tests.unit.test_participant import HandEngine
+from tests.unit.workers.test_participant import HandEngine
 
 ONE_CLIENT = ("colm.draft.ada", "colm.refine.ada", "colm.overnight.ada")
 

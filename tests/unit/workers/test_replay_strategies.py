@@ -20,9 +20,9 @@ from colm.models.messages import Completion, Deadlines, Query, Step
 from colm.models.strategies import STRATEGIES
 from colm.workers.audit.replay_decisions import replay_decisions
 from tests.unit.examples import a_completion
+from tests.unit.models.test_strategy_properties import queries
 from tests.unit.strategy_examples import a_query_for
-from tests.unit.test_replay_decisions import DELAYS, Lived, Reply
-from tests.unit.test_strategy_properties import queries
+from tests.unit.workers.test_replay_decisions import DELAYS, Lived, Reply
 
 NAMES = ("ada", "bo", "cy")
 DEADLINES = Deadlines(

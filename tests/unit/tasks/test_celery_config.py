@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.conftest import SetEnvironment
 
-CONFIG = Path(__file__).parents[2] / "tasks" / "celery_config.py"
+CONFIG = Path(__file__).parents[3] / "tasks" / "celery_config.py"
 
 
 @pytest.fixture

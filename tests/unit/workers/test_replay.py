@@ -26,7 +26,7 @@ from colm.workers.engine_loader import load_engine
 from tests.unit.conftest import SetEnvironment
 from tests.unit.engines_seeing import picture
 from tests.unit.examples import a_completion, a_step
-from tests.unit.test_replay_decisions import a_life
+from tests.unit.workers.test_replay_decisions import a_life
 
 FLOAT32 = EngineInfo(
     engine="transformers", model="m", dtype="float32", device="cpu", context_length=None, capacity=1

@@ -17,7 +17,7 @@ from colm.models.engines.openai.wire import failure_of
 from colm.models.errors import EndpointError, NoText
 from colm.models.messages import Completion, Sampling, Turn
 from tests.unit.engines_endpoint import Canned, Endpoint, completion, running_endpoint
-from tests.unit.test_openai_failures import NOW
+from tests.unit.models.test_openai_failures import NOW
 
 SOON = 20.0
 SYSTEM, USER = Turn(role="system", content="Be kind."), Turn(role="user", content="Hi")
