@@ -106,8 +106,8 @@ def test_a_run_goes_on_whoever_is_killed_and_repeats_nothing_finished(site: Site
     assert [event["what"] for event in run["events"]].count("taken") == 3
     sharing = run["progress"]["sharing"]
     # Alone: 1 draft each; colm: 2 drafts, a synthesis, 2 refinements. One of its drafts is shared.
-    assert sharing["asked"] == EXAMPLES * 7
-    assert sharing["generated"] == EXAMPLES * 6
+    assert sharing["steps_asked"] == EXAMPLES * 7
+    assert sharing["steps_generated"] == EXAMPLES * 6
     counts = taken(site)
     assert len(counts) == EXAMPLES * 6
     repeated = sum(counts.values()) - len(counts)

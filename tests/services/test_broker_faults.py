@@ -100,7 +100,7 @@ def test_doctor_finds_limits_that_are_too_low_and_no_others(api: Management) -> 
     limit(api, "vhost", api.vhost, max_connections=-1, max_queues=-1)
     api.delete_user(user)
     assert [finding.grade for finding in told] == ["problem"] * 4
-    assert f"user {user} is 3, and this site needs up to 4" in told[2].detail
+    assert f"user {user} is 3; this site needs up to 4" in told[2].detail
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_broker_that_wants_a_certificate_gets_one_or_refuses(
 
     # Which of the two is heard, the broker's alert or the end of the connection, is a race: in
     # TLS 1.3 a client's certificate is looked at after the client's part of the handshake.
-    said = "(wants|refused).* set tls.certificate"
+    said = "(requires|refused).* set tls.certificate"
     assert re.search(said, refused(strict.settings()))
     assert re.search(said, refused(strict.settings(**_files(strangers))))
 
