@@ -54,7 +54,7 @@ class Clients:
             thread.close(timeout=None)
         for process in self.processes:
             if not process.alive:
-                raise exit_error(process, "went away in the middle")
+                raise exit_error(process, "ended during the run")
 
     def peak(self) -> float | None:
         """Sum of the processes' peak resident memory (MiB); None if one is unknown."""
@@ -99,8 +99,7 @@ def exit_error(process: SupervisedProcess, what: str) -> ClientsGone:
     lines = [line.strip() for line in _log_of(process).splitlines()]
     last = next((line for line in reversed(lines) if line), "its log is empty")
     return ClientsGone(
-        f"the clients {what} (exit status {process.status}): {last[:300]}"
-        f" ({process.log_path} has the rest)"
+        f"the clients {what} (exit status {process.status}): {last[:300]} (see {process.log_path})"
     )
 
 

@@ -58,7 +58,7 @@ def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(key_file(tmp_path).stat().st_mode) == 0o600
     assert keys.parse_public(public) == public
     key_file(tmp_path).chmod(0o640)
-    with pytest.raises(SettingsError, match="others may read the key"):
+    with pytest.raises(SettingsError, match="other users may read the key"):
         run("audit", "checkpoint")
 
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 COMMANDS = [
     "ask", "audit", "cancel", "client", "coordinator", "dead", "demo", "doctor", "erase",
     "evaluate", "evaluator", "experiment", "flower", "images", "init", "migrate", "purge",
-    "queries", "reliability", "replay", "report", "run", "server", "show", "up",
+    "queries", "reliability", "replay", "report", "run", "server", "show", "tune", "up",
 ]  # fmt: skip
 GROUP: Any = typer.main.get_command(main.app)
 
@@ -100,7 +100,7 @@ def test_init_where_nothing_can_be_written_says_so_in_one_line(
     ("arguments", "complaint"),
     [
         (["ask", "Why?", "-o", "rounds"], "ColmError: --option 'rounds' must be name="),
-        (["ask", ""], "InvalidAsk: this cannot be asked: question"),
+        (["ask", ""], "InvalidAsk: invalid request: question"),
         (
             ["ask", "Why?", "-o", "rouns=2"],
             "InvalidAsk: strategy 'colm' has no option 'rouns'; did",
