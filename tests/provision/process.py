@@ -20,6 +20,10 @@ _POLL_S = 0.02
 _SHARES = 32
 
 
+#: Ports given out by this process: each may get its server later.
+_GIVEN_OUT: set[int] = set()
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on, below those that the kernel hands out by itself.
 
@@ -31,8 +35,11 @@ def free_port() -> int:
     own = range(15_000 + (int(worker) + 1) % _SHARES, _first_ephemeral_port(), _SHARES)
     for _ in range(1000):
         port = random.choice(own)
+        if port in _GIVEN_OUT:
+            continue
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _GIVEN_OUT.add(port)
             return port
     raise ServiceBroken("no free port found")
 

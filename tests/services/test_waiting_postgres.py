@@ -199,9 +199,14 @@ def test_a_caller_waits_through_a_restart_of_the_database(
     migrate.upgrade(private_postgres.url)
     waits = backend(private_postgres.url)
     found: list[str] = []
-    caller = threading.Thread(
-        target=lambda: found.append(waits.wait_for(ID, timeout=200)["status"])
-    )
+
+    def wait() -> None:
+        try:
+            found.append(waits.wait_for(ID, timeout=200)["status"])
+        except Exception as error:  # shown by the assertion below
+            found.append(repr(error))
+
+    caller = threading.Thread(target=wait)
     caller.start()
     engine = connect(private_postgres.url)
     until(lambda: len(listening(engine)) == 1)
