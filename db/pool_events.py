@@ -12,7 +12,8 @@ import psycopg2
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
-from colm.models.errors import SettingsError
+from colm.db.errors import first_line
+from colm.models.errors import SettingsError, TransientError
 from colm.models.urls import redact
 
 #: Seconds that a writer waits for a lock, and that an idle transaction may hold one.
@@ -67,6 +68,10 @@ def _opened(engine: Engine, raw: Any, record: Any) -> None:
             cursor.execute("SHOW transaction_read_only")
             record.info[_READ_ONLY] = cursor.fetchone()
         raw.autocommit = False
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raw.close()  # the server went away; SQLAlchemy does not wrap errors of event handlers
+        url = redact(engine.url.render_as_string())
+        raise TransientError(f"{url} cannot be used now: {first_line(error)}") from error
     except BaseException:
         raw.close()
         raise

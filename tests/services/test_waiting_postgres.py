@@ -203,7 +203,7 @@ def test_a_caller_waits_through_a_restart_of_the_database(
     def wait() -> None:
         try:
             found.append(waits.wait_for(ID, timeout=200)["status"])
-        except Exception as error:  # shown by the assertion below
+        except Exception as error:  # noqa: BLE001 - the assertion below shows it
             found.append(repr(error))
 
     caller = threading.Thread(target=wait)

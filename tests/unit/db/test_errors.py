@@ -7,13 +7,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
+import psycopg2
 import pytest
 import sqlalchemy
-from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 import colm.db.connection
+from colm.db import pool_events
 from colm.db.connection import connect, parse, snapshot, transaction
 from colm.db.errors import translated
 from colm.db.reads.answers import answer_of
@@ -161,3 +164,17 @@ def test_a_thread_that_never_comes_to_an_end_does_not_block_the_others_for_ever(
         record.refuse("query-0002", "why?", "colm", "reason", NOW)
     done.set()
     holder.join(10)
+
+
+@pytest.mark.parametrize("error", [psycopg2.OperationalError, psycopg2.InterfaceError])
+def test_a_server_that_goes_away_while_a_connection_is_set_up_is_a_transient_error(
+    error: type[psycopg2.Error],
+) -> None:
+    raw = MagicMock()
+    raw.info.parameter_status.return_value = "UTF8"
+    raw.cursor.side_effect = error("server closed the connection unexpectedly\nmore")
+    engine = create_engine("postgresql+psycopg2://u:secret@host/db")
+    with pytest.raises(TransientError, match=r"closed the connection unexpectedly$") as raised:
+        pool_events._opened(engine, raw, MagicMock())
+    assert "secret" not in str(raised.value)
+    raw.close.assert_called_once_with()
