@@ -64,6 +64,7 @@ def test_what_takes_too_long_is_handed_back_in_time_and_at_once_when_asked_twice
 def test_a_coordinator_under_load_stops_in_time_and_loses_no_query(site: Site) -> None:
     site.configure("ada", "bo", delay=1, draft=60)
     site.start_all("ada", "bo")
+    site.wait_until(lambda: "ready." in (site.folder / "coordinator.log").read_text())
     queries = [site.submit(f"Question {n}?", {"rounds": 1}) for n in range(3)]
 
     assert site.stop("coordinator", within=25) == 0
