@@ -71,7 +71,7 @@ def run_tune(
     participant = _participant(name)
     recipe = Recipe(**recipe_changes)
     dataset = load_data(data)
-    folder = output or settings().home / "adapters" / name
+    folder = (output or settings().home / "adapters" / name).absolute()
     console = Console(stderr=True)
     tuning = _Tuning(name, participant, dataset, recipe, notes=notes, console=console)
     report = tuning.run(folder)
@@ -373,4 +373,4 @@ def _print(report: TuneReport, console: Console) -> None:
         f'to serve it: adapter = "{report.adapter}" in [clients.{report.participant}.engine]'
     )
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -77,6 +77,13 @@ def test_a_data_set_becomes_an_adapter_with_its_origin(folder: Path) -> None:
     assert sum("lora_B" in n and bool(p.any()) for n, p in loaded.named_parameters()) == 7
 
 
+def test_people_read_the_score_and_how_to_serve_the_adapter(folder: Path) -> None:
+    printed = colm("tune", "ada", "--data", str(folder / "doors.jsonl"), "--steps", "2")
+    adapter = folder / "home" / "adapters" / "ada"
+    assert "after: " in printed
+    assert f'adapter = "{adapter}" in [clients.ada.engine]' in printed
+
+
 def test_the_same_seed_gives_the_same_adapter(folder: Path) -> None:
     digests = {
         json.loads(
