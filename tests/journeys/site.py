@@ -23,6 +23,7 @@ from colm.workers.console import to_json_value
 from tests.provision.forked import ForkedProcess, run_code, run_colm
 
 COLM = [sys.executable, "-m", "colm.workers"]
+PYTHON = [sys.executable, "-W", "error", "-c"]
 REPOSITORY = Path(__file__).parents[2]
 
 TOML = """\
@@ -91,24 +92,20 @@ class Site:
         """Start `colm ARGUMENTS...`; its output goes to a log in the site's folder."""
         name = known_as or "-".join(arguments)
         path = self.folder / f"{name}.log"
-        if self.fresh or arguments[0] == "up":  # whose children are fresh interpreters
-            with path.open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    [*COLM, *arguments],
-                    env=self.environment,
-                    stdout=log,
-                    stderr=log,
-                    cwd=self.folder,
-                )
-        else:
-            self.processes[name] = self._forked(run_colm, arguments, stdout=path, stderr=path)
+        self.processes[name] = self._begin(run_colm, arguments, stdout=path, stderr=path)
 
-    def _forked(
+    def _begin(
         self, body: Callable[..., None], argument: Any, *, stdout: Path, stderr: Path
-    ) -> ForkedProcess:
-        return ForkedProcess(
-            body, argument, env=self.environment, cwd=self.folder, stdout=stdout, stderr=stderr
-        )
+    ) -> ForkedProcess | subprocess.Popen[bytes]:
+        # The children of `colm up` are fresh interpreters; coverage starts in those alone.
+        if not (self.fresh or "coverage" in sys.modules or argument[0] == "up"):
+            return ForkedProcess(
+                body, argument, env=self.environment, cwd=self.folder, stdout=stdout, stderr=stderr
+            )
+        command = [*COLM, *argument] if body is run_colm else [*PYTHON, argument]
+        env = {**self.environment, "PYTHONPATH": str(REPOSITORY)}
+        with stdout.open("ab") as out, stderr.open("ab") as err:
+            return subprocess.Popen(command, env=env, stdout=out, stderr=err, cwd=self.folder)
 
     def _run(
         self, body: Callable[..., None], argument: Any, timeout: float
@@ -116,7 +113,7 @@ class Site:
         """Run a forked process to its end: its exit status and what it wrote."""
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
-            process = self._forked(body, argument, stdout=out, stderr=err)
+            process = self._begin(body, argument, stdout=out, stderr=err)
             try:
                 status = process.wait(timeout)
             finally:
