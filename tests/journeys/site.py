@@ -63,8 +63,6 @@ class Site:
         self.broker = broker
         self.database = database
         self.processes: dict[str, ForkedProcess | subprocess.Popen[bytes]] = {}
-        #: Whether each process is a fresh interpreter; otherwise it is forked from a loaded one.
-        self.fresh = False
         #: Set in the environment of every process that is started from now on.
         self.variables: dict[str, str] = {"COLM_LOG__LEVEL": "debug"}
 
@@ -98,7 +96,7 @@ class Site:
         self, body: Callable[..., None], argument: Any, *, stdout: Path, stderr: Path
     ) -> ForkedProcess | subprocess.Popen[bytes]:
         # The children of `colm up` are fresh interpreters; coverage starts in those alone.
-        if not (self.fresh or "coverage" in sys.modules or argument[0] == "up"):
+        if not ("coverage" in sys.modules or argument[0] == "up"):
             return ForkedProcess(
                 body, argument, env=self.environment, cwd=self.folder, stdout=stdout, stderr=stderr
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -126,13 +127,10 @@ class _Tuning:
 
     def run(self, folder: Path) -> TuneReport:
         """Score, train, write and score again."""
-        import time
-
         started = time.monotonic()
         before = self._score("score before", adapted=False)
         state = folder.with_name(folder.name + ".state")
-        progress_bar = _bar(self._console)
-        with progress_bar:
+        with _bar(self._console) as progress_bar:
             task = progress_bar.add_task("tuning", total=self._recipe.max_steps)
             for progress in self.trainer.run(state, save_every=SAVE_EVERY):
                 held_back = self.trainer.held_back_losses
